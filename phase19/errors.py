@@ -1,0 +1,45 @@
+"""The package's exception tree: every error a user can cause derives from :class:`Phase19Error`."""
+
+from __future__ import annotations
+
+__all__ = ["InfeasibleError", "InputError", "OutputError", "Phase19Error", "UsageError"]
+
+
+class Phase19Error(Exception):
+    """Anything a user can mend; the command line prints it and exits with 2."""
+
+
+class InputError(Phase19Error):
+    """An input file breaks the contract.
+
+    Parameters
+    ----------
+    file
+        Path of the file as the user gave it.
+    expected, found
+        What the contract asks for, and what stands there.
+    line
+        Line number, counted from 1, where the file has lines.
+    field
+        Name of the offending field, with its path where it is nested.
+    """
+
+    def __init__(
+        self, file: str, *, expected: str, found: str, line: int | None = None, field: str | None = None
+    ) -> None:
+        self.file, self.line, self.field, self.expected, self.found = file, line, field, expected, found
+        place = file if line is None else f"{file}, line {line}"
+        subject = "" if field is None else f"field {field!r}: "
+        super().__init__(f"{place}: {subject}expected {expected}, found {found}")
+
+
+class UsageError(Phase19Error):
+    """An option or argument is out of bounds, or two of them contradict each other."""
+
+
+class InfeasibleError(Phase19Error):
+    """No assignment meets the capacities and the agents each task allows."""
+
+
+class OutputError(Phase19Error):
+    """The run directory cannot be written or read."""

@@ -1,0 +1,407 @@
+"""Every frame's schema, declared once: column, dtype, unit, bounds and grain.
+
+Stages meet through these frames. A column is named by its schema, validated where data crosses the
+package's boundary, and trusted inside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from phase19.errors import Phase19Error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "AGENTS",
+    "AGENT_EVIDENCE",
+    "ATTEMPTS",
+    "DECISIONS",
+    "EXECUTIONS",
+    "HEURISTICS",
+    "ORDERS",
+    "OUTCOMES",
+    "PATTERNS",
+    "PLANS",
+    "RISK_LEVELS",
+    "SIGNALS",
+    "SOURCES",
+    "TASKS",
+    "WAVE_DRAWS",
+    "WAVE_PLANS",
+    "Column",
+    "Schema",
+]
+
+RISK_LEVELS = ("LOW", "MEDIUM", "HIGH", "UNKNOWN")
+STRINGS = pl.List(pl.String)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its dtype, unit, bounds and meaning."""
+
+    dtype: Any
+    doc: str
+    unit: str = ""
+    nullable: bool = False
+    low: float | None = None
+    high: float | None = None
+    values: tuple[str, ...] = ()
+    default: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A frame's columns in order, and its grain: the key that is unique in it."""
+
+    name: str
+    grain: tuple[str, ...]
+    columns: dict[str, Column]
+
+    @property
+    def dtypes(self) -> dict[str, Any]:
+        """Column names and Polars dtypes, in order."""
+        return {name: column.dtype for name, column in self.columns.items()}
+
+    def empty(self) -> pl.DataFrame:
+        """A frame of this schema without rows."""
+        return pl.DataFrame(schema=self.dtypes)
+
+    def conform(self, data: pl.DataFrame | Sequence[dict[str, Any]]) -> pl.DataFrame:
+        """Bring a frame or a list of dicts into this schema, and check it.
+
+        Missing columns and nulls get the column's default; columns the schema does not know are left out.
+
+        Parameters
+        ----------
+        data
+            Rows of any order; list-of-dict keys are column names.
+
+        Returns
+        -------
+        polars.DataFrame
+            Exactly the schema's columns, in its order, rows in the order given.
+
+        Raises
+        ------
+        Phase19Error
+            A value is of the wrong type, null where it may not be, out of bounds, or a key stands twice.
+        """
+        try:
+            frame = data if isinstance(data, pl.DataFrame) else pl.DataFrame(list(data), infer_schema_length=None)
+            exprs = [
+                (pl.col(name) if name in frame.columns else pl.lit(None)).cast(column.dtype).alias(name)
+                if column.default is None
+                else (pl.col(name) if name in frame.columns else pl.lit(None))
+                .cast(column.dtype)
+                .fill_null(pl.lit(column.default, dtype=column.dtype))
+                .alias(name)
+                for name, column in self.columns.items()
+            ]
+            frame = frame.select(exprs) if frame.height or frame.width else self.empty()
+        except (pl.exceptions.PolarsError, TypeError) as problem:
+            raise Phase19Error(f"{self.name}: {problem}") from problem
+        self.validate(frame)
+        return frame
+
+    def validate(self, frame: pl.DataFrame) -> None:
+        """Check dtypes, nulls, bounds and the key; raise :class:`Phase19Error` naming the column and the row."""
+        if frame.schema != pl.Schema(self.dtypes):
+            raise Phase19Error(f"{self.name}: expected columns {self.dtypes}, found {dict(frame.schema)}")
+        for name, column in self.columns.items():
+            values = frame.get_column(name)
+            bad = values.is_null() if not column.nullable else pl.repeat(False, frame.height, eager=True)
+            if column.dtype == pl.Float64:
+                bad = bad | values.is_not_null() & ~values.is_finite()
+            if column.low is not None:
+                bad = bad | (values < column.low).fill_null(False)
+            if column.high is not None:
+                bad = bad | (values > column.high).fill_null(False)
+            if column.values:
+                bad = bad | values.is_not_null() & ~values.is_in(list(column.values))
+            row = bad.arg_max() if bad.any() else None
+            if row is not None:
+                raise Phase19Error(f"{self.name}: row {row + 1}, column {name!r}: found {values[row]!r}, {column.doc}")
+        if self.grain and frame.select(pl.struct(*self.grain).is_duplicated().any()).item():
+            row = frame.select(pl.struct(*self.grain).is_duplicated().arg_max()).item()
+            key = frame.select(self.grain).row(row)
+            raise Phase19Error(f"{self.name}: the key {dict(zip(self.grain, key, strict=True))} stands twice")
+
+
+def _id(doc: str, *, nullable: bool = False) -> Column:
+    return Column(pl.String, doc, nullable=nullable)
+
+
+def _rate(doc: str, *, nullable: bool = False) -> Column:
+    return Column(pl.Float64, doc, "fraction", nullable=nullable, low=0.0, high=1.0)
+
+
+def _ms(doc: str, *, nullable: bool = False) -> Column:
+    return Column(pl.Float64, doc, "ms", nullable=nullable, low=0.0)
+
+
+def _number(doc: str, unit: str = "", *, nullable: bool = False) -> Column:
+    return Column(pl.Float64, doc, unit, nullable=nullable)
+
+
+def _count(doc: str, *, low: int = 0, nullable: bool = False) -> Column:
+    return Column(pl.Int64, doc, "count", nullable=nullable, low=low)
+
+
+def _text(doc: str) -> Column:
+    return Column(pl.String, doc, nullable=True)
+
+
+_RISK = Column(pl.String, "LOW, MEDIUM, HIGH or UNKNOWN", values=RISK_LEVELS, default="MEDIUM")
+_HEURISTICS_APPLIED = Column(STRINGS, "ids of the Phase 16 heuristics applied", default=[])
+
+TASKS = Schema(
+    "tasks",
+    ("task_id",),
+    {
+        "task_id": _id("unique task id"),
+        "wave": Column(pl.Int64, "wave the task belongs to, from 1; null until dealt", nullable=True, low=0),
+        "risk_level": _RISK,
+        "category": _text("kind of task"),
+        "confidence": _rate("recorded confidence; null where none is recorded", nullable=True),
+        "priority": Column(pl.Int64, "rank Phase 16 gave, 1 first", nullable=True),
+        "heuristics_applied": _HEURISTICS_APPLIED,
+        "predicted_success_rate": _rate("Phase 16's own prediction", nullable=True),
+        "predicted_confidence_delta": _number("Phase 16's own prediction", nullable=True),
+        "approval_status": _text("Phase 16's approval status; never an approval here"),
+        "reason": _text("why Phase 16 planned it"),
+        "deadline_ms": _ms("deadline from the start of the wave", nullable=True),
+        "estimated_duration_ms": _ms("estimated duration of one attempt", nullable=True),
+        "required_agents": Column(STRINGS, "agents allowed to do it; null or empty for any", nullable=True),
+    },
+)
+
+ATTEMPTS = Schema(
+    "attempts",
+    (),
+    {
+        "task_id": _id("task attempted"),
+        "agent_id": _id("agent that attempted it; null where not recorded", nullable=True),
+        "wave": Column(pl.Int64, "wave of the attempt", nullable=True, low=0),
+        "risk_level": Column(pl.String, "risk level; null where not recorded", nullable=True, values=RISK_LEVELS),
+        "category": _text("kind of task"),
+        "is_success": Column(pl.Boolean, "whether the attempt succeeded"),
+        "confidence_before": _rate("confidence before the attempt", nullable=True),
+        "confidence_after": _rate("confidence after the attempt", nullable=True),
+        "confidence_delta": _number("change of confidence", nullable=True),
+        "duration_ms": _ms("execution time; null where not recorded", nullable=True),
+        "is_censored": Column(pl.Boolean, "stopped by a limit", default=False),
+        "attempt": Column(pl.Int64, "number of the attempt, from 1", low=1, default=1),
+        "heuristics_applied": _HEURISTICS_APPLIED,
+        "error_message": _text("what went wrong"),
+        "timestamp": Column(pl.Datetime("us", "UTC"), "end of the attempt", nullable=True),
+        "source": Column(pl.String, "where the record is from", values=("phase17", "phase18", "previous", "run")),
+    },
+)
+
+AGENTS = Schema(
+    "agents",
+    ("agent_id",),
+    {
+        "agent_id": _id("agent, in natural order"),
+        "record_count": _count("attempts recorded with this agent's id"),
+        "summary_task_count": _count("tasks in agent_performance; null where absent", nullable=True),
+        "summary_success_rate": _rate("success rate in agent_performance", nullable=True),
+        "summary_duration_ms": _ms("avg_execution_time_ms in agent_performance", nullable=True),
+        "summary_confidence_delta": _number("avg_confidence_delta in agent_performance", nullable=True),
+        "evidence": Column(pl.String, "what the agent is judged by", values=("records", "summary", "none")),
+    },
+)
+
+HEURISTICS = Schema(
+    "heuristics",
+    ("heuristic_id",),
+    {
+        "heuristic_id": _id("Phase 16 heuristic"),
+        "category": _text("category"),
+        "rule": _text("its rule, as JSON text"),
+        "confidence": _rate("Phase 16's confidence in it", nullable=True),
+        "expected_improvement": _number("Phase 16's expected improvement", nullable=True),
+    },
+)
+
+PATTERNS = Schema(
+    "patterns",
+    (),
+    {
+        "pattern_type": _id("name of the coordination pattern"),
+        "success_rate": _rate("its recorded success rate", nullable=True),
+        "confidence": _rate("Phase 18's confidence in it", nullable=True),
+        "task_count": _count("tasks in its assignments"),
+        "agent_count": _count("agents in its assignments"),
+    },
+)
+
+SIGNALS = Schema(
+    "signals",
+    ("signal_id",),
+    {
+        "signal_id": _id("Phase 18 learning signal"),
+        "type": _text("kind of signal"),
+        "confidence": _rate("Phase 18's confidence in it", nullable=True),
+        "description": _text("what it says"),
+    },
+)
+
+SOURCES = Schema(
+    "sources",
+    ("file",),
+    {
+        "file": _id("file name relative to its phase's directory"),
+        "row_count": _count("rows read from it"),
+        "status": Column(
+            pl.String, "used, empty, or absent (its default was taken)", values=("used", "empty", "absent")
+        ),
+        "ignored_fields": Column(STRINGS, "fields left out because the contract does not know them", default=[]),
+    },
+)
+
+DECISIONS = Schema(
+    "decisions",
+    ("task_id",),
+    {
+        "task_id": _id("task"),
+        "wave": _count("wave, from 1", low=1),
+        "risk_level": _RISK,
+        "confidence": _rate("recorded confidence, before any boost", nullable=True),
+        "decision": Column(pl.String, "what this run did", values=("approved", "deferred")),
+        "live_decision": Column(pl.String, "what a live run does", values=("approved", "deferred")),
+        "reason": _id("the rule that decided"),
+    },
+)
+
+_PLAN_COLUMNS = {
+    "wave": _count("wave, from 1", low=1),
+    "task_id": _id("task"),
+    "agent_id": _id("agent it is assigned to"),
+    "priority": _count("rank in its wave, from 1", low=1),
+    "risk_level": _RISK,
+    "category": _text("kind of task"),
+    "confidence": _rate("confidence, as planned"),
+    "heuristics_applied": _HEURISTICS_APPLIED,
+    "record_count": _count("recorded attempts of this (task, agent) pair"),
+    "max_attempts": _count("attempts allowed in the wave", low=1),
+    "success_probability": _rate("probability that the first attempt succeeds"),
+    "success_low": _rate("5 % quantile of the first attempt's success probability"),
+    "success_high": _rate("95 % quantile of the first attempt's success probability"),
+    "planned_success": _rate("probability that the task succeeds within its attempts"),
+    "planned_success_variance": _number("posterior variance of planned_success, what the forecast does not know"),
+    "baseline_success": _rate("planned success averaged over all agents: what round robin would give"),
+    "planned_attempts": _number("expected number of attempts", "attempts"),
+    "duration_ms_p50": _ms("median duration of one attempt"),
+    "duration_ms_p90": _ms("90 % quantile of the duration of one attempt"),
+    "planned_duration_ms": _ms("expected busy time of all attempts it may need"),
+    "planned_confidence_delta": _number("expected change of confidence"),
+    "success_term": _rate("success term of the score, scaled"),
+    "throughput_term": _rate("throughput term of the score, scaled"),
+    "confidence_term": _rate("confidence term of the score, scaled"),
+    "score": _number("score the assignment maximised"),
+    "scheduled_start_time": _ms("planned start, from the start of the wave"),
+    "scheduled_end_time": _ms("planned end, from the start of the wave"),
+}
+PLANS = Schema("plans", ("task_id",), _PLAN_COLUMNS)
+
+# What an executor may know of a wave: who does what, and no forecast.
+ORDERS = Schema(
+    "orders",
+    ("task_id",),
+    {
+        name: _PLAN_COLUMNS[name]
+        for name in (
+            "wave",
+            "task_id",
+            "agent_id",
+            "priority",
+            "risk_level",
+            "category",
+            "confidence",
+            "heuristics_applied",
+            "max_attempts",
+        )
+    },
+)
+
+OUTCOMES = Schema(
+    "outcomes",
+    ("task_id",),
+    {
+        "task_id": _id("task, as planned"),
+        "agent_id": _id("agent, as planned"),
+        "status": Column(pl.String, "row state", values=("completed", "failed", "unobserved", "interrupted")),
+        "attempt_count": _count("attempts made; 0 where it did not run"),
+        "actual_duration_ms": _ms("busy time over its attempts; null where it did not run", nullable=True),
+        "actual_confidence_delta": _number("change of confidence; null where it did not run", nullable=True),
+    },
+)
+
+EXECUTIONS = Schema(
+    "executions",
+    ("task_id",),
+    {
+        **_PLAN_COLUMNS,
+        "actual_start_time": _ms("actual start, from the start of the wave", nullable=True),
+        "actual_end_time": _ms("actual end, from the start of the wave", nullable=True),
+        "status": OUTCOMES.columns["status"],
+        "retry_count": _count("attempts after the first"),
+        "actual_duration_ms": OUTCOMES.columns["actual_duration_ms"],
+        "actual_confidence_delta": OUTCOMES.columns["actual_confidence_delta"],
+    },
+)
+
+# Planned figures of a wave are over the tasks that ran, from predictive draws frozen before the wave ran.
+WAVE_PLANS = Schema(
+    "wave_plans",
+    ("wave",),
+    {
+        "wave": _count("wave, from 1", low=1),
+        "strategy": _id("strategy the wave was planned with"),
+        "planned_makespan_ms": _ms("mean over draws of the last agent's end; null where nothing ran", nullable=True),
+        "planned_busy_ms": _ms(
+            "mean over draws of the agents' summed busy time; null where nothing ran", nullable=True
+        ),
+        "timeline_end_ms": _ms("end of the longest scheduled timeline"),
+        "solver": _id("algorithm that solved the assignment"),
+        "objective": _number("objective of the assignment"),
+        "upper_bound": _number("proved bound on the objective"),
+        "gap": _number("upper_bound - objective"),
+    },
+)
+
+WAVE_DRAWS = Schema(
+    "wave_draws",
+    ("wave", "draw"),
+    {
+        "wave": _count("wave, from 1", low=1),
+        "draw": _count("number of the draw from the plan's predictive distribution"),
+        "ran_count": _count("tasks that ran in reality, over which the draw counts"),
+        "success_rate": _rate("success rate in this draw"),
+        "makespan_ms": _ms("last agent's end in this draw"),
+        "busy_ms": _ms("summed busy time in this draw"),
+        "confidence_delta": _number("mean confidence change in this draw"),
+        "deviation_ms": _ms("mean of (|start shift| + |end shift|) / 2 in this draw"),
+        "expected_success_sum": _number("summed success probability under this draw's parameters"),
+        "expected_advantage_sum": _number("sum(centred advantage x success probability) under this draw's parameters"),
+    },
+)
+
+AGENT_EVIDENCE = Schema(
+    "agent_evidence",
+    ("wave", "agent_id"),
+    {
+        "wave": _count("wave, from 1", low=1),
+        "agent_id": _id("agent"),
+        "success_variance": _number("variance over draws of the agent's summed success probability"),
+        "log_duration_variance": _number("posterior variance of the agent's log duration effect"),
+        "residual_variance": _number("variance of one attempt's log duration about its forecast"),
+    },
+)

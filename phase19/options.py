@@ -1,0 +1,128 @@
+"""What a run is asked to do: every option of the command, its default and its bounds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from phase19.errors import UsageError
+
+__all__ = ["DEFAULT_WEIGHTS", "EXECUTORS", "OptimizationStrategy", "RunOptions", "parse_weights"]
+
+EXECUTORS = ("simulate", "replay", "live")
+DEFAULT_WEIGHTS = {"success": 0.6, "throughput": 0.3, "confidence": 0.1}
+
+
+class OptimizationStrategy(StrEnum):
+    """What an assignment maximises; `weighted` and `auto` are the command's additions."""
+
+    MAXIMIZE_SUCCESS = "maximize_success"
+    MAXIMIZE_THROUGHPUT = "maximize_throughput"
+    BALANCE_LOAD = "balance_load"
+    MINIMIZE_RETRIES = "minimize_retries"
+    CONFIDENCE_OPTIMIZATION = "confidence_optimization"
+    WEIGHTED = "weighted"
+    AUTO = "auto"
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """Read `success=0.6,throughput=0.3,confidence=0.1`; terms left out weigh nothing.
+
+    Raises
+    ------
+    UsageError
+        A term is unknown, a weight is not a finite number >= 0, or all are zero.
+    """
+    weights = dict.fromkeys(DEFAULT_WEIGHTS, 0.0)
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        if name.strip() not in weights:
+            raise UsageError(f"--weights: expected terms among {', '.join(weights)}, found {part.strip()!r}")
+        try:
+            weights[name.strip()] = float(value)
+        except ValueError:
+            raise UsageError(f"--weights: expected a number after {name.strip()}=, found {value!r}") from None
+    if not all(math.isfinite(w) and w >= 0 for w in weights.values()) or not sum(weights.values()) > 0:
+        raise UsageError(f"--weights: expected finite weights >= 0 that are not all zero, found {text!r}")
+    return weights
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Options of one run, as `python -m phase19 run` takes them; paths left out follow `input`.
+
+    Raises
+    ------
+    UsageError
+        An option is out of bounds.
+    """
+
+    input: Path
+    output: Path | None = None
+    phase16: Path | None = None
+    phase17: Path | None = None
+    strategy: OptimizationStrategy = OptimizationStrategy.MAXIMIZE_SUCCESS
+    weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
+    waves: int | None = None
+    agents: int | None = None
+    capacity: int | None = None
+    max_load_factor: float | None = None
+    max_retries: int = 2
+    explore: bool = False
+    previous: Path | None = None
+    executor: str = "simulate"
+    executions: Path | None = None
+    approve: Path | None = None
+    require_approval: bool = False
+    deliver_feedback: bool = False
+    seed: int = 0
+    timestamp: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, low in (("waves", 1), ("agents", 1), ("capacity", 1), ("max_retries", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise UsageError(f"--{name.replace('_', '-')}: expected {low} or more, found {value}")
+        if self.max_load_factor is not None and not (math.isfinite(self.max_load_factor) and self.max_load_factor >= 1):
+            raise UsageError(f"--max-load-factor: expected a finite number >= 1, found {self.max_load_factor}")
+        if self.executor not in EXECUTORS:
+            raise UsageError(f"--executor: expected one of {', '.join(EXECUTORS)}, found {self.executor!r}")
+        if (self.executor == "replay") != (self.executions is not None):
+            raise UsageError("--executions FILE and --executor replay go together, found only one of them")
+
+    @classmethod
+    def of(cls, **settings: Any) -> Self:
+        """Options from settings as a user writes them: paths and the strategy as text, weights as text or dict."""
+        unknown = settings.keys() - cls.__dataclass_fields__.keys()
+        if unknown or "input" not in settings:
+            raise UsageError(f"expected `input` and options of a run, found {', '.join(sorted(settings)) or 'nothing'}")
+        for name in ("input", "output", "phase16", "phase17", "previous", "executions", "approve"):
+            if settings.get(name) is not None:
+                settings[name] = Path(settings[name])
+        if "strategy" in settings:
+            try:
+                settings["strategy"] = OptimizationStrategy(settings["strategy"])
+            except ValueError:
+                names = ", ".join(OptimizationStrategy)
+                raise UsageError(f"--strategy: expected one of {names}, found {settings['strategy']!r}") from None
+        if isinstance(settings.get("weights"), str):
+            settings["weights"] = parse_weights(settings["weights"])
+        return cls(**settings)
+
+    @property
+    def output_dir(self) -> Path:
+        """Where the run directory appears: `--output`, else `phase19` beside the input."""
+        return self.output if self.output is not None else self.input.parent / "phase19"
+
+    @property
+    def phase16_dir(self) -> Path:
+        """Phase 16's directory: `--phase16`, else `phase16` beside the input."""
+        return self.phase16 if self.phase16 is not None else self.input.parent / "phase16"
+
+    @property
+    def phase17_dir(self) -> Path:
+        """Phase 17's directory: `--phase17`, else `phase17` beside the input."""
+        return self.phase17 if self.phase17 is not None else self.input.parent / "phase17"
