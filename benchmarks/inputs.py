@@ -1,0 +1,57 @@
+"""Time and memory of load_inputs over many task_outcomes lines: `python benchmarks/inputs.py [LINES]`.
+
+Each row of the table is measured in a process of its own. `plain` is a generated sample's task_outcomes.jsonl;
+`unknown` the same lines, each with one field the contract does not know, so that every line takes the exact check.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import polars as pl
+
+from phase19.sample import write_sample
+
+LINES = 1_000_000
+SECONDS, MEGABYTES = 15, 600  # what DESIGN.md asks of a million lines
+
+MEASURE = """
+import resource, sys, time
+from pathlib import Path
+from phase19.inputs import load_inputs
+import polars
+polars.DataFrame({"a": [1]}).select(polars.col("a") + 1)
+peak = lambda: int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) / 1024
+imports, began = peak(), time.perf_counter()
+inputs = load_inputs(Path(sys.argv[1]))
+print(inputs.attempts.height, time.perf_counter() - began, peak() - imports)
+"""
+
+
+def measure(name: str, phase18: Path) -> bool:
+    """Print one row; whether it keeps within the bounds."""
+    run = subprocess.run([sys.executable, "-c", MEASURE, str(phase18)], check=True, capture_output=True, text=True)
+    rows, seconds, megabytes = run.stdout.split()
+    size = (phase18 / "task_outcomes.jsonl").stat().st_size / 1e6
+    print(f"{name:<10} {int(rows):>10,} {size:>10,.0f} {float(seconds):>10.2f} {float(megabytes):>14.0f}", flush=True)
+    return float(seconds) < SECONDS and float(megabytes) < MEGABYTES
+
+
+def main(lines: int) -> int:
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        write_sample(root, tasks=lines, agents=100, waves=10, seed=19)
+        path = root / "phase18" / "task_outcomes.jsonl"
+        outcomes = pl.read_ndjson(path).head(lines)
+        outcomes.write_ndjson(path)
+        print(f"{'input':<10} {'lines':>10} {'MB':>10} {'seconds':>10} {'MB over import':>14}")
+        is_within = measure("plain", root / "phase18")
+        outcomes.with_columns(mood=pl.lit("calm")).write_ndjson(path)
+        return 0 if measure("unknown", root / "phase18") and is_within else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else LINES))

@@ -1,0 +1,168 @@
+"""What stands beside the inputs: outcomes to replay, approvals, and what an earlier run left."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from phase19 import wire
+from phase19.decoding import LINE, decode_document, decode_json, decode_lines, decode_text
+from phase19.errors import InputError
+from phase19.frames import ATTEMPTS, STRINGS
+from phase19.readers import attempt_columns, check_unique, natural_order
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Previous", "read_approvals", "read_executions", "read_previous"]
+
+
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """What an earlier run hands on; a simulated one hands on nothing but its name.
+
+    Attributes
+    ----------
+    run_id
+        The earlier run's id.
+    weights
+        Heuristic weights it ended with.
+    attempts
+        ATTEMPTS with source ``previous``.
+    is_simulated
+        Whether it was a dry run.
+    """
+
+    run_id: str
+    weights: dict[str, float]
+    attempts: pl.DataFrame
+    is_simulated: bool
+
+
+def read_executions(path: Path) -> pl.DataFrame:
+    """Read an ``--executions`` file: one row an attempt.
+
+    Parameters
+    ----------
+    path
+        JSONL of task_id, agent_id, attempt (default: ``attempts``, else 1), status, execution_time_ms and the
+        other fields of task_outcomes.jsonl.
+
+    Returns
+    -------
+    polars.DataFrame
+        ATTEMPTS in file order, source ``run``.
+
+    Raises
+    ------
+    InputError
+        The file breaks the contract, or a (task, agent, attempt) stands twice.
+    """
+    attempt = pl.coalesce("attempt", "attempts", pl.lit(1))
+    frame: pl.DataFrame = decode_lines(path, wire.Execution, [*attempt_columns("run", attempt), pl.col(LINE)]).value
+    check_unique(path, frame, ("task_id", "agent_id", "attempt"))
+    return frame.drop(LINE)
+
+
+def read_approvals(path: Path) -> pl.Series:
+    """Read an ``--approve`` file: the ids of the tasks an operator approves.
+
+    Parameters
+    ----------
+    path
+        One task id a line, or one JSON object with task_id a line; the forms may be mixed.
+
+    Returns
+    -------
+    polars.Series
+        Strings named ``task_id``, each once, in file order.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, an object has no task_id, or an id holds control characters.
+    """
+    ids: dict[str, None] = {}
+    for number, line in enumerate(decode_text(path).split("\n"), 1):
+        text = line.strip()
+        if text.startswith("{"):
+            ids[decode_json(path, text, wire.Approval, line=number)[0].task_id] = None
+        elif text.isprintable() or not any(unicodedata.category(character) == "Cc" for character in text):
+            ids[text] = None
+        else:
+            expected = "a task id without control characters"
+            raise InputError(str(path), line=number, field="task_id", expected=expected, found=ascii(text))
+    ids.pop("", None)
+    return pl.Series("task_id", list(ids), dtype=pl.String)
+
+
+def read_previous(run_dir: Path) -> Previous:
+    """Read what an earlier run may teach this one (``--previous``).
+
+    Parameters
+    ----------
+    run_dir
+        The earlier run's output directory.
+
+    Returns
+    -------
+    Previous
+        Its weights and outcomes: for each task that ran, `retry_count` failed attempts of unknown duration and the
+        last one, which takes an equal share of the task's time. None of them where the run was simulated.
+
+    Raises
+    ------
+    InputError
+        The directory is not a run's, or a file in it breaks the contract.
+    """
+    summary: wire.OptimizationSummary = decode_document(
+        run_dir / "optimization_summary.json", wire.OptimizationSummary
+    ).value
+    if summary.simulated:
+        return Previous(summary.run_id, {}, ATTEMPTS.empty(), is_simulated=True)
+    weights = _weights(run_dir / "heuristic_weights.json")
+    below = {path.relative_to(run_dir).as_posix(): path for path in run_dir.glob("wave_*/*/scheduled_tasks.jsonl")}
+    attempts = [_previous_attempts(below[name]) for name in natural_order(below)]
+    return Previous(summary.run_id, weights, pl.concat([ATTEMPTS.empty(), *attempts]), is_simulated=False)
+
+
+def _weights(path: Path) -> dict[str, float]:
+    """One weight a heuristic; the time they were written is not one."""
+    members: dict[str, float | str] = decode_document(path, wire.HeuristicWeights).value
+    members.pop("updated_at", None)
+    weights = {name: weight for name, weight in members.items() if isinstance(weight, float)}
+    wrong = next((name for name in members if name not in weights), None)
+    if wrong is not None:
+        raise InputError(str(path), field=wrong, expected="a number >= 0", found=repr(members[wrong]))
+    return weights
+
+
+def _previous_attempts(path: Path) -> pl.DataFrame:
+    """Every attempt of the tasks that ran: one row a task becomes retry_count + 1."""
+    rows: pl.DataFrame = decode_lines(path, wire.ScheduledTask).value
+    backwards = rows.filter(pl.col("actual_end_time") < pl.col("actual_start_time"))
+    if backwards.height:
+        line, start, end = backwards.select(LINE, "actual_start_time", "actual_end_time").row(0)
+        expected = f"a number >= actual_start_time, {start}"
+        raise InputError(str(path), line=line, field="actual_end_time", expected=expected, found=str(end))
+    count = pl.col("retry_count").fill_null(0) + 1
+    is_last = pl.col("attempt") == count
+    made = {
+        "is_success": is_last & (pl.col("status") == "completed"),
+        "duration_ms": pl.when(is_last).then((pl.col("actual_end_time") - pl.col("actual_start_time")) / count),
+        "is_censored": pl.lit(False),
+        "heuristics_applied": pl.col("heuristics_applied").fill_null(pl.lit([], dtype=STRINGS)),
+        "source": pl.lit("previous"),
+    }
+    attempts = (
+        rows.filter(pl.col("status").is_in(["completed", "failed"]))
+        .with_columns(attempt=pl.int_ranges(1, count + 1))
+        .explode("attempt")
+    )
+    made |= {name: pl.col(name) for name in attempts.columns if name not in made}
+    return attempts.select(
+        made.get(name, pl.lit(None, dtype=column.dtype)).alias(name) for name, column in ATTEMPTS.columns.items()
+    )

@@ -1,0 +1,679 @@
+"""Every rule of the input contract: what good files become, and what the error says of each kind of bad one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phase19 import frames
+from phase19.errors import InputError
+from phase19.inputs import (
+    Population,
+    load_inputs,
+    natural_order,
+    read_approvals,
+    read_executions,
+    read_previous,
+)
+
+SMALL = Path(__file__).parent / "data" / "small"
+OUTCOME = '{"task_id": "a", "agent_id": "x", "status": "success"}'
+
+
+@pytest.fixture
+def root(tmp_path):
+    shutil.copytree(SMALL, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def load(root):
+    return load_inputs(root / "phase18", root / "phase16", root / "phase17")
+
+
+def write(root, name, text):
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def edit(root, name, **members):
+    path = root / name
+    document = json.loads(path.read_text())
+    document.update(members)
+    path.write_text(json.dumps({key: value for key, value in document.items() if value is not ...}))
+
+
+def fails(root, name):
+    """The error of loading, checked to name the file."""
+    with pytest.raises(InputError) as caught:
+        load(root)
+    assert caught.value.file == str(root / name)
+    assert str(caught.value).startswith(str(root / name))
+    return caught.value
+
+
+# What good files become
+
+
+def test_every_frame_keeps_its_schema():
+    inputs = load(SMALL)
+    frames.TASKS.validate(inputs.tasks)
+    frames.ATTEMPTS.validate(inputs.attempts)
+    frames.AGENTS.validate(inputs.agents)
+    frames.HEURISTICS.validate(inputs.heuristics)
+    frames.PATTERNS.validate(inputs.patterns)
+    frames.SIGNALS.validate(inputs.signals)
+    frames.SOURCES.validate(inputs.sources)
+
+
+def test_tasks_keep_what_is_recorded_and_get_defaults_for_the_rest():
+    tasks = load(SMALL).tasks
+    first, second, third = tasks.to_dicts()
+    assert first == {
+        "task_id": "a", "wave": 1, "risk_level": "LOW", "category": "coding", "confidence": 0.9, "priority": 1,
+        "heuristics_applied": ["H16_001"], "predicted_success_rate": 0.9, "predicted_confidence_delta": 0.05,
+        "approval_status": "APPROVED", "reason": "planned", "deadline_ms": 500.0, "estimated_duration_ms": 25.0,
+        "required_agents": ["agent_2", "reviewer"],
+    }  # fmt: skip
+    given_of_second = {name: value for name, value in second.items() if value is not None}
+    assert given_of_second == {"task_id": "b", "risk_level": "MEDIUM", "heuristics_applied": []}
+    assert (third["wave"], third["risk_level"], third["confidence"]) == (3, "HIGH", None)
+
+
+def test_attempts_are_phase_17_then_phase_18_in_file_order():
+    attempts = load(SMALL).attempts
+    columns = ["source", "task_id", "agent_id", "is_success", "duration_ms", "is_censored", "attempt"]
+    assert attempts.select(columns).rows() == [
+        ("phase17", "a", None, False, 31.5, False, 1),
+        ("phase17", "b", "agent_2", True, 12.0, False, 1),
+        ("phase18", "a", "agent_2", True, 20.0, False, 1),
+        ("phase18", "b", "agent_2", False, None, True, 2),
+        ("phase18", "b", "Llama 3", True, None, False, 1),
+    ]
+    assert attempts["risk_level"].to_list() == [None, None, "LOW", None, None]
+    assert attempts["heuristics_applied"].to_list() == [[], [], ["H16_001"], [], []]
+    assert attempts["error_message"][0] == "too hard"
+
+
+def test_confidence_delta_is_recorded_else_after_less_before_else_unknown():
+    attempts = load(SMALL).attempts
+    assert attempts["confidence_delta"].to_list() == [-0.1, pytest.approx(0.05), 0.125, -0.02, None]
+    assert attempts["confidence_before"].to_list() == [0.5, 0.5, 0.5, None, None]
+
+
+def test_timestamps_are_utc_and_naive_ones_are_taken_for_utc():
+    stamps = load(SMALL).attempts["timestamp"].to_list()
+    assert stamps[0] == datetime(2026, 2, 1, tzinfo=UTC)
+    assert stamps[2] == datetime(2026, 2, 5, 12, 0, 0, 500_000, tzinfo=UTC)
+    assert stamps[3] is None
+
+
+def test_agents_are_all_named_anywhere_then_numbered_ones_up_to_the_total():
+    # Named: agent_10 and agent_2 (summary), openai/gpt-5 (patterns), Llama 3 (records), reviewer (required_agents).
+    assert load(SMALL).agents["agent_id"].to_list() == ["Llama 3", "agent_2", "agent_10", "openai/gpt-5", "reviewer"]
+
+
+def test_agents_are_numbered_from_zero_skipping_names_taken(root):
+    edit(root, "phase18/multi_agent_summary.json", total_agents=8, agent_performance={"agent_0": {}, "agent_10": {}})
+    agents = load(root).agents["agent_id"].to_list()
+    assert agents == natural_order(
+        ["agent_0", "agent_10", "agent_2", "openai/gpt-5", "Llama 3", "reviewer", "agent_1", "agent_3"]
+    )
+
+
+def test_records_come_before_summaries():
+    agents = {row["agent_id"]: row for row in load(SMALL).agents.to_dicts()}
+    assert agents["agent_2"]["evidence"] == "records"  # its summary counts for nothing
+    assert agents["agent_2"]["record_count"] == 3
+    assert agents["agent_10"] == {
+        "agent_id": "agent_10", "record_count": 0, "summary_task_count": 10, "summary_success_rate": 0.9,
+        "summary_duration_ms": 20.0, "summary_confidence_delta": 0.05, "evidence": "summary",
+    }  # fmt: skip
+    assert agents["reviewer"]["evidence"] == "none"
+    assert agents["reviewer"]["summary_task_count"] is None
+
+
+@pytest.mark.parametrize("entry", [{"success_rate": 0.9}, {"tasks": 4}, {"success_rate": 0.9, "tasks": 0}, {}])
+def test_a_summary_that_counts_no_attempts_is_no_evidence(root, entry):
+    edit(root, "phase18/multi_agent_summary.json", agent_performance={"newcomer": entry})
+    assert load(root).agents.filter(agent_id="newcomer")["evidence"].item() == "none"
+
+
+def test_population_heuristics_patterns_and_signals():
+    inputs = load(SMALL)
+    assert inputs.population == Population(0.75, 30.0, 0.04, agent_count=5, task_count=4, wave_count=2)
+    rule = '{"priority_order": [{"risk_level": "LOW", "confidence_min": 0.85}]}'
+    assert inputs.heuristics.rows() == [
+        ("H16_001", "task_prioritization", rule, 0.92, 0.08),
+        ("H16_009", None, None, None, None),
+    ]
+    assert inputs.patterns.rows() == [("load_balanced", 0.95, 0.88, 3, 2)]
+    assert inputs.signals["signal_id"].to_list() == ["LS_001", "LS_002"]
+
+
+def test_optional_parts_of_the_summary_may_be_missing(root):
+    write(root, "phase18/multi_agent_summary.json", '{"total_agents": 1, "total_tasks": 1, "success_rate": 1}')
+    assert load(root).population == Population(1.0, None, None, agent_count=1, task_count=1, wave_count=None)
+
+
+def test_one_pattern_may_stand_without_an_array(root):
+    write(root, "phase18/coordination_patterns.json", '{"pattern_type": "solo"}')
+    assert load(root).patterns.rows() == [("solo", None, None, 0, 0)]
+
+
+def test_tasks_jsonl_comes_before_planned_tasks(root):
+    write(root, "phase18/tasks.jsonl", '{"task_id": "urgent", "priority": -1}\n')
+    inputs = load(root)
+    assert (inputs.task_source, inputs.tasks["task_id"].to_list()) == ("tasks.jsonl", ["urgent"])
+
+
+def test_without_tasks_there_are_synthetic_ones_of_the_commonest_recorded_risk(root):
+    inputs = load_inputs(root / "phase18")
+    assert inputs.task_source == "synthetic"
+    assert inputs.tasks["task_id"].to_list() == ["task_0", "task_1", "task_2", "task_3"]
+    assert inputs.tasks["risk_level"].unique().to_list() == ["LOW"]
+    assert inputs.tasks["confidence"].null_count() == inputs.tasks["wave"].null_count() == 4
+    frames.TASKS.validate(inputs.tasks)
+    (root / "phase18/task_outcomes.jsonl").unlink()
+    assert load_inputs(root / "phase18").tasks["risk_level"].unique().to_list() == ["MEDIUM"]
+
+
+def test_an_empty_tasks_file_is_said_and_passed_over(root):
+    write(root, "phase18/tasks.jsonl", "\n")
+    inputs = load(root)
+    assert inputs.task_source == "planned_tasks.jsonl"
+    assert inputs.warnings == ("tasks.jsonl is empty; tasks are taken from elsewhere",)
+
+
+def test_outcomes_of_waves_are_read_in_natural_order(root):
+    (root / "phase18/task_outcomes.jsonl").unlink()
+    for place, task in (("wave_10/agent_1", "c"), ("wave_2/agent_10", "b"), ("wave_2/agent_9", "a")):
+        write(root, f"phase18/{place}/task_outcomes.jsonl", OUTCOME.replace('"a"', f'"{task}"'))
+    inputs = load(root)
+    assert inputs.attempts.filter(source="phase18")["task_id"].to_list() == ["a", "b", "c"]
+    assert inputs.sources.filter(file="wave_*/*/task_outcomes.jsonl").row(0)[1:3] == (3, "used")
+
+
+def test_an_error_below_a_wave_names_that_file(root):
+    (root / "phase18/task_outcomes.jsonl").unlink()
+    write(root, "phase18/wave_1/x/task_outcomes.jsonl", OUTCOME + "\n\n{}")
+    assert fails(root, "phase18/wave_1/x/task_outcomes.jsonl").line == 3
+
+
+def test_the_outcomes_file_at_the_top_is_the_whole(root):
+    write(root, "phase18/wave_1/x/task_outcomes.jsonl", OUTCOME)
+    inputs = load(root)
+    assert inputs.attempts.filter(source="phase18").height == 3
+    assert inputs.warnings == ("task_outcomes.jsonl is used, wave_*/*/task_outcomes.jsonl passed over (1 found)",)
+
+
+def test_sources_say_what_was_read(root):
+    (root / "phase16/heuristics.jsonl").unlink()
+    write(root, "phase17/execution_outcomes.jsonl", "")
+    assert load(root).sources.select("file", "row_count", "status").rows() == [
+        ("multi_agent_summary.json", 1, "used"),
+        ("coordination_patterns.json", 1, "used"),
+        ("system_health.json", 1, "used"),
+        ("learning_signals.jsonl", 2, "used"),
+        ("heuristics.jsonl", 0, "absent"),
+        ("execution_outcomes.jsonl", 0, "empty"),
+        ("task_outcomes.jsonl", 3, "used"),
+        ("tasks.jsonl", 0, "absent"),
+        ("planned_tasks.jsonl", 3, "used"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["phase18/learning_signals.jsonl", "phase18/task_outcomes.jsonl"])
+def test_a_file_may_be_empty_where_rows_are_optional(root, name):
+    write(root, name, "")
+    assert load(root).sources.filter(file=Path(name).name)["status"].item() == "empty"
+
+
+def test_earlier_phases_may_be_absent():
+    inputs = load_inputs(SMALL / "phase18")
+    assert inputs.heuristics.is_empty()
+    assert inputs.attempts["source"].unique().to_list() == ["phase18"]
+    assert inputs.sources.filter(status="absent").height == 4
+
+
+def test_unknown_fields_are_left_out_and_counted_once_a_file(root):
+    path = root / "phase18/task_outcomes.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    text = "\n".join(
+        json.dumps({**row, "mood": {"a": ['"x"']}} | ({"z": 1} if i else {})) for i, row in enumerate(rows)
+    )
+    path.write_text(text)
+    edit(root, "phase18/multi_agent_summary.json", colour="red", agent_performance={"p": {"tasks": 1, "shoe": 44}})
+    inputs = load(root)
+    assert inputs.warnings == (
+        "multi_agent_summary.json: 2 values of unknown fields left out: 'agent_performance.*.shoe' (1), 'colour' (1)",
+        "task_outcomes.jsonl: 5 values of unknown fields left out: 'mood' (3), 'z' (2)",
+    )
+    assert inputs.sources.filter(file="task_outcomes.jsonl")["ignored_fields"].item().to_list() == ["mood", "z"]
+    assert inputs.attempts.equals(load(SMALL).attempts)
+
+
+def test_only_the_first_ten_unknown_fields_are_named(root):
+    write(root, "phase18/tasks.jsonl", json.dumps({"task_id": "a"} | {f"u{i:02}": i for i in range(12)}))
+    warning = load(root).warnings[0]
+    assert "'u09' (1) and 2 more" in warning and "u10" not in warning
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda data: b"\xef\xbb\xbf" + data, id="byte order mark"),
+        pytest.param(lambda data: data.replace(b"\n", b"\r\n"), id="CRLF"),
+        pytest.param(lambda data: b"\n  \n" + data.replace(b"\n", b"\n\t\n\r\n"), id="blank lines"),
+        pytest.param(lambda data: data.rstrip(b"\n"), id="no final newline"),
+    ],
+)
+def test_the_form_of_lines_does_not_matter(root, change):
+    for name in ("phase18/task_outcomes.jsonl", "phase18/learning_signals.jsonl", "phase16/planned_tasks.jsonl"):
+        (root / name).write_bytes(change((SMALL / name).read_bytes()))
+    for name in ("phase18/multi_agent_summary.json", "phase18/coordination_patterns.json"):
+        (root / name).write_bytes(change((SMALL / name).read_bytes()))
+    inputs, plain = load(root), load(SMALL)
+    assert inputs.attempts.equals(plain.attempts) and inputs.tasks.equals(plain.tasks)
+    assert inputs.signals.equals(plain.signals) and inputs.agents.equals(plain.agents)
+
+
+def test_the_digest_follows_bytes_and_not_places(root):
+    digest = load(root).digest
+    assert digest == load(SMALL).digest
+    assert len(digest) == 64
+    assert digest != load_inputs(root / "phase18").digest
+    with (root / "phase18/system_health.json").open("a") as stream:
+        stream.write(" ")
+    assert load(root).digest != digest
+
+
+def test_the_digest_tells_whose_bytes_they_are(root):
+    """The same bytes as tasks.jsonl and as planned_tasks.jsonl are different inputs."""
+    shutil.copy(root / "phase16/planned_tasks.jsonl", root / "phase18/tasks.jsonl")
+    moved = load(root)
+    assert moved.tasks.equals(load(SMALL).tasks)
+    assert moved.digest != load(SMALL).digest
+
+
+# What the error says of bad ones
+
+
+@pytest.mark.parametrize("phase", ["phase16", "phase17", "phase18"])
+def test_a_directory_that_was_named_must_exist(root, phase):
+    shutil.rmtree(root / phase)
+    error = fails(root, phase)
+    assert (error.expected, error.found) == ("a directory", "nothing")
+    write(root, phase, "")
+    assert fails(root, phase).found == "a file"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["multi_agent_summary.json", "coordination_patterns.json", "system_health.json", "learning_signals.jsonl"],
+)
+def test_the_four_files_of_phase_18_are_required(root, name):
+    path = root / "phase18" / name
+    path.unlink()
+    assert fails(root, f"phase18/{name}").found == "nothing"
+    path.mkdir()
+    assert fails(root, f"phase18/{name}").found == "a directory"
+
+
+SUMMARY = "phase18/multi_agent_summary.json"
+RATE, COUNT, ID = "a number in [0, 1]", "an integer >= 0", "text of one character or more without control characters"
+
+
+@pytest.mark.parametrize(
+    ("name", "member", "value", "field", "expected", "found"),
+    [
+        (SUMMARY, "total_agents", ..., "total_agents", "an integer in [0, 100000] (a required field)", "nothing"),
+        (SUMMARY, "total_agents", 100_001, "total_agents", "an integer in [0, 100000]", "100001"),
+        (SUMMARY, "total_agents", "4", "total_agents", "an integer in [0, 100000]", '"4"'),
+        (SUMMARY, "total_tasks", ..., "total_tasks", "an integer in [0, 10000000] (a required field)", "nothing"),
+        (SUMMARY, "total_tasks", 10**30, "total_tasks", "an integer in [0, 10000000]", str(10**30)),
+        (SUMMARY, "total_tasks", -1, "total_tasks", "an integer in [0, 10000000]", "-1"),
+        (SUMMARY, "total_tasks", 1.5, "total_tasks", "an integer in [0, 10000000]", "1.5"),
+        (SUMMARY, "success_rate", ..., "success_rate", f"{RATE} (a required field)", "nothing"),
+        (SUMMARY, "success_rate", 1.01, "success_rate", RATE, "1.01"),
+        (SUMMARY, "success_rate", None, "success_rate", RATE, "null"),
+        (SUMMARY, "success_rate", float("nan"), "success_rate", "a finite number", "nan"),
+        (SUMMARY, "avg_execution_time_ms", -1, "avg_execution_time_ms", "a number in [0, 1e15] or null", "-1"),
+        (SUMMARY, "timestamp", "yesterday", "timestamp", "an ISO 8601 timestamp or null", '"yesterday"'),
+        (SUMMARY, "agent_performance", [], "agent_performance", "an object or null", "[]"),
+        (SUMMARY, "agent_performance", {"a": {}, "agent_0": {"success_rate": 2}},
+         "agent_performance.agent_0.success_rate", f"{RATE} or null", "2"),
+        (SUMMARY, "agent_performance", {"agent_0": {"tasks": -3}}, "agent_performance.agent_0.tasks",
+         f"{COUNT} or null", "-3"),
+        (SUMMARY, "agent_performance", {"": {}}, "agent_performance.", f"a name that is {ID}", '""'),
+        ("phase18/system_health.json", "overall_health_score", "high", "overall_health_score", "a number or null",
+         '"high"'),
+        ("phase18/system_health.json", "component_scores", {"execution": "ok"}, "component_scores.execution",
+         "a number or null", '"ok"'),
+    ],
+)  # fmt: skip
+def test_a_bad_member_of_a_document_is_named(root, name, member, value, field, expected, found):
+    edit(root, name, **{member: value})
+    error = fails(root, name)
+    assert (error.line, error.field, error.expected, error.found) == (1, field, expected, found)
+    assert str(error) == f"{root / name}, line 1: field {field!r}: expected {expected}, found {found}"
+
+
+OUTCOMES, EXECUTED = "phase18/task_outcomes.jsonl", "phase17/execution_outcomes.jsonl"
+PLANNED, TASKS, SIGNALS = "phase16/planned_tasks.jsonl", "phase18/tasks.jsonl", "phase18/learning_signals.jsonl"
+DURATION = "a number in [0, 1e15] or null"
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "field", "expected", "found"),
+    [
+        (OUTCOMES, '{"agent_id": "x", "status": "success"}', "task_id", f"{ID} (a required field)", "nothing"),
+        (OUTCOMES, '{"task_id": "a", "status": "success"}', "agent_id", f"{ID} (a required field)", "nothing"),
+        (OUTCOMES, '{"task_id": "a", "agent_id": "x"}', "status", "success or failed (a required field)", "nothing"),
+        (OUTCOMES, OUTCOME.replace("success", "done"), "status", "success or failed", '"done"'),
+        (OUTCOMES, OUTCOME.replace('"a"', '""'), "task_id", ID, '""'),
+        (OUTCOMES, OUTCOME.replace('"a"', '"a\\n"'), "task_id", ID, '"a\\n"'),
+        (OUTCOMES, OUTCOME.replace('"x"', '"\x7f"'), "agent_id", ID, '"\x7f"'),
+        (OUTCOMES, OUTCOME.replace('"x"', "7"), "agent_id", ID, "7"),
+        (OUTCOMES, OUTCOME.replace("}", ', "wave": -1}'), "wave", f"{COUNT} or null", "-1"),
+        (OUTCOMES, OUTCOME.replace("}", ', "wave": 1.0}'), "wave", f"{COUNT} or null", "1.0"),
+        (OUTCOMES, OUTCOME.replace("}", f', "wave": {2**63}}}'), "wave", f"{COUNT} or null", str(2**63)),
+        (OUTCOMES, OUTCOME.replace("}", ', "attempts": 0}'), "attempts", "an integer >= 1 or null", "0"),
+        (OUTCOMES, OUTCOME.replace("}", ', "risk_level": "low"}'), "risk_level",
+         "LOW or MEDIUM or HIGH or UNKNOWN or null", '"low"'),
+        (OUTCOMES, OUTCOME.replace("}", ', "confidence_after": 1.2}'), "confidence_after", f"{RATE} or null", "1.2"),
+        (OUTCOMES, OUTCOME.replace("}", ', "confidence_before": NaN}'), "confidence_before", "a finite number", "nan"),
+        (OUTCOMES, OUTCOME.replace("}", ', "confidence_delta": -Infinity}'), "confidence_delta", "a finite number",
+         "-inf"),
+        (OUTCOMES, OUTCOME.replace("}", ', "confidence_delta": 1.5}'), "confidence_delta",
+         "a number in [-1, 1] or null", "1.5"),
+        (OUTCOMES, OUTCOME.replace("}", ', "execution_time_ms": -0.1}'), "execution_time_ms", DURATION, "-0.1"),
+        (OUTCOMES, OUTCOME.replace("}", ', "execution_time_ms": 1e400}'), "execution_time_ms", "a finite number",
+         "inf"),
+        (OUTCOMES, OUTCOME.replace("}", ', "execution_time_ms": "12"}'), "execution_time_ms", DURATION, '"12"'),
+        (OUTCOMES, OUTCOME.replace("}", ', "is_censored": 1}'), "is_censored", "true or false or null", "1"),
+        (OUTCOMES, OUTCOME.replace("}", ', "heuristics_applied": ["H", 3]}'), "heuristics_applied.1", ID, "3"),
+        (OUTCOMES, OUTCOME.replace("}", ', "timestamp": "2026-02-30T00:00:00Z"}'), "timestamp",
+         "an ISO 8601 timestamp or null", '"2026-02-30T00:00:00Z"'),
+        (OUTCOMES, OUTCOME.replace("}", ', "timestamp": 1770000000}'), "timestamp", "an ISO 8601 timestamp or null",
+         "1770000000"),
+        (OUTCOMES, OUTCOME.replace("}", ', "status": "success"}'), "status", "each key once", "it again"),
+        (OUTCOMES, OUTCOME.replace("}", ', "sta\\u0074us": "success"}'), "status", "each key once", "it again"),
+        (OUTCOMES, OUTCOME.replace("}", ', "x": 1, "x": 1}'), "x", "each key once", "it again"),
+        (OUTCOMES, OUTCOME.replace("}", ', "x": {"y": 1, "y": 1}}'), "x.y", "each key once", "it again"),
+        (OUTCOMES, OUTCOME.replace("}", ', "error_message": "\\u0022\\u0022", "wave": 1, "wave": 1}'), "wave",
+         "each key once", "it again"),
+        (OUTCOMES, OUTCOME.replace("}", ', "category": "\\ud800"}'), "category", "Unicode text", r"'\ud800'"),
+        (EXECUTED, '{"task_id": "a"}', "status", "success or failed (a required field)", "nothing"),
+        (EXECUTED, '{"task_id": "a", "status": "failed", "initial_confidence": -1}', "initial_confidence",
+         f"{RATE} or null", "-1"),
+        (EXECUTED, '{"task_id": "a", "status": "failed", "agent_id": ""}', "agent_id", f"{ID} or null", '""'),
+        (PLANNED, "{}", "task_id", f"{ID} (a required field)", "nothing"),
+        (PLANNED, '{"task_id": "z", "confidence": 75}', "confidence", f"{RATE} or null", "75"),
+        (PLANNED, '{"task_id": "z", "predicted_success_rate": 1.1}', "predicted_success_rate", f"{RATE} or null",
+         "1.1"),
+        (PLANNED, '{"task_id": "z", "estimated_duration_ms": -5}', "estimated_duration_ms", DURATION, "-5"),
+        (PLANNED, '{"task_id": "z", "predicted_confidence_delta": -1.5}', "predicted_confidence_delta",
+         "a number in [-1, 1] or null", "-1.5"),
+        (TASKS, '{"task_id": "z", "deadline_ms": -5}', "deadline_ms", DURATION, "-5"),
+        (TASKS, '{"task_id": "z", "priority": "first"}', "priority", "an integer of 64 bits or null", '"first"'),
+        (TASKS, '{"task_id": "z", "required_agents": "agent_1"}', "required_agents", f"a list of {ID} or null",
+         '"agent_1"'),
+        (TASKS, '{"task_id": "z", "risk_level": "EXTREME"}', "risk_level", "LOW or MEDIUM or HIGH or UNKNOWN or null",
+         '"EXTREME"'),
+        ("phase16/heuristics.jsonl", '{"category": "c"}', "heuristic_id", f"{ID} (a required field)", "nothing"),
+        ("phase16/heuristics.jsonl", '{"heuristic_id": "h", "confidence": 2}', "confidence", f"{RATE} or null", "2"),
+        ("phase16/heuristics.jsonl", '{"heuristic_id": "h", "rule": {"a": 1, "a": 2}}', "rule.a", "each key once",
+         "it again"),
+        (SIGNALS, '{"type": "t"}', "signal_id", f"{ID} (a required field)", "nothing"),
+        (SIGNALS, '{"signal_id": "s", "confidence": -0.5}', "confidence", f"{RATE} or null", "-0.5"),
+        (SIGNALS, "[]", None, "an object", "[]"),
+    ],
+)  # fmt: skip
+def test_a_bad_field_of_a_line_is_named(root, name, row, field, expected, found):
+    before = (root / name).read_text().rstrip("\n") + "\n\n" if (root / name).exists() else "\n\n"
+    write(root, name, before + row + "\n")
+    error = fails(root, name)
+    line = before.count("\n") + 1
+    assert (error.line, error.field, error.expected, error.found) == (line, field, expected, found)
+    where = f"{root / name}, line {line}: "
+    assert str(error) == where + (f"field {field!r}: " if field else "") + f"expected {expected}, found {found}"
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [(PLANNED, "task_id"), (TASKS, "task_id"), ("phase16/heuristics.jsonl", "heuristic_id"), (SIGNALS, "signal_id")],
+)
+def test_an_id_may_stand_once_a_file(root, name, key):
+    write(root, name, f'{{"{key}": "t"}}\n\n{{"{key}": "u"}}\n{{"{key}": "t"}}\n')
+    error = fails(root, name)
+    assert (error.line, error.field, error.found) == (4, key, "'t' again (first on line 1)")
+
+
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        pytest.param('{"task_id": "a", "agent', "Unterminated string", id="truncated"),
+        pytest.param('{"task_id": "a"', "Expecting ',' delimiter", id="truncated between members"),
+        pytest.param(OUTCOME + " x", "Extra data", id="text after the object"),
+        pytest.param(OUTCOME + OUTCOME, "Extra data", id="two objects"),
+        pytest.param(OUTCOME.replace("}", ",}"), "Expecting property name", id="trailing comma"),
+        pytest.param("[" * 5000, "recursion", id="nested beyond all bounds"),
+        pytest.param(OUTCOME.replace("}", ', "wave": ' + "9" * 5000 + "}"), "digits", id="thousands of digits"),
+    ],
+)
+def test_a_line_that_is_no_json_object_is_shown(root, row, found):
+    write(root, OUTCOMES, OUTCOME + "\n" + row)
+    error = fails(root, OUTCOMES)
+    assert (error.line, error.expected) == (2, "one complete JSON object a line")
+    assert found in error.found and error.found.startswith(row[:20])
+
+
+def test_an_object_over_several_lines_is_truncated_lines(root):
+    write(root, OUTCOMES, OUTCOME.replace(", ", ",\n"))
+    assert fails(root, OUTCOMES).line == 1
+
+
+@pytest.mark.parametrize("name", [OUTCOMES, PLANNED, SIGNALS, SUMMARY])
+def test_invalid_utf_8_is_named_with_its_line(root, name):
+    data = (root / name).read_bytes().rstrip(b"\n").replace(b"\n", b"\n\n", 1)
+    write(root, name, data + b'\n"caf\xe9"')
+    error = fails(root, name)
+    assert error.line == data.count(b"\n") + 2
+    assert (error.expected, error.found[:9]) == ("UTF-8 text", "byte 0xe9")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "field", "expected"),
+    [
+        ("", None, None, "a complete JSON document"),
+        ('{"total_agents": 1,\n"total_tasks": 2', 2, None, "a complete JSON document"),
+        ("[1]", 1, None, "an object"),
+        ('{"total_agents": 1,\n\n"total_agents": 1}', 3, "total_agents", "each key once"),
+        ('{"a": {},\n"agent_performance": {\n"x": {"tasks": 1,\n"tasks": 1}}}', 4, "agent_performance.x.tasks",
+         "each key once"),
+        ('{"total_agents": 1, "total_tasks": 1, "success_rate": 1,\n"agent_performance": {"y": {"tasks": -1}}}',
+         2, "agent_performance.y.tasks", "an integer >= 0 or null"),
+    ],
+)  # fmt: skip
+def test_an_error_in_a_document_has_its_line(root, text, line, field, expected):
+    write(root, SUMMARY, text)
+    error = fails(root, SUMMARY)
+    assert (error.line, error.field, error.expected) == (line, field, expected)
+
+
+def test_bad_assignments_of_a_pattern_are_named(root):
+    write(
+        root,
+        "phase18/coordination_patterns.json",
+        '[{"pattern_type": "p"}, {"pattern_type": "q", "agent_assignments": {"a": ["t", ""]}}]',
+    )
+    assert fails(root, "phase18/coordination_patterns.json").field == "1.agent_assignments.a.1"
+
+
+def test_there_must_be_an_agent(root):
+    write(root, SUMMARY, '{"total_agents": 0, "total_tasks": 1, "success_rate": 1}')
+    write(root, "phase18/coordination_patterns.json", "[]")
+    write(root, OUTCOMES, "")
+    with pytest.raises(InputError, match=r"total_agents.*expected at least one agent"):
+        load_inputs(root / "phase18")
+
+
+def test_an_optional_file_that_is_there_must_be_readable(root):
+    path = root / TASKS
+    path.symlink_to(root / "moved.jsonl")
+    assert fails(root, TASKS).found == "nothing"
+    path.unlink()
+    path.mkdir()
+    assert fails(root, TASKS).found == "a directory"
+
+
+# Beside the inputs
+
+
+def test_executions_are_attempts_of_a_run(tmp_path):
+    path = write(
+        tmp_path,
+        "executions.jsonl",
+        '{"task_id": "a", "agent_id": "x", "attempt": 1, "status": "failed", "execution_time_ms": null}\n'
+        '{"task_id": "a", "agent_id": "x", "attempt": 2, "status": "success", "execution_time_ms": 9, "wave": 1}\n'
+        '{"task_id": "b", "agent_id": "x", "attempts": 3, "status": "success"}\n'
+        '{"task_id": "c", "agent_id": "x", "status": "success", "confidence_before": 0.5, "confidence_after": 0.25}\n',
+    )
+    attempts = read_executions(path)
+    frames.ATTEMPTS.validate(attempts)
+    assert attempts["attempt"].to_list() == [1, 2, 3, 1]
+    assert attempts["duration_ms"].to_list() == [None, 9.0, None, None]
+    assert attempts["source"].unique().to_list() == ["run"]
+    assert attempts["confidence_delta"].to_list() == [None, None, None, -0.25]
+
+
+def test_executions_stand_once(tmp_path):
+    row = '{"task_id": "a", "agent_id": "x", "attempt": 2, "status": "failed"}'
+    path = write(tmp_path, "executions.jsonl", f"{row}\n\n{row.replace('2', '1')}\n{row}\n")
+    with pytest.raises(InputError) as caught:
+        read_executions(path)
+    assert (caught.value.line, caught.value.field) == (4, "task_id, agent_id, attempt")
+    assert caught.value.found == "'a', 'x', 2 again (first on line 1)"
+
+
+def test_executions_need_an_agent(tmp_path):
+    path = write(tmp_path, "executions.jsonl", '{"task_id": "a", "status": "failed"}')
+    with pytest.raises(InputError, match="line 1: field 'agent_id'"):
+        read_executions(path)
+
+
+def test_approvals_are_ids_as_text_or_as_objects(tmp_path):
+    path = write(tmp_path, "approve", b'\xef\xbb\xbfa task\r\n\n  b \n{"task_id": " {c}", "by": "me"}\na task\n')
+    assert read_approvals(path).to_list() == ["a task", "b", " {c}"]
+    empty = read_approvals(write(tmp_path, "nobody", ""))
+    assert (empty.dtype, empty.len()) == (pl.String, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "field"),
+    [("a\n{}", 2, "task_id"), ('{"task_id": "a"', 1, None), ("a\n\nb\x07c", 3, "task_id")],
+)
+def test_a_bad_approval_is_named(tmp_path, text, line, field):
+    with pytest.raises(InputError) as caught:
+        read_approvals(write(tmp_path, "approve", text))
+    assert (caught.value.line, caught.value.field) == (line, field)
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    write(tmp_path, "optimization_summary.json", '{"phase": 19, "run_id": "r1", "simulated": false}')
+    write(tmp_path, "heuristic_weights.json", '{"H16_001": 1.05, "H16_002": 1, "updated_at": "2026-02-05T12:00:00Z"}')
+    rows = [
+        {"task_id": "a", "agent_id": "x", "wave": 2, "scheduled_start_time": 0, "actual_start_time": 10,
+         "actual_end_time": 100, "status": "completed", "retry_count": 2, "risk_level": "LOW"},
+        {"task_id": "b", "agent_id": "x", "wave": 2, "actual_start_time": 100, "actual_end_time": 130,
+         "status": "failed", "retry_count": 0},
+        {"task_id": "c", "agent_id": "x", "wave": 2, "actual_start_time": None, "actual_end_time": None,
+         "status": "unobserved", "retry_count": 0},
+    ]  # fmt: skip
+    write(tmp_path, "wave_2/x/scheduled_tasks.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    write(tmp_path, "wave_2/idle/scheduled_tasks.jsonl", "")
+    return tmp_path
+
+
+def test_an_earlier_run_hands_on_weights_and_every_attempt(run_dir):
+    previous = read_previous(run_dir)
+    assert (previous.run_id, previous.is_simulated) == ("r1", False)
+    assert previous.weights == {"H16_001": 1.05, "H16_002": 1.0}
+    frames.ATTEMPTS.validate(previous.attempts)
+    # a took (100 - 10) ms over 3 attempts, of which the last succeeded; c did not run.
+    assert previous.attempts.select("task_id", "attempt", "is_success", "duration_ms", "risk_level").rows() == [
+        ("a", 1, False, None, "LOW"),
+        ("a", 2, False, None, "LOW"),
+        ("a", 3, True, 30.0, "LOW"),
+        ("b", 1, False, 30.0, None),
+    ]
+    assert previous.attempts["source"].unique().to_list() == ["previous"]
+
+
+def test_a_simulated_run_teaches_nothing(run_dir):
+    edit(run_dir, "optimization_summary.json", simulated=True)
+    previous = read_previous(run_dir)
+    assert previous.is_simulated and previous.weights == {} and previous.attempts.equals(frames.ATTEMPTS.empty())
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "field"),
+    [
+        ("optimization_summary.json", {"simulated": ...}, "simulated"),
+        ("optimization_summary.json", {"run_id": ""}, "run_id"),
+        ("heuristic_weights.json", {"H16_002": "much"}, "H16_002"),
+        ("heuristic_weights.json", {"H16_002": -1}, "H16_002"),
+    ],
+)
+def test_a_bad_file_of_an_earlier_run_is_named(run_dir, name, members, field):
+    edit(run_dir, name, **members)
+    with pytest.raises(InputError) as caught:
+        read_previous(run_dir)
+    assert (caught.value.file, caught.value.field) == (str(run_dir / name), field)
+
+
+@pytest.mark.parametrize(("field", "value"), [("actual_end_time", 5), ("retry_count", 10**9)])
+def test_a_bad_row_of_an_earlier_run_is_named(run_dir, field, value):
+    path = run_dir / "wave_2/x/scheduled_tasks.jsonl"
+    first, *others = path.read_text().splitlines()
+    path.write_text("\n".join([*others, json.dumps(json.loads(first) | {field: value})]))
+    with pytest.raises(InputError) as caught:
+        read_previous(run_dir)
+    assert (caught.value.line, caught.value.field) == (3, field)
+
+
+def test_a_directory_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"optimization_summary.json: expected a file, found nothing"):
+        read_previous(tmp_path)
+
+
+# Natural order
+
+
+def test_numbers_in_ids_count():
+    ids = ["agent_10", "agent_2", "agent_02", "agent", "9", "10", "a10b2", "a10b10", "a9b3"]
+    assert natural_order(ids) == ["9", "10", "a9b3", "a10b2", "a10b10", "agent", "agent_02", "agent_2", "agent_10"]
+
+
+@given(st.lists(st.text(st.sampled_from("ab019²٣"), max_size=6), unique=True), st.randoms())
+def test_natural_order_is_total(ids, random):
+    shuffled = ids.copy()
+    random.shuffle(shuffled)
+    assert natural_order(shuffled) == natural_order(ids)
+    assert sorted(natural_order(ids)) == sorted(ids)
+
+
+@given(st.integers(0, 10**30), st.integers(0, 10**30))
+def test_natural_order_agrees_with_numbers(first, second):
+    ordered = natural_order([f"agent_{first}", f"agent_{second}"])
+    assert ordered == [f"agent_{number}" for number in sorted([first, second])]

@@ -1,0 +1,205 @@
+"""Strict decoding of lines and documents, held against Python's own JSON as an independent reader."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from datetime import datetime
+
+import msgspec
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phase19 import decoding, wire
+from phase19.decoding import decode_document, decode_lines
+from phase19.diagnose import diagnose, load_unique, unknown_fields
+from phase19.errors import InputError
+
+KNOWN = [field.encode_name for field in msgspec.structs.fields(wire.TaskOutcome)]
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=5)
+scalars = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(0, 1) | st.text('a":\\{}é', max_size=4)
+anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2))
+outcomes = st.fixed_dictionaries(
+    {"task_id": texts, "agent_id": texts, "status": st.sampled_from(["success", "failed"])},
+    optional={
+        "wave": st.none() | st.integers(0, 2**63 - 1),
+        "error_message": st.none() | st.text('a":\\{}é\n', max_size=6),
+        "execution_time_ms": st.none() | st.floats(0, 1e15) | st.integers(0, 10**15),
+        "heuristics_applied": st.none() | st.lists(texts, max_size=3),
+        "is_censored": st.none() | st.booleans(),
+    },
+)
+strangers = st.dictionaries(texts.filter(lambda name: name not in KNOWN), anything, max_size=3)
+
+
+@pytest.fixture(scope="session")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("wire") / "rows.jsonl"
+
+
+def compact_or_spaced(row, is_spaced, is_ascii):
+    return json.dumps(row, separators=(" , ", " :\t") if is_spaced else (",", ":"), ensure_ascii=is_ascii)
+
+
+@given(st.lists(st.tuples(outcomes, strangers), max_size=5), st.booleans(), st.booleans())
+def test_lines_become_the_columns_another_reader_finds(path, rows, is_spaced, is_ascii):
+    lines = [compact_or_spaced(known | unknown, is_spaced, is_ascii) for known, unknown in rows]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    decoded = decode_lines(path, wire.TaskOutcome)
+    frame = decoded.value
+    for name in ("task_id", "agent_id", "status", "wave", "error_message", "heuristics_applied", "is_censored"):
+        assert frame[name].to_list() == [known.get(name) for known, _ in rows]
+    assert frame["execution_time_ms"].to_list() == [known.get("execution_time_ms") for known, _ in rows]
+    assert decoded.unknown == Counter(name for _, unknown in rows for name in unknown)
+    assert decoded.digest == hashlib.sha256(path.read_bytes()).digest()
+
+
+@given(st.lists(outcomes, min_size=1, max_size=3), outcomes, strangers, st.data())
+def test_a_key_that_stands_twice_is_always_found(path, rows, row, unknown, data):
+    members = list((row | unknown).items())
+    repeated = data.draw(st.sampled_from(members))
+    members.insert(data.draw(st.integers(0, len(members))), repeated)
+    line = "{" + ", ".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in members) + "}"
+    path.write_text("\n".join([*map(json.dumps, rows), line]), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        decode_lines(path, wire.TaskOutcome)
+    assert (caught.value.line, caught.value.field) == (len(rows) + 1, repeated[0])
+    assert caught.value.expected == "each key once"
+
+
+@given(
+    st.one_of(st.binary(max_size=30), anything.map(lambda value: json.dumps(value).encode()), st.text().map(str.encode))
+)
+def test_whatever_stands_in_a_file_it_is_read_or_refused_with_a_message(path, data):
+    path.write_bytes(data)
+    for read in (lambda: decode_lines(path, wire.PlannedTask), lambda: decode_document(path, wire.MultiAgentSummary)):
+        message = str(path)
+        try:
+            read()
+        except InputError as error:
+            message = str(error)
+        assert message.startswith(str(path))
+
+
+def test_rows_across_blocks_keep_their_order_and_line_numbers(path, monkeypatch):
+    row = '{"task_id": "%d", "agent_id": "a", "status": "failed", "heuristics_applied": ["%d"]}'
+    text = "".join(row % (i, i % 3) + ("\n\n" if i % 7 == 0 else "\n") for i in range(100))
+    path.write_text(text)
+    whole = decode_lines(path, wire.TaskOutcome)
+    monkeypatch.setattr(decoding, "BLOCK_BYTES", 200)
+    parts = decode_lines(path, wire.TaskOutcome)
+    assert parts.value.equals(whole.value)
+    assert parts.digest == whole.digest
+    assert parts.value["task_id"].to_list() == [str(i) for i in range(100)]
+    assert parts.value["line"].to_list() == [i + 1 for i, line in enumerate(text.splitlines()) if line]
+    assert parts.value.n_chunks() == 1
+    path.write_text(text + '{"task_id": "a"}')
+    with pytest.raises(InputError) as caught:
+        decode_lines(path, wire.TaskOutcome)
+    assert caught.value.line == text.count("\n") + 1
+    path.write_bytes(text.encode() + b"\xff")
+    with pytest.raises(InputError) as caught:
+        decode_lines(path, wire.TaskOutcome)
+    assert caught.value.line == text.count("\n") + 1
+
+
+def test_an_empty_file_is_an_empty_frame_of_the_same_columns(path):
+    path.write_text('{"task_id": "a", "agent_id": "b", "status": "failed"}')
+    full = decode_lines(path, wire.TaskOutcome).value
+    for data in (b"", b"\n\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"):
+        path.write_bytes(data)
+        empty = decode_lines(path, wire.TaskOutcome).value
+        assert empty.schema == full.schema
+        assert empty.height == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtypes"),
+    [
+        (wire.PlannedTask, {"task_id": pl.String, "wave": pl.Int64, "confidence": pl.Float64, "risk_level": pl.String,
+                            "required_agents": pl.List(pl.String)}),
+        (wire.TaskOutcome, {"is_censored": pl.Boolean, "timestamp": pl.Datetime("us", "UTC"), "line": pl.UInt32}),
+        (wire.ExecutionOutcome, {"confidence_before": pl.Float64, "confidence_after": pl.Float64}),
+        (wire.Heuristic, {"rule": pl.String}),
+    ],
+)  # fmt: skip
+def test_columns_have_the_dtype_of_their_field(path, shape, dtypes):
+    path.write_bytes(b"")
+    schema = decode_lines(path, shape).value.schema
+    assert {name: schema[name] for name in dtypes} == dtypes
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("2026-02-05T12:00:00Z", "2026-02-05T12:00:00"),
+        ("2026-02-05T12:00:00.123456+05:30", "2026-02-05T06:30:00.123456"),
+        ("2026-02-05T12:00:00", "2026-02-05T12:00:00"),
+        ("2026-02-05 12:00:00-01:00", "2026-02-05T13:00:00"),
+        ("1969-12-31T23:59:59.999999Z", "1969-12-31T23:59:59.999999"),
+        ("0001-01-01T00:00:00+14:00", None),
+    ],
+)
+def test_timestamps_are_exact_to_the_microsecond(path, written, expected):
+    path.write_text(f'{{"task_id": "a", "agent_id": "b", "status": "failed", "timestamp": "{written}"}}')
+    stamp = decode_lines(path, wire.TaskOutcome).value["timestamp"]
+    if expected is None:  # 14 hours before the first instant Python knows
+        assert stamp.dt.epoch("us")[0] == -62_135_596_800_000_000 - 14 * 3_600_000_000
+    else:
+        assert stamp.dt.replace_time_zone(None).to_list() == [datetime.fromisoformat(expected)]
+
+
+def test_raw_fields_are_json_text_and_null_is_null(path):
+    path.write_text(
+        '{"heuristic_id": "a"}\n{"heuristic_id": "b", "rule": null}\n{"heuristic_id": "c", "rule": {"x": 1.50}}'
+    )
+    assert decode_lines(path, wire.Heuristic).value["rule"].to_list() == [None, None, '{"x": 1.50}']
+
+
+def test_select_makes_the_columns(path):
+    path.write_text('{"task_id": "a", "wave": 2}')
+    frame = decode_lines(path, wire.PlannedTask, [pl.col("wave") + 1, pl.col("line")]).value
+    assert frame.to_dicts() == [{"wave": 3, "line": 1}]
+
+
+def test_a_file_that_may_not_be_opened_is_named(path, monkeypatch):
+    path.write_text("{}")
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "open", refuse)
+    with pytest.raises(InputError, match="expected a readable file, found Permission denied"):
+        decode_lines(path, wire.PlannedTask)
+
+
+def test_every_error_of_a_shape_is_found_whatever_its_depth():
+    text = '[{"pattern_type": "p",\n "agent_assignments": {"x": [],\n "y": ["t", 4]}}]'
+    error = diagnose("f.json", text, wire.Patterns)
+    assert (error.line, error.field, error.found) == (3, "0.agent_assignments.y.1", "4")
+
+
+def test_long_texts_are_cut_in_messages():
+    error = diagnose("f", json.dumps({"task_id": "t", "wave": "w" * 1000}), wire.PlannedTask, line=1)
+    assert error.found == '"' + "w" * 59 + "..."
+
+
+def test_an_unsound_name_is_shown_escaped():
+    error = diagnose("f", '{"task_id": "t", "\\udc00": 1}', wire.PlannedTask, line=1)
+    assert (error.expected, error.found) == ("Unicode field names", r"'\udc00'")
+
+
+def test_keys_are_unique_at_every_depth():
+    assert load_unique('{"a": [{"b": 1}, {"b": 1}]}') == {"a": [{"b": 1}, {"b": 1}]}
+    with pytest.raises(ValueError, match="duplicate"):
+        load_unique('{"a": [{"b": 1, "b": 1}]}')
+
+
+def test_unknown_fields_are_named_by_their_path():
+    value = [{"pattern_type": "p", "x": 1}, {"pattern_type": "q", "x": 1, "agent_assignments": {"a": []}}]
+    assert list(unknown_fields(value, wire.Patterns)) == ["x", "x"]
+    summary = {"a": {"b": 1}, "agent_performance": {"k": {"tasks": 1, "z": 0}}}
+    assert list(unknown_fields(summary, wire.MultiAgentSummary)) == ["a", "agent_performance.*.z"]
