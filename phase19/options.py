@@ -108,21 +108,32 @@ class RunOptions:
             except ValueError:
                 names = ", ".join(OptimizationStrategy)
                 raise UsageError(f"--strategy: expected one of {names}, found {settings['strategy']!r}") from None
-        if isinstance(settings.get("weights"), str):
-            settings["weights"] = parse_weights(settings["weights"])
+        weights = settings.pop("weights", None)
+        if weights is not None:
+            text = weights if isinstance(weights, str) else ",".join(f"{k}={weight}" for k, weight in weights.items())
+            settings["weights"] = parse_weights(text)
         return cls(**settings)
 
     @property
     def output_dir(self) -> Path:
         """Where the run directory appears: `--output`, else `phase19` beside the input."""
-        return self.output if self.output is not None else self.input.parent / "phase19"
+        return self.output if self.output is not None else self._beside("phase19")
 
     @property
-    def phase16_dir(self) -> Path:
-        """Phase 16's directory: `--phase16`, else `phase16` beside the input."""
-        return self.phase16 if self.phase16 is not None else self.input.parent / "phase16"
+    def phase16_dir(self) -> Path | None:
+        """Phase 16's directory: `--phase16`, else `phase16` beside the input where it is there."""
+        return self._given_or_there(self.phase16, "phase16")
 
     @property
-    def phase17_dir(self) -> Path:
-        """Phase 17's directory: `--phase17`, else `phase17` beside the input."""
-        return self.phase17 if self.phase17 is not None else self.input.parent / "phase17"
+    def phase17_dir(self) -> Path | None:
+        """Phase 17's directory: `--phase17`, else `phase17` beside the input where it is there."""
+        return self._given_or_there(self.phase17, "phase17")
+
+    def _beside(self, name: str) -> Path:
+        # `.` and `..` have themselves or nothing as their parent's text: only their real place has a neighbour.
+        is_named = self.input.name not in {"", ".."}
+        return (self.input if is_named else self.input.resolve()).parent / name
+
+    def _given_or_there(self, given: Path | None, name: str) -> Path | None:
+        beside = self._beside(name)
+        return given if given is not None else (beside if beside.is_dir() else None)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from phase19.frames import Schema
+    from phase19.schema import Schema
 
 __all__ = [
     "SourceLog",
