@@ -1,0 +1,229 @@
+"""Success, duration and confidence of every (task, agent) pair, with what is not known about them.
+
+Stages use :class:`ForecastModel` alone: `forecast` for the plan, `draws` for what chance may do to it,
+`world` for a dry run, `observe` to learn. A richer model replaces the three fits and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from phase19.duration_model import DurationPosterior, DurationPriors, Gains, fit_durations, fit_gains
+from phase19.effects import sigmoid
+from phase19.luck import id_keys, normals
+from phase19.records import FEATURE_COUNT, read_records
+from phase19.retries import within_attempts
+from phase19.success_model import SuccessPosterior, SuccessPriors, fit_success
+from phase19.worlds import World
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from phase19.inputs import Population
+
+__all__ = ["Draws", "Forecast", "ForecastModel", "ForecastPriors", "SharedNormals"]
+
+_NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
+_NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
+_Z90 = 1.6448536269514722  # 95 % quantile of the standard normal: a 90 % interval
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastPriors:
+    """What is believed before any record, by part."""
+
+    success: SuccessPriors = field(default_factory=SuccessPriors)
+    duration: DurationPriors = field(default_factory=DurationPriors)
+
+
+class Forecast(NamedTuple):
+    """Forecast of pairs; arrays of one shape, (n, m) for all pairs or (p,) for some."""
+
+    success_probability: NDArray[np.float64]
+    success_low: NDArray[np.float64]
+    success_high: NDArray[np.float64]
+    planned_success: NDArray[np.float64]
+    planned_success_variance: NDArray[np.float64]
+    planned_attempts: NDArray[np.float64]
+    duration_ms_p50: NDArray[np.float64]
+    duration_ms_p90: NDArray[np.float64]
+    planned_duration_ms: NDArray[np.float64]
+    planned_confidence_delta: NDArray[np.float64]
+    record_count: NDArray[np.int64]
+
+
+class SharedNormals(NamedTuple):
+    """Standard normals of what all waves share in a draw: (s, m), (s, k) and (s, m)."""
+
+    agent: NDArray[np.float64]
+    coefficient: NDArray[np.float64]
+    agent_duration: NDArray[np.float64]
+
+
+class Draws(NamedTuple):
+    """Pairs in s worlds drawn from the posterior, shape (s, p)."""
+
+    success_probability: NDArray[np.float64]
+    log_duration: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastModel:
+    """Posterior of success, duration and confidence for n tasks and m agents.
+
+    Attributes
+    ----------
+    tasks, agents
+        `frames.TASKS` and `frames.AGENTS`; the order of rows is the order of indices.
+    attempts
+        `frames.ATTEMPTS`, all that was learned from.
+    """
+
+    tasks: pl.DataFrame
+    agents: pl.DataFrame
+    attempts: pl.DataFrame
+    population: Population
+    priors: ForecastPriors
+    success: SuccessPosterior
+    duration: DurationPosterior
+    gains: Gains
+    record_count: NDArray[np.int64]
+
+    @classmethod
+    def fit(
+        cls,
+        tasks: pl.DataFrame,
+        agents: pl.DataFrame,
+        attempts: pl.DataFrame,
+        population: Population,
+        priors: ForecastPriors | None = None,
+    ) -> ForecastModel:
+        """Fit all three parts to the records.
+
+        Parameters
+        ----------
+        tasks, agents
+            The run's n tasks (confidence without nulls) and m agents.
+        attempts
+            The records; their order changes nothing.
+        population
+            Phase 18's summary, used where records are silent.
+        """
+        priors = priors or ForecastPriors()
+        records = read_records(attempts, tasks, agents, population.task_count)
+        estimated = tasks["estimated_duration_ms"].to_numpy().astype(float)
+        return cls(
+            tasks=tasks,
+            agents=agents,
+            attempts=attempts,
+            population=population,
+            priors=priors,
+            success=fit_success(records, population.success_rate, priors.success),
+            duration=fit_durations(records, population.duration_ms, estimated, priors.duration),
+            gains=fit_gains(records, population.confidence_delta, population.success_rate),
+            record_count=records.pair_counts(tasks.height),
+        )
+
+    def observe(self, attempts: pl.DataFrame) -> ForecastModel:
+        """Learn from more attempts (`frames.ATTEMPTS`): a new model; this one is unchanged."""
+        if attempts.is_empty():
+            return self
+        return self.fit(self.tasks, self.agents, pl.concat([self.attempts, attempts]), self.population, self.priors)
+
+    def without_records(self) -> ForecastModel:
+        """The model as it stands, its records let go (it can then no longer learn)."""
+        return replace(self, attempts=self.attempts.clear())
+
+    def forecast(self, task: NDArray[np.int64], agent: NDArray[np.int64], allowed: NDArray[np.int64]) -> Forecast:
+        """Forecast pairs.
+
+        Parameters
+        ----------
+        task, agent
+            Indices that broadcast: (n, 1) and (1, m) for all pairs, (p,) and (p,) for some.
+        allowed
+            Attempts allowed, broadcast like `task`.
+
+        Notes
+        -----
+        Expectations over the posterior by 15-point Gauss-Hermite quadrature; the retries' product is taken
+        inside it, since what made the first attempt fail weighs on the second too.
+        """
+        mean, sd = self.success.mean(task, agent), self.success.sd(task, agent)
+        first, planned, square, attempts = (np.zeros(mean.shape) for _ in range(4))
+        for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):
+            p = sigmoid(mean + node * sd)
+            within, made = within_attempts(p, allowed)
+            first += weight * p
+            planned += weight * within
+            square += weight * within**2
+            attempts += weight * made
+        confidence = self.tasks["confidence"].to_numpy()[task]
+        ones = np.ones(mean.shape, dtype=bool)
+        gain = self.gains.after(ones, agent, confidence)
+        loss = self.gains.after(~ones, agent, confidence)
+        return Forecast(
+            success_probability=np.clip(first, 0.0, 1.0),
+            success_low=sigmoid(mean - _Z90 * sd),
+            success_high=sigmoid(mean + _Z90 * sd),
+            planned_success=np.clip(planned, 0.0, 1.0),
+            planned_success_variance=np.maximum(square - planned**2, 0.0),
+            planned_attempts=attempts,
+            duration_ms_p50=self.duration.quantile_ms(task, agent, 0.5),
+            duration_ms_p90=self.duration.quantile_ms(task, agent, 0.9),
+            planned_duration_ms=self.duration.expected_ms(task, agent) * attempts,
+            planned_confidence_delta=planned * gain + (1.0 - planned) * loss,
+            record_count=self.record_count[task, agent],
+        )
+
+    def shared_normals(self, draws: int, rng: np.random.Generator) -> SharedNormals:
+        """Draw what all waves of a run share, so that their draws can be added up draw by draw."""
+        m = self.agents.height
+        return SharedNormals(*(rng.standard_normal((draws, size)) for size in (m, FEATURE_COUNT, m)))
+
+    def draws(
+        self, task: NDArray[np.int64], agent: NDArray[np.int64], shared: SharedNormals, rng: np.random.Generator
+    ) -> Draws:
+        """Draw the pairs' parameters from the posterior, one world a row of `shared`; tasks are distinct."""
+        shape = (shared.agent.shape[0], task.size)
+        logit = self.success.draw(
+            task,
+            agent,
+            agent_normals=shared.agent,
+            coefficient_normals=shared.coefficient,
+            task_normals=rng.standard_normal(shape),
+            pair_normals=rng.standard_normal(shape),
+        )
+        log_duration = (
+            self.duration.mean(task, agent)
+            + shared.agent_duration[:, agent] * self.duration.agent.sd[agent]
+            + rng.standard_normal(shape) * self.duration.task.sd[task]
+        )
+        return Draws(sigmoid(logit), log_duration)
+
+    def world(self, seed: int) -> World:
+        """Draw the one world of a dry run; what is drawn belongs to the ids, not to their order."""
+        task_keys, agent_keys = id_keys(self.tasks["task_id"]), id_keys(self.agents["agent_id"])
+        success, duration = self.success, self.duration
+        feature_keys = np.arange(FEATURE_COUNT, dtype=np.uint64)
+        coefficients = success.coefficients + success.coefficient_root @ normals(seed, "risk", feature_keys)
+        return World(
+            seed=seed,
+            task_keys=task_keys,
+            agent_keys=agent_keys,
+            task_logit=success.features @ coefficients
+            + success.task.mean
+            + success.task.sd * normals(seed, "task", task_keys),
+            agent_logit=success.agent.mean + success.agent.sd * normals(seed, "agent", agent_keys),
+            pair_logit_sd=success.pair_sd,
+            task_log_ms=duration.level + duration.task.mean + duration.task.sd * normals(seed, "taskms", task_keys),
+            agent_log_ms=duration.agent.mean + duration.agent.sd * normals(seed, "agentms", agent_keys),
+            residuals=duration.residuals,
+            gain_success=self.gains.success,
+            gain_failure=self.gains.failure,
+            gain_sd=self.gains.sd,
+        )

@@ -1,0 +1,94 @@
+"""Counter-based random numbers: luck belongs to names, not to the order in which it is asked for.
+
+The same seed gives the same draw to the same (stream, task, agent, attempt), whatever else is drawn and
+whatever the strategy, so two plans can be compared under the same luck.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+
+__all__ = ["id_keys", "normals", "uniforms"]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FNV_PRIME = np.uint64(0x100000001B3)
+_CHUNK_ROWS = 65_536
+
+
+def id_keys(ids: pl.Series) -> NDArray[np.uint64]:
+    """Hash text ids to 64 bits, the same on every machine and version.
+
+    Parameters
+    ----------
+    ids
+        Non-empty strings without nulls, length n.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n,), a polynomial hash of each id's UTF-8 bytes, finalised by :func:`_mix`.
+
+    Notes
+    -----
+    Polars' own hash may change between versions, so it cannot fix the bytes of an output.
+    """
+    chunks = [_hash_chunk(ids.slice(start, _CHUNK_ROWS)) for start in range(0, ids.len(), _CHUNK_ROWS)]
+    return np.concatenate([np.empty(0, np.uint64), *chunks])
+
+
+def _hash_chunk(ids: pl.Series) -> NDArray[np.uint64]:
+    lengths = ids.str.len_bytes().to_numpy().astype(np.int64)
+    content = np.frombuffer("".join(ids.to_list()).encode(), dtype=np.uint8).astype(np.uint64)
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    position = np.arange(content.size) - np.repeat(starts, lengths)
+    powers = np.cumprod(np.full(int(lengths.max(initial=1)), _FNV_PRIME, dtype=np.uint64))
+    hashed = np.add.reduceat((content + np.uint64(1)) * powers[position], starts)
+    return _mix(hashed + lengths.astype(np.uint64) * _GOLDEN)
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Finalise by SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014)."""
+    x = x + _GOLDEN
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def uniforms(seed: int, stream: str, *keys: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Draw uniforms in the open interval (0, 1), one for each tuple of keys.
+
+    Parameters
+    ----------
+    seed
+        The run's seed, >= 0.
+    stream
+        What the luck is for, a non-empty name; different streams are independent.
+    keys
+        Arrays of 64-bit keys that broadcast against one another.
+
+    Returns
+    -------
+    numpy.ndarray
+        The broadcast shape of `keys`.
+    """
+    # One-element arrays, never scalars: numpy warns of the wanted overflow of scalars only.
+    label = stream.encode()
+    words = [int.from_bytes(label[start : start + 8], "little") for start in range(0, len(label), 8)]
+    state = _mix(np.array([words[0]], dtype=np.uint64))
+    for key in (*(np.array([word], dtype=np.uint64) for word in (*words[1:], seed % 2**64)), *keys):
+        state = _mix(state ^ _mix(key))
+    # 52 bits and a half: with 53 the largest would round to 1.
+    return ((state >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+
+
+def normals(seed: int, stream: str, *keys: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Draw standard normals, one for each tuple of keys; as :func:`uniforms`."""
+    from scipy.special import ndtri
+
+    return np.asarray(ndtri(uniforms(seed, stream, *keys)))

@@ -1,0 +1,144 @@
+"""From frames to arrays, once: what the forecast models learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from phase19.effects import logit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["FEATURE_COUNT", "Records", "read_records"]
+
+_RISK_FEATURES = ("LOW", "MEDIUM", "HIGH")
+FEATURE_COUNT = 2 + len(_RISK_FEATURES)
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Attempts as arrays of shape (r,), with the run's n tasks and m agents as indices.
+
+    Tasks 0 ... n - 1 are the run's in the order given, later ones stand in the records alone. Agent -1 is an
+    agent not recorded, or not among the run's. `pair` numbers the (task, agent) pairs.
+    `features` (r, k) and `task_features` (n, k) are 1, LOW, MEDIUM, HIGH, centred log odds of confidence.
+    `summary_trials` and `summary_rate` (m,) stand for agents without records.
+    """
+
+    task: NDArray[np.int64]
+    agent: NDArray[np.int64]
+    pair: NDArray[np.int64]
+    attempt: NDArray[np.int64]
+    outcome: NDArray[np.float64]
+    duration_ms: NDArray[np.float64]
+    confidence_delta: NDArray[np.float64]
+    features: NDArray[np.float64]
+    task_features: NDArray[np.float64]
+    task_count: int
+    population_tasks: float
+    summary_trials: NDArray[np.float64]
+    summary_rate: NDArray[np.float64]
+    summary_duration_ms: NDArray[np.float64]
+
+    @property
+    def agent_count(self) -> int:
+        """Number m of the run's agents."""
+        return self.summary_trials.size
+
+    def agent_trials(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Trials and successes by agent, shape (m,): from records, else from the agent's summary."""
+        known = self.agent >= 0
+        trials = np.bincount(self.agent[known], minlength=self.agent_count).astype(float)
+        wins = np.bincount(self.agent[known], weights=self.outcome[known], minlength=self.agent_count)
+        trials += self.summary_trials
+        return trials, wins + self.summary_trials * self.summary_rate
+
+    def pair_counts(self, tasks: int) -> NDArray[np.int64]:
+        """Recorded attempts of each (task, agent) pair, shape (tasks, m)."""
+        seen = (self.agent >= 0) & (self.task < tasks)
+        flat = self.task[seen] * self.agent_count + self.agent[seen]
+        return np.bincount(flat, minlength=tasks * self.agent_count).reshape(tasks, self.agent_count)
+
+
+def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFrame, population_tasks: float) -> Records:
+    """Cross from Polars to numpy.
+
+    Parameters
+    ----------
+    attempts
+        `frames.ATTEMPTS`; a risk level or confidence not recorded is taken from the run's task.
+    tasks, agents
+        `frames.TASKS` and `frames.AGENTS`; their order is the order of the indices.
+    population_tasks
+        Tasks that Phase 18's summary speaks of.
+
+    Notes
+    -----
+    Rows are sorted, so the order of the records changes no sum.
+    """
+    # Tasks of the records alone are numbered in the order of their ids, not of the records.
+    codes = pl.concat([tasks["task_id"], attempts["task_id"].unique().sort()]).unique(maintain_order=True)
+    task_codes = pl.DataFrame({"task_id": codes, "task": pl.int_range(codes.len(), eager=True)})
+    agent_codes = pl.DataFrame({"agent_id": agents["agent_id"], "agent": pl.int_range(agents.height, eager=True)})
+    known = tasks.select("task_id", task_risk="risk_level", task_confidence="confidence")
+    rows = (
+        attempts.lazy()
+        .join(task_codes.lazy(), on="task_id", how="left")
+        .join(agent_codes.lazy(), on="agent_id", how="left")
+        .join(known.lazy(), on="task_id", how="left")
+        .select(
+            "task",
+            pl.col("agent").fill_null(-1),
+            "attempt",
+            pl.col("is_success").cast(pl.Float64),
+            "duration_ms",
+            "confidence_delta",
+            pl.coalesce("risk_level", "task_risk").alias("risk"),
+            pl.coalesce("confidence_before", "task_confidence").alias("confidence"),
+        )
+        .sort(pl.all())
+        .collect(engine="in-memory")
+    )
+    confidence = rows["confidence"].to_numpy().astype(float)
+    planned = tasks["confidence"].to_numpy().astype(float)
+    stated = confidence[~np.isnan(confidence)] if (~np.isnan(confidence)).any() else planned[~np.isnan(planned)]
+    centre = float(_bounded_logit(stated).mean()) if stated.size else 0.0
+    pair = rows["task"].to_numpy() * (agents.height + 1) + rows["agent"].to_numpy() + 1
+    return Records(
+        task=rows["task"].to_numpy(),
+        agent=rows["agent"].to_numpy(),
+        pair=np.unique(pair, return_inverse=True)[1],
+        attempt=rows["attempt"].to_numpy(),
+        outcome=rows["is_success"].to_numpy(),
+        duration_ms=rows["duration_ms"].to_numpy().astype(float),
+        confidence_delta=rows["confidence_delta"].to_numpy().astype(float),
+        features=_features(rows["risk"], confidence, centre),
+        task_features=_features(tasks["risk_level"], planned, centre),
+        task_count=codes.len(),
+        population_tasks=population_tasks,
+        summary_trials=_summary(agents, "summary_task_count", 0.0),
+        summary_rate=_summary(agents, "summary_success_rate", 0.0),
+        summary_duration_ms=_summary(agents, "summary_duration_ms", np.nan),
+    )
+
+
+def _summary(agents: pl.DataFrame, column: str, absent: float) -> NDArray[np.float64]:
+    """A summary's figure for the agents judged by it, and `absent` for the others; shape (m,)."""
+    judged = pl.col("evidence") == "summary"
+    value = pl.when(judged).then(pl.col(column).cast(pl.Float64)).fill_null(absent)
+    return agents.select(value).to_series().to_numpy().astype(float)
+
+
+def _bounded_logit(confidence: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log odds of a stated confidence, which may be a rounded 0 or 1: kept 0.02 away from both."""
+    return logit(np.clip(confidence, 0.02, 0.98))
+
+
+def _features(risk: pl.Series, confidence: NDArray[np.float64], centre: float) -> NDArray[np.float64]:
+    levels = [(risk == level).fill_null(value=False).to_numpy().astype(float) for level in _RISK_FEATURES]
+    stated = np.where(np.isnan(confidence), 0.0, _bounded_logit(np.nan_to_num(confidence, nan=0.5)) - centre)
+    return np.column_stack([np.ones(confidence.size), *levels, stated])
