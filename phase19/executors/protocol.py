@@ -1,0 +1,111 @@
+"""What every executor does, and what its attempts come to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import polars as pl
+
+from phase19 import frames
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Execution", "Executor", "attempt_rows", "outcomes"]
+
+
+class Execution(NamedTuple):
+    """Attempts made (`frames.ATTEMPTS`, source `run`), and whether the wave was stopped before its end."""
+
+    attempts: pl.DataFrame
+    is_interrupted: bool
+
+
+class Executor(Protocol):
+    """Carries out one wave after another."""
+
+    is_simulated: bool
+
+    def execute(self, orders: pl.DataFrame) -> Execution:
+        """Carry out a wave.
+
+        Parameters
+        ----------
+        orders
+            `frames.ORDERS`, agents together, each in the order of its timeline. It holds no forecast.
+        """
+        ...
+
+
+def attempt_rows(orders: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
+    """Attempts as records: `frames.ATTEMPTS`.
+
+    Parameters
+    ----------
+    orders
+        `frames.ORDERS`.
+    made
+        One row an attempt: task_id, attempt, is_success, duration_ms, confidence_delta, and error_message,
+        is_censored or timestamp where known.
+    """
+    known = made.join(
+        orders.select("task_id", "agent_id", "wave", "risk_level", "category", "confidence", "heuristics_applied"),
+        on="task_id",
+        maintain_order="left",
+    ).with_columns(
+        confidence_before="confidence",
+        confidence_after=(pl.col("confidence") + pl.col("confidence_delta")).clip(0.0, 1.0),
+        source=pl.lit("run"),
+    )
+    absent = [
+        pl.lit(None).alias(name) for name in ("error_message", "is_censored", "timestamp") if name not in known.columns
+    ]
+    return known.with_columns(absent).select(
+        pl.col(name).cast(column.dtype).fill_null(column.default)
+        if column.default is not None
+        else pl.col(name).cast(column.dtype)
+        for name, column in frames.ATTEMPTS.columns.items()
+    )
+
+
+def outcomes(orders: pl.DataFrame, execution: Execution, mean_change: Sequence[float]) -> pl.DataFrame:
+    """What each ordered task came to: `frames.OUTCOMES`, in the order of `orders`.
+
+    Parameters
+    ----------
+    orders
+        `frames.ORDERS`.
+    execution
+        Attempts by task, in order.
+    mean_change
+        The population's mean confidence change after a failure and after a success, for attempts that
+        carry none.
+    """
+    by_task = (
+        execution.attempts.lazy()
+        .sort("task_id", "attempt")
+        .group_by("task_id", maintain_order=True)
+        .agg(
+            pl.len().cast(pl.Int64).alias("attempt_count"),
+            pl.col("is_success").last(),
+            pl.col("duration_ms").sum().alias("actual_duration_ms"),
+            pl.col("confidence_delta").last(),
+        )
+        .collect(engine="in-memory")
+    )
+    idle = "interrupted" if execution.is_interrupted else "unobserved"
+    won = pl.col("is_success")
+    change = pl.when(won).then(mean_change[1]).when(~won).then(mean_change[0])
+    return orders.join(by_task, on="task_id", how="left", maintain_order="left").select(
+        "task_id",
+        "agent_id",
+        pl.when(won)
+        .then(pl.lit("completed"))
+        .when(~won)
+        .then(pl.lit("failed"))
+        .otherwise(pl.lit(idle))
+        .alias("status"),
+        pl.col("attempt_count").fill_null(0),
+        "actual_duration_ms",
+        pl.coalesce("confidence_delta", change).alias("actual_confidence_delta"),
+    )

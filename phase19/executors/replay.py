@@ -1,0 +1,53 @@
+"""Replay: the plan's tasks have the outcomes that records of the same pairs had."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from phase19.executors.protocol import Execution, attempt_rows
+
+__all__ = ["ReplayExecutor"]
+
+
+class ReplayExecutor:
+    """Takes outcomes from recorded attempts.
+
+    A pair without any record is not observed; a pair whose records run out ends with its last one. An
+    attempt whose time was not recorded is given its agent's mean recorded time, else the mean of all.
+
+    Parameters
+    ----------
+    records
+        `frames.ATTEMPTS`, the `--executions` file.
+    """
+
+    is_simulated = False
+
+    def __init__(self, records: pl.DataFrame) -> None:
+        mean = pl.col("duration_ms").mean()
+        self._records = records.filter(pl.col("agent_id").is_not_null()).with_columns(
+            duration_ms=pl.coalesce("duration_ms", mean.over("agent_id"), mean, pl.lit(0.0))
+        )
+
+    def execute(self, orders: pl.DataFrame) -> Execution:
+        """Replay a wave."""
+        pair = ["task_id", "agent_id"]
+        earlier_success = pl.col("is_success").cum_sum().over(pair) - pl.col("is_success")
+        made = (
+            orders.select(*pair, "max_attempts")
+            .join(self._records, on=pair, maintain_order="left")
+            .sort(*pair, "attempt", maintain_order=True)
+            .with_columns(earlier=earlier_success, attempt=pl.int_range(1, pl.len() + 1).over(pair))
+            .filter((pl.col("earlier") == 0) & (pl.col("attempt") <= pl.col("max_attempts")))
+        )
+        facts = made.select(
+            "task_id",
+            "attempt",
+            "is_success",
+            "duration_ms",
+            "confidence_delta",
+            "error_message",
+            "is_censored",
+            "timestamp",
+        )
+        return Execution(attempt_rows(orders, facts), is_interrupted=False)

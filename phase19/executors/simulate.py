@@ -1,0 +1,57 @@
+"""The dry run: one world drawn from the forecast's posterior, played once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from phase19.executors.protocol import Execution, attempt_rows
+
+if TYPE_CHECKING:
+    from phase19.worlds import World
+
+__all__ = ["SimulateExecutor"]
+
+
+class SimulateExecutor:
+    """Plays orders in a world; it sees the world's truth, never what the planner believes.
+
+    Parameters
+    ----------
+    world
+        The run's world.
+    task_ids, agent_ids
+        Ids in the order of the world's indices.
+    """
+
+    is_simulated = True
+
+    def __init__(self, world: World, task_ids: pl.Series, agent_ids: pl.Series) -> None:
+        self.world = world
+        self._tasks = pl.DataFrame({"task_id": task_ids, "task": pl.int_range(task_ids.len(), eager=True)})
+        self._agents = pl.DataFrame({"agent_id": agent_ids, "agent": pl.int_range(agent_ids.len(), eager=True)})
+
+    def execute(self, orders: pl.DataFrame) -> Execution:
+        """Play a wave; the same (task, agent, attempt) has the same luck whatever else is ordered."""
+        indexed = orders.join(self._tasks, on="task_id", maintain_order="left").join(
+            self._agents, on="agent_id", maintain_order="left"
+        )
+        task, agent = indexed["task"].to_numpy(), indexed["agent"].to_numpy()
+        played, attempt_ms = self.world.play(task, agent, indexed["max_attempts"].to_numpy())
+        change = self.world.confidence_change(task, agent, played.succeeded, indexed["confidence"].to_numpy())
+
+        row = np.repeat(np.arange(task.size), played.attempts)
+        attempt = np.arange(row.size) - np.repeat(np.cumsum(played.attempts) - played.attempts, played.attempts)
+        is_last = attempt + 1 == played.attempts[row]
+        made = pl.DataFrame(
+            {
+                "task_id": indexed["task_id"].gather(row),
+                "attempt": attempt + 1,
+                "is_success": is_last & played.succeeded[row],
+                "duration_ms": attempt_ms[attempt, row],
+                "confidence_delta": pl.Series(np.where(is_last, change[row], np.nan)).fill_nan(None),
+            }
+        )
+        return Execution(attempt_rows(orders, made), is_interrupted=False)

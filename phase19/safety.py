@@ -1,0 +1,90 @@
+"""Safety gates (Phase 13): which tasks a live run may start, decided for all tasks at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from phase19 import frames
+
+__all__ = ["SafetyGate"]
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyGate:
+    """The gate's thresholds on the recorded confidence, before any boost.
+
+    Parameters
+    ----------
+    low, medium, high, unknown
+        Least confidence by risk level, fraction.
+    medium_relaxed
+        Least confidence at MEDIUM risk where H16_004 applies.
+    is_live
+        Whether decisions hold; a dry run and a replay approve everything and record what live would say.
+    is_approval_required
+        Whether MEDIUM risk needs an approval too (`--require-approval`).
+
+    References
+    ----------
+    Phase 13's rules; H16_004 (dynamic threshold relaxation).
+    """
+
+    low: float = 0.5
+    medium: float = 0.75
+    medium_relaxed: float = 0.70
+    high: float = 0.9
+    unknown: float = 0.7
+    is_live: bool = False
+    is_approval_required: bool = False
+
+    def decide(
+        self, tasks: pl.DataFrame, approvals: pl.Series | None = None, *, is_relaxed: bool = False
+    ) -> pl.DataFrame:
+        """Decide for every task.
+
+        Parameters
+        ----------
+        tasks
+            `frames.TASKS` with their wave.
+        approvals
+            Approved task ids; nothing else is an approval.
+        is_relaxed
+            Whether H16_004 applies: the wave before had more than 90 % success.
+
+        Returns
+        -------
+        polars.DataFrame
+            `frames.DECISIONS`, rows in the order given.
+        """
+        medium = self.medium_relaxed if is_relaxed else self.medium
+        least = {"LOW": self.low, "MEDIUM": medium, "HIGH": self.high, "UNKNOWN": self.unknown}
+        gated = ["HIGH", "UNKNOWN", *(["MEDIUM"] if self.is_approval_required else [])]
+        threshold = pl.col("risk_level").replace_strict(least, return_dtype=pl.Float64)
+        approved = pl.col("task_id").is_in(approvals.implode()) if approvals is not None else pl.lit(value=False)
+        is_confident = (pl.col("confidence") >= threshold).fill_null(value=False)
+        needs_approval = pl.col("risk_level").is_in(gated)
+        passes = is_confident & (~needs_approval | approved)
+        live = pl.when(passes).then(pl.lit("approved")).otherwise(pl.lit("deferred"))
+        rule = pl.format(
+            "{} needs confidence >= {}{}: {}{}",
+            "risk_level",
+            threshold,
+            pl.when(needs_approval).then(pl.lit(" and an approval")).otherwise(pl.lit("")),
+            pl.coalesce(pl.col("confidence").round(4).cast(pl.String), pl.lit("none recorded")),
+            pl.when(needs_approval & approved)
+            .then(pl.lit(", approved"))
+            .when(needs_approval)
+            .then(pl.lit(", not approved"))
+            .otherwise(pl.lit("")),
+        )
+        return tasks.select(
+            "task_id",
+            "wave",
+            "risk_level",
+            "confidence",
+            decision=live if self.is_live else pl.lit("approved"),
+            live_decision=live,
+            reason=rule,
+        ).select(*frames.DECISIONS.columns)

@@ -1,0 +1,192 @@
+"""What an assignment maximises: scores by strategy, and the exact assignment of a wave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from phase19.assignment import Assignment, solve
+from phase19.errors import InfeasibleError
+from phase19.options import DEFAULT_WEIGHTS, OptimizationStrategy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from phase19.forecast import Forecast
+
+__all__ = [
+    "ScoreTerms",
+    "SolverParameters",
+    "WaveAssignment",
+    "allowed_pairs",
+    "optimize",
+    "score_matrix",
+    "score_terms",
+]
+
+# Two plans that differ by less than this in their own measure are told apart by success.
+_TIE_BREAK = 1e-7
+_EXPLORATION_BONUS = 0.3  # standard deviations of planned success; small, since capacity forces exploration already
+
+
+class ScoreTerms(NamedTuple):
+    """Terms of the score, each scaled to [0, 1], shape (n, m)."""
+
+    success: NDArray[np.float64]
+    throughput: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class SolverParameters:
+    """What an assignment is asked for.
+
+    `capacity` is the most tasks an agent takes in a wave, ceil(n / m) by default.
+    """
+
+    strategy: OptimizationStrategy = OptimizationStrategy.MAXIMIZE_SUCCESS
+    weights: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
+    capacity: int | None = None
+    explore: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WaveAssignment:
+    """An assignment with the scores it maximised; `scores` is (n, m)."""
+
+    strategy: OptimizationStrategy
+    assignment: Assignment
+    capacity: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    terms: ScoreTerms
+
+
+def score_terms(forecast: Forecast) -> ScoreTerms:
+    """Scale success, time and confidence to [0, 1], larger being better.
+
+    Success is a probability already; time is one less its share of the longest planned duration, so that
+    its unit does not count; confidence is its place between the smallest and the largest gain.
+    """
+    longest = forecast.planned_duration_ms.max(initial=0.0)
+    gain = forecast.planned_confidence_delta
+    low, high = gain.min(initial=np.inf), gain.max(initial=-np.inf)
+    return ScoreTerms(
+        success=forecast.planned_success,
+        throughput=1.0 - forecast.planned_duration_ms / longest if longest > 0 else np.ones_like(gain),
+        confidence=(gain - low) / (high - low) if high > low else np.zeros_like(gain),
+    )
+
+
+def score_matrix(
+    forecast: Forecast, terms: ScoreTerms, strategy: OptimizationStrategy, weights: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """Score of every pair under a strategy, shape (n, m).
+
+    Throughput and balance are linear stand-ins: the sum of planned times, and each planned time's distance
+    from the mean.
+    """
+    match strategy:
+        case OptimizationStrategy.MAXIMIZE_SUCCESS:
+            return terms.success
+        case OptimizationStrategy.MAXIMIZE_THROUGHPUT:
+            own = terms.throughput
+        case OptimizationStrategy.BALANCE_LOAD:
+            time = forecast.planned_duration_ms
+            longest = time.max(initial=0.0)
+            own = 1.0 - np.abs(time - time.mean()) / longest if longest > 0 else np.ones_like(time)
+        case OptimizationStrategy.MINIMIZE_RETRIES:
+            retries = forecast.planned_attempts - 1.0
+            own = 1.0 - retries / max(float(retries.max(initial=0.0)), 1.0)
+        case OptimizationStrategy.CONFIDENCE_OPTIMIZATION:
+            own = terms.confidence
+        case _:
+            total = sum(weights.values())
+            own = sum((weights[name] / total) * getattr(terms, name) for name in terms._fields)
+    return np.asarray(own + _TIE_BREAK * terms.success)
+
+
+def allowed_pairs(tasks: pl.DataFrame, agents: pl.DataFrame) -> NDArray[np.bool_] | None:
+    """Which agents each task allows, shape (n, m), or None where every task allows all."""
+    required = tasks["required_agents"]
+    limited = (required.list.len().fill_null(0) > 0).to_numpy()
+    if not limited.any():
+        return None
+    names = agents["agent_id"].to_list()
+    return np.column_stack(
+        [required.list.contains(name).fill_null(value=False).to_numpy() | ~limited for name in names]
+    )
+
+
+def optimize(
+    forecast: Forecast, parameters: SolverParameters, allowed: NDArray[np.bool_] | None = None
+) -> WaveAssignment:
+    """Assign a wave's tasks.
+
+    Parameters
+    ----------
+    forecast
+        Of all pairs, shape (n, m), rows sorted by task id.
+    allowed
+        Pairs that may be used, shape (n, m).
+
+    Returns
+    -------
+    WaveAssignment
+        Optimal for its strategy. Under `auto`, the strategy of the five whose plan promises most successes;
+        among those within half a task of it, the one with the shortest timeline.
+    """
+    terms = score_terms(forecast)
+    n, m = forecast.planned_success.shape
+    per_agent = parameters.capacity if parameters.capacity is not None else -(-n // m)
+    capacity = np.full(m, per_agent, dtype=np.int64)
+    strategies: Sequence[OptimizationStrategy] = (parameters.strategy,)
+    if parameters.strategy is OptimizationStrategy.AUTO:
+        strategies = [
+            s for s in OptimizationStrategy if s not in (OptimizationStrategy.WEIGHTED, OptimizationStrategy.AUTO)
+        ]
+    plans = [
+        _assign(forecast, terms, strategy, parameters=parameters, capacity=capacity, allowed=allowed)
+        for strategy in strategies
+    ]
+    return plans[0] if len(plans) == 1 else _recommended(forecast, plans)
+
+
+def _assign(
+    forecast: Forecast,
+    terms: ScoreTerms,
+    strategy: OptimizationStrategy,
+    *,
+    parameters: SolverParameters,
+    capacity: NDArray[np.int64],
+    allowed: NDArray[np.bool_] | None,
+) -> WaveAssignment:
+    scores = score_matrix(forecast, terms, strategy, parameters.weights)
+    if parameters.explore:
+        scores = scores + _EXPLORATION_BONUS * np.sqrt(forecast.planned_success_variance)
+    try:
+        return WaveAssignment(strategy, solve(scores, capacity, allowed), capacity, scores, terms)
+    except InfeasibleError as problem:
+        raise InfeasibleError(f"{problem}; raise --capacity, or widen required_agents") from problem
+
+
+def _recommended(forecast: Forecast, plans: list[WaveAssignment]) -> WaveAssignment:
+    row = np.arange(forecast.planned_success.shape[0])
+    success = np.array([forecast.planned_success[row, p.assignment.agent_index].sum() for p in plans])
+    m = forecast.planned_success.shape[1]
+    longest = np.array(
+        [
+            np.bincount(
+                p.assignment.agent_index,
+                weights=forecast.planned_duration_ms[row, p.assignment.agent_index],
+                minlength=m,
+            ).max(initial=0.0)
+            for p in plans
+        ]
+    )
+    close = success >= success.max() - 0.5
+    return plans[int(np.argmin(np.where(close, longest, np.inf)))]

@@ -1,0 +1,96 @@
+"""Small frames and models for the tests of the planning core."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phase19 import frames
+from phase19.forecast import Forecast, ForecastModel
+from phase19.inputs import Population
+
+if TYPE_CHECKING:
+    import polars as pl
+
+POPULATION = Population(
+    success_rate=0.8, duration_ms=1000.0, confidence_delta=0.02, agent_count=3, task_count=12, wave_count=None
+)
+
+
+def tasks(*rows: dict[str, Any], count: int = 0) -> pl.DataFrame:
+    """Task frame of `rows`, or of `count` plain ones `t0 ...` at LOW, MEDIUM and HIGH risk in turn."""
+    plain = [{"task_id": f"t{i}", "risk_level": frames.RISK_LEVELS[i % 3]} for i in range(count)]
+    return frames.TASKS.conform([{"confidence": 0.7, **row} for row in (*plain, *rows)])
+
+
+def agents(*names: str, **columns: Any) -> pl.DataFrame:
+    """Agent frame with `evidence` from records, or as `columns` say for all of them."""
+    plain = {"record_count": 0, "evidence": "records"}
+    return frames.AGENTS.conform([{"agent_id": name, **plain, **columns} for name in names])
+
+
+def attempts(*rows: dict[str, Any]) -> pl.DataFrame:
+    """Attempt frame of `rows`, each a success of agent a0 unless it says otherwise."""
+    return frames.ATTEMPTS.conform([{"agent_id": "a0", "is_success": True, "source": "phase18", **r} for r in rows])
+
+
+def random_attempts(seed: int, count: int, *, task_count: int = 6, agent_count: int = 3) -> list[dict[str, Any]]:
+    """Rows of records drawn from a plain world: agent i succeeds in 90 - 15 i % and takes some seconds."""
+    rng = np.random.default_rng(seed)
+    agent = rng.integers(agent_count, size=count)
+    return [
+        {
+            "task_id": f"t{rng.integers(task_count)}",
+            "agent_id": f"a{a}",
+            "is_success": bool(rng.random() < 0.9 - 0.15 * a),
+            "duration_ms": float(rng.lognormal(7.0 + 0.2 * a, 0.5)),
+            "confidence_before": float(rng.uniform(0.3, 0.95)),
+            "confidence_delta": float(rng.normal(0.02, 0.03)),
+        }
+        for a in agent.tolist()
+    ]
+
+
+def model(
+    records: list[dict[str, Any]] | None = None,
+    *,
+    task_count: int = 4,
+    agent_count: int = 3,
+    population: Population = POPULATION,
+) -> ForecastModel:
+    """Fit a model to `records` for tasks `t0 ...` and agents `a0 ...`."""
+    names = [f"a{i}" for i in range(agent_count)]
+    return ForecastModel.fit(tasks(count=task_count), agents(*names), attempts(*(records or [])), population)
+
+
+def all_pairs(fitted: ForecastModel, allowed: int = 3) -> Forecast:
+    """Forecast of every (task, agent) pair."""
+    n, m = fitted.tasks.height, fitted.agents.height
+    return fitted.forecast(np.arange(n)[:, None], np.arange(m)[None, :], np.full((n, 1), allowed))
+
+
+def forecast_of(**parts: Any) -> Forecast:
+    """Forecast of (n, m) pairs from the parts that matter; the others are plain and equal for all pairs."""
+    arrays = {name: np.asarray(values, dtype=float) for name, values in parts.items()}
+    shape = next(iter(arrays.values())).shape
+    plain = {
+        "success_probability": 0.5,
+        "success_low": 0.4,
+        "success_high": 0.6,
+        "planned_success": 0.5,
+        "planned_success_variance": 0.0,
+        "planned_attempts": 1.5,
+        "duration_ms_p50": 100.0,
+        "duration_ms_p90": 200.0,
+        "planned_duration_ms": 150.0,
+        "planned_confidence_delta": 0.01,
+    }
+    filled = {name: np.full(shape, value) for name, value in plain.items()} | arrays
+    return Forecast(**filled, record_count=np.zeros(shape, dtype=np.int64))
+
+
+def orders(*rows: dict[str, Any]) -> pl.DataFrame:
+    """Order frame of `rows`, agent a0 with up to 3 attempts unless they say otherwise."""
+    plain = {"wave": 1, "agent_id": "a0", "confidence": 0.6, "max_attempts": 3}
+    return frames.ORDERS.conform([{**plain, "priority": i + 1, **row} for i, row in enumerate(rows)])

@@ -1,0 +1,133 @@
+"""Evening out: the least loss first, capacities and required agents kept, and always an end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phase19.load import adjust_load
+
+
+def loads(agent_index, planned_ms):
+    n, m = planned_ms.shape
+    return np.bincount(agent_index, weights=planned_ms[np.arange(n), agent_index], minlength=m)
+
+
+def adjust(agent_index, scores, planned_ms, *, factor=1.25, capacity=None, allowed=None):
+    planned_ms = np.asarray(planned_ms, dtype=float)
+    capacity = np.full(planned_ms.shape[1], planned_ms.shape[0]) if capacity is None else np.array(capacity)
+    return adjust_load(
+        np.array(agent_index),
+        np.asarray(scores, dtype=float),
+        planned_ms,
+        capacity=capacity,
+        max_load_factor=factor,
+        allowed=allowed,
+    )
+
+
+def test_moves_the_task_that_loses_least():
+    # Agent 0 has 4 x 100 ms, agent 1 none: limit 1.25 x 200. Losses .5, .1, .3, .2: tasks 1 and 3 move, 200 each.
+    scores = [[0.9, 0.4], [0.9, 0.8], [0.9, 0.6], [0.9, 0.7]]
+    found = adjust([0, 0, 0, 0], scores, np.full((4, 2), 100.0))
+    assert found.agent_index.tolist() == [0, 1, 0, 1]
+    assert found.moved_count == 2
+    assert found.score_lost == pytest.approx(0.1 + 0.2)
+
+
+def test_leaves_loads_at_the_limit_alone():
+    # Loads 250 and 150, mean 200, limit exactly 250.
+    planned = [[250.0, 250.0], [150.0, 150.0]]
+    found = adjust([0, 1], [[1.0, 1.0], [1.0, 1.0]], planned)
+    assert (found.agent_index.tolist(), found.moved_count, found.score_lost) == ([0, 1], 0, 0.0)
+
+
+def test_swaps_where_the_receiver_is_full():
+    # Agent 0: 300 + 300, agent 1: 100 + 100, mean 400, both full. Swapping 300 for 100 gives 400 each; tasks 1 and
+    # 2 lose (.9 - .8) + (.9 - .85) = .15, the least of the four swaps.
+    planned = [[300.0, 300.0], [300.0, 300.0], [100.0, 100.0], [100.0, 100.0]]
+    scores = [[0.9, 0.1], [0.9, 0.8], [0.85, 0.9], [0.1, 0.9]]
+    found = adjust([0, 0, 1, 1], scores, planned, capacity=[2, 2])
+    assert found.agent_index.tolist() == [0, 1, 0, 1]
+    assert loads(found.agent_index, np.array(planned)).tolist() == [400.0, 400.0]
+    assert found.score_lost == pytest.approx(0.15)
+    assert found.moved_count == 2
+
+
+def test_a_swap_is_chosen_before_a_dearer_move():
+    # Agent 2 has room but moving there loses .8; the swap of task 0 with task 2 loses .1.
+    planned = np.array([[300.0, 300.0, 300.0], [300.0, 300.0, 300.0], [100.0, 100.0, 100.0]])
+    scores = [[0.9, 0.8, 0.1], [0.9, 0.1, 0.1], [0.9, 0.9, 0.1]]
+    found = adjust([0, 0, 1], scores, planned, capacity=[2, 1, 1], factor=2.0)
+    # Loads 600, 100, 0, mean 233, limit 467; after the swap 400, 300, 0.
+    assert found.agent_index.tolist() == [1, 0, 0]
+    assert found.score_lost == pytest.approx(0.1)
+
+
+def test_required_agents_are_kept():
+    allowed = np.array([[True, False], [True, False], [True, True]])
+    found = adjust([0, 0, 0], [[0.9, 0.9], [0.9, 0.9], [0.9, 0.0]], np.full((3, 2), 100.0), allowed=allowed)
+    assert found.agent_index.tolist() == [0, 0, 1]
+    assert found.score_lost == pytest.approx(0.9)
+
+
+def test_an_agent_nobody_can_relieve_stays_as_it_is():
+    # One long task: wherever it goes, the load is the same.
+    found = adjust([0], [[1.0, 1.0]], [[500.0, 500.0]])
+    assert (found.agent_index.tolist(), found.moved_count) == ([0], 0)
+
+
+def test_a_slower_agent_is_no_relief():
+    found = adjust([0, 0], [[1.0, 1.0]] * 2, [[100.0, 900.0]] * 2, factor=1.0)
+    assert found.agent_index.tolist() == [0, 0]
+
+
+def test_an_unrelievable_agent_does_not_keep_others_from_relief():
+    # Agent 0's one task of 1,000 cannot move; agent 1's four of 200 can, to agent 2. Mean 600, factor 1: limit 600.
+    planned = np.array([[1000.0] * 3] + [[200.0] * 3] * 4)
+    found = adjust([0, 1, 1, 1, 1], np.ones((5, 3)), planned, factor=1.0)
+    assert loads(found.agent_index, planned).tolist() == [1000.0, 600.0, 200.0]
+
+
+def test_no_tasks():
+    found = adjust(np.zeros(0, int), np.zeros((0, 2)), np.zeros((0, 2)))
+    assert (found.agent_index.shape, found.moved_count, found.score_lost) == ((0,), 0, 0.0)
+
+
+def test_alike_tasks_and_agents_get_under_any_limit_of_whole_tasks():
+    rng = np.random.default_rng(0)
+    planned = np.full((40, 5), 100.0)
+    found = adjust(np.zeros(40, int), rng.random((40, 5)), planned, factor=1.0)
+    assert loads(found.agent_index, planned).tolist() == [800.0] * 5
+
+
+@st.composite
+def problems(draw):
+    n, m = draw(st.integers(1, 8)), draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    scores, planned = rng.random((n, m)).round(1), rng.exponential(100.0, (n, m)).round(-1)
+    chosen = rng.integers(m, size=n)
+    capacity = np.bincount(chosen, minlength=m) + rng.integers(0, 3, m)
+    allowed = rng.random((n, m)) < 0.8
+    allowed[np.arange(n), chosen] = True
+    return chosen, scores, planned, capacity, allowed, draw(st.sampled_from([1.0, 1.25, 2.0]))
+
+
+@given(problems())
+def test_rules_hold_on_any_wave(problem):
+    chosen, scores, planned, capacity, allowed, factor = problem
+    given_index = chosen.copy()
+    found = adjust_load(chosen, scores, planned, capacity=capacity, max_load_factor=factor, allowed=allowed)
+    n, m = planned.shape
+    row = np.arange(n)
+    assert np.array_equal(chosen, given_index)
+    assert (np.bincount(found.agent_index, minlength=m) <= capacity).all()
+    assert allowed[row, found.agent_index].all()
+    assert found.score_lost == pytest.approx(scores[row, chosen].sum() - scores[row, found.agent_index].sum())
+    before, after = loads(chosen, planned), loads(found.agent_index, planned)
+    assert after.max() <= before.max() + 1e-9
+    assert (found.moved_count == 0) == np.array_equal(found.agent_index, chosen)
+    if (before <= factor * before.mean()).all():
+        assert found.moved_count == 0
