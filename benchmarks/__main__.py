@@ -1,0 +1,26 @@
+"""All benchmarks, one after another: `python -m benchmarks [name ...]`."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+NAMES = sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("_"))
+
+
+def main() -> None:
+    chosen = sys.argv[1:] or NAMES
+    unknown = sorted(set(chosen) - set(NAMES))
+    if unknown:
+        sys.exit(f"expected benchmarks among {', '.join(NAMES)}, found {', '.join(unknown)}")
+    for name in chosen:
+        print(f"== {name}\n", flush=True)
+        sys.argv = [name]
+        runpy.run_path(str(HERE / f"{name}.py"), run_name="__main__")
+        print()
+
+
+if __name__ == "__main__":
+    main()

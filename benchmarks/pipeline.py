@@ -1,0 +1,65 @@
+"""Wall time, time per stage and peak memory of whole runs: `python benchmarks/pipeline.py`.
+
+Each run is a process of its own, over a sample made for it: 3 waves, 20 agents (4 at 12 tasks a wave). Memory is the
+peak of the process less that of one that only imports polars, numpy, scipy.optimize, duckdb, msgspec and cyclopts;
+wall time stands beside that process's too. Times are the median of the runs.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from phase19.sample import write_sample
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZES = ((12, 4, 5), (1_000, 20, 3), (10_000, 20, 1))  # tasks a wave, agents, runs
+WAVES = 3
+STAGES = ("load", "forecast", "optimize", "schedule", "draw", "execute", "learn", "analyse", "write")
+PEAK = "import resource; peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024"
+IMPORTS = f"import cyclopts, duckdb, msgspec, numpy, polars, scipy.optimize; {PEAK}; print(peak)"
+RUN = f"""
+import json, sys
+import phase19
+result = phase19.run(input=sys.argv[1], output=sys.argv[2], timestamp="2026-02-05T12:00:00Z")
+{PEAK}
+print(json.dumps({{"peak": peak, "stages": dict(result.stage_seconds)}}))
+"""
+
+
+def measure(code: str, *args: str) -> tuple[float, str]:
+    """Seconds of a fresh process, and what it printed."""
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, check=True, text=True, cwd=ROOT)
+    return time.perf_counter() - started, done.stdout
+
+
+def main() -> None:
+    bare = [measure(IMPORTS) for _ in range(5)]
+    bare_seconds = statistics.median(seconds for seconds, _ in bare)
+    bare_mb = statistics.median(float(out) for _, out in bare)
+    print(f"imports alone: {bare_seconds:.2f} s, {bare_mb:.0f} MB\n")
+    print("tasks a wave  agents   wall s  x imports   added MB  " + "  ".join(f"{stage:>8}" for stage in STAGES))
+    with tempfile.TemporaryDirectory() as scratch:
+        for tasks, agents, runs in SIZES:
+            place = Path(scratch, str(tasks))
+            write_sample(place, tasks=tasks * WAVES, agents=agents, waves=WAVES, seed=19)
+            found = [measure(RUN, str(place / "phase18"), str(place / "phase19")) for _ in range(runs)]
+            wall = statistics.median(seconds for seconds, _ in found)
+            reports = [json.loads(out) for _, out in found]
+            added = statistics.median(report["peak"] for report in reports) - bare_mb
+            stages = [statistics.median(report["stages"][stage] for report in reports) for stage in STAGES]
+            print(
+                f"{tasks:>12,}  {agents:>6}  {wall:>7.2f}  {wall / bare_seconds:>9.2f}  {added:>9.0f}  "
+                + "  ".join(f"{seconds:>8.3f}" for seconds in stages)
+            )
+    print("\nstages in seconds, over the run's 3 waves; the first use of scipy and duckdb is in forecast and analyse")
+
+
+if __name__ == "__main__":
+    main()

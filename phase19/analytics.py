@@ -1,0 +1,289 @@
+"""The DuckDB session that runs `sql/`: one connection, one thread, UTC, locked down.
+
+Each file of `sql/` is one SELECT. Its result becomes a table of the file's name, which later files may read, and
+is copied straight to its output file.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from phase19 import frames as schemas
+from phase19.arrow import ArrowStream
+from phase19.errors import OutputError, Phase19Error
+from phase19.thresholds import Rules, metric_bounds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+    from duckdb import DuckDBPyConnection
+
+__all__ = ["INPUT_FRAMES", "QUERIES", "Analysis", "Query", "analyse", "query", "sql_directory"]
+
+INPUT_FRAMES = (
+    "executions",
+    "agents",
+    "wave_plans",
+    "wave_draws",
+    "agent_evidence",
+    "decisions",
+    "heuristics",
+    "previous_weights",
+    "run",
+)
+
+_SCHEMAS = {
+    schema.name: schema
+    for schema in (
+        schemas.EXECUTIONS,
+        schemas.AGENTS,
+        schemas.WAVE_PLANS,
+        schemas.WAVE_DRAWS,
+        schemas.AGENT_EVIDENCE,
+        schemas.DECISIONS,
+        schemas.HEURISTICS,
+    )
+}
+_OPTIONAL = ("wave_draws", "agent_evidence", "decisions", "heuristics")
+
+# DuckDB's own formats: rows as JSON lines, or one pretty JSON text written as it is.
+_ROWS = "copy (select * from {table}) to $path (format json)"
+_OBJECT = "copy (select encode(json_pretty(to_json(row)) || chr(10)) from {table} as row) to $path (format blob)"
+_DOCUMENT = "copy (select encode(json_pretty(to_json(document)) || chr(10)) from {table}) to $path (format blob)"
+_EACH_WAVE = (
+    "copy (select encode(json_pretty(to_json(row)) || chr(10)) from {table} as row where wave = $wave)"
+    " to $path (format blob)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One file of `sql/`: the table it makes, the output file it fills and how, and the copy of that file."""
+
+    stem: str
+    output: str | None = None
+    copy: str = _ROWS
+    twin: str | None = None
+
+
+# In the order they run: a query reads the frames and the tables above it.
+QUERIES = (
+    Query("task_results"),
+    Query("wave_totals"),
+    Query("schedule_comparisons", "schedule_comparisons.jsonl"),
+    Query("run_draws"),
+    Query("optimization_metrics", "optimization_metrics.jsonl", twin="metrics.jsonl"),
+    Query("agent_waves"),
+    Query("prediction_error_tests"),
+    Query("schedule_drift_tests"),
+    Query("performance_degradation_tests"),
+    Query("optimization_failure_tests"),
+    Query("scheduling_anomalies", "scheduling_anomalies.jsonl", twin="anomalies.jsonl"),
+    Query("system_health", "system_health.json", _OBJECT),
+    Query("overall"),
+    Query("heuristic_lifts"),
+    Query("heuristic_weights", "heuristic_weights.json", _DOCUMENT),
+    Query("strategy_results"),
+    Query("strategy_effectiveness", "strategy_effectiveness.json", _DOCUMENT),
+    Query("agent_leads"),
+    Query("learning_signals", "learning_signals.jsonl"),
+    Query("optimization_feedback", "optimization_feedback.jsonl"),
+    Query("schedule_recommendations", "schedule_recommendations.jsonl"),
+    Query("coordination_patterns", "coordination_patterns.json", _DOCUMENT),
+    Query("safety_gate_decisions", "safety_gate_decisions.jsonl"),
+    Query("alerts", "alerts.jsonl"),
+    Query("phase16_feedback", "feedback/phase16_feedback.jsonl"),
+    Query("phase18_feedback", "feedback/phase18_feedback.jsonl"),
+    Query("agent_feedback"),
+    Query("wave_summary", "wave_{wave}/wave_summary.json", _EACH_WAVE),
+)
+
+
+def analyse(frames: Mapping[str, pl.DataFrame], staging: Path) -> dict[str, pl.DataFrame]:
+    """Run every query over a run's frames and write the analytical outputs into a directory.
+
+    Parameters
+    ----------
+    frames
+        The frames of :data:`INPUT_FRAMES` under their names, as :mod:`phase19.frames` declares them; `previous_weights`
+        has heuristic_id and weight, `run` one row: run_id, timestamp (UTC), strategy, executor, is_simulated, seed,
+        agent_count, task_count, wave_count. `metric_bounds` and `rules` may be given to replace the defaults of
+        :mod:`phase19.thresholds`.
+    staging
+        Existing directory the files are written to; nothing outside it can be reached.
+
+    Returns
+    -------
+    dict of polars.DataFrame
+        The result of each query under its stem, in the order of :data:`QUERIES`.
+
+    Raises
+    ------
+    Phase19Error
+        A frame is missing.
+    OutputError
+        A file cannot be written.
+
+    Notes
+    -----
+    One thread and UTC make the result a function of the frames alone: DuckDB's parallel sums differ in their last
+    digits from run to run.
+    """
+    missing = [name for name in INPUT_FRAMES if name not in frames]
+    if missing:
+        raise Phase19Error(f"analyse: expected the frames {', '.join(INPUT_FRAMES)}, found no {', '.join(missing)}")
+    named = {"metric_bounds": metric_bounds(), "rules": Rules().frame(), **frames}
+    connection = _connect(staging)
+    try:
+        for name, frame in named.items():
+            connection.register(name, ArrowStream(frame))
+        connection.execute(_read_sql("macros"))
+        waves = named["wave_plans"].get_column("wave").sort().to_list()
+        for query in QUERIES:
+            connection.execute(f"create table {query.stem} as {_read_sql(query.stem)}")
+            _write(connection, query, waves, staging)
+        return {query.stem: pl.DataFrame(ArrowStream(connection.table(query.stem))) for query in QUERIES}
+    finally:
+        connection.close()
+
+
+def query(stem: str, frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Run one query of `sql/` over the frames it reads, under their names; nothing is written."""
+    with _connect(None) as connection:
+        for name, frame in frames.items():
+            connection.register(name, ArrowStream(frame))
+        connection.execute(_read_sql("macros"))
+        return pl.DataFrame(ArrowStream(connection.sql(_read_sql(stem))))
+
+
+class Analysis:
+    """A run's tables and their files, computed once, when first asked for.
+
+    Parameters
+    ----------
+    frames
+        As :func:`analyse` takes them; a list of dicts is brought into its schema. Without evidence, draws, decisions,
+        heuristics or weights there are none.
+    rules
+        Thresholds; the defaults of :class:`Rules`.
+
+    Raises
+    ------
+    Phase19Error
+        A row breaks its schema, or a frame that has no default is missing.
+    """
+
+    def __init__(
+        self, frames: Mapping[str, pl.DataFrame | Sequence[dict[str, Any]]], rules: Rules | None = None
+    ) -> None:
+        self.frames = {
+            **{name: schema.empty() for name, schema in _SCHEMAS.items() if name in _OPTIONAL},
+            "previous_weights": pl.DataFrame(schema={"heuristic_id": pl.String, "weight": pl.Float64}),
+            **{name: _framed(name, rows) for name, rows in frames.items()},
+            **({} if rules is None else {"rules": rules.frame()}),
+        }
+
+    @cached_property
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """The result of each query under its stem."""
+        return self._results[0]
+
+    def write(self, directory: Path, names: Sequence[str]) -> list[Path]:
+        """Write some of the run's files, as :func:`analyse` writes them; return their paths in the order given."""
+        paths = [directory / name for name in names]
+        for name, path in zip(names, paths, strict=True):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(self._results[1][name])
+            except OSError as problem:
+                raise OutputError(f"{path}: cannot be written: {problem.strerror}") from problem
+        return paths
+
+    @cached_property
+    def _results(self) -> tuple[dict[str, pl.DataFrame], dict[str, bytes]]:
+        with tempfile.TemporaryDirectory(prefix="phase19-") as name:
+            staging = Path(name)
+            tables = analyse(self.frames, staging)
+            files = (path for path in staging.rglob("*") if path.is_file())
+            return tables, {path.relative_to(staging).as_posix(): path.read_bytes() for path in files}
+
+
+def _framed(name: str, rows: pl.DataFrame | Sequence[dict[str, Any]]) -> pl.DataFrame:
+    if isinstance(rows, pl.DataFrame):
+        return rows
+    return _SCHEMAS[name].conform(rows) if name in _SCHEMAS else pl.DataFrame(rows)
+
+
+def sql_directory() -> Path:
+    """Where the SQL files are: `sql/` beside the package in a checkout, inside the package where it is installed."""
+    package = Path(__file__).resolve().parent
+    return next(path for path in (package / "sql", package.parent / "sql") if (path / "macros.sql").is_file())
+
+
+@cache
+def _read_sql(stem: str) -> str:
+    return (sql_directory() / f"{stem}.sql").read_text("utf-8")
+
+
+def _connect(staging: Path | None) -> DuckDBPyConnection:
+    """Open a connection that computes on one thread in UTC and reaches nothing but `staging`, if that."""
+    import duckdb  # 0.15 s, and only runs need it
+
+    connection = duckdb.connect(
+        config={"threads": 1, "autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    )
+    # The normal distribution is the one thing DuckDB lacks; both see aggregates, never tasks.
+    connection.create_function("upper_tail", _upper_tail, ["DOUBLE"], "DOUBLE")
+    connection.create_function("upper_quantile", _upper_quantile, ["DOUBLE"], "DOUBLE")
+    connection.execute("set TimeZone = 'UTC'")
+    if staging is not None:
+        connection.execute("set allowed_directories = [$staging]", {"staging": str(staging.resolve())})
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+    return connection
+
+
+def _upper_tail(z: float) -> float:
+    """Probability that a standard normal exceeds z."""
+    return math.erfc(z / math.sqrt(2.0)) / 2.0
+
+
+def _upper_quantile(p: float) -> float:
+    """The z that a standard normal exceeds with probability p in (0, 1)."""
+    return -NormalDist().inv_cdf(p)
+
+
+def _write(connection: DuckDBPyConnection, query: Query, waves: list[int], staging: Path) -> None:
+    """Copy a query's table to its file, or to a file a wave."""
+    import duckdb  # already loaded by the connection
+
+    for name, parameters in _targets(query, waves):
+        path = staging.resolve() / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            connection.execute(query.copy.format(table=query.stem), {"path": str(path), **parameters})
+            if query.twin is not None:
+                shutil.copyfile(path, path.with_name(query.twin))
+        except (OSError, duckdb.IOException) as problem:
+            raise OutputError(f"{path}: cannot be written: {problem}") from problem
+
+
+def _targets(query: Query, waves: list[int]) -> Iterator[tuple[str, dict[str, int]]]:
+    """Yield the files of a query, relative to the run directory, and the parameters each is bound to."""
+    if query.output is None:
+        return
+    if "{wave}" not in query.output:
+        yield query.output, {}
+        return
+    for wave in waves:
+        yield query.output.format(wave=wave), {"wave": wave}

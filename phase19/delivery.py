@@ -1,0 +1,80 @@
+"""Handing a run's feedback to the neighbouring phases, once."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from typing import TYPE_CHECKING
+
+from phase19.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["FEEDBACK_FILE", "deliver_feedback"]
+
+FEEDBACK_FILE = "phase19_feedback.jsonl"
+
+
+def deliver_feedback(run_dir: Path, phase16: Path | None, phase18: Path | None) -> list[Path]:
+    """Append a run's feedback to `phase19_feedback.jsonl` of the neighbouring phases, once per run id.
+
+    Parameters
+    ----------
+    run_dir
+        A published run.
+    phase16, phase18
+        The neighbours' directories; None where there is none.
+
+    Returns
+    -------
+    list of Path
+        The files that grew, Phase 16's first.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written; it is then as long as before.
+    """
+    deliveries = {"phase16_feedback.jsonl": phase16, "phase18_feedback.jsonl": phase18}
+    return [
+        neighbour / FEEDBACK_FILE
+        for name, neighbour in deliveries.items()
+        if neighbour is not None and _append_once(neighbour / FEEDBACK_FILE, (run_dir / "feedback" / name).read_bytes())
+    ]
+
+
+def _append_once(path: Path, lines: bytes) -> bool:
+    try:
+        with path.open("a+b", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            present = file.read()
+            known = _run_ids(present)
+            new = b"".join(line for line in lines.splitlines(keepends=True) if not _run_ids(line) <= known)
+            if not new:
+                return False
+            repair = b"" if not present or present.endswith(b"\n") else b"\n"
+            # One write in append mode: no reader sees half a line, no other writer gets between.
+            if file.write(repair + new) < len(repair + new):
+                file.truncate(len(present))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+    except OSError as problem:
+        raise OutputError(f"{path}: cannot be written: {problem.strerror}") from problem
+    return True
+
+
+def _run_ids(lines: bytes) -> set[object]:
+    """Run ids of the lines that are whole; a line torn by a crash belongs to no run."""
+    rows = (_parsed(line) for line in lines.splitlines())
+    return {row["run_id"] for row in rows if isinstance(row, dict) and "run_id" in row}
+
+
+def _parsed(line: bytes) -> object:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None

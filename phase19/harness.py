@@ -1,0 +1,262 @@
+"""The run from end to end: the only place that knows the order."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from phase19 import frames
+from phase19.analytics import analyse
+from phase19.errors import UsageError
+from phase19.executors import outcomes
+from phase19.forecast import ForecastModel
+from phase19.history import read_approvals, read_executions, read_previous
+from phase19.inputs import load_inputs
+from phase19.options import RunOptions
+from phase19.outputs import agent_directories, check_target, deliver_feedback, publish, write_agent_rows, write_json
+from phase19.planning import PlanParameters, plan_wave, positions
+from phase19.predictive import draw_count, draw_wave
+from phase19.report import write_report
+from phase19.result import RunResult
+from phase19.roster import deal_waves, fill_confidence, select_agents
+from phase19.safety import SafetyGate
+from phase19.summary import agent_files, run_row, summary_document
+from phase19.timelines import settle
+from phase19.wave_records import WaveRecord, analysis_frames, record_wave
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from phase19.executors import Execution, Executor
+    from phase19.executors.live import LiveResult
+    from phase19.forecast import SharedNormals
+    from phase19.history import Previous
+    from phase19.inputs import Inputs
+    from phase19.planning import WavePlan
+    from phase19.predictive import WaveDraws
+
+__all__ = ["Phase19Harness", "RunResult", "run"]
+
+_RELAXING_SUCCESS = 0.9  # H16_004: success_threshold of the wave before
+
+
+class Phase19Harness:
+    """Loads, plans, executes, compares and writes a run.
+
+    Parameters
+    ----------
+    options
+        What to do.
+    runner
+        For a live run: does one attempt, `runner(order, attempt)`.
+    progress
+        Called as `progress(stage, done, total)`.
+    """
+
+    def __init__(
+        self,
+        options: RunOptions,
+        *,
+        runner: Callable[[dict[str, Any], int], LiveResult] | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        if (options.executor == "live") != (runner is not None):
+            raise UsageError(
+                "--executor live and a runner go together (from Python: phase19.run(..., runner=...)), "
+                "found only one of them"
+            )
+        self.options = options
+        self.runner = runner
+        self.progress = progress or (lambda _stage, _done, _total: None)
+        self.stage_seconds: dict[str, float] = defaultdict(float)
+        self._started = time.perf_counter()
+
+    def run_phase19(self, waves: int | None = None, agents: int | None = None) -> RunResult:
+        """Run everything.
+
+        Parameters
+        ----------
+        waves, agents
+            Override the options' number of waves and agents.
+
+        Returns
+        -------
+        RunResult
+            The run directory is complete when this returns; where it raises, nothing was written.
+        """
+        self._started = time.perf_counter()
+        self._check_output()
+        inputs, previous = self._load()
+        model, tasks = self._initialise(inputs, previous, waves or self.options.waves, agents or self.options.agents)
+        records, is_interrupted = self._run_waves(model, tasks, inputs)
+        return self._publish(inputs, previous, model, records, is_interrupted)
+
+    def _check_output(self) -> None:
+        options = self.options
+        target = options.output_dir.resolve()
+        sources = (options.input, options.phase16_dir, options.phase17_dir, options.executions, options.approve)
+        for source in sources:
+            if source is not None and target in (source.resolve(), *source.resolve().parents):
+                raise UsageError(f"--output: {options.output_dir} is or holds the input {source}")
+        check_target(target)
+
+    def _load(self) -> tuple[Inputs, Previous | None]:
+        with self._stage("load"):
+            options = self.options
+            inputs = load_inputs(options.input, options.phase16_dir, options.phase17_dir)
+            return inputs, read_previous(options.previous) if options.previous else None
+
+    def _initialise(
+        self, inputs: Inputs, previous: Previous | None, waves: int | None, agents: int | None
+    ) -> tuple[ForecastModel, pl.DataFrame]:
+        with self._stage("forecast"):
+            population = inputs.population
+            tasks = fill_confidence(inputs.tasks, inputs.attempts, population.success_rate)
+            tasks = deal_waves(tasks, waves, population.wave_count)
+            attempts = inputs.attempts if previous is None else pl.concat([inputs.attempts, previous.attempts])
+            roster = select_agents(inputs.agents, agents)
+            return ForecastModel.fit(tasks, roster, attempts, population), tasks
+
+    def _executor(self, model: ForecastModel) -> Executor:
+        if self.runner is not None:
+            from phase19.executors.live import LiveExecutor
+
+            return LiveExecutor(self.runner)
+        if self.options.executions is not None:
+            from phase19.executors.replay import ReplayExecutor
+
+            return ReplayExecutor(read_executions(self.options.executions))
+        from phase19.executors.simulate import SimulateExecutor
+
+        return SimulateExecutor(model.world(self.options.seed), model.tasks["task_id"], model.agents["agent_id"])
+
+    def _run_waves(self, model: ForecastModel, tasks: pl.DataFrame, inputs: Inputs) -> tuple[list[WaveRecord], bool]:
+        options, executor = self.options, self._executor(model)
+        approvals = read_approvals(options.approve) if options.approve else None
+        gate = SafetyGate(is_live=options.executor == "live", is_approval_required=options.require_approval)
+        may_relax = "H16_004" in inputs.heuristics["heuristic_id"]
+        waves = sorted(tasks.partition_by("wave", maintain_order=True), key=lambda wave: int(wave["wave"][0]))
+        rng = np.random.default_rng([options.seed, 19])
+        shared = model.shared_normals(draw_count(max(wave.height for wave in waves)), rng)
+        records: list[WaveRecord] = []
+        is_interrupted = False
+        for wave in waves:
+            self.progress("waves", len(records), len(waves))
+            is_relaxed = may_relax and bool(records) and records[-1].success_rate() > _RELAXING_SUCCESS
+            decisions = gate.decide(wave, approvals, is_relaxed=is_relaxed)
+            if is_interrupted:
+                records.append(WaveRecord(decisions))
+                continue
+            plan = self._optimize_wave(model, wave.filter(decisions["decision"] == "approved"))
+            draws = self._draw_wave(model, plan.plans, shared, rng)
+            executions, execution = self._execute_wave(model, executor, plan.plans)
+            with self._stage("draw"):
+                records.append(record_wave(model, decisions, executions, draws, plan.assigned))
+            with self._stage("learn"):
+                model = model.observe(execution.attempts)
+            is_interrupted = execution.is_interrupted
+        self.progress("waves", len(waves), len(waves))
+        return records, is_interrupted
+
+    def _optimize_wave(self, model: ForecastModel, tasks: pl.DataFrame) -> WavePlan:
+        options = self.options
+        parameters = PlanParameters(
+            options.strategy,
+            options.weights,
+            options.capacity,
+            options.max_load_factor,
+            options.max_retries,
+            options.explore,
+        )
+        return plan_wave(model, tasks, parameters, self._stage)
+
+    def _draw_wave(
+        self, model: ForecastModel, plans: pl.DataFrame, shared: SharedNormals, rng: np.random.Generator
+    ) -> WaveDraws:
+        with self._stage("draw"):
+            task = positions(plans["task_id"], model.tasks["task_id"])
+            agent = positions(plans["agent_id"], model.agents["agent_id"])
+            return draw_wave(model, task, agent, plans["max_attempts"].to_numpy(), shared=shared, rng=rng)
+
+    def _execute_wave(
+        self, model: ForecastModel, executor: Executor, plans: pl.DataFrame
+    ) -> tuple[pl.DataFrame, Execution]:
+        with self._stage("execute"):
+            orders = plans.select(*frames.ORDERS.columns)
+            execution = executor.execute(orders)
+            mean_change = (model.gains.population_failure, model.gains.population_success)
+            return settle(plans, outcomes(orders, execution, mean_change)), execution
+
+    def _publish(
+        self,
+        inputs: Inputs,
+        previous: Previous | None,
+        model: ForecastModel,
+        records: list[WaveRecord],
+        is_interrupted: bool,
+    ) -> RunResult:
+        options = self.options
+        run = run_row(options, inputs, previous, model, sum(record.plan is not None for record in records))
+        tables = analysis_frames(records, run, model.agents, inputs.heuristics, previous)
+        waves, directories = range(1, run["wave_count"][0] + 1), agent_directories(model.agents["agent_id"].to_list())
+        with publish(options.output_dir) as staging:
+            for wave in waves:
+                for directory in directories.values():
+                    (staging / f"wave_{wave}" / directory).mkdir(parents=True)
+            with self._stage("analyse"):
+                tables |= analyse(tables, staging)
+            with self._stage("write"):
+                for file_name, rows in agent_files(tables).items():
+                    write_agent_rows(rows, staging, file_name, waves=waves, directories=directories)
+                elapsed_ms = (time.perf_counter() - self._started) * 1000.0
+                summary = summary_document(inputs, model, records, tables, elapsed_ms)
+                write_json(staging / "optimization_summary.json", summary)
+                write_report(staging)
+        if options.deliver_feedback:
+            deliver_feedback(options.output_dir, options.phase16_dir, options.input)
+        return RunResult(summary, options.output_dir, tables, inputs.warnings, dict(self.stage_seconds), is_interrupted)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.stage_seconds[name] += time.perf_counter() - started
+
+
+def run(
+    options: RunOptions | None = None,
+    /,
+    *,
+    runner: Callable[[dict[str, Any], int], LiveResult] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    **settings: Any,
+) -> RunResult:
+    """Run Phase 19.
+
+    Parameters
+    ----------
+    options
+        What to do; or leave it out and name the fields of :class:`RunOptions` as keywords, paths and the
+        strategy as text where that is handier.
+    runner
+        For a live run: does one attempt, `runner(order, attempt)`.
+    progress
+        Called as `progress(stage, done, total)`.
+
+    Returns
+    -------
+    RunResult
+        The summary, the frames, and where the run directory is.
+
+    Examples
+    --------
+    >>> import phase19
+    >>> result = phase19.run(input="outputs/phase18", seed=7)  # doctest: +SKIP
+    >>> result.executions  # doctest: +SKIP
+    """
+    return Phase19Harness(options or RunOptions.of(**settings), runner=runner, progress=progress).run_phase19()

@@ -1,0 +1,277 @@
+"""The report of a run: what was planned, what happened, and how far to believe it, read from its files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from phase19.errors import OutputError
+from phase19.rendering import Chart, Page, Section, Table, WavePoint, to_html, to_markdown
+from phase19.run_files import SUMMARY_FILE, read_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from phase19.run_files import Row, RunFiles
+
+__all__ = [
+    "HTML_FILE",
+    "MARKDOWN_FILE",
+    "anomalies_table",
+    "build_page",
+    "headline",
+    "metrics_table",
+    "verdict",
+    "waves_table",
+    "write_report",
+]
+
+MARKDOWN_FILE = "PHASE_19_AUTONOMOUS_OPTIMIZATION.md"
+HTML_FILE = "report.html"
+MAX_AGENTS = 50  # rows of the table of who did what; the summary lists them all
+NO_DATA = "no data"
+
+
+def write_report(run_dir: Path) -> list[Path]:
+    """Write the report of a run into its directory, as Markdown and as one self-contained HTML file.
+
+    Parameters
+    ----------
+    run_dir
+        A run directory, or the staging directory of one whose other files are written.
+
+    Returns
+    -------
+    list of Path
+        The two files written.
+
+    Raises
+    ------
+    OutputError
+        `run_dir` is no Phase 19 run, or cannot be read or written.
+
+    Notes
+    -----
+    The same files give the same report, byte for byte.
+    """
+    page = build_page(read_run(run_dir))
+    files = {run_dir / MARKDOWN_FILE: to_markdown(page), run_dir / HTML_FILE: to_html(page)}
+    try:
+        for path, text in files.items():
+            path.write_text(text, "utf-8")
+    except OSError as problem:
+        raise OutputError(f"{run_dir}: the report cannot be written: {problem.strerror}") from problem
+    return list(files)
+
+
+def build_page(run: RunFiles) -> Page:
+    """Say what a run's files say, in the order a reader asks: is it good, can I believe it, what next."""
+    return Page(
+        "Phase 19: autonomous optimisation",
+        (
+            Section("In short", (_provenance(run), verdict(run), _overall_table(run))),
+            Section("Waves", (_chart(run), waves_table(run))),
+            Section("Metrics", (_METRICS_NOTE, metrics_table(run))),
+            Section("Anomalies", (anomalies_table(run) or "None beyond what chance explains.",)),
+            Section("Health", (_health_table(run),)),
+            Section("Who did what", _assignments(run)),
+            Section("What was learned", (_signals_table(run), _weights(run))),
+            Section("Safety gates", (_decisions(run),)),
+            Section("How it was made", _making(run)),
+        ),
+    )
+
+
+_METRICS_NOTE = (
+    "The interval is what chance alone would give 90 % of the time if the plan were right: a value outside its "
+    "bounds but inside the interval is no evidence against the plan."
+)
+_EVIDENCE = {
+    "simulate": "This was a dry run: every actual figure is simulated, drawn from the forecast's own uncertainty. It "
+    "shows what the plan's assumptions lead to, and is no evidence about the agents.",
+    "replay": "Actual figures are recorded outcomes, replayed: pairs without a record are unobserved, and rates are "
+    "over the tasks that ran.",
+    "live": "Actual figures are of live executions.",
+}
+
+
+def headline(run: RunFiles) -> str:
+    """What was run, in one line."""
+    summary = run.optimization_summary
+    kind = "simulated" if summary["simulated"] else summary["executor"]
+    return (
+        f"Phase 19: {_plural(summary['total_tasks'], 'task')}, {_plural(summary['total_agents'], 'agent')}, "
+        f"{_plural(summary['total_waves_optimized'], 'wave')}, {summary['optimization_strategy']}, {kind}"
+    )
+
+
+def verdict(run: RunFiles) -> str:
+    """How it went, in one line."""
+    health, counts = run.system_health, run.optimization_summary["task_counts"]
+    states = ", ".join(f"{count:,} {state}" for state, count in counts.items() if count and state != "total")
+    return (
+        f"Health {_number(health['overall_health_score'], 1)} of 100 ({health['health_status']}), "
+        f"{_plural(len(run.scheduling_anomalies), 'anomaly', 'anomalies')}; tasks: {states or 'none'}."
+    )
+
+
+def _provenance(run: RunFiles) -> str:
+    summary = run.optimization_summary
+    return (
+        f"{headline(run)}. Seed {summary['seed']}, run {summary['run_id']}, {summary['timestamp']}. "
+        f"{_EVIDENCE[summary['executor']]}"
+    )
+
+
+def _overall_table(run: RunFiles) -> Table:
+    overall = run.optimization_summary["overall_metrics"]
+    return Table(
+        ("", "expected", "actual"),
+        (
+            ("success rate", _percent(overall["expected_success_rate"]), _percent(overall["actual_success_rate"])),
+            ("tasks/s", _number(overall["expected_throughput"], 1), _number(overall["actual_throughput"], 1)),
+            ("prediction accuracy", "", _percent(overall["prediction_accuracy"])),
+            ("schedule adherence", "", _percent(overall["schedule_adherence"])),
+        ),
+    )
+
+
+def _chart(run: RunFiles) -> Chart:
+    keys = ("planned_success_rate", "actual_success_rate", "success_rate_low", "success_rate_high")
+    points = tuple(WavePoint(row["wave"], *(row.get(key) for key in keys)) for row in run.schedule_comparisons)
+    return Chart("Success rate by wave", points)
+
+
+def waves_table(run: RunFiles) -> Table:
+    """Planned against actual, a row a wave."""
+    return Table(
+        ("wave", "planned success", "actual success", "planned tasks/s", "actual tasks/s", "accuracy"),
+        tuple(
+            (
+                str(row["wave"]),
+                _percent(row["planned_success_rate"]),
+                _percent(row["actual_success_rate"]),
+                _number(row["planned_throughput"], 1),
+                _number(row["actual_throughput"], 1),
+                _number(row["accuracy_score"]),
+            )
+            for row in run.schedule_comparisons
+        ),
+    )
+
+
+def metrics_table(run: RunFiles) -> Table:
+    """The metrics with their targets, bounds, what chance gives, and status."""
+    return Table(
+        ("metric", "status", "value", "target", "bounds", "by chance"),
+        tuple(
+            (
+                row["metric_name"],
+                row["status"].replace("_", " "),
+                _number(row["value"]),
+                _number(row["target_value"]),
+                _interval(row["threshold_min"], row["threshold_max"]),
+                _interval(row.get("chance_low"), row.get("chance_high")),
+            )
+            for row in run.optimization_metrics
+        ),
+        labels=2,
+    )
+
+
+def anomalies_table(run: RunFiles) -> Table | None:
+    """The anomalies, what they say and what to do; None where there are none."""
+    if not run.scheduling_anomalies:
+        return None
+    keys = ("anomaly_type", "severity", "description", "recommendation")
+    return Table(
+        ("anomaly", "severity", "what", "what to do"),
+        tuple(tuple(str(row[key]) for key in keys) for row in run.scheduling_anomalies),
+        labels=4,
+    )
+
+
+def _health_table(run: RunFiles) -> Table:
+    scores = run.system_health["component_scores"]
+    rows = tuple((name.replace("_", " "), _number(score, 1)) for name, score in scores.items())
+    return Table(("component", "score of 100"), rows)
+
+
+def _assignments(run: RunFiles) -> tuple[str | Table, ...]:
+    results = run.optimization_summary["optimization_results"]
+    agents = list(dict.fromkeys(agent for result in results for agent in result["agent_assignments"]))
+    rows = tuple(
+        (agent, *(str(len(result["agent_assignments"].get(agent, ()))) for result in results))
+        for agent in agents[:MAX_AGENTS]
+    )
+    table = Table(("tasks of", *(f"wave {result['wave']}" for result in results)), rows)
+    left_out = len(agents) - len(rows)
+    return (table, f"And {_plural(left_out, 'more agent')} in {SUMMARY_FILE}.") if left_out else (table,)
+
+
+def _signals_table(run: RunFiles) -> Table:
+    rows = (
+        (row["type"], row["description"], row["recommendation"], _number(row["confidence"]))
+        for row in run.learning_signals
+    )
+    return Table(("signal", "what was seen", "recommendation", "confidence"), tuple(rows), labels=3)
+
+
+def _weights(run: RunFiles) -> str | Table:
+    weights = {name: value for name, value in run.heuristic_weights.items() if name != "updated_at"}
+    rows = tuple((name, _number(value)) for name, value in weights.items())
+    return Table(("heuristic", "weight"), rows) if rows else "No heuristics were given, so no weights were learned."
+
+
+def _decisions(run: RunFiles) -> str:
+    decisions = run.safety_gate_decisions
+    deferred = sum(row["decision"] == "deferred" for row in decisions)
+    live = sum(row["live_decision"] == "deferred" for row in decisions)
+    return (
+        f"{_plural(deferred, 'task')} of {len(decisions):,} deferred in this run; a live run with the same approvals "
+        f"would defer {live:,}. Each stands with its reason in safety_gate_decisions.jsonl."
+    )
+
+
+def _making(run: RunFiles) -> tuple[str | Table, ...]:
+    summary = run.optimization_summary
+    inputs, solver = (_records_table(summary[key]) for key in ("inputs", "solver"))
+    figures = {**_flat(summary["forecast_scores"], "forecast "), **_flat(summary["yardsticks"], "yardstick ")}
+    scores = Table(("figure", "value"), tuple((name.replace("_", " "), _cell(v)) for name, v in figures.items()))
+    return tuple(block for block in (inputs, solver, scores) if block.rows)
+
+
+def _records_table(records: list[Row]) -> Table:
+    header = tuple(records[0]) if records else ()
+    rows = tuple(tuple(_cell(record[name]) for name in header) for record in records)
+    return Table(tuple(name.replace("_", " ") for name in header), rows, labels=len(header))
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{name}{key} ").items()}
+    return {name.strip(): value}
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float | list | None):
+        return str(value)
+    if isinstance(value, list):
+        return ", ".join(map(_cell, value))
+    return str(value) if isinstance(value, int) else _number(value)
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return NO_DATA if value is None else f"{value:,.{digits}f}"
+
+
+def _percent(value: float | None) -> str:
+    return NO_DATA if value is None else f"{value:.1%}".replace("%", " %")
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return NO_DATA if low is None or high is None else f"{low:.2f}–{high:.2f}"
+
+
+def _plural(count: int, one: str, many: str = "") -> str:
+    noun = one if count == 1 else many or f"{one}s"
+    return f"{count:,} {noun}" if count else f"no {noun}"

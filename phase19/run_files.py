@@ -1,0 +1,214 @@
+"""The files of a run directory: their names, and JSON and JSONL without NaN."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from phase19.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import polars as pl
+
+__all__ = [
+    "SUMMARY_FILE",
+    "Row",
+    "RunFiles",
+    "agent_directories",
+    "read_run",
+    "write_agent_rows",
+    "write_files",
+    "write_json",
+]
+
+Row = dict[str, Any]
+
+SUMMARY_FILE = "optimization_summary.json"  # its presence makes a directory a Phase 19 run
+MAX_NAME_BYTES = 120  # with room to spare in the 255 bytes that file systems allow
+HASHED_NAME_BYTES = 100
+
+
+def agent_directories(agent_ids: Sequence[str]) -> dict[str, str]:
+    """Name each agent's directory, so that no id can reach outside the run directory or meet another's.
+
+    Parameters
+    ----------
+    agent_ids
+        Distinct ids, any text.
+
+    Returns
+    -------
+    dict
+        Id to directory name, in the order given: the id percent-encoded outside `A-Z a-z 0-9 . _ -`. A name of
+        more than 120 bytes, or equal to another's but for case, is its first 100 bytes, `~` and the first 8 hex
+        digits of the id's SHA-256. A name does not depend on the order of the ids.
+
+    Raises
+    ------
+    OutputError
+        Two ids still have one name: their hashes collide.
+
+    Examples
+    --------
+    >>> agent_directories(["openai/gpt-5", ".."])
+    {'openai/gpt-5': 'openai%2Fgpt-5', '..': '%2E%2E'}
+    """
+    names = {agent: _percent_encoded(agent) for agent in agent_ids}
+    sharers = Counter(name.lower() for name in names.values())
+    for agent, name in names.items():
+        if len(name) > MAX_NAME_BYTES or sharers[name.lower()] > 1:
+            digest = hashlib.sha256(agent.encode()).hexdigest()
+            names[agent] = f"{name[:HASHED_NAME_BYTES]}~{digest[:8]}"
+    if len({name.lower() for name in names.values()}) < len(names):
+        raise OutputError("agent ids: expected ids whose directory names differ, found two with the same hash")
+    return names
+
+
+def _percent_encoded(text: str) -> str:
+    encoded = quote(text, safe="").replace("~", "%7E")
+    return encoded.replace(".", "%2E") if text in {".", ".."} else encoded
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write one JSON document: UTF-8, indented, keys in their order, a newline at the end.
+
+    Raises
+    ------
+    ValueError
+        The document holds NaN or Infinity, which are not JSON.
+    """
+    import msgspec
+
+    # The standard library's encoder refuses NaN where msgspec writes null; msgspec's formatter is the fast one.
+    compact = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    path.write_bytes(msgspec.json.format(compact.encode(), indent=2) + b"\n")
+
+
+def write_files(directory: Path, files: Mapping[str, pl.DataFrame | Mapping[str, Any]]) -> list[Path]:
+    """Write frames as JSONL and mappings as JSON into a directory, each file whole or not at all.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order given.
+    """
+    import polars as pl
+
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        partial = directory / f".{name}.partial"
+        if isinstance(content, pl.DataFrame):
+            content.write_ndjson(partial)
+        else:
+            write_json(partial, content)
+        partial.replace(directory / name)
+    return [directory / name for name in files]
+
+
+def write_agent_rows(
+    frame: pl.DataFrame, staging: Path, file_name: str, *, waves: Sequence[int], directories: Mapping[str, str]
+) -> None:
+    """Write `wave_N/AGENT/<file_name>`: one JSONL a wave and agent, empty where the agent has no rows.
+
+    Parameters
+    ----------
+    frame
+        Rows with the columns `wave` and `agent_id` among the others; columns and rows keep their order.
+    staging
+        The directory that :func:`publish` yields.
+    file_name
+        Name of every file.
+    waves
+        The run's waves.
+    directories
+        Agent id to directory name, for every agent of the run.
+
+    Raises
+    ------
+    ValueError
+        A number is NaN or infinite, which are not JSON, or a row is of an unknown wave or agent.
+    """
+    import polars as pl
+    from polars import selectors
+
+    not_finite = [column.name for column in frame.select(selectors.float()) if not column.is_finite().all()]
+    if not_finite:
+        raise ValueError(f"{file_name}: columns {not_finite} hold NaN or Infinity")
+    paths = {
+        (wave, agent): f"wave_{wave}/{directory}/{file_name}"
+        for wave in waves
+        for agent, directory in directories.items()
+    }
+    with_rows = set(frame.select("wave", "agent_id").unique().rows())
+    if not with_rows <= paths.keys():
+        raise ValueError(f"{file_name}: rows of an unknown wave and agent {min(with_rows - paths.keys())}")
+    for key in paths.keys() - with_rows:
+        path = staging / paths[key]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    if with_rows:
+        files = pl.PartitionBy(
+            staging,
+            key=["wave", "agent_id"],
+            include_key=True,
+            approximate_bytes_per_file=None,  # one file, however large
+            file_path_provider=lambda part: paths[part.partition_keys.row(0)],
+        )
+        frame.lazy().sink_ndjson(files, mkdir=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """What the report reads of a run directory; each field is the file of that name."""
+
+    optimization_summary: Row
+    system_health: Row
+    heuristic_weights: Row
+    schedule_comparisons: list[Row]
+    optimization_metrics: list[Row]
+    scheduling_anomalies: list[Row]
+    learning_signals: list[Row]
+    safety_gate_decisions: list[Row]
+
+
+def read_run(run_dir: Path) -> RunFiles:
+    """Read the files of a run that the report shows.
+
+    Raises
+    ------
+    OutputError
+        `run_dir` is no Phase 19 run, or a file of it cannot be read.
+    """
+    if not (run_dir / SUMMARY_FILE).is_file():
+        raise OutputError(f"{run_dir}: expected a Phase 19 run, found no {SUMMARY_FILE} in it")
+    return RunFiles(
+        **{name: _read(run_dir / f"{name}.json") for name in ("optimization_summary", "system_health")},
+        heuristic_weights=_read(run_dir / "heuristic_weights.json"),
+        **{
+            name: _read(run_dir / f"{name}.jsonl")
+            for name in (
+                "schedule_comparisons",
+                "optimization_metrics",
+                "scheduling_anomalies",
+                "learning_signals",
+                "safety_gate_decisions",
+            )
+        },
+    )
+
+
+def _read(path: Path) -> Any:
+    try:
+        text = path.read_text("utf-8")
+        return [json.loads(line) for line in text.split("\n") if line] if path.suffix == ".jsonl" else json.loads(text)
+    except OSError as problem:
+        raise OutputError(f"{path}: cannot be read: {problem.strerror}") from problem
+    except ValueError as problem:
+        raise OutputError(f"{path}: expected JSON, found {problem}") from problem

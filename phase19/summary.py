@@ -1,0 +1,231 @@
+"""What a run says of itself: the frames its analysis reads, its files by agent, and its summary."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from phase19.errors import UsageError
+from phase19.timelines import mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from phase19.forecast import ForecastModel
+    from phase19.history import Previous
+    from phase19.inputs import Inputs
+    from phase19.options import RunOptions
+    from phase19.wave_records import WaveRecord
+
+__all__ = ["agent_files", "run_row", "summary_document"]
+
+SCHEMA_VERSION = "1.0"
+_SCHEDULED_KEYS = (
+    "task_id",
+    "agent_id",
+    "wave",
+    "scheduled_start_time",
+    "scheduled_end_time",
+    "actual_start_time",
+    "actual_end_time",
+    "priority",
+    "status",
+    "confidence",
+    "retry_count",
+    "risk_level",
+    "category",
+    "heuristics_applied",
+    "actual_duration_ms",
+    "actual_confidence_delta",
+)
+_PLANNED_KEYS = (
+    "task_id",
+    "agent_id",
+    "wave",
+    "priority",
+    "risk_level",
+    "confidence",
+    "success_probability",
+    "success_low",
+    "success_high",
+    "planned_success",
+    "baseline_success",
+    "planned_attempts",
+    "max_attempts",
+    "duration_ms_p50",
+    "duration_ms_p90",
+    "planned_duration_ms",
+    "planned_confidence_delta",
+    "success_term",
+    "throughput_term",
+    "confidence_term",
+    "score",
+    "scheduled_start_time",
+    "scheduled_end_time",
+    "record_count",
+)
+
+
+def run_row(
+    options: RunOptions, inputs: Inputs, previous: Previous | None, model: ForecastModel, waves: int
+) -> pl.DataFrame:
+    """One row that names the run: id, time, strategy, executor and sizes."""
+    return pl.DataFrame(
+        {
+            "run_id": _run_id(options, inputs, previous),
+            "timestamp": _timestamp(options.timestamp),
+            "strategy": str(options.strategy),
+            "executor": options.executor,
+            "is_simulated": options.executor == "simulate",
+            "seed": options.seed,
+            "agent_count": model.agents.height,
+            "task_count": model.tasks.height,
+            "wave_count": waves,
+        },
+        schema_overrides={"timestamp": pl.Datetime("us", "UTC")},
+    )
+
+
+def _timestamp(text: str | None) -> datetime:
+    if text is None:
+        return datetime.now(UTC).replace(microsecond=0)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--timestamp: expected ISO 8601 such as 2026-02-05T12:00:00Z, found {text!r}") from None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.replace(microsecond=0)
+
+
+def _run_id(options: RunOptions, inputs: Inputs, previous: Previous | None) -> str:
+    """Hash of what decides the run: contents of files, not their places, and every option but the clock."""
+    files = [path.read_bytes() for path in (options.executions, options.approve) if path is not None]
+    decided = {
+        "schema_version": SCHEMA_VERSION,
+        "inputs": inputs.digest,
+        "files": [hashlib.sha256(content).hexdigest() for content in files],
+        "previous": previous.run_id if previous is not None else None,
+        **{
+            name: getattr(options, name)
+            for name in (
+                "strategy",
+                "weights",
+                "waves",
+                "agents",
+                "capacity",
+                "max_load_factor",
+                "max_retries",
+                "explore",
+                "executor",
+                "require_approval",
+                "seed",
+            )
+        },
+    }
+    text = json.dumps(decided, sort_keys=True, separators=(",", ":"))
+    return f"p19-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def agent_files(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Rows of the files that each agent of each wave gets, by file name."""
+    executions = tables["executions"].sort("wave", maintain_order=True)
+    return {
+        "scheduled_tasks.jsonl": executions.select(*_SCHEDULED_KEYS),
+        "planned_tasks.jsonl": executions.select(*_PLANNED_KEYS),
+        "optimization_feedback.json": tables["agent_feedback"],
+    }
+
+
+def summary_document(
+    inputs: Inputs,
+    model: ForecastModel,
+    records: Sequence[WaveRecord],
+    tables: Mapping[str, pl.DataFrame],
+    execution_time_ms: float,
+) -> dict[str, Any]:
+    """The content of optimization_summary.json; `execution_time_ms` is the run's own, and alone not fixed."""
+    run, overall = tables["run"].row(0, named=True), tables["overall"].row(0, named=True)
+    plans, comparisons = tables["wave_plans"], tables["schedule_comparisons"]
+    planned = dict(zip(comparisons["wave"], comparisons["planned_success_rate"], strict=True))
+    metrics = (
+        "expected_success_rate",
+        "actual_success_rate",
+        "prediction_accuracy",
+        "expected_throughput",
+        "actual_throughput",
+        "schedule_adherence",
+    )
+    scores = ("brier_score", "log_loss", "skill", "interval_coverage")
+    return {
+        "phase": 19,
+        "timestamp": run["timestamp"].strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "total_waves_optimized": plans.height,
+        "total_agents": run["agent_count"],
+        "total_tasks": run["task_count"],
+        "optimization_strategy": run["strategy"],
+        "overall_metrics": {name: overall[name] for name in metrics},
+        "optimization_results": [
+            {
+                "wave": plan["wave"],
+                "strategy": plan["strategy"],
+                "expected_success_rate": planned[plan["wave"]],
+                "agent_assignments": _assignments(tables["executions"], plan["wave"], model.agents["agent_id"]),
+            }
+            for plan in plans.to_dicts()
+        ],
+        "system_health_score": tables["system_health"]["overall_health_score"][0],
+        "execution_time_ms": round(execution_time_ms, 3),
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run["run_id"],
+        "seed": run["seed"],
+        "executor": run["executor"],
+        "simulated": run["is_simulated"],
+        "inputs": inputs.sources.select(
+            "file", pl.col("row_count").alias("rows"), "status", "ignored_fields"
+        ).to_dicts(),
+        "task_counts": _task_counts(tables, run["task_count"]),
+        "forecast_scores": {name: overall[name] for name in scores},
+        "tasks_from": inputs.task_source,
+        "agents_judged_by": _evidence_counts(model.agents["evidence"]),
+        "yardsticks": _yardsticks(tables["executions"], records),
+        "solver": plans.select(
+            "wave", pl.col("solver").alias("algorithm"), "objective", "upper_bound", "gap"
+        ).to_dicts(),
+    }
+
+
+def _evidence_counts(evidence: pl.Series) -> dict[str, int]:
+    """Agents by what they are judged by."""
+    counts = evidence.value_counts().sort("evidence")
+    return dict(zip(counts["evidence"].to_list(), counts["count"].to_list(), strict=True))
+
+
+def _assignments(executions: pl.DataFrame, wave: int, agents: pl.Series) -> dict[str, list[str]]:
+    chosen = executions.filter(pl.col("wave") == wave).group_by("agent_id", maintain_order=True).agg("task_id")
+    by_agent = dict(zip(chosen["agent_id"].to_list(), chosen["task_id"].to_list(), strict=True))
+    return {agent: by_agent.get(agent, []) for agent in agents.to_list()}
+
+
+def _task_counts(tables: Mapping[str, pl.DataFrame], total: int) -> dict[str, int]:
+    status = tables["executions"]["status"]
+    counts = {state: int((status == state).sum()) for state in ("completed", "failed", "unobserved", "interrupted")}
+    counts["deferred"] = int((tables["decisions"]["decision"] == "deferred").sum())
+    counts["unassigned"] = total - sum(counts.values())
+    return {"total": total, **counts}
+
+
+def _yardsticks(executions: pl.DataFrame, records: Sequence[WaveRecord]) -> dict[str, float | None]:
+    """What the plan stands beside, by the same forecasts over the tasks planned."""
+    solo = [record.solo_success for record in records if record.solo_success.size]
+    return {
+        "planned_success_rate": mean(executions["planned_success"]),
+        "round_robin_success_rate": mean(executions["baseline_success"]),
+        "best_single_agent_success_rate": float(np.sum(solo, axis=0).max()) / executions.height
+        if solo and executions.height
+        else None,
+    }

@@ -1,0 +1,123 @@
+"""What a wave leaves behind for the analysis of the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from phase19 import frames
+from phase19.timelines import largest, mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from phase19.forecast import ForecastModel
+    from phase19.history import Previous
+    from phase19.predictive import WaveDraws
+    from phase19.strategies import WaveAssignment
+
+__all__ = ["WaveRecord", "analysis_frames", "record_wave"]
+
+
+@dataclass(frozen=True, slots=True)
+class WaveRecord:
+    """One wave's frames, kept for the analysis; a wave never planned has its decisions alone.
+
+    `solo_success` is the planned success summed over the wave's tasks, were each agent to do them all, shape (m,).
+    """
+
+    decisions: pl.DataFrame
+    executions: pl.DataFrame = field(default_factory=frames.EXECUTIONS.empty)
+    draws: pl.DataFrame = field(default_factory=frames.WAVE_DRAWS.empty)
+    plan: dict[str, Any] | None = None
+    agent_evidence: pl.DataFrame = field(default_factory=frames.AGENT_EVIDENCE.empty)
+    solo_success: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def success_rate(self) -> float:
+        """Completed share of the tasks that ran; 0 where nothing ran."""
+        status = self.executions["status"]
+        ran = int(status.is_in(["completed", "failed"]).sum())
+        return int((status == "completed").sum()) / ran if ran else 0.0
+
+
+def record_wave(
+    model: ForecastModel,
+    decisions: pl.DataFrame,
+    executions: pl.DataFrame,
+    draws: WaveDraws,
+    solved: WaveAssignment,
+) -> WaveRecord:
+    """Gather a wave that was planned and carried out.
+
+    Parameters
+    ----------
+    model
+        What was believed when the wave was planned.
+    decisions, executions
+        `frames.DECISIONS` and `frames.EXECUTIONS` of the wave.
+    draws
+        The plan's predictive draws, frozen before the wave ran.
+    solved
+        The assignment.
+    """
+    wave, m = int(decisions["wave"][0]), model.agents.height
+    summary = draws.summary(wave, executions)
+    return WaveRecord(
+        decisions=decisions,
+        executions=executions,
+        draws=summary,
+        plan={
+            "wave": wave,
+            "strategy": str(solved.strategy),
+            "planned_makespan_ms": mean(summary["makespan_ms"]),
+            "planned_busy_ms": mean(summary["busy_ms"]),
+            "timeline_end_ms": largest(executions["scheduled_end_time"]) or 0.0,
+            "solver": solved.assignment.algorithm,
+            "objective": solved.assignment.objective,
+            "upper_bound": solved.assignment.upper_bound,
+            "gap": solved.assignment.gap,
+        },
+        agent_evidence=pl.DataFrame(
+            {
+                "wave": np.full(m, wave),
+                "agent_id": model.agents["agent_id"],
+                "success_variance": draws.agent_success_variance(m),
+                "log_duration_variance": model.duration.agent.sd**2,
+                "residual_variance": np.full(m, model.duration.residual_variance),
+            },
+            schema=frames.AGENT_EVIDENCE.dtypes,
+        ),
+        solo_success=solved.terms.success.sum(axis=0),
+    )
+
+
+def analysis_frames(
+    records: Sequence[WaveRecord],
+    run: pl.DataFrame,
+    agents: pl.DataFrame,
+    heuristics: pl.DataFrame,
+    previous: Previous | None,
+) -> dict[str, pl.DataFrame]:
+    """Frames by the names under which the SQL reads them."""
+    weights = previous.weights if previous is not None else {}
+    return {
+        "executions": pl.concat([record.executions for record in records]),
+        "agents": agents,
+        "wave_plans": pl.DataFrame(
+            [record.plan for record in records if record.plan is not None], schema=frames.WAVE_PLANS.dtypes
+        ),
+        "wave_draws": pl.concat([record.draws for record in records]),
+        "agent_evidence": pl.concat([record.agent_evidence for record in records]),
+        "decisions": pl.concat([record.decisions for record in records]).sort("wave", "task_id"),
+        "heuristics": heuristics,
+        "previous_weights": pl.DataFrame(
+            {"heuristic_id": list(weights), "weight": list(weights.values())},
+            schema={"heuristic_id": pl.String, "weight": pl.Float64},
+        ),
+        "run": run,
+    }

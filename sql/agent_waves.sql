@@ -1,0 +1,84 @@
+-- Question: what was planned for each agent in each wave, and what came of it?
+-- Grain: one row a planned wave and agent of the run, idle ones too.
+-- Inputs: wave_plans, agents, agent_evidence, executions, task_results.
+-- Columns: agent_position (natural order, from 1); *_count [tasks, retries, attempts]; *_sum as the column summed;
+--     *_ms [ms]; success_variance [tasks^2] and log_duration_variance: what the forecasts do not know of the agent.
+--     Sums are null where the agent ran nothing.
+with
+
+positions as (
+    select
+        agent_id,
+        row_number() over () as agent_position,
+    from agents
+),
+
+places as (
+    select
+        wave_plans.wave,
+        positions.agent_id,
+        positions.agent_position,
+    from wave_plans
+    cross join positions
+),
+
+plans as (
+    select
+        wave,
+        agent_id,
+        count(*) as task_count,
+    from executions
+    group by wave, agent_id
+),
+
+results as (
+    select
+        wave,
+        agent_id,
+        count(*) as ran_count,
+        cast(count_if(is_completed) as bigint) as completed_count,
+        cast(sum(attempt_count - 1) as bigint) as retry_count,
+        sum(planned_success) as planned_success_sum,
+        sum(residual) as residual_sum,
+        sum(outcome_variance) as outcome_variance_sum,
+        sum(centred_advantage * residual) as advantage_residual_sum,
+        sum(planned_confidence_delta) as planned_confidence_sum,
+        sum(actual_confidence_delta) as actual_confidence_sum,
+        sum(planned_duration_ms) as planned_busy_ms,
+        sum(actual_duration_ms) as actual_busy_ms,
+        avg(deviation_ms) as deviation_ms,
+        count(log_duration_residual) as duration_count,
+        sum(log_duration_residual) as log_duration_sum,
+        sum(1e0 / attempt_count) filter (where log_duration_residual is not null) as inverse_attempt_sum,
+    from task_results
+    group by wave, agent_id
+)
+
+select
+    places.wave,
+    places.agent_id,
+    places.agent_position,
+    coalesce(plans.task_count, 0) as task_count,
+    coalesce(results.ran_count, 0) as ran_count,
+    coalesce(results.completed_count, 0) as completed_count,
+    coalesce(results.retry_count, 0) as retry_count,
+    results.planned_success_sum,
+    results.residual_sum,
+    results.outcome_variance_sum,
+    results.advantage_residual_sum,
+    results.planned_confidence_sum,
+    results.actual_confidence_sum,
+    results.planned_busy_ms,
+    results.actual_busy_ms,
+    results.deviation_ms,
+    coalesce(results.duration_count, 0) as duration_count,
+    results.log_duration_sum,
+    results.inverse_attempt_sum,
+    evidence.success_variance,
+    evidence.log_duration_variance,
+    evidence.residual_variance,
+from places
+left join plans on places.wave = plans.wave and places.agent_id = plans.agent_id
+left join results on places.wave = results.wave and places.agent_id = results.agent_id
+left join agent_evidence as evidence on places.wave = evidence.wave and places.agent_id = evidence.agent_id
+order by places.wave, places.agent_position

@@ -1,0 +1,44 @@
+-- Question: which pattern of who-does-what did this run show, strategy by strategy?
+-- Grain: one row, one document.
+-- Inputs: strategy_results, schedule_recommendations, wave_totals.
+-- Columns: document = list of patterns: pattern_type (the strategy), agent_assignments (agent to its tasks in order of
+--     wave and schedule), success_rate [fraction], confidence = 1 - width of the success rate's 90 % Wilson interval
+--     (Wilson, Probable inference, 1927; 0 where nothing ran), waves, task_count, simulated.
+with
+
+agent_tasks as (
+    select
+        wave_totals.strategy,
+        recommendations.agent_id,
+        flatten(list(recommendations.task_ids order by recommendations.wave)) as task_ids,
+    from schedule_recommendations as recommendations
+    inner join wave_totals on recommendations.wave = wave_totals.wave
+    group by wave_totals.strategy, recommendations.agent_id
+),
+
+assignments as (
+    select
+        strategy,
+        map_from_entries(list({'key': agent_id, 'value': task_ids} order by agent_id)) as agent_assignments,
+    from agent_tasks
+    group by strategy
+),
+
+patterns as (
+    select
+        results.strategy as pattern_type,
+        coalesce(assignments.agent_assignments, map_from_entries([])) as agent_assignments,
+        results.actual_success_rate as success_rate,
+        1e0 - coalesce(
+            wilson_width(results.actual_success_rate, results.ran_count, upper_quantile(0.05e0)), 1e0
+        ) as confidence,
+        results.waves,
+        results.task_count,
+        results.simulated,
+    from strategy_results as results
+    left join assignments on results.strategy = assignments.strategy
+)
+
+select coalesce(list(patterns order by patterns.pattern_type), []) as document,
+from patterns
+order by document

@@ -1,0 +1,19 @@
+-- Question: which weight does each heuristic carry into the next run?
+-- Grain: one row, one document.
+-- Inputs: heuristic_lifts, run.
+-- Columns: document = each heuristic's weight in order of its id, then updated_at.
+with
+
+weights as (
+    select coalesce(list({'key': heuristic_id, 'value': to_json(weight)} order by heuristic_id), []) as entries,
+    from heuristic_lifts
+    where heuristic_id <> 'updated_at'
+)
+
+select
+    map_from_entries(
+        list_append(weights.entries, {'key': 'updated_at', 'value': to_json(iso_timestamp(run.timestamp))})
+    ) as document,
+from weights
+cross join run
+order by run.run_id

@@ -1,0 +1,164 @@
+-- Question: what does this run teach?
+-- Grain: one row a signal: the strategy's validation always, others only where the evidence carries them.
+-- Inputs: overall, strategy_results, heuristic_lifts, schedule_drift_tests, prediction_error_tests,
+--     optimization_failure_tests, agent_leads, run, rules.
+-- Columns: confidence = schedule_accuracy for strategy_validation (0 where nothing ran), else 1 - p-value [fraction];
+--     supporting_evidence = counts, rates and intervals as text; simulated.
+with
+
+strategies as (
+    select string_agg(strategy, ', ' order by strategy) as names, from strategy_results
+),
+
+strategy_validations as (
+    select
+        1 as type_rank,
+        '' as subject,
+        'strategy_validation' as type,
+        coalesce(overall.schedule_accuracy, 0e0) as confidence,
+        case
+            when overall.ran_count = 0 then 'Insufficient data: no task ran.'
+            else printf(
+                '%s: planned success %.3f, actual %.3f over %d tasks.',
+                coalesce(strategies.names, 'no strategy'), overall.expected_success_rate, overall.actual_success_rate,
+                overall.ran_count
+            )
+        end as description,
+        case
+            when overall.ran_count = 0 then 'Run it before relying on it.'
+            when failures.is_anomaly then 'Do not route on these forecasts; spread tasks evenly until they hold again.'
+            when errors.is_anomaly then 'Keep the assignment, and plan on lower success until new records are in.'
+            else 'Keep the strategy.'
+        end as recommendation,
+        list_filter(
+            [
+                printf('%d of %d tasks completed', overall.completed_count, overall.ran_count),
+                printf('Brier score %.4f', overall.brier_score),
+                printf('log-loss %.4f', overall.log_loss),
+                printf('skill %.3f against the base rate', overall.skill),
+                printf(
+                    '%.0f %% of waves inside their 90 %% predictive interval', overall.interval_coverage * 100
+                )
+            ],
+            lambda line: line is not null
+        ) as supporting_evidence,
+    from overall
+    cross join strategies
+    cross join optimization_failure_tests as failures
+    cross join prediction_error_tests as errors
+),
+
+heuristic_updates as (
+    select
+        2 as type_rank,
+        lifts.heuristic_id as subject,
+        'heuristic_update' as type,
+        coalesce(1e0 - lifts.p_value, 0e0) as confidence,
+        printf(
+            '%s: weight %.4f to %.4f on a lift of %.1f points.',
+            lifts.heuristic_id, lifts.previous_weight, lifts.weight, lifts.lift * 100
+        ) as description,
+        if(
+            lifts.weight > lifts.previous_weight, 'Apply it more readily.', 'Apply it less readily.'
+        ) as recommendation,
+        [
+            printf('%d tasks with it, %d without', lifts.applied_count, lifts.other_count),
+            printf('shrunk lift %.2f points', lifts.shrunk_lift * 100)
+        ] as supporting_evidence,
+    from heuristic_lifts as lifts
+    cross join rules
+    where lifts.lift is not null and abs(lifts.weight - lifts.previous_weight) >= rules.heuristic_signal_step
+),
+
+schedule_adjustments as (
+    select
+        3 as type_rank,
+        coalesce(agent_id, '') as subject,
+        'schedule_adjustment' as type,
+        1e0 - p_value as confidence,
+        printf(
+            '%s: tasks take %.2f times their forecast duration from wave %d on.',
+            coalesce(agent_id, 'all agents'), effect, first_wave
+        ) as description,
+        printf('Multiply planned durations by %.2f.', effect) as recommendation,
+        [
+            printf('%d timed tasks', duration_count),
+            printf('standard score %.2f past the margin, threshold %.2f', statistic, threshold)
+        ] as supporting_evidence,
+    from schedule_drift_tests
+    where is_anomaly
+),
+
+coordination_improvements as (
+    select
+        4 as type_rank,
+        '' as subject,
+        'coordination_improvement' as type,
+        1e0 - upper_tail(tests.baseline_lead_statistic) as confidence,
+        printf(
+            'Success came %.1f points above what round robin was forecast to give.',
+            (overall.actual_success_rate - overall.baseline_success_rate) * 100
+        ) as description,
+        'Keep assigning by forecast.' as recommendation,
+        [
+            printf('%d of %d tasks completed', overall.completed_count, overall.ran_count),
+            printf('round robin forecast %.3f', overall.baseline_success_rate),
+            printf('standard score %.2f', tests.baseline_lead_statistic)
+        ] as supporting_evidence,
+    from prediction_error_tests as tests
+    cross join overall
+    cross join rules
+    where upper_tail(tests.baseline_lead_statistic) < rules.signal_probability
+),
+
+agent_specializations as (
+    select
+        5 as type_rank,
+        leads.agent_id || ' ' || leads.risk_level as subject,
+        'agent_specialization' as type,
+        1e0 - leads.p_value as confidence,
+        printf(
+            '%s leads its peers by %.1f points at %s risk.', leads.agent_id, leads.success_lead * 100, leads.risk_level
+        ) as description,
+        printf('Prefer %s for %s risk tasks.', leads.agent_id, leads.risk_level) as recommendation,
+        [
+            printf('%.3f over %d tasks', leads.success_rate, leads.task_count),
+            printf('peers %.3f over %d tasks', leads.peer_success_rate, leads.peer_task_count),
+            printf('standard score %.2f', leads.statistic)
+        ] as supporting_evidence,
+    from agent_leads as leads
+    cross join rules
+    where leads.p_value < rules.signal_probability
+),
+
+signals as (
+    select
+        *,
+        row_number() over (order by type_rank, subject) as position,
+    from (
+        select *, from strategy_validations
+        union all
+        select *, from heuristic_updates
+        union all
+        select *, from schedule_adjustments
+        union all
+        select *, from coordination_improvements
+        union all
+        select *, from agent_specializations
+    ) as signals
+)
+
+select
+    row_id('P19_LS', signals.position) as signal_id,
+    signals.type,
+    signals.confidence,
+    signals.description,
+    signals.recommendation,
+    row_id('FB', signals.position) as feedback_id,
+    signals.type as feedback_type,
+    signals.supporting_evidence,
+    iso_timestamp(run.timestamp) as timestamp,
+    run.is_simulated as simulated,
+from signals
+cross join run
+order by signals.position

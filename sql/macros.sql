@@ -1,0 +1,36 @@
+-- Question: which functions do the other files share?
+-- Grain: one macro a statement. Inputs: none. All results are DOUBLE unless stated.
+-- Beside them stand two functions of the session, in phase19/analytics.py: upper_tail(z) and upper_quantile(p).
+
+-- a / b, null where b is 0 or too small for the result to be finite: no NaN or Infinity may reach a JSON file.
+create macro ratio(a, b) as case when abs(b) > 1e-200 then a / b end;
+
+-- 1 - |planned - actual| / planned, clipped to [0, 1]; with planned 0: 1 if actual is 0, else 0.
+create macro accuracy(planned, actual) as
+case
+    when planned is null or actual is null then null
+    when planned = 0 then cast(actual = 0 as double)
+    else greatest(0e0, 1e0 - abs(planned - actual) / planned)
+end;
+
+-- value within [low, high], null where value is null.
+create macro clip(value, low, high) as
+case when value is not null then greatest(low, least(high, value)) end;
+
+-- DOUBLE[2]: the 5 % and 95 % quantiles over draws, a 90 % interval.
+create macro chance_interval(draws) as quantile_cont(draws, [0.05e0, 0.95e0]);
+
+-- VARCHAR: a timestamp as 2026-02-05T12:00:00Z.
+create macro iso_timestamp(moment) as strftime(moment, '%Y-%m-%dT%H:%M:%SZ');
+
+-- VARCHAR: an id such as AN_001.
+create macro row_id(prefix, rank) as printf('%s_%03d', prefix, rank);
+
+-- VARCHAR: high, medium or low by the size of an effect.
+create macro severity_of(effect, medium, high) as
+case when effect >= high then 'high' when effect >= medium then 'medium' else 'low' end;
+
+-- Width of the Wilson interval of a rate seen over n trials, z standard scores each side.
+-- Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+create macro wilson_width(rate, n, z) as
+ratio(2e0 * z * sqrt(rate * (1e0 - rate) / n + z * z / (4e0 * n * n)), 1e0 + z * z / n);

@@ -1,0 +1,69 @@
+-- Question: what are the figures of the whole run?
+-- Grain: one row, the run.
+-- Inputs: wave_totals, schedule_comparisons, optimization_metrics, system_health, scheduling_anomalies.
+-- Columns: rates, accuracy, adherence, utilisation, coverage [fraction]; throughput [tasks per second]; skill = 1 -
+--     Brier score over that of always forecasting the run's own success rate; interval_coverage = share of waves whose
+--     success rate lay in its 90 % predictive interval; counts [tasks, retries]. Null where nothing ran.
+with
+
+totals as (
+    select
+        cast(coalesce(sum(totals.ran_count), 0) as bigint) as ran_count,
+        cast(coalesce(sum(totals.completed_count), 0) as bigint) as completed_count,
+        cast(coalesce(sum(totals.retry_count), 0) as bigint) as retry_count,
+        ratio(sum(totals.planned_success_sum), sum(totals.ran_count)) as expected_success_rate,
+        ratio(sum(totals.completed_count), sum(totals.ran_count)) as actual_success_rate,
+        ratio(sum(totals.baseline_success_sum), sum(totals.ran_count)) as baseline_success_rate,
+        ratio(sum(totals.ran_count) * 1e3, sum(totals.planned_makespan_ms)) as expected_throughput,
+        ratio(sum(totals.ran_count) * 1e3, sum(totals.actual_makespan_ms)) as actual_throughput,
+        ratio(sum(totals.planned_confidence_sum), sum(totals.ran_count)) as expected_confidence_delta,
+        ratio(sum(totals.actual_confidence_sum), sum(totals.ran_count)) as actual_confidence_delta,
+        ratio(sum(totals.squared_error_sum), sum(totals.ran_count)) as brier_score,
+        ratio(sum(totals.log_loss_sum), sum(totals.ran_count)) as log_loss,
+        avg(cast(
+            comparisons.actual_success_rate between comparisons.success_rate_low and comparisons.success_rate_high
+            as double
+        )) as interval_coverage,
+    from wave_totals as totals
+    inner join schedule_comparisons as comparisons on totals.wave = comparisons.wave
+    where totals.ran_count > 0
+),
+
+metrics as (
+    select
+        max(value) filter (where metric_name = 'schedule_accuracy') as schedule_accuracy,
+        max(value) filter (where metric_name = 'throughput_efficiency') as throughput_efficiency,
+        max(value) filter (where metric_name = 'agent_utilization') as agent_utilization,
+        max(value) filter (where metric_name = 'confidence_trajectory') as confidence_trajectory,
+        max(value) filter (where metric_name = 'schedule_adherence') as schedule_adherence,
+    from optimization_metrics
+)
+
+select
+    totals.expected_success_rate,
+    totals.actual_success_rate,
+    accuracy(totals.expected_success_rate, totals.actual_success_rate) as prediction_accuracy,
+    totals.expected_throughput,
+    totals.actual_throughput,
+    metrics.schedule_adherence,
+    metrics.schedule_accuracy,
+    metrics.throughput_efficiency,
+    metrics.agent_utilization,
+    metrics.confidence_trajectory,
+    totals.expected_confidence_delta,
+    totals.actual_confidence_delta,
+    totals.baseline_success_rate,
+    totals.brier_score,
+    totals.log_loss,
+    1e0 - ratio(totals.brier_score, totals.actual_success_rate * (1e0 - totals.actual_success_rate)) as skill,
+    totals.interval_coverage,
+    totals.ran_count,
+    totals.completed_count,
+    totals.retry_count,
+    health.detected_anomalies as anomaly_count,
+    health.overall_health_score as system_health_score,
+    health.health_status,
+from totals
+cross join metrics
+cross join system_health as health
+order by totals.ran_count

@@ -1,0 +1,27 @@
+-- Question: what would the run's figures have been in each predictive draw of its plan?
+-- Grain: one row a draw; a draw's number stands for the same agents in every wave, so its waves add up.
+-- Inputs: wave_draws, wave_totals, schedule_comparisons, run.
+-- Columns: the five metrics as optimization_metrics defines them; completed_count [tasks];
+--     expected_success_sum and expected_advantage_sum [tasks].
+select
+    draws.draw,
+    ratio(
+        sum(draws.ran_count * accuracy(comparisons.planned_success_rate, draws.success_rate)), sum(draws.ran_count)
+    ) as schedule_accuracy,
+    ratio(sum(totals.planned_makespan_ms), sum(draws.makespan_ms)) as throughput_efficiency,
+    ratio(sum(draws.busy_ms), sum(run.agent_count * draws.makespan_ms)) as agent_utilization,
+    ratio(sum(draws.ran_count * draws.confidence_delta), sum(totals.planned_confidence_sum)) as confidence_trajectory,
+    ratio(
+        sum(draws.ran_count * clip(1e0 - ratio(draws.deviation_ms, totals.timeline_end_ms), 0e0, 1e0)),
+        sum(draws.ran_count)
+    ) as schedule_adherence,
+    sum(draws.ran_count * draws.success_rate) as completed_count,
+    sum(draws.expected_success_sum) as expected_success_sum,
+    sum(draws.expected_advantage_sum) as expected_advantage_sum,
+from wave_draws as draws
+inner join wave_totals as totals on draws.wave = totals.wave
+inner join schedule_comparisons as comparisons on draws.wave = comparisons.wave
+cross join run
+where totals.ran_count > 0
+group by draws.draw
+order by draws.draw

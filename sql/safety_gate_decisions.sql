@@ -1,0 +1,14 @@
+-- Question: what did the safety gates decide for each task?
+-- Grain: one row a task.
+-- Inputs: decisions.
+-- Columns: confidence as recorded, before any boost [fraction]; decision of this run and live_decision.
+select
+    task_id,
+    wave,
+    risk_level,
+    confidence,
+    decision,
+    live_decision,
+    reason,
+from decisions
+order by wave, task_id

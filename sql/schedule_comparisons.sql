@@ -1,0 +1,43 @@
+-- Question: how did each wave go, against its plan?
+-- Grain: one row a planned wave.
+-- Inputs: wave_totals, wave_draws, run, rules.
+-- Columns: rates, accuracy, adherence and utilisation [fraction]; throughput [tasks per second]; confidence deltas;
+--     *_low and *_high = what chance alone gives under the plan (90 % of its predictive draws);
+--     ran_count [tasks]. Figures are null where nothing ran.
+with
+
+chance as (
+    select
+        wave,
+        chance_interval(success_rate) as success_rates,
+        chance_interval(ratio(ran_count * 1e3, makespan_ms)) as throughputs,
+    from wave_draws
+    where ran_count > 0
+    group by wave
+)
+
+select
+    totals.wave,
+    ratio(totals.planned_success_sum, totals.ran_count) as planned_success_rate,
+    ratio(totals.completed_count, totals.ran_count) as actual_success_rate,
+    ratio(totals.ran_count * 1e3, totals.planned_makespan_ms) as planned_throughput,
+    ratio(totals.ran_count * 1e3, totals.actual_makespan_ms) as actual_throughput,
+    ratio(totals.planned_confidence_sum, totals.ran_count) as planned_confidence_delta,
+    ratio(totals.actual_confidence_sum, totals.ran_count) as actual_confidence_delta,
+    accuracy(
+        ratio(totals.planned_success_sum, totals.ran_count), ratio(totals.completed_count, totals.ran_count)
+    ) as accuracy_score,
+    totals.ran_count,
+    chance.success_rates[1] as success_rate_low,
+    chance.success_rates[2] as success_rate_high,
+    chance.throughputs[1] as throughput_low,
+    chance.throughputs[2] as throughput_high,
+    ratio(totals.planned_makespan_ms, totals.actual_makespan_ms) as throughput_efficiency,
+    clip(1e0 - ratio(totals.deviation_ms, totals.timeline_end_ms), 0e0, 1e0) as schedule_adherence,
+    ratio(totals.actual_busy_ms, run.agent_count * totals.actual_makespan_ms) as agent_utilization,
+    ratio(totals.squared_error_sum, totals.ran_count) as brier_score,
+    ratio(totals.log_loss_sum, totals.ran_count) as log_loss,
+from wave_totals as totals
+cross join run
+left join chance on totals.wave = chance.wave
+order by totals.wave

@@ -1,0 +1,93 @@
+-- Question: what did each strategy promise, what would round robin have given, and what came?
+-- Grain: one row a strategy used.
+-- Inputs: wave_totals, wave_draws, run, rules.
+-- Columns: rates and accuracy [fraction]; throughput [tasks per second]; counts [tasks, retries]; promised_advantage =
+--     planned less baseline success rate, realised_advantage = actual less baseline, baseline being what round robin
+--     was forecast to give; realised_advantage_slope = outcomes' slope on the promised advantage and its 90 % interval,
+--     null where too little was promised to tell (information below the rule).
+with
+
+totals as (
+    select
+        strategy,
+        list(wave order by wave) as waves,
+        cast(sum(task_count) as bigint) as task_count,
+        cast(sum(ran_count) as bigint) as ran_count,
+        cast(sum(retry_count) as bigint) as retry_count,
+        ratio(sum(planned_success_sum), sum(ran_count)) as planned_success_rate,
+        ratio(sum(completed_count) filter (where ran_count > 0), sum(ran_count)) as actual_success_rate,
+        ratio(sum(baseline_success_sum), sum(ran_count)) as baseline_success_rate,
+        ratio(sum(ran_count) * 1e3, sum(planned_makespan_ms)) as planned_throughput,
+        ratio(sum(ran_count) * 1e3, sum(actual_makespan_ms)) as actual_throughput,
+        ratio(sum(planned_confidence_sum), sum(ran_count)) as planned_confidence_delta,
+        ratio(sum(actual_confidence_sum), sum(ran_count)) as actual_confidence_delta,
+        sum(advantage_square_sum) as advantage_square_sum,
+        sum(advantage_residual_sum) as advantage_residual_sum,
+        sum(advantage_variance_sum) as advantage_variance_sum,
+    from wave_totals
+    group by strategy
+),
+
+strategy_draws as (
+    select
+        totals.strategy,
+        draws.draw,
+        sum(draws.expected_advantage_sum) as expected_advantage_sum,
+    from wave_draws as draws
+    inner join wave_totals as totals on draws.wave = totals.wave
+    where totals.ran_count > 0
+    group by totals.strategy, draws.draw
+),
+
+forecast_variances as (
+    select
+        strategy,
+        var_samp(expected_advantage_sum) as forecast_variance,
+    from strategy_draws
+    group by strategy
+),
+
+slopes as (
+    select
+        totals.*,
+        1e0 + ratio(totals.advantage_residual_sum, totals.advantage_square_sum) as slope,
+        ratio(
+            totals.advantage_square_sum, sqrt(totals.advantage_variance_sum + forecast_variances.forecast_variance)
+        ) as information,
+    from totals
+    left join forecast_variances on totals.strategy = forecast_variances.strategy
+)
+
+select
+    slopes.strategy,
+    slopes.waves,
+    slopes.task_count,
+    slopes.ran_count,
+    slopes.retry_count,
+    slopes.planned_success_rate,
+    slopes.actual_success_rate,
+    accuracy(slopes.planned_success_rate, slopes.actual_success_rate) as prediction_accuracy,
+    slopes.baseline_success_rate,
+    slopes.planned_success_rate - slopes.baseline_success_rate as promised_advantage,
+    slopes.actual_success_rate - slopes.baseline_success_rate as realised_advantage,
+    slopes.information,
+    if(slopes.information >= rules.optimization_failure_information, slopes.slope, null) as realised_advantage_slope,
+    if(
+        slopes.information >= rules.optimization_failure_information,
+        slopes.slope - upper_quantile(0.05e0) / slopes.information,
+        null
+    ) as slope_low,
+    if(
+        slopes.information >= rules.optimization_failure_information,
+        slopes.slope + upper_quantile(0.05e0) / slopes.information,
+        null
+    ) as slope_high,
+    slopes.planned_throughput,
+    slopes.actual_throughput,
+    slopes.planned_confidence_delta,
+    slopes.actual_confidence_delta,
+    run.is_simulated as simulated,
+from slopes
+cross join rules
+cross join run
+order by slopes.strategy

@@ -1,0 +1,86 @@
+-- Question: how healthy is the system after this run?
+-- Grain: one row, the run.
+-- Inputs: optimization_metrics, scheduling_anomalies, metric_bounds, run, rules.
+-- Columns: overall_health_score and component_scores [points, 0 to 100], null where a component has no data; the mean
+--     is over components with data, weighted by the rules; health_status; optimization_metrics; detected_anomalies.
+with
+
+metric_values as (
+    select
+        100e0 * max(metrics.value) filter (where metrics.metric_name = 'schedule_accuracy') as accuracy_score,
+        100e0 * max(metrics.value) filter (where metrics.metric_name = 'schedule_adherence') as adherence_score,
+        100e0 * max(metrics.value) filter (where metrics.metric_name = 'throughput_efficiency') as efficiency_score,
+        list(
+            {'metric_name': metrics.metric_name, 'value': metrics.value, 'status': metrics.status}
+            order by bounds.position
+        ) as optimization_metrics,
+    from optimization_metrics as metrics
+    inner join metric_bounds as bounds on metrics.metric_name = bounds.metric_name
+),
+
+penalties as (
+    select
+        count(anomalies.anomaly_id) as anomaly_count,
+        coalesce(sum(
+            case anomalies.severity
+                when 'high' then rules.penalty_high
+                when 'medium' then rules.penalty_medium
+                when 'low' then rules.penalty_low
+            end
+        ), 0e0) as penalty_points,
+    from rules
+    left join scheduling_anomalies as anomalies on true
+),
+
+components as (
+    select
+        metric_values.accuracy_score,
+        clip(metric_values.adherence_score, 0e0, 100e0) as adherence_score,
+        clip(metric_values.efficiency_score, 0e0, 100e0) as efficiency_score,
+        case when metric_values.accuracy_score is not null then clip(100e0 - penalties.penalty_points, 0e0, 100e0) end
+            as stability_score,
+        metric_values.optimization_metrics,
+        penalties.anomaly_count,
+    from metric_values
+    cross join penalties
+),
+
+scores as (
+    select
+        components.*,
+        ratio(
+            coalesce(accuracy_score * rules.weight_optimization_accuracy, 0)
+            + coalesce(adherence_score * rules.weight_schedule_adherence, 0)
+            + coalesce(efficiency_score * rules.weight_throughput_efficiency, 0)
+            + coalesce(stability_score * rules.weight_system_stability, 0),
+            if(accuracy_score is null, 0, rules.weight_optimization_accuracy)
+            + if(adherence_score is null, 0, rules.weight_schedule_adherence)
+            + if(efficiency_score is null, 0, rules.weight_throughput_efficiency)
+            + if(stability_score is null, 0, rules.weight_system_stability)
+        ) as health_score,
+    from components
+    cross join rules
+)
+
+select
+    scores.health_score as overall_health_score,
+    case
+        when scores.health_score >= rules.health_excellent then 'EXCELLENT'
+        when scores.health_score >= rules.health_good then 'GOOD'
+        when scores.health_score >= rules.health_fair then 'FAIR'
+        when scores.health_score is not null then 'POOR'
+        else 'INSUFFICIENT_DATA'
+    end as health_status,
+    {
+        'optimization_accuracy': scores.accuracy_score,
+        'schedule_adherence': scores.adherence_score,
+        'throughput_efficiency': scores.efficiency_score,
+        'system_stability': scores.stability_score
+    } as component_scores,
+    scores.optimization_metrics,
+    scores.anomaly_count as detected_anomalies,
+    iso_timestamp(run.timestamp) as timestamp,
+from scores
+cross join rules
+cross join run
+order by timestamp

@@ -1,0 +1,61 @@
+-- Question: what was each wave's plan, how did it go, and how busy was each agent?
+-- Grain: one row a planned wave.
+-- Inputs: wave_totals, wave_plans, schedule_comparisons, agent_feedback, run.
+-- Columns: wave, strategy, state counts [tasks], figures as schedule_comparisons, makespans [ms], solver, agents =
+--     each agent's tasks, rates and utilisation [tasks, fraction].
+with
+
+agents as (
+    select
+        wave,
+        list({
+            'agent_id': agent_id,
+            'task_count': task_count,
+            'completed_count': completed_count,
+            'planned_success_rate': planned_success_rate,
+            'actual_success_rate': actual_success_rate,
+            'utilization': utilization
+        }) as agents,
+    from agent_feedback
+    group by wave
+)
+
+select
+    totals.wave,
+    totals.strategy,
+    totals.task_count,
+    {
+        'completed': totals.completed_count,
+        'failed': totals.failed_count,
+        'unobserved': totals.unobserved_count,
+        'interrupted': totals.interrupted_count
+    } as task_states,
+    totals.retry_count,
+    comparisons.planned_success_rate,
+    comparisons.actual_success_rate,
+    comparisons.planned_throughput,
+    comparisons.actual_throughput,
+    comparisons.planned_confidence_delta,
+    comparisons.actual_confidence_delta,
+    comparisons.accuracy_score,
+    comparisons.throughput_efficiency,
+    comparisons.schedule_adherence,
+    comparisons.agent_utilization,
+    totals.planned_makespan_ms,
+    totals.actual_makespan_ms,
+    plans.timeline_end_ms,
+    {
+        'algorithm': plans.solver,
+        'objective': plans.objective,
+        'upper_bound': plans.upper_bound,
+        'gap': plans.gap
+    } as solver,
+    coalesce(agents.agents, []) as agents,
+    iso_timestamp(run.timestamp) as timestamp,
+    run.is_simulated as simulated,
+from wave_totals as totals
+inner join wave_plans as plans on totals.wave = plans.wave
+inner join schedule_comparisons as comparisons on totals.wave = comparisons.wave
+left join agents on totals.wave = agents.wave
+cross join run
+order by totals.wave

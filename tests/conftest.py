@@ -1,0 +1,110 @@
+"""Goldens, the command as a subprocess, and a deterministic hypothesis."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+GOLDEN = Path(__file__).parent / "golden"
+ROOT = Path(__file__).parent.parent
+
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
+hypothesis.settings.register_profile("dev", deadline=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden; refused when CI is set")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--update-golden") and os.environ.get("CI"):
+        raise pytest.UsageError("--update-golden is refused where CI is set: goldens are changed by people")
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Compares with `tests/golden`, or rewrites it under `--update-golden`."""
+
+    is_updating: bool
+    directory: Path = field(default=GOLDEN)
+
+    def rows(self, name: str, rows: Sequence[dict[str, Any]], rel_tol: float = 1e-9) -> None:
+        """Compare parsed JSONL rows: exact keys, order and types; floats to a relative tolerance."""
+        path = self.directory / f"{name}.jsonl"
+        text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+        if self._update(path, text):
+            return
+        wanted = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        found = [json.loads(line) for line in text.splitlines()]
+        problems = list(differences(wanted, found, rel_tol))
+        assert not problems, "\n".join([f"{path.relative_to(self.directory)} differs:", *problems[:20]])
+
+    def text(self, name: str, text: str) -> None:
+        """Compare text byte for byte."""
+        path = self.directory / name
+        if not self._update(path, text):
+            assert text == path.read_text("utf-8")
+
+    def _update(self, path: Path, text: str) -> bool:
+        if self.is_updating:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8", newline="\n")
+        elif not path.is_file():
+            pytest.fail(f"{path} is missing: run `make golden` and read what it wrote")
+        return self.is_updating
+
+
+def differences(wanted: Any, found: Any, rel_tol: float, where: str = "") -> list[str]:
+    """Where two parsed JSON values differ, a line each."""
+    if type(wanted) is not type(found):
+        return [f"{where or 'value'}: expected {wanted!r}, found {found!r}"]
+    if isinstance(wanted, dict):
+        if list(wanted) != list(found):
+            return [f"{where or 'value'}: expected keys {list(wanted)}, found {list(found)}"]
+        return [line for key in wanted for line in differences(wanted[key], found[key], rel_tol, f"{where}.{key}")]
+    if isinstance(wanted, list):
+        if len(wanted) != len(found):
+            return [f"{where or 'value'}: expected {len(wanted)} items, found {len(found)}"]
+        pairs = enumerate(zip(wanted, found, strict=True))
+        return [line for i, (a, b) in pairs for line in differences(a, b, rel_tol, f"{where}[{i}]")]
+    is_float = isinstance(wanted, float)
+    is_same = math.isclose(wanted, found, rel_tol=rel_tol, abs_tol=rel_tol) if is_float else wanted == found
+    return [] if is_same else [f"{where or 'value'}: expected {wanted!r}, found {found!r}"]
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    return Golden(is_updating=request.config.getoption("--update-golden"))
+
+
+@pytest.fixture
+def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `python -m phase19` as a process of its own: `run_cli(*args, cwd=None, env={})`."""
+
+    def run(*args: str | Path, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "error", "-m", "phase19", *map(str, args)]
+        return subprocess.run(
+            command,
+            cwd=cwd or ROOT,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8", **env},
+            capture_output=True,
+            encoding="utf-8",
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+            check=False,
+        )
+
+    return run

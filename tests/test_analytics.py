@@ -1,0 +1,148 @@
+"""The session: what it writes, what it refuses, and the same bytes each time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from phase19.analytics import QUERIES, Analysis, _connect, analyse, query, sql_directory
+from phase19.errors import OutputError, Phase19Error, UsageError
+from phase19.thresholds import Rules
+from tests.synthetic import empty_frames, execution, hand_frames, synthetic_run, wave_plan
+
+
+def test_every_output_is_written_and_the_twins_are_copies(tmp_path):
+    analyse(synthetic_run(wave_count=2), tmp_path)
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    named = {q.output for q in QUERIES if q.output and "{" not in q.output}
+    waves = {"wave_1/wave_summary.json", "wave_2/wave_summary.json"}
+    assert written == named | waves | {"metrics.jsonl", "anomalies.jsonl"}
+    assert (tmp_path / "metrics.jsonl").read_bytes() == (tmp_path / "optimization_metrics.jsonl").read_bytes()
+    assert all(
+        path.read_bytes().endswith(b"\n") for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size
+    )
+
+
+def test_the_same_frames_give_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        analyse(synthetic_run(seed=5), tmp_path / name)
+    for path in (tmp_path / "a").rglob("*.json*"):
+        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
+
+
+def test_a_missing_frame_is_named(tmp_path):
+    run = synthetic_run()
+    del run["decisions"]
+    with pytest.raises(Phase19Error, match="found no decisions"):
+        analyse(run, tmp_path)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "feedback").write_text("in the way")
+    with pytest.raises(OutputError, match="feedback"):
+        analyse(synthetic_run(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "copy (select 1) to '{outside}/x.json' (format json)",
+        "copy (select 1) to '{staging}/../x.json' (format json)",
+        "select * from read_csv('{outside}/secret.csv')",
+        "attach '{outside}/x.db'",
+        "install httpfs",
+        "set threads = 2",
+        "set enable_external_access = true",
+    ],
+)
+def test_the_session_reaches_nothing_but_its_directory(statement, tmp_path):
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+    with _connect(staging) as connection, pytest.raises(duckdb.Error):
+        connection.execute(statement.format(outside=tmp_path, staging=staging))
+    assert {path.name for path in tmp_path.iterdir()} == {"staging", "secret.csv"}
+
+
+def test_the_session_is_single_threaded_in_utc(tmp_path):
+    with _connect(tmp_path) as connection:
+        found = connection.execute("select current_setting('threads'), current_setting('TimeZone')").fetchone()
+    assert found == (1, "UTC")
+
+
+def test_normal_tail_and_quantile_are_inverse_and_known(tmp_path):
+    with _connect(tmp_path) as connection:
+        row = connection.execute("select upper_tail(1.959964), upper_quantile(0.0125), upper_tail(null)").fetchone()
+    assert row == (pytest.approx(0.025, rel=1e-6), pytest.approx(2.2414, rel=1e-4), None)
+
+
+def test_sql_is_found_beside_and_inside_the_package(tmp_path, monkeypatch):
+    assert sql_directory() == Path(__file__).parent.parent / "sql"
+    package = tmp_path / "phase19"
+    (package / "sql").mkdir(parents=True)
+    (package / "sql" / "macros.sql").touch()
+    monkeypatch.setattr("phase19.analytics.__file__", str(package / "analytics.py"))
+    assert sql_directory() == package / "sql"
+
+
+def test_nothing_is_leaked_at_exit_and_the_stream_module_knows_no_duckdb(tmp_path):
+    code = (
+        "import sys; import phase19.arrow; assert 'duckdb' not in sys.modules\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent.parent)!r})\n"
+        "from pathlib import Path; from tests.synthetic import synthetic_run; from phase19.analytics import analyse\n"
+        f"print(analyse(synthetic_run(), Path({str(tmp_path)!r}))['overall'].height)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+
+
+def test_an_analysis_takes_lists_of_dicts_and_computes_once(tmp_path, monkeypatch):
+    run = hand_frames([execution("a")], [wave_plan(1)])
+    analysis = Analysis(run | {"executions": [execution("a")]})
+    assert analysis.tables["overall"]["ran_count"].item() == 1
+    monkeypatch.setattr("phase19.analytics.analyse", lambda *_: pytest.fail("computed twice"))
+    analysis.write(tmp_path, ["system_health.json"])
+    assert (tmp_path / "system_health.json").stat().st_size
+
+
+def test_optional_frames_default_to_empty():
+    run = hand_frames([execution("a")], [wave_plan(1)])
+    names = ("executions", "agents", "wave_plans", "run")
+    assert Analysis({name: run[name] for name in names}).tables["overall"]["completed_count"].item() == 1
+
+
+def test_an_analysis_that_cannot_be_written_says_where(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="file"):
+        Analysis(empty_frames()).write(tmp_path / "file", ["alerts.jsonl"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"penalty_low": -1}, "penalty_low: expected a finite number >= 0, found -1"),
+        ({"penalty_low": float("nan")}, "penalty_low"),
+        ({"alarm_probability": 0.6}, r"alarm_probability: expected a probability in \(0, 0.5\]"),
+        ({"schedule_drift_medium": 9}, "schedule_drift_medium <= schedule_drift_high"),
+        ({f"weight_{name}": 0 for name in (
+            "optimization_accuracy", "schedule_adherence", "throughput_efficiency", "system_stability"
+        )}, "at least one health weight"),
+    ],
+    ids=["negative", "nan", "probability", "order", "weights"],
+)  # fmt: skip
+def test_rules_out_of_bounds_are_refused(changes, message):
+    with pytest.raises(UsageError, match=message):
+        Rules(**changes)
+
+
+def test_one_query_runs_over_the_frames_it_reads():
+    run = hand_frames([execution("b"), execution("a", scheduled_start_time=5.0)], [wave_plan(1)])
+    assert query("schedule_recommendations", {"executions": run["executions"]})["task_ids"].to_list() == [["b", "a"]]

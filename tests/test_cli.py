@@ -1,0 +1,300 @@
+"""The command as its users meet it: exit codes, what is printed where, and what is written."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from phase19 import cli, harness
+from phase19.console import PIPED_WIDTH, WaveProgress
+from phase19.options import RunOptions, parse_weights
+
+ROOT = Path(__file__).parent.parent
+FIXED = ("--seed", "7", "--timestamp", "2026-02-05T12:00:00Z")
+HEAVY = {"polars", "numpy", "scipy", "duckdb"}
+ESCAPE = "\x1b"
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """A copy of the committed sample: its directories are siblings, as the defaults expect."""
+    for phase in ("phase16", "phase17", "phase18"):
+        shutil.copytree(ROOT / "outputs" / phase, tmp_path / phase)
+    return tmp_path / "phase18"
+
+
+def tree(directory):
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+# Help
+
+
+@pytest.mark.parametrize("command", ["", "run", "validate", "report", "sample"])
+def test_help_is_as_agreed_whatever_the_width_of_the_window(run_cli, golden, command):
+    done = run_cli(*command.split(), "--help", COLUMNS="40")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert max(map(len, done.stdout.splitlines())) <= PIPED_WIDTH
+    golden.text(f"help/{command or 'phase19'}.txt", done.stdout)
+
+
+def test_help_and_bad_usage_import_nothing_heavy():
+    for arguments in (["--help"], ["run", "--input", "x", "--waves", "0"]):
+        command = [sys.executable, "-X", "importtime", "-m", "phase19", *arguments]
+        report = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False).stderr
+        imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in report.splitlines() if "|" in line}
+        assert "cyclopts" in imported
+        assert not imported & HEAVY
+
+
+def test_version_is_the_package_version(run_cli):
+    import phase19
+
+    assert run_cli("--version").stdout == f"{phase19.__version__}\n"
+
+
+def test_run_takes_every_option_of_a_run_with_its_default():
+    taken = {name: parameter.default for name, parameter in inspect.signature(cli.run).parameters.items()}
+    for name in ("json", "quiet", "verbose"):
+        assert taken.pop(name) is False
+    assert taken.keys() == RunOptions.__dataclass_fields__.keys()
+    assert taken.pop("input") is inspect.Parameter.empty
+    assert parse_weights(taken.pop("weights")) == RunOptions(input=Path()).weights
+    assert taken == {name: getattr(RunOptions(input=Path()), name) for name in taken}
+
+
+# Running
+
+
+def test_the_main_job_writes_a_run_beside_its_input_and_prints_the_closing_table(run_cli, inputs):
+    done = run_cli("--input", inputs)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Phase 19: 12 tasks, 4 agents, 3 waves, maximize_success, simulated"
+    assert [line.split()[0] for line in lines if line[:1].isdigit()] == ["1", "2", "3"]
+    assert re.search(r"^schedule_accuracy +(normal|warning|critical) ", done.stdout, re.MULTILINE)
+    run_dir = inputs.parent / "phase19"
+    assert lines[-1] == f"Results are in {run_dir}, the report is {run_dir / 'report.html'}"
+    assert json.loads((run_dir / "optimization_summary.json").read_text())["phase"] == 19
+    assert ESCAPE not in done.stdout
+
+
+def test_a_seed_and_a_timestamp_fix_every_byte_but_the_time_it_took(run_cli, inputs, tmp_path):
+    found = []
+    for name in ("a", "b"):
+        assert run_cli("run", "--input", inputs, "--output", tmp_path / name, "--quiet", *FIXED).returncode == 0
+        files = tree(tmp_path / name)
+        summary = json.loads(files.pop("optimization_summary.json"))
+        summary.pop("execution_time_ms")
+        found.append((summary, files))
+    assert found[0] == found[1]
+
+
+def test_json_prints_the_summary_and_nothing_else(run_cli, inputs, tmp_path):
+    done = run_cli("--input", inputs, "--output", tmp_path / "run", "--json")
+    assert done.stdout == (tmp_path / "run" / "optimization_summary.json").read_text()
+    assert done.stderr == ""
+
+
+def test_quiet_prints_nothing_and_verbose_tells_stages_on_stderr(run_cli, inputs, tmp_path):
+    quiet = run_cli("--input", inputs, "--output", tmp_path / "run", "--quiet")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    verbose = run_cli("--input", inputs, "--output", tmp_path / "run", "--verbose")
+    assert re.search(r"^load: \d+ ms$", verbose.stderr, re.MULTILINE)
+    assert "load:" not in verbose.stdout
+
+
+def test_warnings_go_to_stderr(run_cli, inputs, tmp_path):
+    summary = json.loads((inputs / "multi_agent_summary.json").read_text())
+    (inputs / "multi_agent_summary.json").write_text(json.dumps({**summary, "novelty": 1}))
+    done = run_cli("--input", inputs, "--output", tmp_path / "run")
+    assert done.returncode == 0
+    assert done.stderr.startswith("warning: ")
+    assert "novelty" in done.stderr
+    assert "warning:" not in done.stdout
+
+
+def test_a_terminal_gets_colour_and_its_own_width(inputs):
+    parent, child = pty.openpty()
+    command = [sys.executable, "-m", "phase19", "--input", inputs]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "140"}
+    environment.pop("NO_COLOR", None)
+    with subprocess.Popen(command, stdout=child, stderr=child, stdin=subprocess.DEVNULL, env=environment) as process:
+        os.close(child)
+        shown = b""
+        try:
+            while piece := os.read(parent, 65536):
+                shown += piece
+        except OSError:  # Linux tells of the closed terminal this way
+            os.close(parent)
+    assert process.returncode == 0
+    assert f"{ESCAPE}[".encode() in shown
+    assert b"schedule_accuracy" in shown
+
+
+def test_a_reader_that_leaves_early_is_no_fault(inputs):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "phase19", "validate", "--input", inputs]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_name_that_looks_like_markup_or_does_not_fit_the_encoding_is_printed_all_the_same(run_cli, inputs, tmp_path):
+    rows = [{"task_id": "tâche 1"}, {"task_id": "tâche 2"}]
+    (inputs / "tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run_dir = tmp_path / "[b]résultat"
+    done = run_cli("--input", inputs, "--output", run_dir, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "[b]r\\xe9sultat" in done.stdout
+
+
+# Refusing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param([], "error: Parameter --input requires an argument.", id="nothing"),
+        pytest.param(["plan"], "error: expected a command or an option, found 'plan'; see --help", id="command"),
+        pytest.param(["--inputt", "x"], "Did you mean --input instead of --inputt?", id="option"),
+        pytest.param(["--input", "{inputs}", "--strategy", "best"], 'Invalid value "best" for --strategy', id="choice"),
+        pytest.param(
+            ["--input", "{inputs}", "--waves", "0"], "error: --waves: expected 1 or more, found 0", id="bound"
+        ),
+        pytest.param(["--input", "{inputs}", "--waves", "1.5"], "expected a whole number, found '1.5'", id="whole"),
+        pytest.param(["--input", "{inputs}", "--weights", "luck=1"], "error: --weights: expected terms", id="weights"),
+        pytest.param(["--input", "{inputs}", "--quiet", "--json"], "error: --quiet goes with neither", id="quiet"),
+        pytest.param(["--input", "{inputs}", "--executor", "live"], "--executor live and a runner", id="live"),
+        pytest.param(["--input", "{inputs}/none"], "phase18/none", id="no input"),
+        pytest.param(["--input", "{inputs}", "--phase16", "{inputs}/none"], "phase18/none", id="no phase 16"),
+        pytest.param(["--input", "{inputs}", "--output", "{inputs}"], "is or holds the input", id="output is input"),
+        pytest.param(
+            ["--input", "{inputs}", "--output", "{inputs}/../x"], "x: expected a directory", id="output is file"
+        ),
+        pytest.param(["report", "--run", "{inputs}"], "expected a Phase 19 run, found no optimization", id="no run"),
+    ],
+)
+def test_bad_usage_is_one_message_and_leaves_everything_as_it_is(run_cli, inputs, arguments, message):
+    (inputs.parent / "x").write_text("a file")
+    before = tree(inputs.parent)
+    done = run_cli(*(argument.format(inputs=inputs) for argument in arguments))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert tree(inputs.parent) == before
+
+
+def test_a_bad_input_names_file_line_and_field(run_cli, inputs):
+    (inputs / "tasks.jsonl").write_text('{"task_id": "a"}\n{"task_id": 7}\n')
+    done = run_cli("--input", inputs)
+    assert done.returncode == 2
+    assert re.search(r"^error: .*tasks\.jsonl, line 2: field 'task_id': expected .*, found ", done.stderr)
+    assert not (inputs.parent / "phase19").exists()
+
+
+# Ending
+
+
+def run_main(monkeypatch, result, *arguments):
+    def ended(*_, **__):
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    monkeypatch.setattr(harness, "run", ended)
+    with pytest.raises(SystemExit) as left:
+        cli.main(["--input", "x", *arguments])
+    return left.value.code
+
+
+def test_an_interrupt_ends_with_130_and_says_that_nothing_was_written(monkeypatch, capsys):
+    assert run_main(monkeypatch, KeyboardInterrupt()) == 130
+    assert capsys.readouterr() == ("", "interrupted: nothing was written\n")
+
+
+def test_a_run_that_was_interrupted_and_published_ends_with_130(monkeypatch):
+    result = SimpleNamespace(is_interrupted=True, warnings=(), stage_seconds={}, run_dir=Path())
+    assert run_main(monkeypatch, result, "--quiet") == 130
+
+
+def test_a_bug_is_not_hidden(monkeypatch):
+    with pytest.raises(ZeroDivisionError):
+        run_main(monkeypatch, ZeroDivisionError())
+
+
+# The other commands
+
+
+def test_validate_tells_what_it_found_and_writes_nothing(run_cli, inputs):
+    before = tree(inputs.parent)
+    done = run_cli("validate", "--input", inputs)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^planned_tasks\.jsonl +used +12$", done.stdout, re.MULTILINE)
+    assert "The inputs are good: 12 tasks (planned_tasks.jsonl), 4 agents, 13 recorded attempts." in done.stdout
+    found = json.loads(run_cli("validate", "--input", inputs, "--json").stdout)
+    assert (found["task_count"], found["agent_count"], found["attempt_count"]) == (12, 4, 13)
+    assert tree(inputs.parent) == before
+
+
+def test_sample_makes_inputs_of_the_size_asked_for(run_cli, tmp_path):
+    done = run_cli("sample", tmp_path / "s", "--tasks", "30", "--agents", "5", "--waves", "2", "--seed", "3")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(run_cli("validate", "--input", tmp_path / "s" / "phase18", "--json").stdout)
+    assert (found["task_count"], found["agent_count"]) == (30, 5)
+
+
+def test_report_is_built_anew_as_the_run_built_it(run_cli, inputs):
+    run_cli("--input", inputs, "--quiet")
+    run_dir = inputs.parent / "phase19"
+    before = tree(run_dir)
+    for name in ("report.html", "PHASE_19_AUTONOMOUS_OPTIMIZATION.md"):
+        (run_dir / name).unlink()
+    done = run_cli("report", "--run", run_dir)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(map(Path, done.stdout.splitlines())) == sorted(
+        run_dir / name for name in ("report.html", "PHASE_19_AUTONOMOUS_OPTIMIZATION.md")
+    )
+    assert tree(run_dir) == before
+
+
+# Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_long_work_shows_its_progress_on_a_terminal_and_takes_it_away():
+    terminal = Terminal()
+    with WaveProgress(terminal, delay_s=0) as progress:
+        progress._timer.join()
+        progress("waves", 2, 5)
+        progress._bar.refresh()
+    shown = terminal.getvalue()
+    assert "waves" in shown
+    assert "2/5" in shown
+    assert shown.endswith(f"{ESCAPE}[2K")  # the line is erased at the end
+
+
+def test_short_work_and_piped_work_show_nothing():
+    terminal, pipe = Terminal(), io.StringIO()
+    with WaveProgress(terminal, delay_s=60) as progress:
+        progress("waves", 1, 3)
+    with WaveProgress(pipe, delay_s=0) as progress:
+        progress("waves", 1, 3)
+    assert (terminal.getvalue(), pipe.getvalue()) == ("", "")

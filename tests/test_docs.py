@@ -1,0 +1,104 @@
+"""Every code block of the docs is executed, and what they say the program prints is what it prints."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from phase19.cli import app
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
+    (ROOT / "docs").glob("*.md")
+)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CHECKOUT = ("Makefile", "pyproject.toml", "requirements.lock", "sql", "data")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A fresh checkout with this environment as its `.venv`: nothing an example does touches the real one."""
+    for phase in ("phase16", "phase17", "phase18"):
+        shutil.copytree(ROOT / "outputs" / phase, tmp_path / "outputs" / phase)
+    for name in CHECKOUT:
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / ".venv").mkdir()
+    for entry in Path(sys.prefix).iterdir():
+        (tmp_path / ".venv" / entry.name).symlink_to(entry)
+    (tmp_path / ".venv" / ".ready").unlink(missing_ok=True)
+    (tmp_path / ".venv" / ".ready").touch()
+    return tmp_path
+
+
+def execute(command, checkout):
+    # The targets that run these tests are only told what they would do.
+    command = re.sub(r"^make (?!run\b)", "make -n ", command, flags=re.MULTILINE)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-eu", "-c", command],
+        cwd=checkout,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stderr}"
+    return done.stdout
+
+
+def executed(kind, text, checkout):
+    """A block's text as it stands after executing it."""
+    if kind == "console":
+        command, _, _ = text.partition("\n")
+        return f"{command}\n{execute(command.removeprefix('$ '), checkout)}"
+    if kind == "python":
+        execute(f"python -W error - <<'END'\n{text}END\n", checkout)
+    else:
+        assert kind == "sh", f"a block of kind {kind!r} is executed by nothing"
+        execute(text, checkout)
+    return text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_runs_and_prints_what_the_page_says(page, checkout, golden):
+    text = page.read_text("utf-8")
+    found = BLOCK.sub(lambda block: f"```{block[1]}\n{executed(block[1], block[2], checkout)}```", text)
+    if golden.is_updating:
+        page.write_text(found, "utf-8")
+    assert found == page.read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)", BLOCK.sub("", page.read_text("utf-8")))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_command_and_option_is_documented():
+    text = (ROOT / "docs" / "command.md").read_text("utf-8")
+    commands = [name for name in app if not name.startswith("-")]
+    assert commands
+    for name in commands:
+        assert re.search(rf"^(  {name}: |## phase19 {name}$)", text, re.MULTILINE), name
+        for argument in app[name].assemble_argument_collection():
+            assert argument.name in text
+
+
+def test_the_notebook_runs_and_is_saved_without_outputs(checkout):
+    notebook = ROOT / "docs" / "analysis.ipynb"
+    shutil.copy(notebook, checkout)
+    code = (
+        "import nbclient, nbformat; book = nbformat.read('analysis.ipynb', 4); "
+        "assert not any(cell.get('outputs') or cell.get('execution_count') for cell in book.cells); "
+        "nbclient.NotebookClient(book, timeout=120).execute(); "
+        "print(sum(bool(cell.get('outputs')) for cell in book.cells))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 3

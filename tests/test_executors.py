@@ -1,0 +1,334 @@
+"""Three executors, one protocol: what each makes of orders, and what attempts come to."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import polars as pl
+import pytest
+
+from phase19 import frames
+from phase19.executors import Execution, outcomes
+from phase19.executors.live import LiveExecutor, LiveResult
+from phase19.executors.replay import ReplayExecutor
+from phase19.executors.simulate import SimulateExecutor
+from tests.builders import attempts, model, orders, random_attempts
+
+CHANGES = (-0.02, 0.05)
+
+
+def results(ordered, execution):
+    """Outcomes by task as (status, attempts, duration, change), their frame checked against its schema."""
+    frame = outcomes(ordered, execution, CHANGES)
+    frames.OUTCOMES.validate(frame)
+    frames.ATTEMPTS.validate(execution.attempts)
+    assert frame["task_id"].to_list() == ordered["task_id"].to_list()
+    return {task: tuple(rest) for task, _, *rest in frame.rows()}
+
+
+def test_orders_hold_no_forecast():
+    believed = {"success", "duration", "score", "term", "planned", "advantage", "baseline", "scheduled", "record"}
+    assert not [name for name in frames.ORDERS.columns if any(word in name for word in believed)]
+
+
+# Replay
+
+
+def replay(ordered, *rows):
+    return results(ordered, ReplayExecutor(attempts(*rows)).execute(ordered))
+
+
+def lost(task, attempt=1, **changes):
+    return {"task_id": task, "is_success": False, "attempt": attempt, "duration_ms": 10.0 * attempt, **changes}
+
+
+def won(task, attempt=1, **changes):
+    return lost(task, attempt, **{"is_success": True, **changes})
+
+
+def test_replay_by_hand():
+    ordered = orders(
+        {"task_id": "unobserved"},
+        {"task_id": "other_agent"},
+        {"task_id": "runs_out"},
+        {"task_id": "stops"},
+        {"task_id": "limited", "max_attempts": 1},
+        {"task_id": "three", "max_attempts": 3},
+    )
+    found = replay(
+        ordered,
+        won("other_agent", agent_id="a1"),
+        lost("runs_out"),
+        lost("runs_out", 2),
+        # Out of order, and a failure recorded after the success: only attempts 1 and 2 are taken.
+        lost("stops", 3),
+        won("stops", 2),
+        lost("stops", 1),
+        lost("limited"),
+        won("limited", 2),
+        *(lost("three", k) for k in (1, 2, 3)),
+        won("three", 4),
+        won("not_ordered"),
+    )
+    assert found == {
+        "unobserved": ("unobserved", 0, None, None),
+        "other_agent": ("unobserved", 0, None, None),
+        "runs_out": ("failed", 2, 30.0, -0.02),
+        "stops": ("completed", 2, 30.0, 0.05),
+        "limited": ("failed", 1, 10.0, -0.02),
+        "three": ("failed", 3, 60.0, -0.02),
+    }
+
+
+def test_replay_takes_records_of_one_number_in_the_order_recorded():
+    rows = [
+        lost("t", duration_ms=1.0),
+        lost("t", duration_ms=2.0),
+        won("t", duration_ms=4.0),
+        won("t", duration_ms=8.0),
+    ]
+    ordered = orders({"task_id": "t"})
+    made = ReplayExecutor(attempts(*rows)).execute(ordered).attempts
+    assert made["duration_ms"].to_list() == [1.0, 2.0, 4.0]
+    assert made["attempt"].to_list() == [1, 2, 3]
+
+
+def test_replay_takes_confidence_and_marks_from_the_records():
+    row = won("t", confidence_delta=0.125, is_censored=True, error_message="slow")
+    made = ReplayExecutor(attempts(row)).execute(orders({"task_id": "t", "confidence": 0.5})).attempts
+    facts = made.select(
+        "confidence_before", "confidence_delta", "confidence_after", "is_censored", "error_message", "source"
+    )
+    assert facts.row(0) == (0.5, 0.125, 0.625, True, "slow", "run")
+    assert replay(orders({"task_id": "t"}), row)["t"] == ("completed", 1, 10.0, 0.125)
+
+
+def test_replay_imputes_a_time_not_recorded_from_the_agents_mean():
+    # a0 took 10 and 30 elsewhere: 20. a1 has no times: the mean of all, (10 + 30 + 80) / 3 = 40.
+    ordered = orders({"task_id": "t"}, {"task_id": "u", "agent_id": "a1"})
+    found = replay(
+        ordered,
+        won("x", duration_ms=10.0),
+        won("y", duration_ms=30.0),
+        won("z", duration_ms=80.0, agent_id="a2"),
+        won("t", duration_ms=None),
+        won("u", duration_ms=None, agent_id="a1"),
+    )
+    assert (found["t"][2], found["u"][2]) == (20.0, 40.0)
+
+
+def test_replay_without_any_recorded_time_takes_none():
+    assert replay(orders({"task_id": "t"}), won("t", duration_ms=None))["t"] == ("completed", 1, 0.0, 0.05)
+
+
+def test_replay_ignores_records_without_an_agent():
+    assert replay(orders({"task_id": "t"}), won("t", agent_id=None))["t"][0] == "unobserved"
+
+
+def test_replay_of_nothing():
+    assert replay(orders({"task_id": "t"}))["t"][0] == "unobserved"
+    assert replay(orders(), won("t")) == {}
+
+
+# Simulate
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    fitted = model(random_attempts(0, 40), task_count=40)
+    return SimulateExecutor(fitted.world(7), fitted.tasks["task_id"], fitted.agents["agent_id"])
+
+
+def wave(*pairs, **columns):
+    return orders(*({"task_id": f"t{t}", "agent_id": f"a{a}", **columns} for t, a in pairs))
+
+
+def test_luck_is_the_same_whatever_else_is_ordered(simulator):
+    whole = wave(*((t, t % 3) for t in range(40)))
+    together = simulator.execute(whole).attempts.sort("task_id", "attempt")
+    some = whole.sample(fraction=0.5, seed=1, shuffle=True)
+    alone = simulator.execute(some).attempts.sort("task_id", "attempt")
+    same = together.filter(pl.col("task_id").is_in(some["task_id"].implode()))
+    columns = ["task_id", "agent_id", "attempt", "is_success", "duration_ms", "confidence_delta"]
+    assert alone.select(columns).equals(same.select(columns))
+    assert alone.height > some.height, "the case must hold retries"
+
+
+def test_luck_differs_by_agent_and_by_attempt(simulator):
+    mine, other = (simulator.execute(wave(*((t, a) for t in range(40)))).attempts for a in (0, 1))
+    first = [frame.filter(pl.col("attempt") == 1)["duration_ms"] for frame in (mine, other)]
+    assert abs(np.corrcoef(*(np.log(times.to_numpy()) for times in first))[0, 1]) < 0.9
+    assert mine["duration_ms"].n_unique() == mine.height
+
+
+def test_fewer_attempts_allowed_end_the_same_story_earlier(simulator):
+    pairs = [(t, 2) for t in range(40)]
+    one, three = (simulator.execute(wave(*pairs, max_attempts=k)).attempts for k in (1, 3))
+    assert one.equals(
+        three.filter(pl.col("attempt") == 1).with_columns(
+            confidence_delta=one["confidence_delta"], confidence_after=one["confidence_after"]
+        )
+    )
+
+
+def test_simulated_attempts_add_up(simulator):
+    ordered = wave(*((t, 2) for t in range(40)))
+    execution = simulator.execute(ordered)
+    found = results(ordered, execution)
+    assert not execution.is_interrupted
+    assert {status for status, *_ in found.values()} == {"completed", "failed"}
+    for task, (status, count, busy, change) in found.items():
+        rows = execution.attempts.filter(pl.col("task_id") == task)
+        assert rows["attempt"].to_list() == list(range(1, count + 1)) and 1 <= count <= 3
+        assert rows["is_success"].to_list() == [False] * (count - 1) + [status == "completed"]
+        assert count == 3 or status == "completed"
+        assert busy == pytest.approx(rows["duration_ms"].sum())
+        assert change == rows["confidence_delta"][-1]
+        assert 0.0 <= rows["confidence_after"][-1] <= 1.0
+
+
+def test_the_world_is_the_truth_outcomes_follow(simulator):
+    world = simulator.world
+    task, agent = np.arange(40), np.full(40, 1)
+    played, attempt_ms = world.play(task, agent, np.full(40, 3))
+    found = results(wave(*((t, 1) for t in range(40))), simulator.execute(wave(*((t, 1) for t in range(40)))))
+    assert [status == "completed" for status, *_ in found.values()] == played.succeeded.tolist()
+    assert [busy for *_, busy, _ in found.values()] == pytest.approx(played.busy_ms.tolist())
+    assert attempt_ms.shape == (3, 40)
+
+
+def test_simulating_no_orders(simulator):
+    assert simulator.execute(orders()).attempts.height == 0
+    assert results(orders(), simulator.execute(orders())) == {}
+
+
+# Live
+
+
+def run_live(ordered, runner):
+    execution = LiveExecutor(runner).execute(ordered)
+    return execution, results(ordered, execution)
+
+
+def test_live_retries_until_success_or_no_more_are_allowed():
+    seen = []
+
+    def runner(order, attempt):
+        seen.append((order["task_id"], attempt))
+        return LiveResult(
+            is_success=(order["task_id"], attempt) == ("a", 2), confidence_delta=0.5 if attempt == 2 else None
+        )
+
+    execution, found = run_live(
+        orders({"task_id": "a"}, {"task_id": "b", "max_attempts": 1}, {"task_id": "c", "max_attempts": 2}), runner
+    )
+    assert seen == [("a", 1), ("a", 2), ("b", 1), ("c", 1), ("c", 2)]
+    assert {task: (status, count) for task, (status, count, *_) in found.items()} == {
+        "a": ("completed", 2),
+        "b": ("failed", 1),
+        "c": ("failed", 2),
+    }
+    assert (found["a"][3], found["b"][3]) == (0.5, -0.02)
+    assert not execution.is_interrupted
+
+
+def test_live_orders_are_rows_of_the_schema_and_hold_no_forecast():
+    keys = []
+    run_live(orders({"task_id": "a"}), lambda order, _: keys.extend(order) or LiveResult(is_success=True))
+    assert keys == list(frames.ORDERS.columns)
+
+
+def test_an_exception_is_a_failed_attempt():
+    def runner(_, attempt):
+        if attempt == 1:
+            raise ValueError("no such tool")
+        return LiveResult(is_success=True)
+
+    execution, found = run_live(orders({"task_id": "a"}), runner)
+    assert found["a"][:2] == ("completed", 2)
+    assert execution.attempts["error_message"].to_list() == ["ValueError: no such tool", None]
+    assert (execution.attempts["duration_ms"] >= 0).all()
+
+
+def test_agents_work_side_by_side_each_one_task_at_a_time():
+    both = threading.Barrier(2, timeout=20)
+    busy = {"a0": 0, "a1": 0}
+
+    def runner(order, _):
+        busy[order["agent_id"]] += 1
+        assert busy[order["agent_id"]] == 1
+        both.wait()  # passes only where the two agents are at work at once
+        busy[order["agent_id"]] -= 1
+        return LiveResult(is_success=True)
+
+    ordered = orders(*({"task_id": f"{agent}{k}", "agent_id": agent} for agent in busy for k in range(3)))
+    _, found = run_live(ordered, runner)
+    assert {status for status, *_ in found.values()} == {"completed"}
+
+
+def test_a_runner_that_is_interrupted_leaves_the_rest_interrupted():
+    def runner(order, _):
+        if order["task_id"] == "b":
+            raise KeyboardInterrupt
+        return LiveResult(is_success=True)
+
+    execution, found = run_live(orders({"task_id": "a"}, {"task_id": "b"}, {"task_id": "c"}), runner)
+    assert execution.is_interrupted
+    assert {task: row[:3] for task, row in found.items() if task != "a"} == {
+        "b": ("interrupted", 0, None),
+        "c": ("interrupted", 0, None),
+    }
+    assert found["a"][0] == "completed"
+
+
+def test_an_interrupt_of_the_program_lets_attempts_under_way_end(monkeypatch):
+    from concurrent.futures import Future
+
+    started, release = threading.Event(), threading.Event()
+    waited = Future.result
+
+    def interrupted(*_):
+        monkeypatch.setattr(Future, "result", waited)
+        assert started.wait(20)
+        release.set()
+        raise KeyboardInterrupt
+
+    def runner(*_):
+        started.set()
+        assert release.wait(20)
+        while not executor._stop.is_set():
+            pass
+        return LiveResult(is_success=True)
+
+    monkeypatch.setattr(Future, "result", interrupted)
+    executor = LiveExecutor(runner)
+    ordered = orders({"task_id": "a"}, {"task_id": "b"})
+    execution = executor.execute(ordered)
+    found = results(ordered, execution)
+    assert execution.is_interrupted
+    assert (found["a"][0], found["b"][0]) == ("completed", "interrupted")
+    # A run that was stopped starts nothing in later waves either.
+    assert executor.execute(ordered).is_interrupted
+
+
+def test_live_without_orders():
+    execution, found = run_live(orders(), lambda *_: LiveResult(is_success=True))
+    assert (execution.attempts.height, found) == (0, {})
+
+
+# Outcomes
+
+
+def test_a_recorded_change_stands_before_the_populations():
+    ordered = orders({"task_id": "a"}, {"task_id": "b"})
+    made = attempts(won("a", confidence_delta=-0.3), lost("b"))
+    found = results(ordered, Execution(made, is_interrupted=False))
+    assert (found["a"][3], found["b"][3]) == (-0.3, -0.02)
+
+
+def test_what_did_not_run_is_unobserved_or_interrupted():
+    ordered = orders({"task_id": "a"})
+    none = frames.ATTEMPTS.empty()
+    assert results(ordered, Execution(none, is_interrupted=False))["a"] == ("unobserved", 0, None, None)
+    assert results(ordered, Execution(none, is_interrupted=True))["a"] == ("interrupted", 0, None, None)

@@ -1,0 +1,535 @@
+"""The forecast: what records may and may not change, and that plan, draws and worlds tell one story."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import polygamma
+
+from phase19 import frames
+from phase19.duration_model import DurationPriors, fit_durations, fit_gains
+from phase19.forecast import ForecastModel
+from phase19.inputs import Population
+from phase19.records import FEATURE_COUNT, read_records
+from phase19.retries import within_attempts
+from phase19.success_model import SuccessPriors
+from tests.builders import POPULATION, agents, all_pairs, attempts, model, random_attempts, tasks
+
+RATES = ("success_probability", "success_low", "success_high", "planned_success")
+
+
+def agree(one, other, rel=1e-9):
+    """Two forecasts are the same to rounding."""
+    return all(np.allclose(a, b, rtol=rel, atol=1e-12) for a, b in zip(one, other, strict=True))
+
+
+def assert_sane(forecast, allowed):
+    for name in RATES:
+        values = getattr(forecast, name)
+        assert ((values > 0) & (values < 1)).all(), name
+    assert (forecast.success_low <= forecast.success_probability).all()
+    assert (forecast.success_probability <= forecast.success_high).all()
+    assert (forecast.planned_success >= forecast.success_probability - 1e-12).all()
+    assert ((forecast.planned_attempts >= 1 - 1e-12) & (forecast.planned_attempts <= allowed + 1e-12)).all()
+    assert ((forecast.planned_success_variance >= 0) & (forecast.planned_success_variance <= 0.25)).all()
+    assert ((forecast.duration_ms_p50 > 0) & (forecast.duration_ms_p50 < forecast.duration_ms_p90)).all()
+    assert (forecast.planned_duration_ms > 0).all()
+    assert all(np.isfinite(part).all() for part in forecast)
+
+
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "task_id": st.sampled_from([f"t{i}" for i in range(6)]),
+            "agent_id": st.sampled_from(["a0", "a1", "a2", "stranger", None]),
+            "is_success": st.booleans(),
+            "attempt": st.integers(1, 4),
+            "duration_ms": st.one_of(st.none(), st.just(0.0), st.floats(0.1, 1e7)),
+            "confidence_before": st.one_of(st.none(), st.floats(0.0, 1.0)),
+            "confidence_delta": st.one_of(st.none(), st.floats(-1.0, 1.0)),
+            "risk_level": st.sampled_from([*frames.RISK_LEVELS, None]),
+        }
+    ),
+    max_size=30,
+)
+
+
+@given(ROWS, st.sampled_from([0.0, 0.5, 1.0]), st.integers(1, 4))
+@settings(max_examples=60)
+def test_any_records_give_a_sane_forecast(rows, rate, allowed):
+    fitted = model(rows, population=replace(POPULATION, success_rate=rate, duration_ms=None, confidence_delta=None))
+    forecast = all_pairs(fitted, allowed)
+    assert_sane(forecast, allowed)
+    assert (np.abs(forecast.planned_confidence_delta) <= 1.0).all()
+    assert forecast.record_count.sum() == sum(r["agent_id"] in {"a0", "a1", "a2"} and r["task_id"] < "t4" for r in rows)
+
+
+def test_shuffled_records_give_the_same_bits():
+    rows = random_attempts(0, 300, task_count=60)
+    expected = all_pairs(model(rows))
+    for seed in range(5):
+        shuffled = [rows[i] for i in np.random.default_rng(seed).permutation(len(rows))]
+        found = all_pairs(model(shuffled))
+        assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=20)
+def test_names_change_no_forecast(seed):
+    rows = random_attempts(seed, 60)
+    names = [f"a{i}" for i in range(3)]
+    renamed = [
+        {**row, "task_id": f"x/{9 - int(row['task_id'][1:])}", "agent_id": row["agent_id"] + " é"} for row in rows
+    ]
+    frame = tasks(count=4)
+    other = frame.with_columns(task_id=pl.Series([f"x/{9 - i}" for i in range(4)]))
+    one = ForecastModel.fit(frame, agents(*names), attempts(*rows), POPULATION)
+    two = ForecastModel.fit(other, agents(*(f"{name} é" for name in names)), attempts(*renamed), POPULATION)
+    assert agree(all_pairs(one), all_pairs(two))
+
+
+def test_the_order_of_tasks_and_agents_changes_no_forecast():
+    rows = random_attempts(4, 80)
+    frame, order, agent_order = tasks(count=4), [2, 0, 3, 1], [1, 2, 0]
+    one = ForecastModel.fit(frame, agents("a0", "a1", "a2"), attempts(*rows), POPULATION)
+    two = ForecastModel.fit(frame[order], agents("a1", "a2", "a0"), attempts(*rows), POPULATION)
+    expected = [part[order][:, agent_order] for part in all_pairs(one)]
+    assert agree(expected, all_pairs(two))
+
+
+# What successes do
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_more_successes_never_lower_an_agents_forecast(seed):
+    others = [row for row in random_attempts(seed, 40) if row["agent_id"] != "a0"]
+    mean = []
+    for wins in range(9):
+        own = [{"task_id": f"t{k % 4}", "is_success": k < wins, "confidence_before": 0.7} for k in range(8)]
+        mean.append(all_pairs(model(others + own)).success_probability[:, 0].mean())
+    assert (np.diff(mean) > 0).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_adding_successes_never_lowers_an_agents_forecast(seed):
+    rows = random_attempts(seed, 40)
+    mean = [
+        all_pairs(model(rows + [{"task_id": f"t{k % 4}", "confidence_before": 0.7} for k in range(added)]))
+        .success_probability[:, 0]
+        .mean()
+        for added in range(8)
+    ]
+    assert (np.diff(mean) > 0).all()
+
+
+def test_a_failed_retry_says_less_than_a_failed_first_attempt():
+    first, retry = (
+        all_pairs(model([{"task_id": "x", "is_success": False, "attempt": k}] * 5)).success_probability for k in (1, 4)
+    )
+    assert (first[:, 0] < retry[:, 0]).all()
+
+
+def test_a_task_that_fails_for_all_is_forecast_lower_for_all():
+    rows = [{"task_id": f"t{t}", "agent_id": f"a{a}", "is_success": t != 0} for t in range(3) for a in (0, 1)] * 6
+    forecast = all_pairs(model(rows)).success_probability
+    assert (forecast[0] < forecast[3] - 0.2).all()
+    assert (forecast[1] > forecast[3]).all()
+
+
+# What is not known
+
+
+def test_without_records_the_forecast_is_near_the_populations_rate_and_wide():
+    fitted = model()
+    forecast = all_pairs(fitted, allowed=1)
+    assert forecast.success_probability.mean() == pytest.approx(POPULATION.success_rate, abs=0.03)
+    assert (forecast.success_high - forecast.success_low > 0.35).all()
+    assert not forecast.record_count.any()
+    known = all_pairs(model(random_attempts(0, 400)), allowed=1)
+    assert ((known.success_high - known.success_low)[:, :2] < 0.35).all()
+    # 1,000 ms is the stated mean, of which the task's and the agent's own variance make a little more.
+    assert all_pairs(fitted, 1).planned_duration_ms == pytest.approx(np.full((4, 3), 1000.0), rel=0.15)
+
+
+def test_without_tasks():
+    fitted = model(task_count=0)
+    assert all_pairs(fitted).planned_success.shape == (0, 3)
+    assert fitted.world(0).task_logit.shape == (0,)
+
+
+def test_an_unknown_agent_is_the_populations_and_wide():
+    rows = [row for row in random_attempts(1, 300) if row["agent_id"] != "a2"]
+    forecast = all_pairs(model(rows))
+    width = (forecast.success_high - forecast.success_low).mean(axis=0)
+    assert width[2] > width[:2].max()
+    pair_sd = model(rows).success.sd(np.array([3]), np.arange(3))
+    assert pair_sd[2] > 1.2 * pair_sd[:2].max()
+    duration_ratio = forecast.duration_ms_p90 / forecast.duration_ms_p50
+    assert (duration_ratio[:, 2] > duration_ratio[:, 0]).all()
+    lowest, highest = np.sort(forecast.success_probability[:, :2].mean(axis=0))
+    assert lowest - 0.05 < forecast.success_probability[:, 2].mean() < highest + 0.05
+
+
+def test_more_records_narrow_the_interval():
+    few, many = (
+        all_pairs(model([{"task_id": f"x{k}", "is_success": k % 5 > 0} for k in range(count)])) for count in (10, 200)
+    )
+    assert ((many.success_high - many.success_low)[:, 0] < (few.success_high - few.success_low)[:, 0]).all()
+
+
+def test_risk_moves_the_forecast_as_phase_17_multiplies_where_records_are_silent():
+    frame = tasks(*({"task_id": risk, "risk_level": risk} for risk in frames.RISK_LEVELS))
+    fitted = ForecastModel.fit(frame, agents("a0"), frames.ATTEMPTS.empty(), POPULATION)
+    low, medium, high, unknown = all_pairs(fitted, 1).success_probability[:, 0]
+    # Multipliers 1.05, 0.95, 0.85 and none: LOW > UNKNOWN > MEDIUM > HIGH.
+    assert low > unknown > medium > high
+    # Without spread the shifts on the log odds are the multipliers exactly: 0.84, 0.76 and 0.68 of 0.8.
+    shift = fitted.success.coefficients[1:4]
+    rates = 1 / (1 + np.exp(-(np.log(0.8 / 0.2) + shift)))
+    scale = np.sqrt(1 + 0.3455 * fitted.success.pair_sd**2)  # an upper bound of the carried scale is enough here
+    assert np.abs(rates - [0.84, 0.76, 0.68]).max() < 0.06 * scale
+
+
+def test_records_overrule_the_multipliers():
+    rows = [
+        {"task_id": f"x{k}", "agent_id": f"a{k % 3}", "risk_level": risk, "is_success": risk == "HIGH" or k % 2 == 0}
+        for k in range(120)
+        for risk in ("LOW", "HIGH")
+    ]
+    forecast = all_pairs(model(rows), 1).success_probability
+    assert (forecast[2] > forecast[0]).all()  # t2 is HIGH, t0 LOW
+
+
+def test_the_posterior_before_any_record_by_hand():
+    posterior = model().success
+    # Prior variances .25 of tasks and .35 with pairs, both marginal; conditional .35 / (1 - c .35), c = .34584.
+    c = (16 * np.sqrt(3) / (15 * np.pi)) ** 2
+    conditional = 0.35 / (1 - c * 0.35)
+    assert posterior.task.sd**2 == pytest.approx([conditional * 0.25 / 0.35] * 4)
+    assert posterior.pair_sd**2 == pytest.approx(conditional * 0.10 / 0.35)
+    # Agents' rates are Beta(.8 k, .2 k) with k = 20 to the nearest of the grid, carried to the conditional scale.
+    grid = np.geomspace(1.0, 1000.0, 60)
+    k = grid[np.abs(np.log(grid / 20)).argmin()]
+    sd = np.sqrt((1 + c * conditional) * (polygamma(1, 0.8 * k) + polygamma(1, 0.2 * k)))
+    assert posterior.agent.sd == pytest.approx([sd] * 3)
+
+
+def test_stated_confidence_raises_the_forecast():
+    frame = tasks(*({"task_id": f"t{c}", "confidence": c} for c in (0.1, 0.5, 0.9)))
+    fitted = ForecastModel.fit(frame, agents("a0"), frames.ATTEMPTS.empty(), POPULATION)
+    assert (np.diff(all_pairs(fitted).success_probability[:, 0]) > 0).all()
+
+
+# Summaries
+
+
+def fit_with_summary(rows, **summary):
+    names = agents("a0", evidence="summary", **summary)
+    return ForecastModel.fit(tasks(count=3), pl.concat([names, agents("a1")]), attempts(*rows), POPULATION)
+
+
+def test_a_summary_counts_as_so_many_attempts():
+    trials, successes = read_records(
+        frames.ATTEMPTS.empty(),
+        tasks(count=1),
+        agents("a0", evidence="summary", summary_task_count=8, summary_success_rate=0.75),
+        12,
+    ).agent_trials()
+    assert (trials.tolist(), successes.tolist()) == ([8.0], [6.0])
+
+
+def test_a_summary_moves_the_agent_it_speaks_of_and_more_so_the_more_tasks_it_counts():
+    plain = all_pairs(fit_with_summary([])).success_probability
+    assert (plain[:, 0] == plain[:, 1]).all()
+    rows = [{"task_id": f"x{k}", "agent_id": "a1", "is_success": k % 5 > 0} for k in range(100)]
+    some, many = (
+        all_pairs(fit_with_summary(rows, summary_task_count=n, summary_success_rate=0.3)).success_probability
+        for n in (5, 50)
+    )
+    assert (some[:, 0] < some[:, 1]).all()
+    assert (many[:, 0] < some[:, 0]).all()
+
+
+def test_records_come_before_summaries():
+    rows = random_attempts(0, 30, agent_count=2)
+    told = {"summary_task_count": 500, "summary_success_rate": 0.01, "summary_duration_ms": 1e6}
+    frame = tasks(count=3)
+    without = ForecastModel.fit(frame, agents("a0", "a1"), attempts(*rows), POPULATION)
+    beside = ForecastModel.fit(frame, agents("a0", "a1", **told), attempts(*rows), POPULATION)
+    assert agree(all_pairs(without), all_pairs(beside), rel=0)
+
+
+def test_a_summarys_duration_is_used_and_then_learned_beyond():
+    told = {"summary_task_count": 20, "summary_success_rate": 0.8, "summary_duration_ms": 4000.0}
+    fitted = fit_with_summary([], **told)
+    before = all_pairs(fitted).duration_ms_p50
+    assert (before[:, 0] > 2 * before[:, 1]).all()
+    seen = [{"task_id": "x", "agent_id": a, "duration_ms": ms} for a, ms in (("a0", 500.0), ("a1", 4000.0))] * 40
+    after = all_pairs(fitted.observe(attempts(*seen))).duration_ms_p50
+    # Level log 1,414, effects -+ 1.04 by records; 20 told at + 1.04 and 40 seen leave a0 about - 0.35: e^-1.39 = 0.25.
+    assert after[:, 0] / after[:, 1] == pytest.approx([0.25] * 3, rel=0.25)
+
+
+# Durations and gains
+
+
+def test_doubling_all_recorded_durations_doubles_the_forecasts():
+    rows = random_attempts(2, 120)
+    doubled = [{**row, "duration_ms": 2 * row["duration_ms"]} for row in rows]
+    one, two = all_pairs(model(rows)), all_pairs(model(doubled))
+    for name in ("duration_ms_p50", "duration_ms_p90", "planned_duration_ms"):
+        assert getattr(two, name) == pytest.approx(2 * getattr(one, name), rel=1e-9)
+    assert agree(one[:6], two[:6])
+
+
+@pytest.mark.parametrize("unrecorded", [None, 0.0])
+def test_durations_not_recorded_are_no_record(unrecorded):
+    rows = random_attempts(3, 60)
+    blank = [{"task_id": "t0", "agent_id": "a0", "duration_ms": unrecorded, "is_success": True}] * 20
+    one, two = model(rows).duration, model(rows + blank).duration
+    assert two.level == pytest.approx(one.level, rel=1e-12)
+    assert two.agent.mean == pytest.approx(one.agent.mean, rel=1e-12)
+    assert two.task.sd == pytest.approx(one.task.sd, rel=1e-12)
+
+
+def test_a_slow_agent_and_a_long_task_are_found():
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "task_id": f"t{t}",
+            "agent_id": f"a{a}",
+            "duration_ms": float(1000 * (1 + 2 * (t == 0)) * (1 + (a == 2)) * rng.lognormal(0, 0.1)),
+        }
+        for t in range(4)
+        for a in range(3)
+        for _ in range(10)
+    ]
+    median = all_pairs(model(rows)).duration_ms_p50
+    assert median[0] / median[1] == pytest.approx([3.0] * 3, rel=0.15)
+    assert median[:, 2] / median[:, 0] == pytest.approx([2.0] * 4, rel=0.15)
+    assert median[1, 0] == pytest.approx(1000.0, rel=0.15)
+
+
+def test_estimates_count_against_one_another_where_a_task_has_no_records():
+    frame = tasks(*({"task_id": f"t{i}", "estimated_duration_ms": ms} for i, ms in enumerate((50.0, 100.0, 200.0))))
+    fitted = ForecastModel.fit(frame, agents("a0"), attempts({"task_id": "x", "duration_ms": 9000.0}), POPULATION)
+    median = all_pairs(fitted).duration_ms_p50[:, 0]
+    assert median[1:] / median[:-1] == pytest.approx([2.0, 2.0])
+    assert median[1] == pytest.approx(9000.0, rel=0.05)
+
+
+def test_residuals_are_sorted_centred_and_drawn_by_inversion():
+    posterior = model(random_attempts(5, 200)).duration
+    grid = posterior.residuals
+    assert (np.diff(grid) >= 0).all() and grid.mean() == pytest.approx(0.0, abs=1e-12)
+    luck = np.array([1e-17, 0.5, 1 - 2**-53])
+    assert posterior.residual(luck).tolist() == [grid[0], grid[grid.size // 2], grid[-1]]
+    assert posterior.residual_variance == pytest.approx(grid.var())
+
+
+def test_expected_duration_is_the_mean_of_its_draws():
+    fitted = model(random_attempts(5, 200))
+    rng = np.random.default_rng(0)
+    pair, draws = (np.array([1]), np.array([2])), 200_000
+    duration = fitted.duration
+    log_ms = duration.mean(*pair) + rng.standard_normal(draws) * np.sqrt(duration.variance(*pair))
+    sample = np.exp(log_ms + duration.residual(rng.random(draws)))
+    assert abs(sample.mean() - duration.expected_ms(*pair)[0]) < 4 * sample.std() / np.sqrt(draws)
+    for level in (0.5, 0.9):
+        below = (sample < duration.quantile_ms(*pair, level)[0]).mean()
+        assert below == pytest.approx(level, abs=0.02)
+
+
+def test_gains_by_hand():
+    rows = [
+        {"task_id": "t0", "confidence_delta": 0.10},
+        {"task_id": "t0", "confidence_delta": 0.04},
+        {"task_id": "t0", "agent_id": "a1", "confidence_delta": 0.03},
+        {"task_id": "t0", "is_success": False, "confidence_delta": -0.08},
+        {"task_id": "t0", "is_success": False, "confidence_delta": None},
+    ]
+    gains = model(rows, agent_count=2, population=replace(POPULATION, confidence_delta=None)).gains
+    # After successes: (.10 + .04 + .03 + prior .05) / 4 = .055; a0 (.14 + 5 x .055) / 7, a1 (.03 + 5 x .055) / 6.
+    assert gains.population_success == pytest.approx(0.055)
+    assert gains.success == pytest.approx([0.415 / 7, 0.305 / 6])
+    # After failures: (-.08 - .02) / 2 = -.05; a0 (-.08 - .25) / 6, a1 unseen.
+    assert gains.population_failure == pytest.approx(-0.05)
+    assert gains.failure == pytest.approx([-0.33 / 6, -0.05])
+
+
+def test_gains_without_records_give_back_the_summarys_mean():
+    gains = model(population=replace(POPULATION, confidence_delta=0.03)).gains
+    mean = POPULATION.success_rate * gains.population_success + 0.2 * gains.population_failure
+    assert mean == pytest.approx(0.03)
+    assert gains.population_failure == pytest.approx(-0.02)
+    assert gains.sd == 0.0
+
+
+@given(st.lists(st.floats(-1.0, 1.0), max_size=8), st.floats(0.0, 1.0), st.booleans())
+def test_confidence_stays_within_its_bounds(deltas, confidence, succeeded):
+    rows = attempts(*({"task_id": "t0", "is_success": succeeded, "confidence_delta": delta} for delta in deltas))
+    gains = fit_gains(read_records(rows, tasks(count=1), agents("a0"), 1), None, 0.5)
+    change = gains.after(np.array([succeeded]), np.array([0]), np.array([confidence]))
+    assert -1e-12 <= confidence + change[0] <= 1 + 1e-12
+
+
+# One story: plan, draws, worlds
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """A model with every part of its posterior at work: agents 0 and 1 are good at each other's hard tasks."""
+    contrary = [
+        {"task_id": f"t{t}", "agent_id": f"a{a}", "is_success": (t + a) % 2 == 0} for t in range(3) for a in (0, 1)
+    ]
+    posterior = model(random_attempts(8, 40) + contrary * 3)
+    assert posterior.success.pair_sd > 0.3
+    return posterior
+
+
+PAIRS = (np.array([0, 1, 2, 3]), np.array([0, 1, 2, 2]))
+ALLOWED = np.array([3, 3, 1, 2])
+
+
+def test_quadrature_agrees_with_draws(fitted):
+    forecast = fitted.forecast(*PAIRS, ALLOWED)
+    rng = np.random.default_rng(0)
+    total, square, count = np.zeros((4, 4)), np.zeros((4, 4)), 0
+    for _ in range(4):
+        shared = fitted.shared_normals(50_000, rng)
+        p = fitted.draws(*PAIRS, shared, rng).success_probability
+        within, made = within_attempts(p, ALLOWED)
+        parts = np.stack([p, within, made, (within - forecast.planned_success) ** 2])
+        total += parts.sum(axis=1)
+        square += (parts**2).sum(axis=1)
+        count += p.shape[0]
+    mean = total / count
+    error = 4 * np.sqrt((square / count - mean**2) / count) + 1e-12
+    planned = [
+        forecast.success_probability,
+        forecast.planned_success,
+        forecast.planned_attempts,
+        forecast.planned_success_variance,
+    ]
+    assert (np.abs(mean - planned) < error).all()
+
+
+def test_intervals_hold_nine_draws_in_ten(fitted):
+    forecast, rng = fitted.forecast(*PAIRS, ALLOWED), np.random.default_rng(1)
+    p = fitted.draws(*PAIRS, fitted.shared_normals(40_000, rng), rng).success_probability
+    assert (p < forecast.success_low).mean(axis=0) == pytest.approx([0.05] * 4, abs=0.006)
+    assert (p > forecast.success_high).mean(axis=0) == pytest.approx([0.05] * 4, abs=0.006)
+
+
+def test_worlds_agree_with_the_forecast_on_average(fitted):
+    forecast = fitted.forecast(*PAIRS, ALLOWED)
+    played = [fitted.world(seed).play(*PAIRS, ALLOWED)[0] for seed in range(2000)]
+    for found, planned in (
+        ([world.succeeded for world in played], forecast.planned_success),
+        ([world.attempts for world in played], forecast.planned_attempts),
+        ([world.busy_ms for world in played], forecast.planned_duration_ms),
+    ):
+        sample = np.array(found, dtype=float)
+        error = sample.std(axis=0) / np.sqrt(len(sample))
+        assert (np.abs(sample.mean(axis=0) - planned) <= 4 * error).all()
+        # The pooled mean is sharper; tasks of one world share its agents and risk, so worlds are the sample.
+        pooled = sample.mean(axis=1)
+        assert abs(pooled.mean() - planned.mean()) < 4 * pooled.std() / np.sqrt(len(sample))
+
+
+def test_worlds_spread_as_the_forecast_says(fitted):
+    chances = np.array([fitted.world(seed).success_probability(*PAIRS) for seed in range(2000)])
+    drawn = np.log(chances / (1 - chances))
+    assert drawn.std(axis=0) == pytest.approx(fitted.success.sd(*PAIRS), rel=0.08)
+    assert np.abs(drawn.mean(axis=0) - fitted.success.mean(*PAIRS)).max() < 4 * drawn.std() / np.sqrt(2000)
+
+
+def test_how_long_an_attempt_takes_says_nothing_of_its_outcome():
+    fitted, count = model(task_count=3000, agent_count=1), 3000
+    played, _ = fitted.world(0).play(np.arange(count), np.zeros(count, np.int64), np.ones(count, np.int64))
+    # Independent samples correlate by chance with standard deviation 1 / sqrt(3,000) = 0.018.
+    assert abs(np.corrcoef(played.succeeded, np.log(played.busy_ms))[0, 1]) < 0.075
+
+
+def test_a_world_belongs_to_its_ids_not_to_their_order(fitted):
+    order, agent_order = [3, 1, 0, 2], [2, 0, 1]
+    other = ForecastModel.fit(fitted.tasks[order], fitted.agents[agent_order], fitted.attempts, POPULATION)
+    task, agent = np.array([0, 1, 2, 3]), np.array([0, 0, 1, 2])
+    moved = np.argsort(order)[task], np.argsort(agent_order)[agent]
+    one, two = fitted.world(3).play(task, agent, ALLOWED)[0], other.world(3).play(*moved, ALLOWED)[0]
+    assert two.busy_ms == pytest.approx(one.busy_ms, rel=1e-9)
+    assert two.succeeded.tolist() == one.succeeded.tolist()
+
+
+def test_a_worlds_confidence_change_stays_within_its_bounds(fitted):
+    task, agent = np.repeat(np.arange(4), 3), np.tile(np.arange(3), 4)
+    for confidence in (0.0, 0.02, 0.99, 1.0):
+        for seed in range(20):
+            change = fitted.world(seed).confidence_change(task, agent, np.arange(12) % 2 == 0, np.full(12, confidence))
+            assert ((confidence + change >= -1e-12) & (confidence + change <= 1 + 1e-12)).all()
+
+
+# Learning
+
+
+def test_observing_is_fitting_on_everything_and_changes_nothing_before():
+    rows = random_attempts(6, 50)
+    first = model(rows[:30])
+    before, held = all_pairs(first), first.attempts.clone()
+    learned = first.observe(attempts(*rows[30:]))
+    assert all(np.array_equal(a, b) for a, b in zip(before, all_pairs(first), strict=True))
+    assert first.attempts.equals(held)
+    assert all(np.array_equal(a, b) for a, b in zip(all_pairs(model(rows)), all_pairs(learned), strict=True))
+    assert learned.attempts.height == 50
+    assert first.observe(frames.ATTEMPTS.empty()) is first
+
+
+def test_without_records_forecasts_stay():
+    fitted = model(random_attempts(6, 50))
+    bare = fitted.without_records()
+    assert bare.attempts.is_empty()
+    assert all(np.array_equal(a, b) for a, b in zip(all_pairs(fitted), all_pairs(bare), strict=True))
+
+
+# Records
+
+
+def test_records_by_hand():
+    rows = attempts(
+        {"task_id": "z", "agent_id": None, "duration_ms": None},
+        {"task_id": "t1", "agent_id": "a1", "is_success": False, "confidence_before": 0.9},
+        {"task_id": "t1", "agent_id": "a1", "risk_level": "HIGH", "confidence_before": 0.5},
+        {"task_id": "b", "agent_id": "stranger"},
+    )
+    records = read_records(rows, tasks(count=2), agents("a0", "a1"), 12)
+    assert records.task_count == 4  # t0, t1, then b and z of the records alone
+    assert sorted(zip(records.task.tolist(), records.agent.tolist(), strict=True)) == [(1, 1), (1, 1), (2, -1), (3, -1)]
+    assert records.pair_counts(2).tolist() == [[0, 0], [0, 2]]
+    assert np.unique(records.pair).size == 3
+    assert records.features.shape == (4, FEATURE_COUNT) and records.task_features.shape == (2, FEATURE_COUNT)
+    # t1 is MEDIUM where its record does not say otherwise; b and z have no known risk.
+    named = records.task == 1
+    assert sorted(map(tuple, records.features[named][:, 1:4].tolist())) == [(0, 0, 1), (0, 1, 0)]
+    assert not records.features[~named][:, 1:4].any()
+    # Log odds of .9 and .5 about their mean: +- log(9) / 2.
+    assert sorted(records.features[:, 4].tolist()) == pytest.approx([-np.log(9) / 2, 0, 0, np.log(9) / 2])
+    trials, successes = records.agent_trials()
+    assert (trials.tolist(), successes.tolist()) == ([0.0, 2.0], [0.0, 1.0])
+
+
+def test_priors_can_be_changed():
+    records = read_records(frames.ATTEMPTS.empty(), tasks(count=1), agents("a0"), 1)
+    posterior = fit_durations(records, None, np.array([np.nan]), DurationPriors(duration_ms=50.0))
+    pair = (np.array([0]), np.array([0]))
+    assert posterior.expected_ms(*pair)[0] == pytest.approx(50.0, rel=0.15)
+    assert SuccessPriors().risk_factors == (1.05, 0.95, 0.85, 1.0)  # Phase 17's multipliers
+
+
+def test_a_population_without_figures_will_do():
+    silent = Population(0.5, None, None, 1, 0, None)
+    assert_sane(all_pairs(model(task_count=1, agent_count=1, population=silent)), 3)

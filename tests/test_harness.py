@@ -1,0 +1,366 @@
+"""Phase19Harness: the whole run, its parts, and what must hold of every run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import phase19
+from phase19 import OptimizationStrategy, Phase19Harness, RunOptions
+from phase19.errors import InfeasibleError, InputError, OutputError, UsageError
+from phase19.executors.live import LiveResult
+from phase19.sample import write_sample
+
+ROOT = Path(__file__).parent.parent
+SAMPLE = ROOT / "outputs" / "phase18"
+FIXED = {"timestamp": "2026-02-05T12:00:00Z", "seed": 7}
+STATES = ("completed", "failed", "unobserved", "interrupted", "deferred", "unassigned")
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    return phase19.run(input=SAMPLE, output=tmp_path_factory.mktemp("run") / "phase19", **FIXED)
+
+
+@pytest.fixture
+def copied(tmp_path) -> Path:
+    """The committed sample in a place of its own; the input directory."""
+    for phase in ("phase16", "phase17", "phase18"):
+        shutil.copytree(ROOT / "outputs" / phase, tmp_path / phase)
+    return tmp_path / "phase18"
+
+
+def harness(tmp_path: Path, **settings) -> Phase19Harness:
+    return Phase19Harness(RunOptions.of(input=SAMPLE, output=tmp_path / "phase19", **{**FIXED, **settings}))
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()
+    }
+
+
+def without_clock(content: dict[str, bytes]) -> dict[str, bytes]:
+    """Files of a run less the one figure that may differ."""
+    summary = json.loads(content["optimization_summary.json"])
+    summary.pop("execution_time_ms")
+    return {**content, "optimization_summary.json": json.dumps(summary).encode()}
+
+
+def planned(tmp_path: Path, **settings):
+    """A harness with its model and its first wave planned."""
+    run = harness(tmp_path, **settings)
+    inputs, previous = run._load()
+    model, tasks = run._initialise(inputs, previous, None, None)
+    return run, model, run._optimize_wave(model, tasks.filter(pl.col("wave") == 1))
+
+
+class TestPhase19Harness:
+    def test_harness_initialization(self, tmp_path):
+        run = harness(tmp_path)
+        assert run.options.strategy is OptimizationStrategy.MAXIMIZE_SUCCESS
+        assert run.options.max_retries == 2
+        assert run.options.phase16_dir == SAMPLE.parent / "phase16"
+        with pytest.raises(UsageError, match="live and a runner go together"):
+            harness(tmp_path, executor="live")
+
+    def test_load_phase18_data(self, tmp_path):
+        inputs, previous = harness(tmp_path)._load()
+        assert previous is None
+        assert inputs.agents["agent_id"].to_list() == ["agent_0", "agent_1", "agent_2", "agent_3"]
+        assert inputs.tasks.height == 12
+        assert inputs.task_source == "planned_tasks.jsonl"
+
+    def test_optimize_wave(self, tmp_path):
+        _, _, plan = planned(tmp_path)
+        assert plan.plans.height == 4
+        assert plan.plans["agent_id"].n_unique() == 4  # capacity ceil(4 / 4) = 1
+        assert plan.assigned.assignment.gap == pytest.approx(0.0, abs=1e-9)
+
+    def test_execute_wave_dry_run(self, tmp_path):
+        run, model, plan = planned(tmp_path)
+        executions, execution = run._execute_wave(model, run._executor(model), plan.plans)
+        assert not execution.is_interrupted
+        assert set(executions["status"]) <= {"completed", "failed"}
+        assert executions["actual_duration_ms"].to_list() != executions["planned_duration_ms"].to_list()
+        made = execution.attempts.group_by("task_id").len().sort("task_id")["len"]
+        assert (executions.sort("task_id")["retry_count"] + 1).to_list() == made.to_list()
+
+    def test_generate_feedback(self, result):
+        signals = result.tables["learning_signals"]
+        validation = signals.filter(pl.col("feedback_type") == "strategy_validation")
+        assert validation.height == 1
+        accuracy = result.tables["optimization_metrics"].filter(pl.col("metric_name") == "schedule_accuracy")["value"]
+        assert validation["confidence"][0] == accuracy[0]
+
+    def test_monitor_optimization(self, result):
+        health = json.loads((result.run_dir / "system_health.json").read_text())
+        scores = [value for value in health["component_scores"].values() if value is not None]
+        assert health["overall_health_score"] == pytest.approx(sum(scores) / len(scores))
+        assert result.summary["system_health_score"] == health["overall_health_score"]
+        assert [metric["metric_name"] for metric in health["optimization_metrics"]] == [
+            "schedule_accuracy",
+            "throughput_efficiency",
+            "agent_utilization",
+            "confidence_trajectory",
+            "schedule_adherence",
+        ]
+
+    def test_run_phase19_complete_pipeline(self, result):
+        summary = result.summary
+        assert (summary["phase"], summary["total_waves_optimized"], summary["total_tasks"]) == (19, 3, 12)
+        assert summary["simulated"] is True
+        ran = result.executions.filter(pl.col("status").is_in(["completed", "failed"]))
+        overall = summary["overall_metrics"]
+        assert overall["actual_success_rate"] == pytest.approx((ran["status"] == "completed").mean())
+        assert overall["expected_success_rate"] == pytest.approx(ran["planned_success"].mean())
+        assert overall["actual_success_rate"] != overall["expected_success_rate"]
+        makespans = ran.group_by("wave").agg(pl.col("actual_end_time").max())["actual_end_time"]
+        assert overall["actual_throughput"] == pytest.approx(ran.height / makespans.sum() * 1000)
+        assert overall["actual_throughput"] > 30  # the specification's own aim for the sample
+
+    def test_output_files_generated(self, result):
+        found = set(files(result.run_dir))
+        for name in (
+            "optimization_summary.json", "schedule_comparisons.jsonl", "optimization_metrics.jsonl", "metrics.jsonl",
+            "scheduling_anomalies.jsonl", "anomalies.jsonl", "system_health.json", "learning_signals.jsonl",
+            "optimization_feedback.jsonl", "heuristic_weights.json", "schedule_recommendations.jsonl",
+            "safety_gate_decisions.jsonl", "alerts.jsonl", "coordination_patterns.json", "strategy_effectiveness.json",
+            "PHASE_19_AUTONOMOUS_OPTIMIZATION.md", "report.html", "feedback/phase16_feedback.jsonl",
+            "feedback/phase18_feedback.jsonl",
+        ):  # fmt: skip
+            assert name in found
+        per_agent = {"scheduled_tasks.jsonl", "planned_tasks.jsonl", "optimization_feedback.json"}
+        for wave in (1, 2, 3):
+            assert f"wave_{wave}/wave_summary.json" in found
+            assert {f"wave_{wave}/agent_{i}/{name}" for i in range(4) for name in per_agent} <= found
+
+    def test_sample_run_is_golden(self, result, golden):
+        """A change of any figure shows in the diff; whether it is right is said by the tests beside this one."""
+        golden.rows("run/executions", result.executions.to_dicts(), rel_tol=1e-6)
+        summary = {key: value for key, value in result.summary.items() if key != "execution_time_ms"}
+        golden.rows("run/optimization_summary", [summary], rel_tol=1e-6)
+        for name in ("schedule_comparisons", "optimization_metrics", "learning_signals", "safety_gate_decisions"):
+            rows = [json.loads(line) for line in (result.run_dir / f"{name}.jsonl").read_text().splitlines()]
+            golden.rows(f"run/{name}", rows, rel_tol=1e-6)
+
+
+class TestPhase19Integration:
+    def test_end_to_end_optimization(self, tmp_path):
+        """The plan promises more than round robin, and over many seeds it keeps its promise."""
+        write_sample(tmp_path / "in", tasks=120, agents=5, waves=3, seed=3)
+        found = [
+            phase19.run(input=tmp_path / "in/phase18", output=tmp_path / "out", seed=seed).summary for seed in range(12)
+        ]
+        for summary in found:
+            yardsticks = summary["yardsticks"]
+            assert yardsticks["planned_success_rate"] > yardsticks["round_robin_success_rate"]
+        accuracy = [summary["overall_metrics"]["prediction_accuracy"] for summary in found]
+        assert sum(accuracy) / len(accuracy) > 0.9
+        errors = [
+            s["overall_metrics"]["actual_success_rate"] - s["overall_metrics"]["expected_success_rate"] for s in found
+        ]
+        # 120 tasks: chance alone moves a run by about 0.03, the mean of 12 runs by about 0.01.
+        assert abs(sum(errors) / len(errors)) < 0.03
+
+    def test_feedback_loop_integration(self, copied, tmp_path):
+        """A replay teaches the next run; a dry run never does; delivery happens once per run."""
+        executions = tmp_path / "executions.jsonl"
+        first = phase19.run(input=copied, output=tmp_path / "dry", **FIXED)
+        rows = [
+            {"task_id": task, "agent_id": f"agent_{i}", "attempt": k, "status": "failed" if i == 0 else "success",
+             "execution_time_ms": 20.0 + i}
+            for task in first.executions["task_id"] for i in range(4) for k in (1, 2, 3)
+        ]  # fmt: skip
+        executions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        replay = {"executor": "replay", "executions": executions, "deliver_feedback": True}
+        replayed = phase19.run(input=copied, output=tmp_path / "replayed", **replay, **FIXED)
+        assert replayed.summary["simulated"] is False
+        done = replayed.executions
+        assert (done.filter(pl.col("agent_id") != "agent_0")["status"] == "completed").all()
+        assert (done.filter(pl.col("agent_id") == "agent_0")["status"] == "failed").all()
+
+        plain, after_dry, taught = (
+            phase19.run(input=copied, output=tmp_path / "next", previous=previous, **FIXED).executions
+            for previous in (None, tmp_path / "dry", tmp_path / "replayed")
+        )
+        keys = ("task_id", "agent_id", "planned_success")
+        assert after_dry.select(keys).equals(plain.select(keys))
+        own = pl.col("agent_id") == "agent_0"
+        assert taught.filter(own)["success_probability"].mean() < plain.filter(own)["success_probability"].mean()
+
+        delivered = copied.parent / "phase16" / "phase19_feedback.jsonl"
+        assert len(delivered.read_text().splitlines()) == 1
+        phase19.run(input=copied, output=tmp_path / "again", **replay, **FIXED)
+        assert len(delivered.read_text().splitlines()) == 1
+        assert json.loads(delivered.read_text())["run_id"] == replayed.summary["run_id"]
+
+
+class TestWhatHoldsOfEveryRun:
+    def test_same_command_gives_the_same_bytes(self, result, tmp_path):
+        again = phase19.run(input=SAMPLE, output=tmp_path / "phase19", **FIXED)
+        assert without_clock(files(again.run_dir)) == without_clock(files(result.run_dir))
+
+    def test_another_seed_changes_luck_and_not_the_first_plan(self, result, tmp_path):
+        other = phase19.run(input=SAMPLE, output=tmp_path / "phase19", timestamp=FIXED["timestamp"], seed=8)
+        first = pl.col("wave") == 1
+        keys = ("task_id", "agent_id", "planned_success", "scheduled_end_time")
+        assert other.executions.filter(first).select(keys).equals(result.executions.filter(first).select(keys))
+        assert not other.executions["actual_end_time"].equals(result.executions["actual_end_time"])
+
+    def test_shuffled_input_gives_the_same_plan(self, result, copied, tmp_path):
+        for path in (*copied.parent.glob("phase16/planned_tasks.jsonl"), *copied.parent.glob("phase17/*.jsonl")):
+            path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+        shuffled = phase19.run(input=copied, output=tmp_path / "out", **FIXED)
+        assert shuffled.executions.equals(result.executions)
+
+    def test_luck_belongs_to_the_pair_whatever_the_strategy(self, tmp_path):
+        runs = [
+            phase19.run(input=SAMPLE, output=tmp_path / "out", strategy=strategy, **FIXED).executions
+            for strategy in ("maximize_success", "maximize_throughput", "balance_load")
+        ]
+        keys = ["task_id", "agent_id"]
+        pairs = ((0, 1), (0, 2), (1, 2))
+        both = pl.concat([runs[i].join(runs[j], on=keys, suffix="_other") for i, j in pairs])
+        assert both.height > 0
+        assert both["actual_duration_ms"].equals(both["actual_duration_ms_other"].alias("actual_duration_ms"))
+        assert both["status"].equals(both["status_other"].alias("status"))
+
+    @pytest.mark.parametrize("strategy", list(OptimizationStrategy))
+    def test_every_strategy_keeps_the_rules(self, strategy, tmp_path):
+        write_sample(tmp_path / "in", tasks=23, agents=4, waves=2, seed=5)
+        run = phase19.run(input=tmp_path / "in/phase18", output=tmp_path / "out", strategy=strategy, **FIXED)
+        keeps_the_rules(run, capacity=-(-12 // 4))
+
+    @settings(max_examples=15, suppress_health_check=list(HealthCheck))
+    @given(
+        tasks=st.integers(1, 30),
+        agents=st.integers(1, 6),
+        waves=st.integers(1, 4),
+        seed=st.integers(0, 10**6),
+        strategy=st.sampled_from(list(OptimizationStrategy)),
+        max_retries=st.integers(0, 3),
+    )
+    def test_rules_hold_of_any_size(self, tmp_path_factory, tasks, agents, waves, seed, strategy, max_retries):
+        place = tmp_path_factory.mktemp("any")
+        write_sample(place / "in", tasks=tasks, agents=agents, waves=min(waves, tasks), seed=seed)
+        run = phase19.run(
+            input=place / "in/phase18", output=place / "out", seed=seed, strategy=strategy, max_retries=max_retries
+        )
+        largest = max(run.executions.group_by("wave").len()["len"])
+        keeps_the_rules(run, capacity=-(-largest // agents))
+        assert run.executions["retry_count"].max() <= max_retries
+        assert run.summary["total_tasks"] == tasks
+
+    def test_waves_and_agents_can_be_overridden(self, tmp_path):
+        run = phase19.run(input=SAMPLE, output=tmp_path / "out", waves=5, agents=6, **FIXED)
+        # 12 tasks in 5 even blocks: 3, 2, 3, 2, 2.
+        assert run.executions.group_by("wave").len().sort("wave").rows() == [(1, 3), (2, 2), (3, 3), (4, 2), (5, 2)]
+        assert run.summary["total_agents"] == 6
+        assert "agent_5" in run.summary["optimization_results"][0]["agent_assignments"]
+
+
+class TestLive:
+    def test_gates_defer_what_is_not_safe(self, copied, tmp_path):
+        tasks = [
+            {"task_id": "safe", "wave": 1, "risk_level": "LOW", "confidence": 0.5},
+            {"task_id": "unsure", "wave": 1, "risk_level": "LOW", "confidence": 0.49},
+            {"task_id": "high", "wave": 1, "risk_level": "HIGH", "confidence": 0.95},
+            {"task_id": "approved", "wave": 1, "risk_level": "HIGH", "confidence": 0.95},
+            {"task_id": "blocked", "wave": 2, "risk_level": "HIGH", "confidence": 0.2},
+        ]
+        (copied / "tasks.jsonl").write_text("".join(json.dumps(task) + "\n" for task in tasks))
+        (tmp_path / "approved.txt").write_text("approved\n")
+        seen = []
+
+        def runner(order, attempt):
+            seen.append((order["task_id"], attempt))
+            return LiveResult(is_success=order["task_id"] == "approved")
+
+        run = phase19.run(
+            input=copied, output=tmp_path / "out", executor="live", runner=runner, approve=tmp_path / "approved.txt"
+        )
+        assert sorted(seen) == [("approved", 1), ("safe", 1), ("safe", 2), ("safe", 3)]
+        counts = run.summary["task_counts"]
+        assert {state: counts[state] for state in STATES} == {
+            "completed": 1, "failed": 1, "unobserved": 0, "interrupted": 0, "deferred": 3, "unassigned": 0,
+        }  # fmt: skip
+        # Every task of wave 2 was deferred: nothing ran, nothing is claimed.
+        empty = run.tables["schedule_comparisons"].filter(pl.col("wave") == 2).row(0, named=True)
+        assert empty["actual_success_rate"] is None
+        assert empty["accuracy_score"] is None
+
+    def test_interrupt_leaves_the_rest_undone_and_says_so(self, copied, tmp_path):
+        def runner(order, _attempt):
+            if order["wave"] == 1:
+                raise KeyboardInterrupt
+            raise AssertionError("no wave starts after an interrupt")
+
+        run = phase19.run(
+            input=copied, output=tmp_path / "out", executor="live", runner=runner, agents=1, max_retries=0
+        )
+        assert run.is_interrupted
+        counts = run.summary["task_counts"]
+        assert counts["interrupted"] > 0
+        assert sum(counts[state] for state in STATES) == counts["total"] == 12
+
+
+class TestRefusals:
+    def test_output_may_not_hold_the_input(self, copied):
+        for wrong in (copied, copied.parent):
+            with pytest.raises(UsageError, match="is or holds the input"):
+                phase19.run(input=copied, output=wrong)
+
+    def test_other_directories_are_left_alone(self, copied, tmp_path):
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "notes.txt").write_text("keep")
+        with pytest.raises(OutputError, match="expected a Phase 19 run"):
+            phase19.run(input=copied, output=tmp_path / "mine")
+        assert files(tmp_path / "mine") == {"notes.txt": b"keep"}
+
+    def test_a_failing_run_leaves_the_last_one(self, copied, tmp_path):
+        good = phase19.run(input=copied, output=tmp_path / "out", **FIXED)
+        before = files(good.run_dir)
+        (copied / "system_health.json").write_text("{")
+        with pytest.raises(InputError, match=r"system_health\.json"):
+            phase19.run(input=copied, output=tmp_path / "out", **FIXED)
+        assert files(good.run_dir) == before
+
+    def test_too_little_capacity_is_named(self, copied, tmp_path):
+        with pytest.raises(InfeasibleError, match=r"4 tasks for a total capacity of 3 .*--capacity"):
+            phase19.run(input=copied, output=tmp_path / "out", agents=3, capacity=1)
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize(
+        ("settings_", "message"),
+        [
+            ({"strategy": "best"}, "--strategy: expected one of maximize_success"),
+            ({"timestamp": "yesterday"}, "--timestamp: expected ISO 8601"),
+            ({"waves": 0}, "--waves: expected 1 or more"),
+            ({"colour": "red"}, "colour"),
+        ],
+    )
+    def test_options_out_of_bounds(self, copied, tmp_path, settings_, message):
+        with pytest.raises(UsageError, match=message):
+            phase19.run(input=copied, output=tmp_path / "out", **settings_)
+        assert not (tmp_path / "out").exists()
+
+
+def keeps_the_rules(run: phase19.RunResult, capacity: int) -> None:
+    """Every task once and in one state, capacity kept, timelines without overlap, proved optimal."""
+    rows, counts = run.executions, run.summary["task_counts"]
+    assert rows["task_id"].n_unique() == rows.height
+    assert sum(counts[state] for state in STATES) == counts["total"] == run.summary["total_tasks"]
+    assert rows.group_by("wave", "agent_id").len()["len"].max() <= capacity
+    for start, end in (("scheduled_start_time", "scheduled_end_time"), ("actual_start_time", "actual_end_time")):
+        line = rows.sort("wave", "agent_id", start, end)
+        gap = line.select((pl.col(start) - pl.col(end).shift(1).over("wave", "agent_id")).fill_null(0.0)).to_series()
+        assert gap.min() >= -1e-6
+        assert (rows[end] >= rows[start]).all()
+    assert max(solved["gap"] for solved in run.summary["solver"]) < 1e-8

@@ -1,0 +1,125 @@
+"""Options: defaults, bounds, and messages that name the option."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from phase19.errors import UsageError
+from phase19.options import DEFAULT_WEIGHTS, OptimizationStrategy, RunOptions, parse_weights
+
+
+def test_defaults_follow_the_input(tmp_path):
+    (tmp_path / "phase17").mkdir()
+    options = RunOptions(input=tmp_path / "phase18")
+    assert options.output_dir == tmp_path / "phase19"
+    assert (options.phase16_dir, options.phase17_dir) == (None, tmp_path / "phase17")
+    assert (options.strategy, options.executor, options.max_retries) == ("maximize_success", "simulate", 2)
+    assert options.weights == DEFAULT_WEIGHTS
+
+
+def test_an_input_named_by_dots_has_neighbours_too(tmp_path, monkeypatch):
+    for name in ("phase16", "phase18/deep"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "phase18")
+    assert RunOptions(input=Path()).phase16_dir == tmp_path.resolve() / "phase16"
+    monkeypatch.chdir(tmp_path / "phase18/deep")
+    assert RunOptions(input=Path("..")).output_dir == tmp_path.resolve() / "phase19"
+
+
+def test_paths_given_are_kept():
+    options = RunOptions.of(input="a", output="o", phase16="p", phase17="q")
+    assert (options.output_dir, options.phase16_dir, options.phase17_dir) == (Path("o"), Path("p"), Path("q"))
+
+
+def test_settings_are_read_as_a_user_writes_them():
+    options = RunOptions.of(input="a", strategy="balance_load", weights="success=1", previous=None, waves=3)
+    assert options.input == Path("a")
+    assert options.strategy is OptimizationStrategy.BALANCE_LOAD
+    assert options.weights == {"success": 1.0, "throughput": 0.0, "confidence": 0.0}
+    assert (options.previous, options.waves) == (None, 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"waves": 0}, "--waves: expected 1 or more, found 0"),
+        ({"agents": 0}, "--agents: expected 1 or more, found 0"),
+        ({"capacity": -1}, "--capacity: expected 1 or more, found -1"),
+        ({"max_retries": -1}, "--max-retries: expected 0 or more, found -1"),
+        ({"seed": -1}, "--seed: expected 0 or more, found -1"),
+        ({"max_load_factor": 0.99}, "--max-load-factor: expected a finite number >= 1, found 0.99"),
+        ({"max_load_factor": float("nan")}, "--max-load-factor: .* found nan"),
+        ({"max_load_factor": float("inf")}, "--max-load-factor: .* found inf"),
+        ({"executor": "dream"}, "--executor: expected one of simulate, replay, live, found 'dream'"),
+        ({"executor": "replay"}, "--executions FILE and --executor replay go together"),
+        ({"executions": "x.jsonl"}, "--executions FILE and --executor replay go together"),
+        ({"strategy": "best"}, "--strategy: expected one of maximize_success, .*, found 'best'"),
+        ({"weights": "speed=1"}, "--weights: expected terms among success, throughput, confidence, found 'speed=1'"),
+        ({"wave": 3}, "expected .* options of a run, found .*wave"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else str(value),
+)
+def test_out_of_bounds(settings, message):
+    with pytest.raises(UsageError, match=message):
+        RunOptions.of(input="a", **settings)
+
+
+def test_an_input_is_needed():
+    with pytest.raises(UsageError, match="expected `input`"):
+        RunOptions.of(waves=3)
+
+
+@pytest.mark.parametrize("least", [{"max_retries": 0}, {"seed": 0}, {"max_load_factor": 1.0}, {"waves": 1}], ids=str)
+def test_bounds_are_inclusive(least):
+    assert RunOptions.of(input="a", **least)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("success=0.6,throughput=0.3,confidence=0.1", DEFAULT_WEIGHTS),
+        ("throughput=2", {"success": 0.0, "throughput": 2.0, "confidence": 0.0}),
+        (" success = 1 , confidence = 1e-3", {"success": 1.0, "throughput": 0.0, "confidence": 0.001}),
+    ],
+)
+def test_weights(text, expected):
+    assert parse_weights(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "found ''"),
+        ("success", "expected a number after success=, found ''"),
+        ("success=", "expected a number after success=, found ''"),
+        ("success=much", "found 'much'"),
+        ("success=-1", "expected finite weights >= 0"),
+        ("success=nan", "expected finite weights >= 0"),
+        ("success=inf", "expected finite weights >= 0"),
+        ("success=0,throughput=0", "that are not all zero"),
+        ("Success=1", "found 'Success=1'"),
+    ],
+)
+def test_bad_weights_are_named(text, message):
+    with pytest.raises(UsageError, match=message):
+        parse_weights(text)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [{"success": -1.0, "throughput": 2.0, "confidence": 0.0}, {"speed": 1.0}, dict.fromkeys(DEFAULT_WEIGHTS, 0.0)],
+    ids=["negative", "unknown", "all zero"],
+)
+def test_weights_given_as_a_dict_are_held_to_the_same_rules(weights):
+    with pytest.raises(UsageError, match="--weights"):
+        RunOptions.of(input="a", weights=weights)
+
+
+def test_weights_left_out_of_a_dict_weigh_nothing():
+    assert RunOptions.of(input="a", weights={"success": 2}).weights == {
+        "success": 2.0,
+        "throughput": 0.0,
+        "confidence": 0.0,
+    }

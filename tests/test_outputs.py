@@ -1,0 +1,370 @@
+"""Publishing is whole or not at all, names stay inside, files hold exactly their rows, feedback arrives once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phase19.errors import OutputError
+from phase19.outputs import agent_directories, deliver_feedback, publish, write_agent_rows, write_json
+from phase19.run_files import SUMMARY_FILE
+
+IDS = st.lists(st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=60), unique=True, max_size=12)
+
+
+def fill(directory: Path, text: str) -> None:
+    (directory / SUMMARY_FILE).write_text(text)
+    (directory / "wave_1").mkdir()
+    (directory / "wave_1" / "rows.jsonl").write_text(text)
+
+
+def tree(directory: Path) -> dict[str, str]:
+    return {str(p.relative_to(directory)): p.read_text() for p in directory.rglob("*") if p.is_file()}
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("agent", "name"),
+    [
+        ("agent_0", "agent_0"),
+        ("openai/gpt-5", "openai%2Fgpt-5"),
+        ("Llama 3", "Llama%203"),
+        ("a~b", "a%7Eb"),
+        (".", "%2E"),
+        ("..", "%2E%2E"),
+        ("...", "..."),
+        ("../../etc", "..%2F..%2Fetc"),
+        ("é", "%C3%A9"),
+        ("%2F", "%252F"),
+    ],
+)
+def test_an_id_is_percent_encoded(agent, name):
+    assert agent_directories([agent]) == {agent: name}
+
+
+def test_a_name_over_120_bytes_is_cut_and_hashed():
+    longest, longer = "x" * 120, "x" * 121
+    digest = hashlib.sha256(longer.encode()).hexdigest()[:8]
+    assert agent_directories([longest, longer]) == {longest: longest, longer: "x" * 100 + "~" + digest}
+
+
+def test_every_member_of_a_group_that_meets_without_case_is_hashed_whatever_the_order():
+    names = agent_directories(["Alpha", "beta", "alpha"])
+    assert names == {
+        "Alpha": "Alpha~" + hashlib.sha256(b"Alpha").hexdigest()[:8],
+        "beta": "beta",
+        "alpha": "alpha~" + hashlib.sha256(b"alpha").hexdigest()[:8],
+    }
+    assert agent_directories(["alpha", "Alpha", "beta"]) == names
+
+
+def test_ids_whose_hashes_collide_are_refused(monkeypatch):
+    monkeypatch.setattr("hashlib.sha256", lambda _: hashlib.md5(b"", usedforsecurity=False))
+    with pytest.raises(OutputError, match="same hash"):
+        agent_directories(["y" * 120 + "ab", "y" * 120 + "cd"])
+
+
+@given(IDS)
+def test_names_are_distinct_single_path_components(agents):
+    names = list(agent_directories(agents).values())
+    assert len({name.lower() for name in names}) == len(agents)
+    for name in names:
+        assert Path("run", name).name == name
+        assert name not in {".", ".."}
+        assert len(name.encode()) <= 120
+        assert not set(name) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-%~")
+
+
+# Publishing
+
+
+def test_a_run_appears_whole_with_its_parents_and_leaves_nothing_beside_it(tmp_path):
+    target = tmp_path / "a" / "b" / "phase19"
+    with publish(target) as staging:
+        assert staging.parent == target.parent
+        fill(staging, "new")
+        assert not target.exists()
+    assert tree(target) == {SUMMARY_FILE: "new", "wave_1/rows.jsonl": "new"}
+    assert [p.name for p in target.parent.iterdir()] == ["phase19"]
+
+
+def test_a_new_run_takes_the_place_of_the_last_with_no_file_of_it_left(tmp_path):
+    target = tmp_path / "phase19"
+    with publish(target) as staging:
+        fill(staging, "old")
+        (staging / "gone.json").write_text("{}")
+    with publish(target) as staging:
+        fill(staging, "new")
+        assert tree(target)[SUMMARY_FILE] == "old"
+    assert tree(target) == {SUMMARY_FILE: "new", "wave_1/rows.jsonl": "new"}
+    assert [p.name for p in tmp_path.iterdir()] == ["phase19"]
+
+
+@pytest.mark.parametrize("problem", [RuntimeError("x"), KeyboardInterrupt(), OSError(5, "bad disk")], ids=type)
+def test_a_run_that_fails_leaves_the_last_one_untouched(tmp_path, problem):
+    target = tmp_path / "phase19"
+    with publish(target) as staging:
+        fill(staging, "old")
+    with pytest.raises(type(problem)), publish(target) as staging:
+        fill(staging, "half")
+        raise problem
+    assert tree(target) == {SUMMARY_FILE: "old", "wave_1/rows.jsonl": "old"}
+    assert [p.name for p in tmp_path.iterdir()] == ["phase19"]
+
+
+@pytest.mark.parametrize("has_last_run", [True, False])
+def test_a_run_whose_last_rename_fails_puts_the_last_one_back(tmp_path, monkeypatch, has_last_run):
+    target = tmp_path / "phase19"
+    if has_last_run:
+        with publish(target) as staging:
+            fill(staging, "old")
+    before = tree(tmp_path)
+    rename = Path.rename
+
+    def failing(self, new):
+        if self.name.endswith(".staging"):
+            raise OSError(16, "Device or resource busy")
+        return rename(self, new)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OutputError, match=r"phase19: cannot be written: Device or resource busy"):
+        with publish(target) as staging:
+            fill(staging, "new")
+    assert tree(tmp_path) == before
+    assert [p.name for p in tmp_path.iterdir()] == ["phase19"] * has_last_run
+
+
+def test_a_full_disk_is_told_as_an_error_of_the_output(tmp_path):
+    with pytest.raises(OutputError, match="No space left on device"), publish(tmp_path / "phase19"):
+        raise OSError(28, "No space left on device")
+
+
+def test_everything_is_synced_before_it_is_renamed(tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+
+    def record(descriptor):
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    target = tmp_path / "phase19"
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("names of open files need /proc")
+    monkeypatch.setattr(os, "fsync", record)
+    with publish(target) as staging:
+        fill(staging, "x")
+        name = staging.name
+    assert sorted(synced[:4]) == sorted([SUMMARY_FILE, "rows.jsonl", "wave_1", name])
+    assert synced[4:] == [tmp_path.name]
+
+
+@pytest.mark.parametrize("make", [lambda p: p.write_text("mine"), lambda p: (p.mkdir(), (p / "f").write_text("mine"))])
+def test_what_is_no_run_is_refused_before_the_work_begins_and_left_alone(tmp_path, make):
+    target = tmp_path / "phase19"
+    make(target)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(
+        OutputError, match=r"phase19: expected .* found a (file|directory without optimization_summary)"
+    ):
+        with publish(target):
+            pytest.fail("the work began")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_empty_directory_is_taken_and_a_link_stays_one(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "phase19"
+    link.symlink_to("elsewhere")
+    with publish(link) as staging:
+        fill(staging, "new")
+    assert link.is_symlink()
+    assert tree(tmp_path / "elsewhere")[SUMMARY_FILE] == "new"
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"file/phase19: cannot be written: "), publish(tmp_path / "file" / "phase19"):
+        pytest.fail("the work began")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from phase19 import outputs
+
+def die(staging, target):
+    target.rename(outputs._beside(target, "aside"))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if sys.argv[2] == "renaming":
+    outputs._swap = die
+with outputs.publish(Path(sys.argv[1])) as staging:
+    (staging / "optimization_summary.json").write_text("half")
+    if sys.argv[2] == "writing":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("moment", ["writing", "renaming"])
+def test_the_next_run_clears_away_what_a_killed_one_left_and_keeps_the_last_good_one(tmp_path, moment):
+    target = tmp_path / "phase19"
+    with publish(target) as staging:
+        fill(staging, "old")
+    died = subprocess.run([sys.executable, "-c", KILLED, target, moment], check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(RuntimeError), publish(target):
+        assert tree(target)[SUMMARY_FILE] == "old"
+        raise RuntimeError
+    assert tree(target)[SUMMARY_FILE] == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["phase19"]
+
+
+def test_of_two_runs_at_a_time_both_end_and_the_later_stands(tmp_path):
+    target = tmp_path / "phase19"
+    (tmp_path / ".phase19.notes.staging").mkdir()  # not ours
+    with publish(target) as first:
+        fill(first, "first")
+        with publish(target) as second:
+            fill(second, "second")
+        assert tree(target)[SUMMARY_FILE] == "second"
+        assert tree(first)[SUMMARY_FILE] == "first"
+    assert tree(target)[SUMMARY_FILE] == "first"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".phase19.notes.staging", "phase19"]
+
+
+# Files
+
+
+def test_json_is_indented_utf8_in_key_order_and_refuses_nan(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 0.1, "a": ["é", None], "n": {}})
+    text = (tmp_path / "a.json").read_text("utf-8")
+    assert text.startswith('{\n  "b": 0.1,\n  "a": [\n    "é",') and text.endswith("}\n")
+    assert list(json.loads(text)) == ["b", "a", "n"]
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "b.json", {"a": float("nan")})
+    assert not (tmp_path / "b.json").exists()
+
+
+ROWS = pl.DataFrame(
+    {
+        "task_id": ["t3", "t1", "t2"],
+        "agent_id": ["a/b", "é", "a/b"],
+        "wave": [1, 2, 1],
+        "score": [0.25, None, 1.0],
+        "notes": [["x\n"], [], ["\u2028"]],
+    }
+)
+
+
+def test_every_agent_of_every_wave_has_a_file_with_its_rows_in_order(tmp_path):
+    directories = agent_directories(["a/b", "é", "idle"])
+    write_agent_rows(ROWS, tmp_path, "rows.jsonl", waves=[1, 2], directories=directories)
+    found = {k: [json.loads(line) for line in v.split("\n")[:-1]] for k, v in tree(tmp_path).items()}
+    assert found == {
+        "wave_1/a%2Fb/rows.jsonl": [
+            {"task_id": "t3", "agent_id": "a/b", "wave": 1, "score": 0.25, "notes": ["x\n"]},
+            {"task_id": "t2", "agent_id": "a/b", "wave": 1, "score": 1.0, "notes": ["\u2028"]},
+        ],
+        "wave_1/%C3%A9/rows.jsonl": [],
+        "wave_1/idle/rows.jsonl": [],
+        "wave_2/a%2Fb/rows.jsonl": [],
+        "wave_2/%C3%A9/rows.jsonl": [{"task_id": "t1", "agent_id": "é", "wave": 2, "score": None, "notes": []}],
+        "wave_2/idle/rows.jsonl": [],
+    }
+    assert list(found["wave_1/a%2Fb/rows.jsonl"][0]) == ROWS.columns
+
+
+def test_no_rows_make_empty_files(tmp_path):
+    write_agent_rows(ROWS.clear(), tmp_path, "rows.jsonl", waves=[1], directories={"a": "a", "b": "b"})
+    assert tree(tmp_path) == {"wave_1/a/rows.jsonl": "", "wave_1/b/rows.jsonl": ""}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_no_json_is_refused(tmp_path, value):
+    frame = ROWS.with_columns(score=pl.lit(value))
+    with pytest.raises(ValueError, match=r"rows.jsonl: columns \['score'\] hold NaN or Infinity"):
+        write_agent_rows(frame, tmp_path, "rows.jsonl", waves=[1, 2], directories={"a/b": "x", "é": "y"})
+    assert tree(tmp_path) == {}
+
+
+def test_a_row_of_an_unknown_agent_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"unknown wave and agent \(2, 'é'\)"):
+        write_agent_rows(ROWS, tmp_path, "rows.jsonl", waves=[1, 2], directories={"a/b": "x"})
+
+
+@given(pairs=st.lists(st.tuples(st.integers(1, 3), st.integers(0, 3)), max_size=40))
+def test_the_files_together_hold_each_row_once_in_its_place(tmp_path_factory, pairs):
+    top = tmp_path_factory.mktemp("rows")
+    frame = pl.DataFrame(
+        {"row": range(len(pairs)), "wave": [w for w, _ in pairs], "agent_id": [f"a{a}" for _, a in pairs]},
+        schema={"row": pl.Int64, "wave": pl.Int64, "agent_id": pl.String},
+    )
+    write_agent_rows(frame, top, "r.jsonl", waves=[1, 2, 3], directories={f"a{a}": f"a{a}" for a in range(4)})
+    for wave in (1, 2, 3):
+        for agent in range(4):
+            lines = (top / f"wave_{wave}" / f"a{agent}" / "r.jsonl").read_text().splitlines()
+            expected = [i for i, pair in enumerate(pairs) if pair == (wave, agent)]
+            assert [json.loads(line)["row"] for line in lines] == expected
+
+
+# Feedback
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    (tmp_path / "run" / "feedback").mkdir(parents=True)
+    for phase in (16, 18):
+        line = json.dumps({"type": f"for {phase}", "run_id": "r1"}) + "\n"
+        (tmp_path / "run" / "feedback" / f"phase{phase}_feedback.jsonl").write_text(line)
+        (tmp_path / f"phase{phase}").mkdir()
+    return tmp_path / "run"
+
+
+def test_feedback_is_appended_to_both_neighbours_once_per_run(tmp_path, run_dir):
+    places = [tmp_path / f"phase{phase}" / "phase19_feedback.jsonl" for phase in (16, 18)]
+    assert deliver_feedback(run_dir, tmp_path / "phase16", tmp_path / "phase18") == places
+    assert deliver_feedback(run_dir, tmp_path / "phase16", tmp_path / "phase18") == []
+    assert [json.loads(place.read_text()) for place in places] == [
+        {"type": "for 16", "run_id": "r1"},
+        {"type": "for 18", "run_id": "r1"},
+    ]
+
+
+def test_feedback_without_a_phase_16_goes_to_phase_18_alone(tmp_path, run_dir):
+    assert deliver_feedback(run_dir, None, tmp_path / "phase18") == [tmp_path / "phase18" / "phase19_feedback.jsonl"]
+    assert tree(tmp_path / "phase16") == {}
+
+
+def test_a_missing_final_newline_is_mended_and_a_torn_line_counts_for_nothing(tmp_path, run_dir):
+    place = tmp_path / "phase18" / "phase19_feedback.jsonl"
+    place.write_text('{"run_id": "r0"}\n{"run_id": "r1", "ty')
+    assert deliver_feedback(run_dir, None, tmp_path / "phase18") == [place]
+    assert place.read_text() == '{"run_id": "r0"}\n{"run_id": "r1", "ty\n{"type": "for 18", "run_id": "r1"}\n'
+
+
+def test_feedback_that_does_not_fit_leaves_the_file_as_long_as_before(tmp_path, run_dir):
+    resource = pytest.importorskip("resource")
+    place = tmp_path / "phase18" / "phase19_feedback.jsonl"
+    place.write_text('{"run_id": "r0"}\n')
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (place.stat().st_size + 5, limits[1]))
+        with pytest.raises(OutputError, match=r"phase19_feedback.jsonl: cannot be written: No space left on device"):
+            deliver_feedback(run_dir, None, tmp_path / "phase18")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert place.read_text() == '{"run_id": "r0"}\n'

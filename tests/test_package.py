@@ -1,0 +1,87 @@
+"""The wheel carries its SQL and runs the main job far from the checkout; the lock file holds no addresses."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import phase19
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", directory]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (path,) = directory.iterdir()
+    return path
+
+
+def test_the_wheel_holds_the_package_and_its_sql_and_nothing_else(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    package = {name for name in names if ".dist-info/" not in name}
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "phase19").rglob("*.py")}
+    queries = {f"phase19/sql/{path.name}" for path in (ROOT / "sql").iterdir()}
+    assert queries
+    assert package == modules | queries | {"phase19/py.typed"}
+
+
+def test_the_wheel_runs_the_main_job_where_it_is_installed(wheel, tmp_path):
+    site = tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--target", site, wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    for phase in ("phase16", "phase17", "phase18"):
+        shutil.copytree(ROOT / "outputs" / phase, tmp_path / "outputs" / phase)
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    where = [sys.executable, "-c", "import phase19; print(phase19.__file__)"]
+    found = subprocess.run(where, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
+    assert Path(found.strip()).is_relative_to(site)
+    job = [sys.executable, "-m", "phase19", "--input", "outputs/phase18", "--json"]
+    done = subprocess.run(job, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["total_tasks"] == 12
+    assert (tmp_path / "outputs" / "phase19" / "report.html").is_file()
+
+
+def test_the_command_is_installed_under_its_own_name():
+    module, function = PROJECT["project"]["scripts"]["phase19"].split(":")
+    assert callable(getattr(import_module(module), function))
+
+
+def test_the_lock_pins_everything_with_hashes_and_holds_no_addresses():
+    text = (ROOT / "requirements.lock").read_text()
+    assert not re.search(r"://|^--(?!hash)|@", text, re.MULTILINE)
+    entries = re.split(r"\n(?=[a-z0-9])", text)
+    assert all(re.match(r"[a-z0-9.-]+==\S+ ", entry) and "--hash=sha256:" in entry for entry in entries)
+    locked = {entry.split("==")[0] for entry in entries}
+    groups = PROJECT["dependency-groups"]
+    wanted = PROJECT["project"]["dependencies"] + [
+        line for group in groups.values() for line in group if isinstance(line, str)
+    ]
+    assert {re.match(r"[a-z0-9-]+", line)[0] for line in wanted} <= locked
+
+
+def test_every_public_name_is_found_on_first_use_and_no_other():
+    for name in phase19.__all__:
+        assert getattr(phase19, name) is not None
+    assert dir(phase19) == sorted(phase19.__all__)
+    with pytest.raises(AttributeError, match="module 'phase19' has no attribute 'nothing'"):
+        _ = phase19.nothing
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = "import sys, phase19; print(*sorted({'polars', 'numpy', 'scipy', 'duckdb', 'rich'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "\n"

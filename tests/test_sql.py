@@ -1,0 +1,248 @@
+"""Each SQL file: a golden, hand-worked cases, and an independent numpy recomputation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from phase19.analytics import QUERIES, analyse, sql_directory
+from phase19.thresholds import Rules
+from tests.synthetic import empty_frames, execution, hand_frames, synthetic_run, wave_plan
+
+GOLDEN = Path(__file__).parent / "golden" / "sql"
+STEMS = [query.stem for query in QUERIES]
+SUPPORT = {"macros", "views"}
+
+
+def json_rows(table: pl.DataFrame) -> list[dict]:
+    return json.loads(table.write_json())
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    run = synthetic_run(seed=3, success_bias=0.35, slowdown=2.5, tasks_a_wave=12, wave_count=4)
+    return analyse(run, tmp_path_factory.mktemp("golden"))
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_query_gives_its_golden_rows(stem, tables, golden):
+    golden.rows(f"sql/{stem}", json_rows(tables[stem]))
+
+
+def test_every_sql_file_is_run_and_has_a_golden_and_no_golden_is_an_orphan():
+    files = {path.stem for path in sql_directory().glob("*.sql")}
+    assert files == set(STEMS) | SUPPORT
+    assert {path.stem for path in GOLDEN.glob("*")} == files
+
+
+def test_macros_give_their_golden_rows(golden):
+    with duckdb.connect() as connection:
+        connection.execute((sql_directory() / "macros.sql").read_text())
+        names = (
+            "ratio",
+            "ratio_by_zero",
+            "ratio_by_tiny",
+            "accuracy",
+            "accuracy_zero",
+            "clip",
+            "id",
+            "severity",
+            "width",
+        )
+        row = connection.execute(
+            "select ratio(1, 4), ratio(1, 0), ratio(1e300, 1e-300), accuracy(0.925, 0.917), accuracy(0, 0.1),"
+            " clip(2, 0, 1), row_id('AN', 7), severity_of(0.2, 0.1, 0.3), wilson_width(0.5, 100, 1.96)"
+        ).fetchone()
+    # By hand: accuracy is 1 - 0.008 / 0.925
+    # and width 2 * 1.96 * sqrt(0.0025 + 1.96^2 / 40000) / (1 + 1.96^2 / 100) = 0.1923
+    assert float(row[3]) == pytest.approx(0.991, abs=5e-4)
+    assert float(row[8]) == pytest.approx(0.1923, abs=1e-4)
+    golden.rows("sql/macros", [dict(zip(names, [float(v) if hasattr(v, "as_tuple") else v for v in row], strict=True))])
+
+
+def test_no_file_holds_nan_and_every_line_is_json(tmp_path):
+    analyse(synthetic_run(), tmp_path)
+    for path in tmp_path.rglob("*.json*"):
+        text = path.read_text("utf-8")
+        for part in [text] if path.suffix == ".json" else text.splitlines():
+            json.loads(part, parse_constant=lambda token: pytest.fail(f"{token} in {path.name}"))  # noqa: B023
+
+
+def test_figures_match_an_independent_numpy_recomputation(tmp_path):
+    run = synthetic_run(seed=11, wave_count=5, tasks_a_wave=20, agent_count=4)
+    statuses = np.random.default_rng(1).choice(["unobserved", None], 100, p=[0.2, 0.8])
+    gone = pl.Series(statuses).is_not_null()
+    nulls = ["actual_start_time", "actual_end_time", "actual_duration_ms", "actual_confidence_delta"]
+    run["executions"] = run["executions"].with_columns(
+        pl.when(gone).then(pl.lit("unobserved")).otherwise("status").alias("status"),
+        *(pl.when(gone).then(None).otherwise(name).alias(name) for name in nulls),
+    )
+    found = analyse(run, tmp_path)
+    ran = run["executions"].filter(~gone)
+    wave, y, p = ran["wave"].to_numpy(), (ran["status"] == "completed").to_numpy(), ran["planned_success"].to_numpy()
+    base = ran["baseline_success"].to_numpy()
+    end = ran["actual_end_time"].to_numpy()
+    shift = np.abs(ran["actual_start_time"] - ran["scheduled_start_time"]).to_numpy()
+    shift = (shift + np.abs(end - ran["scheduled_end_time"].to_numpy())) / 2
+    plans, draws = run["wave_plans"], run["wave_draws"]
+    members = [wave == w for w in range(1, 6)]
+    count = np.array([m.sum() for m in members])
+    planned, actual = (np.array([v[m].mean() for m in members]) for v in (p, y))
+    makespan = np.array([end[m].max() for m in members])
+    adherence = 1 - np.array([shift[m].mean() for m in members]) / plans["timeline_end_ms"].to_numpy()
+    metrics = dict(
+        zip(found["optimization_metrics"]["metric_name"], found["optimization_metrics"]["value"], strict=True)
+    )
+    exact = pytest.approx
+    accuracy = np.clip(1 - np.abs(planned - actual) / planned, 0, 1)
+    assert metrics["schedule_accuracy"] == exact((accuracy * count).sum() / count.sum(), rel=1e-9)
+    assert metrics["throughput_efficiency"] == exact(plans["planned_makespan_ms"].sum() / makespan.sum(), rel=1e-9)
+    assert metrics["agent_utilization"] == exact(ran["actual_duration_ms"].sum() / (4 * makespan.sum()), rel=1e-9)
+    deltas = ran["actual_confidence_delta"].sum() / ran["planned_confidence_delta"].sum()
+    assert metrics["confidence_trajectory"] == exact(deltas, rel=1e-9)
+    assert metrics["schedule_adherence"] == exact((adherence * count).sum() / count.sum(), rel=1e-9)
+    overall = found["overall"].row(0, named=True)
+    assert overall["brier_score"] == exact(((y - p) ** 2).mean(), rel=1e-9)
+    assert overall["log_loss"] == exact(-np.log(np.where(y, p, 1 - p)).mean(), rel=1e-9)
+    assert overall["skill"] == exact(1 - ((y - p) ** 2).mean() / y.var(), rel=1e-9)
+    assert overall["actual_throughput"] == exact(count.sum() / makespan.sum() * 1000, rel=1e-9)
+    totals = draws.group_by("draw").agg(pl.col("expected_success_sum", "expected_advantage_sum").sum())
+    noise = p * (1 - p) - ran["planned_success_variance"].to_numpy()
+    sd = np.sqrt(noise.sum() + totals["expected_success_sum"].var())
+    error = found["prediction_error_tests"].row(0, named=True)
+    assert error["statistic"] == exact(((p - y).sum() - 0.01 * count.sum()) / sd, rel=1e-9)
+    lead = p - base
+    lead -= np.array([lead[wave == w].mean() for w in wave])
+    sd = np.sqrt((lead**2 * noise).sum() + totals["expected_advantage_sum"].var())
+    failure = found["optimization_failure_tests"].row(0, named=True)
+    assert failure["statistic"] == exact(-(lead * (y - p)).sum() / sd, rel=1e-9)
+    assert failure["slope"] == exact(1 + (lead * (y - p)).sum() / (lead**2).sum(), rel=1e-9)
+    interval = np.quantile(draws.group_by("draw").agg(pl.col("makespan_ms").sum())["makespan_ms"], [0.95, 0.05])
+    row = found["optimization_metrics"].row(1, named=True)
+    # 1 / x turns quantiles round; between two draws interpolation is not the same, hence the tolerance.
+    assert [row["chance_low"], row["chance_high"]] == exact(
+        list(plans["planned_makespan_ms"].sum() / interval), rel=1e-2
+    )
+
+
+def test_hand_worked_wave(tmp_path):
+    # planned 0.925 and 0.917 actual, 1,000 tasks: accuracy 1 - 0.008 / 0.925 = 0.99135
+    # timeline and makespan: planned 1000 / 42.0 s, actual 1000 / 40.5 s -> throughput 42.0 and 40.5, ratio 0.964
+    end = 1000 / 40.5 * 1000
+    rows = [
+        execution(
+            f"t{i}",
+            planned_success=0.925,
+            status="completed" if i < 917 else "failed",
+            actual_end_time=end,
+            scheduled_end_time=end,
+        )
+        for i in range(1000)
+    ]
+    plan = wave_plan(1, planned_makespan_ms=1000 / 42.0 * 1000, timeline_end_ms=end)
+    row = analyse(hand_frames(rows, [plan]), tmp_path)["schedule_comparisons"].row(0, named=True)
+    assert row["accuracy_score"] == pytest.approx(0.991, abs=5e-4)
+    assert (row["planned_throughput"], row["actual_throughput"]) == pytest.approx((42.0, 40.5))
+    assert row["throughput_efficiency"] == pytest.approx(0.964, abs=5e-4)
+    assert row["schedule_adherence"] == 1.0
+
+
+def test_heuristic_weight_moves_by_the_shrunk_lift(tmp_path):
+    # H_1 on 4 of 8 tasks at p 0.5: 3 of 4 succeed (+0.25), of the others 1 of 4 (-0.25): lift 0.5.
+    # n = 4 * 4 / 8 = 2, k = 20: 0.5 * 2 / 22 = 0.04545; weight 1.04545. With k = 2 it is 0.25, held to a step of 0.05.
+    rows = [
+        execution(
+            f"t{i}",
+            planned_success=0.5,
+            heuristics_applied=["H_1"] if i < 4 else [],
+            status="completed" if i in {0, 1, 2, 4} else "failed",
+        )
+        for i in range(8)
+    ]
+    run = hand_frames(rows, [wave_plan(1)])
+    row = analyse(run, tmp_path)["heuristic_lifts"].row(0, named=True)
+    assert (row["lift"], row["weight"]) == pytest.approx((0.5, 1 + 0.5 * 2 / 22))
+    run["rules"] = Rules(heuristic_shrinkage=2).frame()
+    assert analyse(run, tmp_path)["heuristic_lifts"]["weight"].to_list() == pytest.approx([1.05])
+    run["previous_weights"] = pl.DataFrame({"heuristic_id": ["H_1"], "weight": [1.48]})
+    assert analyse(run, tmp_path)["heuristic_lifts"]["weight"].to_list() == [1.5]
+
+
+def test_a_wave_where_nothing_ran_has_null_figures_and_the_others_keep_theirs(tmp_path):
+    rows = [execution("a"), execution("b", wave=2, status="unobserved")]
+    empty = wave_plan(2, planned_makespan_ms=None, planned_busy_ms=None)
+    found = analyse(hand_frames(rows, [wave_plan(1), empty, wave_plan(3)]), tmp_path)
+    comparisons = found["schedule_comparisons"]
+    assert comparisons["wave"].to_list() == [1, 2, 3]
+    assert comparisons["accuracy_score"].to_list() == [pytest.approx(0.888888888), None, None]
+    assert comparisons["actual_throughput"].to_list() == [1.0, None, None]
+    assert found["overall"]["ran_count"].item() == 1
+    assert json.loads((tmp_path / "wave_3" / "wave_summary.json").read_text())["task_count"] == 0
+
+
+@pytest.mark.parametrize("rows", [[], [execution("a", status="interrupted")]], ids=["no task", "nothing ran"])
+def test_a_run_where_nothing_ran_says_insufficient_data(rows, tmp_path):
+    run = hand_frames(rows, [wave_plan(1)]) if rows else empty_frames()
+    found = analyse(run, tmp_path)
+    assert found["optimization_metrics"]["status"].to_list() == ["insufficient_data"] * 5
+    assert found["optimization_metrics"]["value"].to_list() == [None] * 5
+    health = found["system_health"].row(0, named=True)
+    assert health["overall_health_score"] is None
+    assert set(health["component_scores"].values()) == {None}
+    signal = found["learning_signals"].row(0, named=True)
+    assert (signal["type"], signal["confidence"]) == ("strategy_validation", 0.0)
+    assert found["scheduling_anomalies"].height == 0
+    assert json.loads((tmp_path / "system_health.json").read_text())["health_status"] == "INSUFFICIENT_DATA"
+
+
+def views(directory: Path) -> dict[str, list[dict]]:
+    names = ("tasks", "plans", "executions", "comparisons", "metrics", "anomalies", "signals", "decisions", "health")
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute("set variable run = $run", {"run": str(directory)})
+        connection.execute((sql_directory() / "views.sql").read_text())
+        found = {}
+        for name in names:
+            result = connection.execute(f"from {name} order by all")
+            found[name] = [dict(zip([c[0] for c in result.description], row, strict=True)) for row in result.fetchall()]
+        return found
+
+
+def test_views_give_typed_tables_where_every_file_is_empty(tmp_path):
+    analyse(empty_frames(), tmp_path)
+    found = views(tmp_path)
+    assert {name: len(rows) for name, rows in found.items() if rows} == {"metrics": 5, "signals": 1, "health": 1}
+    (tmp_path / "wave_1" / "agent_0").mkdir(parents=True)
+    for name in ("scheduled_tasks.jsonl", "planned_tasks.jsonl"):
+        (tmp_path / "wave_1" / "agent_0" / name).touch()
+    (tmp_path / "learning_signals.jsonl").write_text("")
+    assert views(tmp_path)["tasks"] == views(tmp_path)["signals"] == []
+
+
+def test_views_give_their_golden_rows(tmp_path, golden):
+    run = synthetic_run(wave_count=1, tasks_a_wave=3)
+    analyse(run, tmp_path)
+    place = tmp_path / "wave_1" / "agent_0"
+    place.mkdir(parents=True)
+    for name in ("scheduled_tasks.jsonl", "planned_tasks.jsonl"):
+        run["executions"].write_ndjson(place / name)
+    found = views(tmp_path)
+    assert [row["is_completed"] for row in found["executions"]] == (
+        run["executions"]["status"] == "completed"
+    ).to_list()
+    rows = [{"view": name, "row": row} for name, part in found.items() for row in part]
+    golden.rows("sql/views", json.loads(json.dumps(rows, default=str)))
+
+
+def test_rows_and_their_order_do_not_depend_on_the_order_of_the_executions(tmp_path):
+    run = synthetic_run()
+    first = analyse(run, tmp_path)
+    shuffled = analyse(run | {"executions": run["executions"].sample(fraction=1, shuffle=True, seed=1)}, tmp_path)
+    for stem in ("task_results", "schedule_comparisons", "optimization_metrics", "agent_feedback", "heuristic_lifts"):
+        assert_frame_equal(shuffled[stem], first[stem], rel_tol=1e-9)

@@ -1,0 +1,201 @@
+"""What of the design a test can hold: imports point one way, modules stay small, names are those agreed on."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((ROOT / "phase19").rglob("*.py"))
+}
+STAGES = {"forecast", "optimizer", "scheduler", "safety", "feedback_loop", "monitor"}
+MAX_LINES = 300
+
+METHODS = {
+    "AdaptiveOptimizer": [
+        "load_phase18_data",
+        "calculate_optimal_schedule",
+        "optimize_for_success",
+        "optimize_for_throughput",
+        "optimize_for_minimize_retries",
+        "optimize_for_confidence",
+        "simulate_schedule",
+        "update_confidence_estimates",
+        "generate_schedule_recommendations",
+        "calculate_optimization_metrics",
+        "write_optimization_outputs",
+    ],
+    "AdaptiveScheduler": [
+        "assign_tasks_to_agents",
+        "prioritize_tasks",
+        "adjust_for_agent_load",
+        "execute_schedule",
+        "simulate_task_execution",
+        "calculate_schedule_adherence",
+        "handle_task_failure",
+        "optimize_task_ordering",
+        "get_agent_utilization",
+        "write_schedule_outputs",
+    ],
+    "OptimizationFeedbackLoop": [
+        "evaluate_schedule_outcome",
+        "generate_feedback_events",
+        "generate_learning_signals",
+        "update_heuristic_weights",
+        "evaluate_strategy_effectiveness",
+        "identify_optimization_failures",
+        "recommend_strategy_adjustments",
+        "update_phase16_heuristics",
+        "update_phase18_coordination",
+        "write_feedback_outputs",
+    ],
+    "OptimizationMonitor": [
+        "calculate_metrics",
+        "detect_anomalies",
+        "generate_system_health",
+        "monitor_agent_utilization",
+        "detect_prediction_errors",
+        "detect_schedule_drift",
+        "monitor_optimization_convergence",
+        "generate_alerts",
+        "write_monitoring_outputs",
+    ],
+    "Phase19Harness": ["run_phase19"],
+}
+TESTS = {
+    "TestAdaptiveOptimizer": [
+        "test_load_phase18_data",
+        "test_calculate_optimal_schedule_maximize_success",
+        "test_calculate_optimal_schedule_maximize_throughput",
+        "test_optimize_for_confidence",
+        "test_simulate_schedule",
+        "test_update_confidence_estimates",
+        "test_generate_schedule_recommendations",
+        "test_write_optimization_outputs",
+    ],
+    "TestAdaptiveScheduler": [
+        "test_assign_tasks_to_agents",
+        "test_prioritize_tasks_risk_confidence",
+        "test_adjust_for_agent_load",
+        "test_execute_schedule_dry_run",
+        "test_simulate_task_execution",
+        "test_calculate_schedule_adherence",
+        "test_handle_task_failure_retry",
+        "test_write_schedule_outputs",
+    ],
+    "TestOptimizationFeedbackLoop": [
+        "test_evaluate_schedule_outcome",
+        "test_generate_feedback_events",
+        "test_generate_learning_signals",
+        "test_update_heuristic_weights",
+        "test_evaluate_strategy_effectiveness",
+        "test_write_feedback_outputs",
+    ],
+    "TestOptimizationMonitor": [
+        "test_calculate_metrics",
+        "test_detect_anomalies_prediction_error",
+        "test_detect_anomalies_schedule_drift",
+        "test_generate_system_health",
+        "test_write_monitoring_outputs",
+    ],
+    "TestPhase19Harness": [
+        "test_harness_initialization",
+        "test_load_phase18_data",
+        "test_optimize_wave",
+        "test_execute_wave_dry_run",
+        "test_generate_feedback",
+        "test_monitor_optimization",
+        "test_run_phase19_complete_pipeline",
+        "test_output_files_generated",
+    ],
+    "TestPhase19Integration": ["test_end_to_end_optimization", "test_feedback_loop_integration"],
+}
+
+
+def imports(path):
+    """The modules of the package that a file imports when it runs, at its top or later."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and id(node) not in for_types]
+    names = {f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
+    return {name if name in MODULES else name.rpartition(".")[0] for name in names} & (MODULES.keys() - {"phase19"})
+
+
+GRAPH = {name: imports(path) for name, path in MODULES.items()}
+
+
+def importers(module):
+    return {name.removeprefix("phase19.") for name, imported in GRAPH.items() if f"phase19.{module}" in imported}
+
+
+def test_imports_make_no_circle():
+    order = list(graphlib.TopologicalSorter(GRAPH).static_order())
+    assert order.index("phase19.errors") < order.index("phase19.harness") < order.index("phase19.cli")
+
+
+def test_nothing_imports_what_is_downstream_of_it():
+    assert importers("cli") == {"__main__"}
+    assert importers("console") == {"cli"}
+    assert importers("harness") == {"cli"}
+    assert GRAPH["phase19.errors"] == set()
+    assert GRAPH["phase19.schema"] == {"phase19.errors"}
+    assert GRAPH["phase19.frames"] == {"phase19.schema"}
+
+
+def test_the_stages_that_plan_and_judge_never_import_one_another():
+    deciders = STAGES - {"forecast"}
+    assert {stage: importers(stage) & deciders for stage in deciders} == {stage: set() for stage in deciders}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_is_small_enough_to_read_and_says_what_it_is(name):
+    text = MODULES[name].read_text("utf-8")
+    if name != "phase19.frames":  # a list of declarations, as long as there are columns
+        assert text.count("\n") <= MAX_LINES
+    assert ast.get_docstring(ast.parse(text)), "a module's docstring says what it is responsible for"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_loop_runs_over_rows_and_nothing_is_swallowed(name):
+    text = MODULES[name].read_text("utf-8")
+    assert not re.findall(r"\.(?:iter_rows|map_elements|apply|itertuples)\(|except(?: Exception)?:|\bTODO\b", text)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_class_of_the_vocabulary_has_its_methods(name):
+    import phase19
+
+    missing = [method for method in METHODS[name] if not callable(getattr(getattr(phase19, name), method, None))]
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", TESTS)
+def test_the_agreed_tests_exist(name):
+    classes = [
+        node
+        for path in (ROOT / "tests").glob("test_*.py")
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.ClassDef) and node.name == name
+    ]
+    found = {node.name for cls in classes for node in cls.body if isinstance(node, ast.FunctionDef)}
+    assert [test for test in TESTS[name] if test not in found] == []
+
+
+def test_every_module_says_what_it_offers_and_offers_it():
+    for name in MODULES.keys() - {"phase19.__main__"}:
+        module = import_module(name)
+        offered = getattr(module, "__all__", None)
+        assert offered, f"{name} has no __all__"
+        assert all(hasattr(module, item) for item in offered), name
