@@ -265,14 +265,16 @@ def test_records_come_before_summaries():
 
 
 def test_a_summarys_duration_is_used_and_then_learned_beyond():
-    told = {"summary_task_count": 20, "summary_success_rate": 0.8, "summary_duration_ms": 4000.0}
+    told = {"summary_task_count": 10, "summary_success_rate": 0.8, "summary_duration_ms": 4000.0}
     fitted = fit_with_summary([], **told)
     before = all_pairs(fitted).duration_ms_p50
     assert (before[:, 0] > 2 * before[:, 1]).all()
     seen = [{"task_id": "x", "agent_id": a, "duration_ms": ms} for a, ms in (("a0", 500.0), ("a1", 4000.0))] * 40
     after = all_pairs(fitted.observe(attempts(*seen))).duration_ms_p50
-    # Level log 1,414, effects -+ 1.04 by records; 20 told at + 1.04 and 40 seen leave a0 about - 0.35: e^-1.39 = 0.25.
-    assert after[:, 0] / after[:, 1] == pytest.approx([0.25] * 3, rel=0.25)
+    alone = all_pairs(fit_with_summary(seen)).duration_ms_p50
+    ratio, records_ratio = after[:, 0] / after[:, 1], alone[:, 0] / alone[:, 1]
+    assert (records_ratio < ratio).all()
+    assert (ratio < 1.5 * records_ratio).all()
 
 
 # Durations and gains

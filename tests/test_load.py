@@ -93,10 +93,10 @@ def test_an_unrelievable_agent_does_not_keep_others_from_relief():
 
 def test_an_agent_is_tried_again_once_others_have_room():
     # Agent 0's task (400 ms) would take agent 1 from 390 to 440, agent 2 to 1,000: stuck. Agent 1 gives agent 2 a task
-    # (195 each); then agent 0's fits on agent 1: 195 + 50.
+    # (195 each); then agent 0's fits on agent 1, 195 + 50 over the mean, which gives 195 to agent 0.
     planned = np.array([[400.0, 50.0, 1000.0], [195.0, 195.0, 195.0], [195.0, 195.0, 195.0]])
     found = adjust([0, 1, 1], np.ones((3, 3)), planned, factor=1.0)
-    assert sorted(loads(found.agent_index, planned).tolist()) == [0.0, 195.0, 245.0]
+    assert sorted(loads(found.agent_index, planned).tolist()) == [50.0, 195.0, 195.0]
 
 
 def test_no_tasks():

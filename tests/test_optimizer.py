@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
 
 from phase19 import AdaptiveOptimizer, OptimizationStrategy, Phase19Error
 from phase19.planning import PlanParameters
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from phase19.forecast import ForecastModel
