@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phase19.effects import Effects, normal_effects, variance_component
+from phase19.effects import Effects, clipped_normal_mean, normal_effects, variance_component
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -186,9 +186,15 @@ class Gains:
     def after(
         self, succeeded: NDArray[np.bool_], agent: NDArray[np.int64], confidence: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Expected change given the outcome; confidence stays within [0, 1]."""
-        change = np.where(succeeded, self.success[agent], self.failure[agent])
-        return np.clip(change, -confidence, 1.0 - confidence)
+        """Expected change given the outcome; confidence stays within [0, 1].
+
+        Notes
+        -----
+        Mean of a normal change whose excess beyond [-c, 1 - c] is cut off, c being the confidence: near 1 a
+        typical gain is smaller than the mean gain, since what exceeds 1 is lost.
+        """
+        mean = np.where(succeeded, self.success[agent], self.failure[agent])
+        return clipped_normal_mean(mean, self.sd, -confidence, 1.0 - confidence)
 
 
 def fit_gains(
@@ -215,6 +221,16 @@ def fit_gains(
         count = np.bincount(agent[named], minlength=records.agent_count)
         total = np.bincount(agent[named], weights=delta[named], minlength=records.agent_count)
         by_outcome.append((total + weight * overall) / (count + weight))
+    shift = _summary_shift(records, by_outcome[0], by_outcome[1], weight)
     expected = np.where(won, np.append(by_outcome[0], means[0])[agent], np.append(by_outcome[1], means[1])[agent])
     sd = float(np.sqrt(((delta - expected) ** 2).mean())) if delta.size > 1 else 0.0
-    return Gains(by_outcome[0], by_outcome[1], sd, *means)
+    return Gains(by_outcome[0] + shift, by_outcome[1] + shift, sd, *means)
+
+
+def _summary_shift(
+    records: Records, success: NDArray[np.float64], failure: NDArray[np.float64], weight: float
+) -> NDArray[np.float64]:
+    """Agents known by their summary: what its mean change adds to both outcomes, shrunk by `weight` attempts; (m,)."""
+    trials, rate = records.summary_trials, records.summary_rate
+    missing = records.summary_confidence_delta - (rate * success + (1.0 - rate) * failure)
+    return np.where(np.isfinite(missing), missing, 0.0) * trials / (trials + weight)

@@ -9,7 +9,16 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Effects", "fit_concentration", "logit", "logit_effects", "normal_effects", "sigmoid", "variance_component"]
+__all__ = [
+    "Effects",
+    "clipped_normal_mean",
+    "fit_concentration",
+    "logit",
+    "logit_effects",
+    "normal_effects",
+    "sigmoid",
+    "variance_component",
+]
 
 _TINY = 1e-12
 _CONVERGED = 1e-9  # log odds; far below any output's precision
@@ -135,3 +144,22 @@ def normal_effects(
     total = np.bincount(group, weights=residual, minlength=groups)
     precision = count / max(within, _TINY) + 1.0 / max(between, _TINY)
     return Effects(total / max(within, _TINY) / precision, 1.0 / np.sqrt(precision))
+
+
+def clipped_normal_mean(
+    mean: NDArray[np.float64], sd: float, low: NDArray[np.float64], high: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Mean of min(max(X, low), high) for normal X; arrays broadcast.
+
+    Notes
+    -----
+    low P(X < low) + high P(X > high) + mean P(between) + sd (density at low - density at high), in units of sd.
+    """
+    if sd <= 0:
+        return np.clip(mean, low, high)
+    from scipy.special import ndtr
+
+    a, b = (low - mean) / sd, (high - mean) / sd
+    below, above = ndtr(a), ndtr(-b)
+    density = (np.exp(-0.5 * a**2) - np.exp(-0.5 * b**2)) / np.sqrt(2.0 * np.pi)
+    return np.asarray(low * below + high * above + mean * (1.0 - below - above) + sd * density)

@@ -14,7 +14,8 @@ from phase19 import readers, wire
 from phase19.errors import InputError
 from phase19.frames import AGENTS
 from phase19.history import Previous, read_approvals, read_executions, read_previous
-from phase19.readers import given, natural_order
+from phase19.natural import natural_order
+from phase19.readers import given
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -37,8 +37,12 @@ def parse_weights(text: str) -> dict[str, float]:
         A term is unknown, a weight is not a finite number >= 0, or all are zero.
     """
     weights = dict.fromkeys(DEFAULT_WEIGHTS, 0.0)
+    given: set[str] = set()
     for part in text.split(","):
         name, _, value = part.partition("=")
+        if name.strip() in given:
+            raise UsageError(f"--weights: expected each term once, found {name.strip()} twice")
+        given.add(name.strip())
         if name.strip() not in weights:
             raise UsageError(f"--weights: expected terms among {', '.join(weights)}, found {part.strip()!r}")
         try:
@@ -97,8 +101,10 @@ class RunOptions:
     def of(cls, **settings: Any) -> Self:
         """Options from settings as a user writes them: paths and the strategy as text, weights as text or dict."""
         unknown = settings.keys() - cls.__dataclass_fields__.keys()
-        if unknown or "input" not in settings:
-            raise UsageError(f"expected `input` and options of a run, found {', '.join(sorted(settings)) or 'nothing'}")
+        if unknown:
+            raise UsageError(f"expected options of a run, found {', '.join(sorted(unknown))}")
+        if "input" not in settings:
+            raise UsageError("input: expected Phase 18's directory, found nothing")
         for name in ("input", "output", "phase16", "phase17", "previous", "executions", "approve"):
             if settings.get(name) is not None:
                 settings[name] = Path(settings[name])

@@ -49,7 +49,7 @@ class PlanParameters:
 
 @dataclass(frozen=True, slots=True)
 class WavePlan:
-    """A wave's plan: `frames.PLANS` grouped by agent, the assignment behind it, and the tasks load moved."""
+    """A wave's plan: `frames.PLANS` grouped by agent, the assignment behind it, and how often load moved a task."""
 
     plans: pl.DataFrame
     assigned: WaveAssignment

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,9 +18,10 @@ from phase19 import wire
 from phase19.decoding import LINE, Decoded, decode_document, decode_lines
 from phase19.errors import InputError
 from phase19.frames import ATTEMPTS, HEURISTICS, PATTERNS, RISK_LEVELS, SIGNALS, SOURCES, STRINGS, TASKS
+from phase19.natural import natural_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from phase19.schema import Schema
@@ -31,7 +31,6 @@ __all__ = [
     "attempt_columns",
     "check_unique",
     "given",
-    "natural_order",
     "read_document",
     "read_heuristics",
     "read_patterns",
@@ -43,7 +42,6 @@ __all__ = [
 
 TASK_OUTCOMES = "task_outcomes.jsonl"
 WAVE_OUTCOMES = f"wave_*/*/{TASK_OUTCOMES}"
-DIGITS = re.compile(r"([0-9]+)")
 WARNED_FIELDS = 10  # names in one warning; further ones are counted
 
 
@@ -178,26 +176,6 @@ def _synthetic_tasks(attempts: pl.DataFrame, count: int) -> pl.DataFrame:
     return pl.select(
         made.get(name, pl.lit(None, dtype=column.dtype)).alias(name) for name, column in TASKS.columns.items()
     )
-
-
-def natural_order(ids: Iterable[str]) -> list[str]:
-    """Sort ids so that numbers in them count: ``agent_2`` before ``agent_10``.
-
-    A total order: ids that differ only in leading zeros go by their text.
-
-    Examples
-    --------
-    >>> natural_order(["agent_10", "agent_2", "agent_02"])
-    ['agent_02', 'agent_2', 'agent_10']
-    """
-
-    def key(text: str) -> tuple[list[Any], str]:
-        parts: list[Any] = DIGITS.split(text)
-        # By length, then text: exact for numbers of any length.
-        parts[1::2] = [(len(number := digits.lstrip("0")), number) for digits in parts[1::2]]
-        return parts, text
-
-    return sorted(ids, key=key)
 
 
 def attempt_columns(source: str, attempt: pl.Expr | None = None) -> list[pl.Expr]:

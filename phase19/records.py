@@ -26,7 +26,7 @@ class Records:
     Tasks 0 ... n - 1 are the run's in the order given, later ones stand in the records alone. Agent -1 is an
     agent not recorded, or not among the run's. `pair` numbers the (task, agent) pairs.
     `features` (r, k) and `task_features` (n, k) are 1, LOW, MEDIUM, HIGH, centred log odds of confidence.
-    `summary_trials` and `summary_rate` (m,) stand for agents without records.
+    `summary_trials`, `summary_rate` and the other `summary_` figures (m,) stand for agents without records.
     """
 
     task: NDArray[np.int64]
@@ -43,6 +43,7 @@ class Records:
     summary_trials: NDArray[np.float64]
     summary_rate: NDArray[np.float64]
     summary_duration_ms: NDArray[np.float64]
+    summary_confidence_delta: NDArray[np.float64]
 
     @property
     def agent_count(self) -> int:
@@ -123,6 +124,7 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
         summary_trials=_summary(agents, "summary_task_count", 0.0),
         summary_rate=_summary(agents, "summary_success_rate", 0.0),
         summary_duration_ms=_summary(agents, "summary_duration_ms", np.nan),
+        summary_confidence_delta=_summary(agents, "summary_confidence_delta", np.nan),
     )
 
 

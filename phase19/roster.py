@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from phase19 import frames
+from phase19.natural import natural_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,4 +92,6 @@ def select_agents(agents: pl.DataFrame, count: int | None) -> pl.DataFrame:
     names = (f"agent_{i}" for i in range(count))  # at most `taken` of them are taken: enough remain
     added: Sequence[str] = [name for name in names if name not in taken][: count - agents.height]
     new = frames.AGENTS.conform([{"agent_id": name, "record_count": 0, "evidence": "none"} for name in added])
-    return pl.concat([agents, new])
+    everyone = pl.concat([agents, new])
+    order = pl.DataFrame({"agent_id": natural_order(everyone["agent_id"].to_list())})
+    return order.join(everyone, on="agent_id", maintain_order="left")

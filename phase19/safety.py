@@ -72,7 +72,7 @@ class SafetyGate:
             "risk_level",
             threshold,
             pl.when(needs_approval).then(pl.lit(" and an approval")).otherwise(pl.lit("")),
-            pl.coalesce(pl.col("confidence").round(4).cast(pl.String), pl.lit("none recorded")),
+            pl.coalesce(pl.col("confidence").cast(pl.String), pl.lit("none recorded")),
             pl.when(needs_approval & approved)
             .then(pl.lit(", approved"))
             .when(needs_approval)

@@ -123,11 +123,8 @@ def fit_success(records: Records, population_rate: float, priors: SuccessPriors)
     Zeger, Liang, Albert: Models for longitudinal data: a generalized estimating equation approach, 1988.
     """
     trials, successes = records.agent_trials()
-    believed = max(1.0, records.population_tasks)
-    pooled = (successes.sum() + population_rate) / (trials.sum() + 1.0)
-    margin = 0.5 / (1.0 + max(trials.sum(), believed))
-    base = float(np.clip(pooled if trials.sum() else population_rate, margin, 1.0 - margin))
-    agent = _agent_rates(successes, trials, base, priors)
+    base, concentration = _population(successes, trials, population_rate, records.population_tasks, priors)
+    agent = _agent_rates(successes, trials, base, concentration)
 
     rate = np.append(agent.mean, logit(base))[records.agent]  # index -1, no agent, is the population
     retried = sigmoid(rate)
@@ -165,13 +162,37 @@ def fit_success(records: Records, population_rate: float, priors: SuccessPriors)
     )
 
 
+def _population(
+    successes: NDArray[np.float64],
+    trials: NDArray[np.float64],
+    population_rate: float,
+    population_tasks: float,
+    priors: SuccessPriors,
+) -> tuple[float, float]:
+    """Mean and concentration of the agents' rates: what an agent nothing is known of is likely to do.
+
+    An agent counts by n / (1 + (n - 1) / (concentration + 1)), the inverse of its rate's variance about the mean, so
+    that the one with most trials does not speak for all (Kleinman, Proportions with extraneous variance, 1973).
+    Without trials the mean is Phase 18's rate, which else counts as one trial.
+    """
+    margin = 0.5 / (1.0 + max(float(trials.sum()), population_tasks, 1.0))
+    if not trials.sum():
+        return float(np.clip(population_rate, margin, 1.0 - margin)), priors.agent_concentration
+    base, concentration = 0.5, priors.agent_concentration
+    for _ in range(3):  # mean and concentration in turn settle in two rounds
+        weight = trials / (1.0 + np.maximum(trials - 1.0, 0.0) / (concentration + 1.0))
+        rate = np.divide(successes, trials, out=np.zeros_like(trials), where=trials > 0)
+        base = float(np.clip((weight @ rate + population_rate) / (weight.sum() + 1.0), margin, 1.0 - margin))
+        concentration = fit_concentration(successes, trials, base, prior_median=priors.agent_concentration)
+    return base, concentration
+
+
 def _agent_rates(
-    successes: NDArray[np.float64], trials: NDArray[np.float64], base: float, priors: SuccessPriors
+    successes: NDArray[np.float64], trials: NDArray[np.float64], base: float, concentration: float
 ) -> Effects:
     """Agents' log odds: the exact mean and standard deviation of the logit of a Beta posterior."""
     from scipy.special import polygamma, psi
 
-    concentration = fit_concentration(successes, trials, base, prior_median=priors.agent_concentration)
     a, b = base * concentration + successes, (1.0 - base) * concentration + trials - successes
     return Effects(psi(a) - psi(b), np.sqrt(polygamma(1, a) + polygamma(1, b)))
 

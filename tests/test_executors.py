@@ -332,3 +332,12 @@ def test_what_did_not_run_is_unobserved_or_interrupted():
     none = frames.ATTEMPTS.empty()
     assert results(ordered, Execution(none, is_interrupted=False))["a"] == ("unobserved", 0, None, None)
     assert results(ordered, Execution(none, is_interrupted=True))["a"] == ("interrupted", 0, None, None)
+
+
+def test_a_task_stopped_between_its_attempts_has_no_outcome():
+    ordered = orders({"task_id": "stopped"}, {"task_id": "spent", "max_attempts": 1}, {"task_id": "done"})
+    made = attempts(lost("stopped"), lost("spent"), won("done"))
+    found = results(ordered, Execution(made, is_interrupted=True))
+    assert found["stopped"] == ("interrupted", 1, None, None)
+    assert found["spent"][0] == "failed"
+    assert found["done"][0] == "completed"

@@ -212,9 +212,8 @@ def test_the_posterior_before_any_record_by_hand():
     conditional = 0.35 / (1 - c * 0.35)
     assert posterior.task.sd**2 == pytest.approx([conditional * 0.25 / 0.35] * 4)
     assert posterior.pair_sd**2 == pytest.approx(conditional * 0.10 / 0.35)
-    # Agents' rates are Beta(.8 k, .2 k) with k = 20 to the nearest of the grid, carried to the conditional scale.
-    grid = np.geomspace(1.0, 1000.0, 60)
-    k = grid[np.abs(np.log(grid / 20)).argmin()]
+    # Agents' rates are Beta(.8 k, .2 k) with the prior's k = 20, carried to the conditional scale.
+    k = 20.0
     sd = np.sqrt((1 + c * conditional) * (polygamma(1, 0.8 * k) + polygamma(1, 0.2 * k)))
     assert posterior.agent.sd == pytest.approx([sd] * 3)
 
@@ -274,7 +273,7 @@ def test_a_summarys_duration_is_used_and_then_learned_beyond():
     alone = all_pairs(fit_with_summary(seen)).duration_ms_p50
     ratio, records_ratio = after[:, 0] / after[:, 1], alone[:, 0] / alone[:, 1]
     assert (records_ratio < ratio).all()
-    assert (ratio < 1.5 * records_ratio).all()
+    assert (ratio < 0.45).all()  # 0.6 if the records were forgotten, 8 by the summary alone
 
 
 # Durations and gains
@@ -535,3 +534,36 @@ def test_priors_can_be_changed():
 def test_a_population_without_figures_will_do():
     silent = Population(0.5, None, None, 1, 0, None)
     assert_sane(all_pairs(model(task_count=1, agent_count=1, population=silent)), 3)
+
+
+def test_an_unknown_agent_is_like_the_agents_not_like_the_one_with_most_trials():
+    """a0 has 30 % of 300, a1 ... a3 have 90 % of 10 each: agents do about 75 %, attempts 35 %."""
+    rows = [{"task_id": "t0", "agent_id": "a0", "is_success": i % 10 < 3} for i in range(300)]
+    rows += [{"task_id": "t0", "agent_id": f"a{a}", "is_success": i > 0} for a in (1, 2, 3) for i in range(10)]
+    rate = all_pairs(model(rows, agent_count=5)).success_probability[0, 4]
+    assert 0.5 < rate < 0.9
+
+
+def test_what_exceeds_full_confidence_is_not_planned():
+    """Near 1 the mean of clipped changes is less than the clipped mean change; the draws say by how much."""
+    from phase19.effects import clipped_normal_mean
+
+    draws = np.random.default_rng(5).normal(0.05, 0.03, 400_000)
+    for confidence in (0.5, 0.95, 0.99):
+        wanted = np.clip(draws, -confidence, 1 - confidence)
+        found = clipped_normal_mean(np.array(0.05), 0.03, np.array(-confidence), np.array(1 - confidence))
+        assert float(found) == pytest.approx(wanted.mean(), abs=4 * wanted.std() / np.sqrt(draws.size))
+    assert float(clipped_normal_mean(np.array(0.05), 0.0, np.array(-0.99), np.array(0.01))) == 0.01
+
+
+def test_an_agents_summary_moves_its_confidence_gain():
+    told = {"evidence": "summary", "summary_task_count": 20, "summary_success_rate": 0.5}
+    roster = frames.AGENTS.conform([
+        {"agent_id": "plain", "record_count": 0, **told},
+        {"agent_id": "gains", "record_count": 0, **told, "summary_confidence_delta": 0.09},
+    ])  # fmt: skip
+    gains = ForecastModel.fit(tasks({"task_id": "t0"}), roster, frames.ATTEMPTS.empty(), POPULATION).gains
+    mean = 0.5 * gains.success[0] + 0.5 * gains.failure[0]
+    # 20 tasks against a weight of 5: the gap to .09 closes by 20 / 25.
+    assert gains.success[1] - gains.success[0] == pytest.approx((0.09 - mean) * 0.8)
+    assert gains.failure[1] - gains.failure[0] == pytest.approx((0.09 - mean) * 0.8)

@@ -95,6 +95,8 @@ def outcomes(orders: pl.DataFrame, execution: Execution, mean_change: Sequence[f
     )
     idle = "interrupted" if execution.is_interrupted else "unobserved"
     won = pl.col("is_success")
+    if execution.is_interrupted:  # a task stopped between its attempts has no outcome yet
+        won = pl.when(won | (pl.col("attempt_count") == pl.col("max_attempts"))).then(won)
     change = pl.when(won).then(mean_change[1]).when(~won).then(mean_change[0])
     return orders.join(by_task, on="task_id", how="left", maintain_order="left").select(
         "task_id",
@@ -106,6 +108,6 @@ def outcomes(orders: pl.DataFrame, execution: Execution, mean_change: Sequence[f
         .otherwise(pl.lit(idle))
         .alias("status"),
         pl.col("attempt_count").fill_null(0),
-        "actual_duration_ms",
-        pl.coalesce("confidence_delta", change).alias("actual_confidence_delta"),
+        pl.when(won.is_not_null()).then("actual_duration_ms"),
+        pl.when(won.is_not_null()).then(pl.coalesce("confidence_delta", change)).alias("actual_confidence_delta"),
     )
