@@ -14,6 +14,7 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q phase19 # also where PYTHONDONTWRITEBYTECODE is set: a run starts 0.1 s sooner
 	@touch $@
 
 run: $(READY) ## Optimise the committed sample and say where the results are

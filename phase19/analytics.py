@@ -146,7 +146,10 @@ def analyse(frames: Mapping[str, pl.DataFrame], staging: Path) -> dict[str, pl.D
     connection = _connect(staging)
     try:
         for name, frame in named.items():
-            connection.register(name, ArrowStream(frame))
+            # Read once into a table: a registered frame is exported anew by every query that names it.
+            connection.register("frame", ArrowStream(frame))
+            connection.execute(f"create table {name} as from frame")
+            connection.unregister("frame")
         connection.execute(_read_sql("macros"))
         waves = named["wave_plans"].get_column("wave").sort().to_list()
         for query in QUERIES:

@@ -157,8 +157,9 @@ class Phase19Harness:
             executions, execution = self._execute_wave(model, executor, plan.plans)
             with self._stage("draw"):
                 records.append(record_wave(model, decisions, executions, draws, plan.assigned))
-            with self._stage("learn"):
-                model = model.observe(execution.attempts)
+            if wave is not waves[-1]:
+                with self._stage("learn"):
+                    model = model.observe(execution.attempts)
             is_interrupted = execution.is_interrupted
         self.progress("waves", len(waves), len(waves))
         return records, is_interrupted
