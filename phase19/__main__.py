@@ -1,6 +1,28 @@
 """`python -m phase19`."""
 
-from phase19.cli import main
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from phase19 import cli
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command and leave with its exit code at once.
+
+    All files are closed and synced by then. An orderly end would search millions of objects of the libraries for
+    garbage, for a fifth of a short run's time.
+    """
+    code = cli.main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
 
 if __name__ == "__main__":
     main()

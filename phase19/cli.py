@@ -17,7 +17,6 @@ from phase19.options import DEFAULT_WEIGHTS, OptimizationStrategy, RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import NoReturn
 
     from cyclopts import Token
     from rich.console import Console
@@ -242,8 +241,8 @@ def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves
     return DONE
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command and leave with its exit code: 0 done, 1 a bug, 2 bad usage or input, 130 interrupted."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code: 0 done, 2 bad usage or input, 130 interrupted. A bug raises."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # ids are any text, a terminal's encoding may not be
@@ -253,20 +252,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         if given and not given[0].startswith("-") and given[0] not in app:
             raise UsageError(f"expected a command or an option, found {given[0]!r}; see --help")
-        code = app(given, console=_console(given))
+        code: int | None = app(given, console=_console(given))  # None after --help and --version
         sys.stdout.flush()
     except (CycloptsError, Phase19Error) as problem:
         _tell([f"error: {problem}"])
-        sys.exit(BAD_INPUT)
+        return BAD_INPUT
     except KeyboardInterrupt:
         _tell(["interrupted: nothing was written"])
-        sys.exit(INTERRUPTED)
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader left; what Python still holds for it has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(DONE)
-    gc.freeze()  # nothing is left to find: without this the interpreter's last two searches take 0.2 s
-    sys.exit(code)
+        return DONE
+    return code or DONE
 
 
 def _console(arguments: Sequence[str]) -> Console | None:

@@ -216,9 +216,7 @@ def run_main(monkeypatch, result, *arguments):
         return result
 
     monkeypatch.setattr(harness, "run", ended)
-    with pytest.raises(SystemExit) as left:
-        cli.main(["--input", "x", *arguments])
-    return left.value.code
+    return cli.main(["--input", "x", *arguments])
 
 
 def test_an_interrupt_ends_with_130_and_says_that_nothing_was_written(monkeypatch, capsys):
