@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Effects",
     "clipped_normal_mean",
-    "fit_concentration",
     "logit",
-    "logit_effects",
     "normal_effects",
     "sigmoid",
     "variance_component",
@@ -41,34 +39,6 @@ def logit(p: NDArray[np.float64] | float) -> NDArray[np.float64]:
     """Log odds; `p` is kept 1e-12 away from 0 and 1."""
     p = np.clip(p, _TINY, 1.0 - _TINY)
     return np.asarray(np.log(p) - np.log1p(-p))
-
-
-def fit_concentration(
-    successes: NDArray[np.float64], trials: NDArray[np.float64], mean: float, *, prior_median: float
-) -> float:
-    """Fit how alike groups' rates are: the concentration a + b of their Beta(a, b) distribution.
-
-    Parameters
-    ----------
-    successes, trials
-        Counts by group, shape (groups,); fractions are allowed.
-    mean
-        Mean a / (a + b) of the distribution, in (0, 1).
-    prior_median
-        Concentration believed before any data; a log-normal prior with unit standard deviation stands
-        around it, so that two or three groups cannot claim to be identical.
-
-    Notes
-    -----
-    Maximum of the beta-binomial likelihood times the prior on a grid of 60 concentrations from 1 to 1000:
-    O(60 groups), deterministic.
-    """
-    from scipy.special import betaln
-
-    grid = np.geomspace(1.0, 1000.0, 60)
-    a, b = mean * grid[:, None], (1.0 - mean) * grid[:, None]
-    likelihood = (betaln(a + successes, b + trials - successes) - betaln(a, b)).sum(axis=1)
-    return float(grid[np.argmax(likelihood - 0.5 * np.log(grid / prior_median) ** 2)])
 
 
 def variance_component(
@@ -111,27 +81,6 @@ def variance_component(
     return (weight * prior + count * estimate) / (weight + count)
 
 
-def logit_effects(
-    group: NDArray[np.int64], outcome: NDArray[np.float64], offset: NDArray[np.float64], variance: float, groups: int
-) -> Effects:
-    """Posterior of group effects on the log odds, each with prior Normal(0, `variance`).
-
-    Newton's method for all groups at once, damped; the standard deviation is Laplace's. A group without
-    rows keeps its prior.
-    """
-    effect = np.zeros(groups)
-    precision = np.full(groups, 1.0 / max(variance, _TINY))
-    for _ in range(_NEWTON_STEPS):
-        p = sigmoid(offset + effect[group])
-        gradient = np.bincount(group, weights=outcome - p, minlength=groups) - effect / max(variance, _TINY)
-        precision = np.bincount(group, weights=p * (1.0 - p), minlength=groups) + 1.0 / max(variance, _TINY)
-        step = np.clip(gradient / precision, -1.0, 1.0)
-        effect = effect + step
-        if np.abs(step).max(initial=0.0) < _CONVERGED:
-            break
-    return Effects(effect, 1.0 / np.sqrt(precision))
-
-
 def normal_effects(
     group: NDArray[np.int64],
     residual: NDArray[np.float64],
@@ -163,3 +112,20 @@ def clipped_normal_mean(
     below, above = ndtr(a), ndtr(-b)
     density = (np.exp(-0.5 * a**2) - np.exp(-0.5 * b**2)) / np.sqrt(2.0 * np.pi)
     return np.asarray(low * below + high * above + mean * (1.0 - below - above) + sd * density)
+
+
+def normal_with_mean(p: NDArray[np.float64], sd: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of the normal log odds of standard deviation `sd` whose probability averages to `p`.
+
+    A posterior far from normal keeps its probability when a normal stands in for it. Newton's method from the
+    probit approximation; 15-point Gauss-Hermite quadrature.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(15)
+    weights = weights / weights.sum()
+    p = np.clip(p, 1e-9, 1.0 - 1e-9)
+    mean = logit(p) * np.sqrt(1.0 + 0.346 * sd**2)
+    for _ in range(6):
+        found = sigmoid(mean[:, None] + sd[:, None] * nodes)
+        slope = np.maximum((found * (1.0 - found)) @ weights, _TINY)
+        mean = mean + np.clip((p - found @ weights) / slope, -1.0, 1.0)
+    return np.asarray(mean)

@@ -21,6 +21,8 @@ from phase19.success_model import SuccessPosterior, SuccessPriors, fit_success
 from phase19.worlds import World
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from phase19.inputs import Population
@@ -100,7 +102,9 @@ class ForecastModel:
         agents: pl.DataFrame,
         attempts: pl.DataFrame,
         population: Population,
+        *,
         priors: ForecastPriors | None = None,
+        scales: Mapping[str, float] | None = None,
     ) -> ForecastModel:
         """Fit all three parts to the records.
 
@@ -112,6 +116,8 @@ class ForecastModel:
             The records; their order changes nothing.
         population
             Phase 18's summary, used where records are silent.
+        scales
+            How far agents, tasks and pairs differ, chosen by an earlier fit; chosen by this one by default.
         """
         priors = priors or ForecastPriors()
         records = read_records(attempts, tasks, agents, population.task_count)
@@ -122,7 +128,7 @@ class ForecastModel:
             attempts=attempts,
             population=population,
             priors=priors,
-            success=fit_success(records, population.success_rate, priors.success),
+            success=fit_success(records, population.success_rate, priors.success, scales),
             duration=fit_durations(records, population.duration_ms, estimated, priors.duration),
             gains=fit_gains(records, population.confidence_delta, population.success_rate),
             record_count=records.pair_counts(tasks.height),
@@ -132,7 +138,8 @@ class ForecastModel:
         """Learn from more attempts (`frames.ATTEMPTS`): a new model; this one is unchanged."""
         if attempts.is_empty():
             return self
-        return self.fit(self.tasks, self.agents, pl.concat([self.attempts, attempts]), self.population, self.priors)
+        known = pl.concat([self.attempts, attempts])
+        return self.fit(self.tasks, self.agents, known, self.population, priors=self.priors, scales=self.success.scales)
 
     def without_records(self) -> ForecastModel:
         """The model as it stands, its records let go (it can then no longer learn)."""
@@ -219,7 +226,8 @@ class ForecastModel:
             + success.task.mean
             + success.task.sd * normals(seed, "task", task_keys),
             agent_logit=success.agent.mean + success.agent.sd * normals(seed, "agent", agent_keys),
-            pair_logit_sd=success.pair_sd,
+            pair_logit=success.pair.mean,
+            pair_logit_sd=success.pair.sd,
             task_log_ms=duration.level + duration.task.mean + duration.task.sd * normals(seed, "taskms", task_keys),
             agent_log_ms=duration.agent.mean + duration.agent.sd * normals(seed, "agentms", agent_keys),
             residuals=duration.residuals,

@@ -26,6 +26,7 @@ class Records:
     Tasks 0 ... n - 1 are the run's in the order given, later ones stand in the records alone. Agent -1 is an
     agent not recorded, or not among the run's. `pair` numbers the (task, agent) pairs.
     `features` (r, k) and `task_features` (n, k) are 1, LOW, MEDIUM, HIGH, centred log odds of confidence.
+    `task_level` and `task_category` number every task's risk level and category, -1 where it has none.
     `summary_trials`, `summary_rate` and the other `summary_` figures (m,) stand for agents without records.
     """
 
@@ -38,6 +39,10 @@ class Records:
     confidence_delta: NDArray[np.float64]
     features: NDArray[np.float64]
     task_features: NDArray[np.float64]
+    task_level: NDArray[np.int64]
+    task_category: NDArray[np.int64]
+    level_count: int
+    category_count: int
     task_count: int
     population_tasks: float
     summary_trials: NDArray[np.float64]
@@ -49,6 +54,12 @@ class Records:
     def agent_count(self) -> int:
         """Number m of the run's agents."""
         return self.summary_trials.size
+
+    def typical_features(self) -> NDArray[np.float64]:
+        """Mean features of the run's tasks, shape (k,); the intercept alone where there are none."""
+        if not self.task_features.shape[0]:
+            return np.eye(1, self.task_features.shape[1])[0]
+        return np.asarray(self.task_features.mean(axis=0))
 
     def agent_trials(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Trials and successes by agent, shape (m,): from records, else from the agent's summary."""
@@ -71,7 +82,8 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
     Parameters
     ----------
     attempts
-        `frames.ATTEMPTS`; a risk level or confidence not recorded is taken from the run's task.
+        `frames.ATTEMPTS`; the run's task says its risk level and category, and its confidence where an attempt
+        records none.
     tasks, agents
         `frames.TASKS` and `frames.AGENTS`; their order is the order of the indices.
     population_tasks
@@ -85,7 +97,7 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
     codes = pl.concat([tasks["task_id"], attempts["task_id"].unique().sort()]).unique(maintain_order=True)
     task_codes = pl.DataFrame({"task_id": codes, "task": pl.int_range(codes.len(), eager=True)})
     agent_codes = pl.DataFrame({"agent_id": agents["agent_id"], "agent": pl.int_range(agents.height, eager=True)})
-    known = tasks.select("task_id", task_risk="risk_level", task_confidence="confidence")
+    known = tasks.select("task_id", task_risk="risk_level", task_confidence="confidence", task_category="category")
     rows = (
         attempts.lazy()
         .join(task_codes.lazy(), on="task_id", how="left")
@@ -98,7 +110,8 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
             pl.col("is_success").cast(pl.Float64),
             "duration_ms",
             "confidence_delta",
-            pl.coalesce("risk_level", "task_risk").alias("risk"),
+            pl.coalesce("task_risk", "risk_level").alias("risk"),
+            pl.coalesce("task_category", "category").alias("kind"),
             pl.coalesce("confidence_before", "task_confidence").alias("confidence"),
         )
         .sort(pl.all())
@@ -108,6 +121,15 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
     planned = tasks["confidence"].to_numpy().astype(float)
     stated = confidence[~np.isnan(confidence)] if (~np.isnan(confidence)).any() else planned[~np.isnan(planned)]
     centre = float(_bounded_logit(stated).mean()) if stated.size else 0.0
+    features, task_features = (
+        _features(rows["risk"], confidence, centre),
+        _features(tasks["risk_level"], planned, centre),
+    )
+    _set_recorded_confidence(task_features, features, rows["task"].to_numpy(), ~np.isnan(confidence))
+    levels, categories = (
+        pl.concat([own, recorded]).drop_nulls().unique().sort()
+        for own, recorded in ((tasks["risk_level"], rows["risk"]), (tasks["category"], rows["kind"]))
+    )
     pair = rows["task"].to_numpy() * (agents.height + 1) + rows["agent"].to_numpy() + 1
     return Records(
         task=rows["task"].to_numpy(),
@@ -117,8 +139,12 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
         outcome=rows["is_success"].to_numpy(),
         duration_ms=rows["duration_ms"].to_numpy().astype(float),
         confidence_delta=rows["confidence_delta"].to_numpy().astype(float),
-        features=_features(rows["risk"], confidence, centre),
-        task_features=_features(tasks["risk_level"], planned, centre),
+        features=features,
+        task_features=task_features,
+        task_level=_codes(tasks["risk_level"], rows["risk"], rows["task"], codes.len(), levels),
+        task_category=_codes(tasks["category"], rows["kind"], rows["task"], codes.len(), categories),
+        level_count=levels.len(),
+        category_count=categories.len(),
         task_count=codes.len(),
         population_tasks=population_tasks,
         summary_trials=_summary(agents, "summary_task_count", 0.0),
@@ -144,3 +170,27 @@ def _features(risk: pl.Series, confidence: NDArray[np.float64], centre: float) -
     levels = [(risk == level).fill_null(value=False).to_numpy().astype(float) for level in _RISK_FEATURES]
     stated = np.where(np.isnan(confidence), 0.0, _bounded_logit(np.nan_to_num(confidence, nan=0.5)) - centre)
     return np.column_stack([np.ones(confidence.size), *levels, stated])
+
+
+def _set_recorded_confidence(
+    task_features: NDArray[np.float64], features: NDArray[np.float64], task: NDArray[np.int64], told: NDArray[np.bool_]
+) -> None:
+    """Give a task with records the mean confidence it was attempted at, in place.
+
+    What its records taught was learned at that confidence; to move it by what is stated since would count the same
+    evidence twice.
+    """
+    here = told & (task < task_features.shape[0])
+    count = np.bincount(task[here], minlength=task_features.shape[0])
+    total = np.bincount(task[here], weights=features[here, -1], minlength=task_features.shape[0])
+    task_features[count > 0, -1] = total[count > 0] / count[count > 0]
+
+
+def _codes(own: pl.Series, recorded: pl.Series, task: pl.Series, count: int, names: pl.Series) -> NDArray[np.int64]:
+    """Place of each task's name among `names`, -1 for none: the run's tasks first, then those of records alone."""
+    place = pl.int_range(names.len(), eager=True)
+    codes = np.full(count, -1)
+    for index, values in ((task.to_numpy(), recorded), (np.arange(own.len()), own)):
+        found = values.replace_strict(names, place, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
+        codes[index[found >= 0]] = found[found >= 0]
+    return codes

@@ -1,4 +1,4 @@
-"""Success: agent rates shrunk by a Beta-Binomial, moved on the log odds by what is known of the task."""
+"""Success: a hierarchical logistic model of agents, tasks, risk, category and pairs, shrunk as far as held-out says."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phase19.effects import Effects, fit_concentration, logit, logit_effects, sigmoid, variance_component
-from phase19.retries import RETRY_FLOOR, RETRY_PENALTY
+from phase19.cells import Cells, logit_sd
+from phase19.effects import Effects, logit, normal_with_mean
+from phase19.hierarchy import Design, Grouping, HierarchyFit, fit_hierarchy, held_out
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from phase19.records import Records
@@ -18,28 +21,40 @@ if TYPE_CHECKING:
 __all__ = ["SuccessPosterior", "SuccessPriors", "fit_success"]
 
 _LOGISTIC_NORMAL = (16.0 * np.sqrt(3.0) / (15.0 * np.pi)) ** 2  # Zeger, Liang, Albert (1988), section 3
-
-_CONVERGED = 1e-9  # log odds; far below any output's precision
+_AVERAGED = 1e6  # concentration of a mean over tasks: it has no spread of its own
+_CELLS_TO_CHOOSE_BY = 4_000  # enough to tell standard deviations to a few per cent, in a second
+_GAIN = 0.1  # log-likelihood below which a step is not worth taking
 
 
 @dataclass(frozen=True, slots=True)
 class SuccessPriors:
-    """What is believed where no records say otherwise.
+    """What is believed where no records say otherwise; standard deviations are on the log odds.
 
     `risk_factors` are Phase 17's multipliers of the success rate (LOW, MEDIUM, HIGH; UNKNOWN has none).
     `confidence_slope` stands halfway between ignoring a recorded confidence (0) and taking its log odds at
-    its word (1). Standard deviations and variances are on the log odds.
+    its word (1). `agent`, `task`, `category` and `interaction` (an agent's special fields) are the medians of
+    log-normal beliefs about how far these differ, `concentration` of how many attempts the model's word about a pair is
+    worth; their log standard deviation is `spread`. From `least_attempts` recorded attempts on held-out likelihood
+    chooses them, before that there is nothing to choose by.
     """
 
-    risk_factors: tuple[float, float, float, float] = (1.05, 0.95, 0.85, 1.0)
-    risk_sd: float = 0.5
+    risk_factors: tuple[float, float, float] = (1.05, 0.95, 0.85)
+    risk_sd: float = 1.0
     confidence_slope: float = 0.5
     confidence_slope_sd: float = 0.5
     intercept_sd: float = 0.5
-    agent_concentration: float = 20.0
-    task_variance: float = 0.25
-    pair_variance: float = 0.1
-    variance_weight: float = 10.0
+    agent: float = 0.5
+    task: float = 0.7
+    category: float = 0.4
+    interaction: float = 0.3
+    concentration: float = 4.0
+    spread: float = 1.0
+    least_attempts: int = 100
+
+    def scales(self) -> dict[str, float]:
+        """What held-out likelihood chooses, by name, the broadest first: pairs get what the others leave."""
+        names = ("agent", "task", "category", "interaction", "concentration")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +72,11 @@ class SuccessPosterior:
     coefficients, coefficient_root
         Mean of shape (k,), and a root R of their covariance R @ R.T, shape (k, k).
     task
-        Tasks' effects beyond their features, each of shape (n,).
-    pair_sd
-        Standard deviation of what is particular to a pair.
+        Tasks' effects beyond their features, their category's included, each of shape (n,).
+    pair
+        What is particular to a pair, the agent's way with the task's risk and category included; each (n, m).
+    scales
+        Standard deviations and concentration chosen, by name.
     """
 
     agent: Effects
@@ -67,17 +84,18 @@ class SuccessPosterior:
     coefficients: NDArray[np.float64]
     coefficient_root: NDArray[np.float64]
     task: Effects
-    pair_sd: float
+    pair: Effects
+    scales: Mapping[str, float]
 
     def mean(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> NDArray[np.float64]:
         """Posterior mean of the log odds of pairs; `task` and `agent` are indices that broadcast."""
         shift = self.features @ self.coefficients + self.task.mean
-        return np.asarray(shift[task] + self.agent.mean[agent])
+        return np.asarray(shift[task] + self.agent.mean[agent] + self.pair.mean[task, agent])
 
     def sd(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> NDArray[np.float64]:
         """Posterior standard deviation of the log odds of pairs."""
         shift = ((self.features @ self.coefficient_root) ** 2).sum(axis=1) + self.task.sd**2
-        return np.asarray(np.sqrt(shift[task] + self.agent.sd[agent] ** 2 + self.pair_sd**2))
+        return np.asarray(np.sqrt(shift[task] + self.agent.sd[agent] ** 2 + self.pair.sd[task, agent] ** 2))
 
     def draw(
         self,
@@ -105,119 +123,168 @@ class SuccessPosterior:
         """
         shift = (coefficient_normals @ self.coefficient_root.T) @ self.features[task].T
         known = agent_normals[..., agent] * self.agent.sd[agent] + task_normals * self.task.sd[task]
-        return np.asarray(self.mean(task, agent) + shift + known + pair_normals * self.pair_sd)
+        return np.asarray(self.mean(task, agent) + shift + known + pair_normals * self.pair.sd[task, agent])
 
 
-def fit_success(records: Records, population_rate: float, priors: SuccessPriors) -> SuccessPosterior:
+def fit_success(
+    records: Records, population_rate: float, priors: SuccessPriors, scales: Mapping[str, float] | None = None
+) -> SuccessPosterior:
     """Fit the posterior to the records.
 
-    Everything is fitted on the population-averaged scale first, where a rate is a rate, then carried to the
-    scale on which tasks and pairs vary, so that averaging over what is not known gives the rates back.
+    Parameters
+    ----------
+    records
+        What was recorded.
+    population_rate
+        Success rate of Phase 18's summary: what is believed before any record.
+    scales
+        Standard deviations and concentration chosen before; by default they are chosen here.
 
     Notes
     -----
-    O(records) time and memory. Deterministic: sums are taken in the records' order, which the caller fixes.
-
-    References
-    ----------
-    Zeger, Liang, Albert: Models for longitudinal data: a generalized estimating equation approach, 1988.
+    Each choice costs a few dozen fits of O(cells) a step. Deterministic, and blind to names and to order.
     """
-    trials, successes = records.agent_trials()
-    base, concentration = _population(successes, trials, population_rate, records.population_tasks, priors)
-    agent = _agent_rates(successes, trials, base, concentration)
+    design = _design(records, population_rate, priors)
+    if scales is None:
+        scales = _chosen(design, priors) if records.outcome.size >= priors.least_attempts else priors.scales()
+    return _posterior(records, design, fit_hierarchy(design, scales), scales)
 
-    rate = np.append(agent.mean, logit(base))[records.agent]  # index -1, no agent, is the population
-    retried = sigmoid(rate)
-    retried = np.minimum(retried, np.maximum(RETRY_FLOOR, retried - RETRY_PENALTY * (records.attempt - 1)))
-    offset = logit(retried)
-    coefficients, information = _coefficients(records, offset, base, priors)
-    offset = offset + records.features @ coefficients
 
-    expected = sigmoid(offset)
-    residual, variance = records.outcome - expected, expected * (1.0 - expected)
-    marginal = [
-        variance_component(group, residual, variance, prior=prior, weight=priors.variance_weight)
-        for group, prior in (
-            (records.task, priors.task_variance),
-            (records.pair, priors.task_variance + priors.pair_variance),
-        )
-    ]
-    # tau^2 on the conditional scale: tau_c^2 = tau_m^2 (1 + c tau_c^2); past 2 the approximation is not to be trusted.
-    both = max(marginal)
-    conditional = min(both, 2.0) / (1.0 - _LOGISTIC_NORMAL * min(both, 2.0))
-    task_variance = conditional * min(1.0, marginal[0] / both) if both > 0 else 0.0
-    scale = float(np.sqrt(1.0 + _LOGISTIC_NORMAL * conditional))
+def _design(records: Records, population_rate: float, priors: SuccessPriors) -> Design:
+    """Cells of the records, and one a summary-judged agent for its tasks together."""
+    first, of_row = np.unique(records.pair, return_index=True, return_inverse=True)[1:]
+    size = np.bincount(of_row, minlength=first.size)
+    wins = np.bincount(of_row, weights=records.outcome, minlength=first.size)
+    features = np.column_stack(
+        [np.bincount(of_row, weights=x, minlength=first.size) / size for x in records.features.T]
+    )
+    told = np.flatnonzero(records.summary_trials > 0)
+    told_wins = records.summary_trials[told] * records.summary_rate[told]
+    typical = np.broadcast_to(records.typical_features(), (told.size, records.features.shape[1]))
 
-    task = logit_effects(records.task, records.outcome, scale * offset, task_variance, records.task_count)
-    by_task = np.bincount(records.task, weights=variance)
-    design_effect = 1.0 + marginal[0] * float((by_task**2).sum() / by_task.sum()) if by_task.sum() > 0 else 1.0
-    precision = information / design_effect + np.diag(1.0 / _prior_sd(priors) ** 2)
-    return SuccessPosterior(
-        agent=Effects(scale * agent.mean, scale * agent.sd),
-        features=records.task_features,
-        coefficients=scale * coefficients,
-        coefficient_root=scale * np.linalg.inv(np.linalg.cholesky(precision)).T,
-        task=Effects(task.mean[: records.task_features.shape[0]], task.sd[: records.task_features.shape[0]]),
-        pair_sd=float(np.sqrt(conditional - task_variance)),
+    pair_sd = float(logit_sd(np.zeros(1), priors.concentration)[0])
+    between = float(np.sqrt(1.0 + _LOGISTIC_NORMAL * (priors.task**2 + pair_sd**2)))
+    agent = np.append(records.agent[first], told)
+    task = np.append(records.task[first], np.full(told.size, -1))
+    level, category = np.append(records.task_level, -1)[task], np.append(records.task_category, -1)[task]
+    levels, categories = records.level_count, records.category_count
+    return Design(
+        cells=Cells(
+            wins=np.append(wins, told_wins),
+            losses=np.append(size - wins, records.summary_trials[told] - told_wins),
+            # Who made an attempt that names no agent may be anyone: the agents' differences widen the pair's.
+            tightness=np.where(
+                task < 0, _AVERAGED, np.where(agent < 0, pair_sd / np.hypot(pair_sd, priors.agent), 1.0)
+            ),
+            shrink=np.where(task < 0, 1.0 / between, 1.0),
+        ),
+        features=np.vstack([features, typical]),
+        prior_mean=_prior_mean(records, population_rate, pair_sd, priors),
+        prior_sd=np.array([priors.intercept_sd, *[priors.risk_sd] * 3, priors.confidence_slope_sd]),
+        groupings={
+            "agent": Grouping(agent, records.agent_count, "agent"),
+            "task": Grouping(task, records.task_count, "task"),
+            "category": Grouping(category, categories, "category"),
+            "agent_level": Grouping(_crossed(agent, level, levels), records.agent_count * levels, "interaction"),
+            "agent_category": Grouping(
+                _crossed(agent, category, categories), records.agent_count * categories, "interaction"
+            ),
+        },
     )
 
 
-def _population(
-    successes: NDArray[np.float64],
-    trials: NDArray[np.float64],
-    population_rate: float,
-    population_tasks: float,
-    priors: SuccessPriors,
-) -> tuple[float, float]:
-    """Mean and concentration of the agents' rates: what an agent nothing is known of is likely to do.
+def _crossed(agent: NDArray[np.int64], group: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    return np.asarray(np.where((agent >= 0) & (group >= 0), agent * size + group, -1))
 
-    An agent counts by n / (1 + (n - 1) / (concentration + 1)), the inverse of its rate's variance about the mean, so
-    that the one with most trials does not speak for all (Kleinman, Proportions with extraneous variance, 1973).
-    Without trials the mean is Phase 18's rate, which else counts as one trial.
+
+def _prior_mean(records: Records, population_rate: float, pair_sd: float, priors: SuccessPriors) -> NDArray[np.float64]:
+    """Prior mean of the coefficients: the tasks' mean log odds are the population's, moved by Phase 17's factors.
+
+    Log odds of rates are carried to the scale on which agents, tasks and pairs vary, so that averaging over what is
+    not known gives the rates back (Zeger, Liang, Albert, 1988).
     """
-    margin = 0.5 / (1.0 + max(float(trials.sum()), population_tasks, 1.0))
-    if not trials.sum():
-        return float(np.clip(population_rate, margin, 1.0 - margin)), priors.agent_concentration
-    base, concentration = 0.5, priors.agent_concentration
-    for _ in range(3):  # mean and concentration in turn settle in two rounds
-        weight = trials / (1.0 + np.maximum(trials - 1.0, 0.0) / (concentration + 1.0))
-        rate = np.divide(successes, trials, out=np.zeros_like(trials), where=trials > 0)
-        base = float(np.clip((weight @ rate + population_rate) / (weight.sum() + 1.0), margin, 1.0 - margin))
-        concentration = fit_concentration(successes, trials, base, prior_median=priors.agent_concentration)
-    return base, concentration
+    unknown = priors.agent**2 + priors.task**2 + pair_sd**2 + priors.intercept_sd**2 + priors.risk_sd**2
+    scale = float(np.sqrt(1.0 + _LOGISTIC_NORMAL * unknown))
+    rate = float(np.clip(population_rate, *_margin(records.population_tasks)))
+    moved = logit(np.clip(rate * np.array(priors.risk_factors), 0.02, 0.98)) - logit(np.clip(rate, 0.02, 0.98))
+    slopes = scale * np.array([*moved, priors.confidence_slope])
+    mix = records.typical_features()[1:]
+    # The pairs' own part of the scale is added where the posterior is laid out.
+    own = float(np.sqrt(1.0 + _LOGISTIC_NORMAL * pair_sd**2))
+    return np.array([scale * float(logit(rate)) - float(mix @ slopes), *slopes]) / own
 
 
-def _agent_rates(
-    successes: NDArray[np.float64], trials: NDArray[np.float64], base: float, concentration: float
-) -> Effects:
-    """Agents' log odds: the exact mean and standard deviation of the logit of a Beta posterior."""
-    from scipy.special import polygamma, psi
-
-    a, b = base * concentration + successes, (1.0 - base) * concentration + trials - successes
-    return Effects(psi(a) - psi(b), np.sqrt(polygamma(1, a) + polygamma(1, b)))
+def _margin(tasks: float) -> tuple[float, float]:
+    """Rates of 0 and 1 over so many tasks are not certainties: half a task is kept from both."""
+    least = 0.5 / (1.0 + max(tasks, 1.0))
+    return least, 1.0 - least
 
 
-def _prior_sd(priors: SuccessPriors) -> NDArray[np.float64]:
-    return np.array([priors.intercept_sd, *[priors.risk_sd] * 3, priors.confidence_slope_sd])
+def _chosen(design: Design, priors: SuccessPriors) -> dict[str, float]:
+    """Scales by held-out likelihood and belief: one at a time, by factors, while it helps."""
+    scales = priors.scales()
+    cells = design.groupings["task"].index
+    if cells.size > _CELLS_TO_CHOOSE_BY:  # of whole tasks, or tasks would seem better known than they are
+        every = -(-cells.size // _CELLS_TO_CHOOSE_BY)
+        design = design.part(cells % every == 0)
+    start = fit_hierarchy(design, scales, is_rough=True)
+
+    def score(candidate: Mapping[str, float], fit: HierarchyFit) -> float:
+        away = sum((np.log(candidate[name]) - np.log(value)) ** 2 for name, value in priors.scales().items())
+        return held_out(design, fit, candidate["concentration"]) - 0.5 * float(away) / priors.spread**2
+
+    best = score(scales, start)
+    for factor in (2.0, 1.4):
+        for name in scales:
+            for step in (factor, 1.0 / factor):
+                while True:
+                    candidate = {**scales, name: scales[name] * step}
+                    fit = fit_hierarchy(design, candidate, start.parameters, is_rough=True)
+                    found = score(candidate, fit)
+                    if found <= best + _GAIN:
+                        break
+                    scales, best, start = candidate, found, fit
+    return scales
 
 
-def _coefficients(
-    records: Records, offset: NDArray[np.float64], base: float, priors: SuccessPriors
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Coefficients by ridge logistic regression about their prior, and the data's information matrix."""
-    factors = np.array(priors.risk_factors[:3])
-    moved = logit(np.clip(base * factors, 1e-3, 1.0 - 1e-3)) - logit(np.clip(base, 1e-3, 1.0 - 1e-3))
-    x = records.features if records.features.size else records.task_features
-    centre = float(x[:, 1:4].mean(axis=0) @ moved) if x.size else 0.0
-    prior = np.array([-centre, *moved, priors.confidence_slope])
-    ridge = np.diag(1.0 / _prior_sd(priors) ** 2)
-    coefficients, information = prior.copy(), np.zeros_like(ridge)
-    x = records.features
-    for _ in range(25):
-        p = sigmoid(offset + x @ coefficients)
-        information = (x * (p * (1.0 - p))[:, None]).T @ x
-        step = np.linalg.solve(information + ridge, x.T @ (records.outcome - p) - ridge @ (coefficients - prior))
-        coefficients = coefficients + np.clip(step, -1.0, 1.0)
-        if np.abs(step).max() < _CONVERGED:
-            break
-    return coefficients, information
+def _posterior(records: Records, design: Design, fit: HierarchyFit, scales: Mapping[str, float]) -> SuccessPosterior:
+    """Lay the fit out over the run's tasks and agents."""
+    n, m = records.task_features.shape[0], records.agent_count
+    level, category = records.task_level[:n], records.task_category[:n]
+    by_level = _laid_out(fit.effects["agent_level"], level, m)
+    by_category = _laid_out(fit.effects["agent_category"], category, m)
+    kind, tasks = fit.effects["category"], fit.effects["task"]
+    task = Effects(
+        tasks.mean[:n] + np.append(kind.mean, 0.0)[category],
+        np.hypot(tasks.sd[:n], np.append(kind.sd, 0.0)[category]),
+    )
+    shared = by_level.mean + by_category.mean
+    shift = records.task_features @ fit.coefficients + task.mean
+    model = shift[:, None] + fit.effects["agent"].mean + shared
+
+    # A pair without records: the normal that stands for its Beta keeps the model's probability as its mean.
+    concentration = scales["concentration"]
+    own_sd = np.full((n, m), logit_sd(np.zeros(1), concentration)[0])
+    own_mean = model * (np.sqrt(1.0 + _LOGISTIC_NORMAL * own_sd**2) - 1.0)
+    agent, where = design.groupings["agent"].index, design.groupings["task"].index
+    here = (agent >= 0) & (where >= 0) & (where < n)
+    pair = where[here], agent[here]
+    own_sd[pair] = logit_sd((design.cells.wins + design.cells.losses)[here], concentration)
+    own_mean[pair] = normal_with_mean(fit.cells.rate[here], own_sd[pair]) - model[pair]
+    return SuccessPosterior(
+        agent=fit.effects["agent"],
+        features=records.task_features,
+        coefficients=fit.coefficients,
+        coefficient_root=np.asarray(np.linalg.cholesky(fit.covariance)),
+        task=task,
+        pair=Effects(shared + own_mean, np.sqrt(by_level.sd**2 + by_category.sd**2 + own_sd**2)),
+        scales=dict(scales),
+    )
+
+
+def _laid_out(effects: Effects, index: NDArray[np.int64], agents: int) -> Effects:
+    """Effects of agents x groups as (n, agents); a task of no group has none."""
+    groups = effects.mean.size // agents if agents else 0
+    mean = np.column_stack([effects.mean.reshape(agents, groups), np.zeros(agents)])
+    sd = np.column_stack([effects.sd.reshape(agents, groups), np.zeros(agents)])
+    return Effects(mean[:, index].T, sd[:, index].T)

@@ -25,8 +25,8 @@ class World:
     ----------
     task_keys, agent_keys
         64-bit keys of the ids, shapes (n,) and (m,).
-    task_logit, agent_logit, pair_logit_sd
-        Parts of the log odds that a first attempt succeeds.
+    task_logit, agent_logit, pair_logit, pair_logit_sd
+        Parts of the log odds that a first attempt succeeds; the pairs' mean and spread have shape (n, m).
     task_log_ms, agent_log_ms
         Parts of the log duration of an attempt, log ms.
     residuals
@@ -40,7 +40,8 @@ class World:
     agent_keys: NDArray[np.uint64]
     task_logit: NDArray[np.float64]
     agent_logit: NDArray[np.float64]
-    pair_logit_sd: float
+    pair_logit: NDArray[np.float64]
+    pair_logit_sd: NDArray[np.float64]
     task_log_ms: NDArray[np.float64]
     agent_log_ms: NDArray[np.float64]
     residuals: NDArray[np.float64]
@@ -50,8 +51,9 @@ class World:
 
     def success_probability(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> NDArray[np.float64]:
         """True probability that the pairs' first attempt succeeds, shape (p,)."""
-        pair = normals(self.seed, "pair", self.task_keys[task], self.agent_keys[agent])
-        return sigmoid(self.task_logit[task] + self.agent_logit[agent] + self.pair_logit_sd * pair)
+        luck = normals(self.seed, "pair", self.task_keys[task], self.agent_keys[agent])
+        own = self.pair_logit[task, agent] + self.pair_logit_sd[task, agent] * luck
+        return sigmoid(self.task_logit[task] + self.agent_logit[agent] + own)
 
     def play(
         self, task: NDArray[np.int64], agent: NDArray[np.int64], allowed: NDArray[np.int64]

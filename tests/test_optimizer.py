@@ -164,7 +164,7 @@ class TestAdaptiveOptimizer:
 
 
 def forecast_of(model: ForecastModel, agent: str) -> float:
-    """First-attempt success of the first task by an agent."""
+    """First-attempt success of the last task by an agent."""
     index = pl.Series([model.agents["agent_id"].to_list().index(agent)]).to_numpy()
-    first = pl.Series([0]).to_numpy()
-    return float(model.forecast(first, index, first + 1).success_probability[0])
+    last = pl.Series([model.tasks.height - 1]).to_numpy()
+    return float(model.forecast(last, index, last * 0 + 1).success_probability[0])
