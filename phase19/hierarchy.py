@@ -71,6 +71,10 @@ class Design:
         groups = [grouping.gather(values) for grouping in self.groupings.values()]
         return np.concatenate([self.features.T @ values, *groups])
 
+    def information(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum of the cells' information by parameter, each times the square of how far the parameter moves the cell."""
+        return np.append((self.features**2).T @ values, self.gather(values)[self.prior_mean.size :])
+
     def penalties(self, scales: Mapping[str, float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Prior mean and precision of all parameters."""
         precision = [np.full(grouping.size, scales[grouping.sd] ** -2.0) for grouping in self.groupings.values()]
@@ -144,22 +148,26 @@ def fit_hierarchy(
     from scipy.optimize import minimize
 
     mean, precision = design.penalties(scales)
+    k = scales["concentration"]
+    start = mean if start is None else start
+    # In units of its own posterior spread each parameter is as curved as the others: a third of the steps.
+    unit = (design.information(cell_fit(design.log_odds(start), design.cells, k).information) + precision) ** -0.5
 
-    def objective(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        fit = cell_fit(design.log_odds(parameters), design.cells, scales["concentration"])
+    def objective(scaled: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        parameters = scaled * unit
+        fit = cell_fit(design.log_odds(parameters), design.cells, k)
         away = parameters - mean
         value = 0.5 * float(precision @ away**2) - float(fit.log_likelihood.sum())
-        return value, precision * away - design.gather(fit.slope)
+        return value, unit * (precision * away - design.gather(fit.slope))
 
-    options = {"maxiter": _MOST_STEPS, "ftol": _ROUGH if is_rough else _PRECISION, "maxcor": 20}
-    found = minimize(objective, mean if start is None else start, jac=True, method="L-BFGS-B", options=options)
-    parameters = np.asarray(found.x)
+    options = {"maxiter": _MOST_STEPS, "ftol": _ROUGH if is_rough else _PRECISION, "maxcor": 10}
+    parameters = np.asarray(minimize(objective, start / unit, jac=True, method="L-BFGS-B", options=options).x) * unit
     log_odds = design.log_odds(parameters)
-    cells = cell_fit(log_odds, design.cells, scales["concentration"])
+    cells = cell_fit(log_odds, design.cells, k)
     count = design.prior_mean.size
     information = (design.features * cells.information[:, None]).T @ design.features
     covariance = np.linalg.inv(information + np.diag(precision[:count])).astype(np.float64)
-    variance = 1.0 / (np.append(np.zeros(count), design.gather(cells.information)[count:]) + precision)
+    variance = 1.0 / (design.information(cells.information) + precision)
     coefficients, modes = design.parts(parameters)
     variances = design.parts(variance)[1]
     leverage = np.einsum("cf,fg,cg->c", design.features, covariance, design.features)

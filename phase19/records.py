@@ -58,7 +58,7 @@ class Records:
     def typical_features(self) -> NDArray[np.float64]:
         """Mean features of the run's tasks, shape (k,); the intercept alone where there are none."""
         if not self.task_features.shape[0]:
-            return np.eye(1, self.task_features.shape[1])[0]
+            return np.asarray(np.eye(1, self.task_features.shape[1])[0])
         return np.asarray(self.task_features.mean(axis=0))
 
     def agent_trials(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
