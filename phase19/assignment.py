@@ -84,14 +84,15 @@ def solve(
     capacity = np.minimum(capacity, n)  # more than n is as good as n, and its sum cannot overflow
     # A forbidden pair costs more than all the scores together can make good.
     weight = scores if allowed is None else np.where(allowed, scores, -(2.0 * n * (np.abs(scores).max() + 1.0)))
-    if n <= _SMALL_WAVE:
+    if n <= _SMALL_WAVE or capacity.size > n:  # with few tasks an agent there are few slots
         chosen, algorithm = _slots(weight, capacity), "linear_sum_assignment"
     else:
         chosen, algorithm = assign(weight, capacity, base=_slots, base_size=_SMALL_WAVE), "augmenting_paths"
     row = np.arange(n)
     if allowed is not None and not allowed[row, chosen].all():
         misplaced = np.flatnonzero(~allowed[row, chosen])
-        raise InfeasibleError(f"no feasible plan: {misplaced.size} tasks find no room among the agents they allow")
+        found = f"no feasible plan: {misplaced.size} tasks find no room among the agents they allow"
+        raise InfeasibleError(found, tuple(misplaced.tolist()))
     prices = dual_prices(weight, chosen, capacity)
     bound = float((weight - prices).max(axis=1, initial=-np.inf).sum() + (prices * capacity).sum()) if n else 0.0
     return Assignment(chosen, float(scores[row, chosen].sum()), bound, prices, algorithm)

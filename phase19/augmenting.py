@@ -68,21 +68,23 @@ def dual_prices(
     """Prices under which each chosen pair is its task's best: shortest paths over agents (Bellman-Ford).
 
     Prices with p_a <= p_b + w_ab, where w_ab is the least that moving a task from a to b loses, and 0 where there
-    is room, prove the assignment optimal by complementary slackness; shape (m,), >= 0.
+    is room, prove the assignment optimal by complementary slackness; shape (m,), >= 0. Only agents with tasks
+    have steps, so that memory is O(min(n, m) m).
     """
     m = weight.shape[1]
     if weight.shape[0] == 0:
         return np.zeros(m)
-    step = np.full((m, m), np.inf)
-    for agent in np.unique(chosen):
-        step[agent] = _losses(weight, np.flatnonzero(chosen == agent), agent).min(axis=0)
+    used = np.unique(chosen)
+    step = np.empty((used.size, m))
+    for row, agent in enumerate(used):
+        step[row] = _losses(weight, np.flatnonzero(chosen == agent), agent).min(axis=0)
     has_room = np.bincount(chosen, minlength=m) < capacity
     prices = np.where(has_room, 0.0, np.inf) if has_room.any() else np.zeros(m)
-    for _ in range(m):
-        relaxed = np.minimum(prices, (step + prices).min(axis=1))
-        if np.array_equal(relaxed, prices):
+    for _ in used:
+        relaxed = np.minimum(prices[used], (step + prices).min(axis=1))
+        if np.array_equal(relaxed, prices[used]):
             break
-        prices = relaxed
+        prices[used] = relaxed
     if not has_room.any():
         prices = prices - prices.min()
     # An agent without tasks and without capacity has no path; any price above all its offers will do.

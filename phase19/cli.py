@@ -9,46 +9,40 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
-from phase19 import __version__
+from phase19 import __version__, cli_forecasts
+from phase19.cli_options import (
+    DONE,
+    EXECUTING,
+    OUTPUT,
+    PLANNING,
+    WEIGHTS,
+    Count,
+    Factor,
+    Flag,
+    InputDir,
+    InputPath,
+    Limit,
+    Strategy,
+    Switch,
+    Whole,
+    refuse_empty,
+    tell,
+)
 from phase19.errors import Phase19Error, UsageError
-from phase19.options import DEFAULT_WEIGHTS, OptimizationStrategy, RunOptions
+from phase19.options import OptimizationStrategy, RunOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from cyclopts import Token
     from rich.console import Console
 
 __all__ = ["app", "main"]
 
-DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
+BAD_INPUT, INTERRUPTED = 2, 130
 DEFAULT_RUN = Path("outputs/phase19")
 OPTION_NAMES = RunOptions.__dataclass_fields__.keys()
-
-INPUTS = Group("Inputs", sort_key=1)
-PLANNING = Group("Planning", sort_key=2)
-EXECUTING = Group("Executing", sort_key=3)
-OUTPUT = Group("Output", sort_key=4)
-
-
-def _whole_number(_: object, tokens: Sequence[Token]) -> int:
-    """Refuse 1.5, which the library would round."""
-    try:
-        return int(tokens[0].value)
-    except ValueError:
-        raise ValueError(f"expected a whole number, found {tokens[0].value!r}") from None
-
-
-Whole = Parameter(converter=_whole_number)
-Switch = Parameter(show_default=False)
-InputDir = Annotated[Path, Parameter(group=INPUTS)]
-InputPath = Annotated[Path | None, Parameter(group=INPUTS)]
-Strategy = Annotated[OptimizationStrategy, Parameter(group=PLANNING, name_transform=str.lower)]
-Limit = Annotated[int | None, Whole, Parameter(group=PLANNING)]
-Count = Annotated[int, Whole]
-Flag = Annotated[bool, Switch, Parameter(group=OUTPUT)]
 
 app = App(
     name="phase19",
@@ -73,11 +67,11 @@ def run(
     phase17: InputPath = None,
     previous: InputPath = None,
     strategy: Strategy = OptimizationStrategy.MAXIMIZE_SUCCESS,
-    weights: Annotated[str, Parameter(group=PLANNING)] = ",".join(f"{k}={v}" for k, v in DEFAULT_WEIGHTS.items()),
+    weights: Annotated[str, Parameter(group=PLANNING)] = WEIGHTS,
     waves: Limit = None,
     agents: Limit = None,
     capacity: Limit = None,
-    max_load_factor: Annotated[float | None, Parameter(group=PLANNING)] = None,
+    max_load_factor: Factor = None,
     max_retries: Annotated[int, Whole, Parameter(group=PLANNING)] = 2,
     explore: Annotated[bool, Switch, Parameter(group=PLANNING)] = False,
     executor: Annotated[Literal["simulate", "replay", "live"], Parameter(group=EXECUTING)] = "simulate",
@@ -153,9 +147,9 @@ def run(
     with WaveProgress() as progress:
         result = harness.run(options, progress=progress)
     if not quiet:
-        _tell(f"warning: {warning}" for warning in result.warnings)
+        tell(f"warning: {warning}" for warning in result.warnings)
         if verbose:
-            _tell(f"{stage}: {seconds * 1000:.0f} ms" for stage, seconds in result.stage_seconds.items())
+            tell(f"{stage}: {seconds * 1000:.0f} ms" for stage, seconds in result.stage_seconds.items())
         if json:
             print((result.run_dir / SUMMARY_FILE).read_text("utf-8"), end="")
         else:
@@ -185,7 +179,7 @@ def validate(*, input: InputDir, phase16: InputPath = None, phase17: InputPath =
 
     options = RunOptions(input=input, phase16=phase16, phase17=phase17)
     inputs = load_inputs(input, options.phase16_dir, options.phase17_dir)
-    _tell(f"warning: {warning}" for warning in inputs.warnings)
+    tell(f"warning: {warning}" for warning in inputs.warnings)
     if json:
         found = {
             "task_count": inputs.tasks.height,
@@ -201,7 +195,11 @@ def validate(*, input: InputDir, phase16: InputPath = None, phase17: InputPath =
     return DONE
 
 
-@app.command(sort_key=3)
+app.command(cli_forecasts.forecast, sort_key=3)
+app.command(cli_forecasts.backtest, sort_key=4)
+
+
+@app.command(sort_key=5)
 def report(*, run: Path = DEFAULT_RUN) -> int:
     """Build a run's report anew: Markdown, and one HTML file.
 
@@ -217,7 +215,7 @@ def report(*, run: Path = DEFAULT_RUN) -> int:
     return DONE
 
 
-@app.command(sort_key=4)
+@app.command(sort_key=6)
 def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves: Count = 5, seed: Count = 0) -> int:
     """Generate Phase 16, 17 and 18 inputs of any size.
 
@@ -247,18 +245,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # ids are any text, a terminal's encoding may not be
     given = sys.argv[1:] if arguments is None else list(arguments)
+    # The same last digits on every machine, and no threads that wait for one another over small matrices.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Half of a short run is imports, which make many objects and no cycles worth looking for.
     gc.set_threshold(200_000, 20, 20)
     try:
+        refuse_empty(given)
         if given and not given[0].startswith("-") and given[0] not in app:
             raise UsageError(f"expected a command or an option, found {given[0]!r}; see --help")
         code: int | None = app(given, console=_console(given))  # None after --help and --version
         sys.stdout.flush()
     except (CycloptsError, Phase19Error) as problem:
-        _tell([f"error: {problem}"])
+        tell([f"error: {problem}"])
         return BAD_INPUT
     except KeyboardInterrupt:
-        _tell(["interrupted: nothing was written"])
+        tell(["interrupted: nothing was written"])
         return INTERRUPTED
     except BrokenPipeError:
         # The reader left; what Python still holds for it has nowhere to go.
@@ -274,8 +275,3 @@ def _console(arguments: Sequence[str]) -> Console | None:
     from phase19.console import console_for
 
     return console_for(sys.stdout)
-
-
-def _tell(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(line, file=sys.stderr)

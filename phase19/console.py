@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from threading import Timer
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from phase19.rendering import Table
     from phase19.run_files import RunFiles
 
-__all__ = ["PIPED_WIDTH", "WaveProgress", "console_for", "print_inputs", "print_run"]
+__all__ = ["PIPED_WIDTH", "WaveProgress", "console_for", "print_backtest", "print_inputs", "print_run"]
 
 PIPED_WIDTH = 100  # columns of output that no terminal shows
 PROGRESS_DELAY_S = 1.0  # shorter work shows no progress
@@ -79,6 +79,19 @@ def print_inputs(inputs: Inputs, stream: TextIO) -> None:
         f"\nThe inputs are good: {inputs.tasks.height:,} tasks ({inputs.task_source}), "
         f"{inputs.agents.height:,} agents, {inputs.attempts.height:,} recorded attempts."
     )
+
+
+def print_backtest(document: dict[str, Any], target: Path, stream: TextIO) -> None:
+    """Print what a backtest found, and where it was written."""
+    from phase19.backtest_document import backtest_tables, headline
+
+    console = console_for(stream)
+    console.print(headline(document), style="bold")
+    for table in backtest_tables(document):
+        console.print()
+        _print_table(table, console)
+    console.print(f"\n{document['notes']['oracle']}")
+    console.print(f"Results are in {target}", soft_wrap=True)
 
 
 def _print_table(table: Table, console: Console) -> None:

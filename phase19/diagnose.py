@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import msgspec
 
-from phase19.errors import InputError
+from phase19.errors import InputError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -217,5 +217,5 @@ def _dotted(path: Path) -> str | None:
 
 
 def _shorten(text: str) -> str:
-    text = text.strip()
+    text = printable(text.strip()[: FOUND_LENGTH + 1])
     return text if len(text) <= FOUND_LENGTH else text[:FOUND_LENGTH] + "..."

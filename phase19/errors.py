@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["InfeasibleError", "InputError", "OutputError", "Phase19Error", "UsageError"]
+__all__ = ["InfeasibleError", "InputError", "OutputError", "Phase19Error", "UsageError", "printable"]
+
+
+def printable(text: str) -> str:
+    """One line of text that no terminal takes for a command: what is not printable is escaped, as `repr` does."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class Phase19Error(Exception):
@@ -30,7 +35,7 @@ class InputError(Phase19Error):
         self.file, self.line, self.field, self.expected, self.found = file, line, field, expected, found
         place = file if line is None else f"{file}, line {line}"
         subject = "" if field is None else f"field {field!r}: "
-        super().__init__(f"{place}: {subject}expected {expected}, found {found}")
+        super().__init__(printable(f"{place}: {subject}expected {expected}, found {found}"))
 
 
 class UsageError(Phase19Error):
@@ -38,7 +43,17 @@ class UsageError(Phase19Error):
 
 
 class InfeasibleError(Phase19Error):
-    """No assignment meets the capacities and the agents each task allows."""
+    """No assignment meets the capacities and the agents each task allows.
+
+    Parameters
+    ----------
+    rows
+        Positions of the tasks left without an agent, where they are known.
+    """
+
+    def __init__(self, message: str, rows: tuple[int, ...] = ()) -> None:
+        self.rows = rows
+        super().__init__(message)
 
 
 class OutputError(Phase19Error):

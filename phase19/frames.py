@@ -258,22 +258,21 @@ EXECUTIONS = Schema(
     },
 )
 
-# Planned figures of a wave are over the tasks that ran, from predictive draws frozen before the wave ran.
+# Planned figures of a wave are over the tasks that ran, or all where none did, from draws frozen before the wave ran.
 WAVE_PLANS = Schema(
     "wave_plans",
     ("wave",),
     {
         "wave": _count("wave, from 1", low=1),
         "strategy": _id("strategy the wave was planned with"),
-        "planned_makespan_ms": _ms("mean over draws of the last agent's end; null where nothing ran", nullable=True),
-        "planned_busy_ms": _ms(
-            "mean over draws of the agents' summed busy time; null where nothing ran", nullable=True
-        ),
+        "planned_makespan_ms": _ms("mean over draws of the last agent's end; null without tasks", nullable=True),
+        "planned_busy_ms": _ms("mean over draws of the agents' summed busy time; null without tasks", nullable=True),
         "timeline_end_ms": _ms("end of the longest scheduled timeline"),
         "solver": _id("algorithm that solved the assignment"),
-        "objective": _number("objective of the assignment"),
+        "objective": _number("objective of the plan, its moves to even out the load included"),
         "upper_bound": _number("proved bound on the objective"),
-        "gap": _number("upper_bound - objective"),
+        "gap": _number("upper_bound - objective, 0 where that is rounding"),
+        "moved_count": _count("tasks moved off the optimal assignment to even out the load"),
     },
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,12 @@ import polars as pl
 
 from phase19 import frames
 from phase19.analytics import analyse
+from phase19.delivery import FEEDBACK_FILE
 from phase19.errors import UsageError
 from phase19.executors import outcomes
 from phase19.forecast import ForecastModel
 from phase19.history import read_approvals, read_executions, read_previous
+from phase19.identity import identify
 from phase19.inputs import load_inputs
 from phase19.options import RunOptions
 from phase19.outputs import agent_directories, check_target, deliver_feedback, publish, write_agent_rows, write_json
@@ -23,7 +26,7 @@ from phase19.planning import PlanParameters, plan_wave, positions
 from phase19.predictive import draw_count, draw_wave
 from phase19.report import write_report
 from phase19.result import RunResult
-from phase19.roster import deal_waves, fill_confidence, select_agents
+from phase19.roster import check_any, deal_waves, fill_confidence, select_agents
 from phase19.safety import SafetyGate
 from phase19.summary import agent_files, run_row, summary_document
 from phase19.timelines import settle
@@ -75,6 +78,7 @@ class Phase19Harness:
         self.progress = progress or (lambda _stage, _done, _total: None)
         self.stage_seconds: dict[str, float] = defaultdict(float)
         self._started = time.perf_counter()
+        self._warnings: list[str] = []
 
     def run_phase19(self, waves: int | None = None, agents: int | None = None) -> RunResult:
         """Run everything.
@@ -89,12 +93,25 @@ class Phase19Harness:
         RunResult
             The run directory is complete when this returns; where it raises, nothing was written.
         """
+        if waves is not None or agents is not None:
+            waves, agents = (
+                own if given is None else given
+                for given, own in ((waves, self.options.waves), (agents, self.options.agents))
+            )
+            options = replace(self.options, waves=waves, agents=agents)
+            return Phase19Harness(options, runner=self.runner, progress=self.progress).run_phase19()
         self._started = time.perf_counter()
+        self._warnings.clear()
         self._check_output()
         inputs, previous = self._load()
-        model, tasks = self._initialise(inputs, previous, waves or self.options.waves, agents or self.options.agents)
+        # Whatever can be wrong with the options shows here: a live run cannot be done again.
+        identity = identify(self.options, inputs, previous)
+        model, tasks = self._initialise(inputs, previous, self.options.waves, self.options.agents)
+        directories = agent_directories(model.agents["agent_id"].to_list())
         records, is_interrupted = self._run_waves(model, tasks, inputs)
-        return self._publish(inputs, previous, model, records, is_interrupted)
+        run = run_row(self.options, identity, model, sum(record.plan is not None for record in records))
+        tables = analysis_frames(records, run, model.agents, inputs.heuristics, previous)
+        return self._publish(inputs, model, records, tables, directories, is_interrupted=is_interrupted)
 
     def _check_output(self) -> None:
         options = self.options
@@ -103,18 +120,24 @@ class Phase19Harness:
         for source in sources:
             if source is not None and target in (source.resolve(), *source.resolve().parents):
                 raise UsageError(f"--output: {options.output_dir} is or holds the input {source}")
+        if options.input.resolve() in target.parents:
+            raise UsageError(f"--output: {options.output_dir} is inside the input {options.input}")
         check_target(target)
 
     def _load(self) -> tuple[Inputs, Previous | None]:
         with self._stage("load"):
             options = self.options
             inputs = load_inputs(options.input, options.phase16_dir, options.phase17_dir)
-            return inputs, read_previous(options.previous) if options.previous else None
+            previous = read_previous(options.previous) if options.previous else None
+            if previous is not None and previous.is_simulated:
+                self._warnings.append(f"--previous: {options.previous} is a simulated run, nothing was taken from it")
+            return inputs, previous
 
     def _initialise(
         self, inputs: Inputs, previous: Previous | None, waves: int | None, agents: int | None
     ) -> tuple[ForecastModel, pl.DataFrame]:
         with self._stage("forecast"):
+            check_any(inputs.tasks)
             population = inputs.population
             tasks = fill_confidence(inputs.tasks, inputs.attempts, population.success_rate)
             tasks = deal_waves(tasks, waves, population.wave_count)
@@ -156,7 +179,7 @@ class Phase19Harness:
             draws = self._draw_wave(model, plan.plans, shared, rng)
             executions, execution = self._execute_wave(model, executor, plan.plans)
             with self._stage("draw"):
-                records.append(record_wave(model, decisions, executions, draws, plan.assigned))
+                records.append(record_wave(model, decisions, executions, draws, plan))
             if wave is not waves[-1]:
                 with self._stage("learn"):
                     model = model.observe(execution.attempts)
@@ -196,15 +219,14 @@ class Phase19Harness:
     def _publish(
         self,
         inputs: Inputs,
-        previous: Previous | None,
         model: ForecastModel,
         records: list[WaveRecord],
+        tables: dict[str, pl.DataFrame],
+        directories: dict[str, str],
+        *,
         is_interrupted: bool,
     ) -> RunResult:
-        options = self.options
-        run = run_row(options, inputs, previous, model, sum(record.plan is not None for record in records))
-        tables = analysis_frames(records, run, model.agents, inputs.heuristics, previous)
-        waves, directories = range(1, run["wave_count"][0] + 1), agent_directories(model.agents["agent_id"].to_list())
+        options, waves = self.options, range(1, tables["run"]["wave_count"][0] + 1)
         with publish(options.output_dir) as staging:
             for wave in waves:
                 for directory in directories.values():
@@ -218,9 +240,18 @@ class Phase19Harness:
                 summary = summary_document(inputs, model, records, tables, elapsed_ms)
                 write_json(staging / "optimization_summary.json", summary)
                 write_report(staging)
-        if options.deliver_feedback:
-            deliver_feedback(options.output_dir, options.phase16_dir, options.input)
-        return RunResult(summary, options.output_dir, tables, inputs.warnings, dict(self.stage_seconds), is_interrupted)
+        warnings = (*inputs.warnings, *self._warnings, *self._deliver(summary["run_id"]))
+        return RunResult(summary, options.output_dir, tables, warnings, dict(self.stage_seconds), is_interrupted)
+
+    def _deliver(self, run_id: str) -> list[str]:
+        """Deliver the feedback where that is asked for; a warning for each neighbour that has it already."""
+        options = self.options
+        if not options.deliver_feedback:
+            return []
+        grown = deliver_feedback(options.output_dir, options.phase16_dir, options.input)
+        files = [place / FEEDBACK_FILE for place in (options.phase16_dir, options.input) if place is not None]
+        known = f"feedback of run {run_id} stands there already, nothing was added"
+        return [f"{file}: {known}" for file in files if file not in grown]
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:

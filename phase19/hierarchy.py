@@ -31,6 +31,12 @@ class Grouping:
     size: int
     sd: str
 
+    def part(self, keep: NDArray[np.bool_]) -> Grouping:
+        """The grouping of some of the cells, its groups numbered anew."""
+        used, index = np.unique(self.index[keep], return_inverse=True)
+        none = int(used.size > 0 and used[0] < 0)
+        return Grouping(index - none, used.size - none, self.sd)
+
     def spread(self, effects: NDArray[np.float64]) -> NDArray[np.float64]:
         """Each cell's effect, 0 where it has no group; shape (c,)."""
         return np.asarray(np.append(effects, 0.0)[self.index])
@@ -88,8 +94,8 @@ class Design:
         return pieces[0], dict(zip(self.groupings, pieces[1:], strict=True))
 
     def part(self, keep: NDArray[np.bool_]) -> Design:
-        """The design of some of the cells."""
-        groupings = {name: replace(g, index=g.index[keep]) for name, g in self.groupings.items()}
+        """The design of some of the cells, and of the groups they are in."""
+        groupings = {name: grouping.part(keep) for name, grouping in self.groupings.items()}
         return replace(self, cells=self.cells.part(keep), features=self.features[keep], groupings=groupings)
 
 

@@ -9,11 +9,21 @@ from pathlib import Path
 from typing import Any, Self
 
 from phase19.errors import UsageError
+from phase19.moments import parse_moment
 
 __all__ = ["DEFAULT_WEIGHTS", "EXECUTORS", "OptimizationStrategy", "RunOptions", "parse_weights"]
 
 EXECUTORS = ("simulate", "replay", "live")
 DEFAULT_WEIGHTS = {"success": 0.6, "throughput": 0.3, "confidence": 0.1}
+_LARGEST_WEIGHT = 1e6  # their sum and products stay far from overflow
+# Least and largest; seeds are 64-bit in every file, and more of the others than these is a slip of the keyboard.
+_WHOLE_NUMBERS = {
+    "waves": (1, 1_000_000),
+    "agents": (1, 100_000),
+    "capacity": (1, 2**31),
+    "max_retries": (0, 100),
+    "seed": (0, 2**63 - 1),
+}
 
 
 class OptimizationStrategy(StrEnum):
@@ -49,9 +59,25 @@ def parse_weights(text: str) -> dict[str, float]:
             weights[name.strip()] = float(value)
         except ValueError:
             raise UsageError(f"--weights: expected a number after {name.strip()}=, found {value!r}") from None
-    if not all(math.isfinite(w) and w >= 0 for w in weights.values()) or not sum(weights.values()) > 0:
-        raise UsageError(f"--weights: expected finite weights >= 0 that are not all zero, found {text!r}")
+    _check_weights(weights, text)
     return weights
+
+
+def _check_weights(weights: dict[str, float], given: object) -> None:
+    if not all(math.isfinite(w) and w >= 0 for w in weights.values()) or not sum(weights.values()) > 0:
+        raise UsageError(f"--weights: expected finite weights >= 0 that are not all zero, found {given!r}")
+    if max(weights.values()) > _LARGEST_WEIGHT:
+        raise UsageError(f"--weights: expected weights of at most {_LARGEST_WEIGHT:,.0f}, found {given!r}")
+
+
+def _check_whole_number(option: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UsageError(f"{option}: expected a whole number, found {value!r}")
+    if value < low:
+        raise UsageError(f"{option}: expected {low} or more, found {value}")
+    if value > high:
+        found = str(value) if value < 10**30 else "a far larger one"  # Python itself refuses to print 5,000 digits
+        raise UsageError(f"{option}: expected {high} or less, found {found}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +112,17 @@ class RunOptions:
     timestamp: str | None = None
 
     def __post_init__(self) -> None:
-        for name, low in (("waves", 1), ("agents", 1), ("capacity", 1), ("max_retries", 0), ("seed", 0)):
+        for name, (low, high) in _WHOLE_NUMBERS.items():
             value = getattr(self, name)
-            if value is not None and value < low:
-                raise UsageError(f"--{name.replace('_', '-')}: expected {low} or more, found {value}")
-        if self.max_load_factor is not None and not (math.isfinite(self.max_load_factor) and self.max_load_factor >= 1):
-            raise UsageError(f"--max-load-factor: expected a finite number >= 1, found {self.max_load_factor}")
+            if value is not None or self.__dataclass_fields__[name].default is not None:
+                _check_whole_number(f"--{name.replace('_', '-')}", value, low, high)
+        factor: object = self.max_load_factor
+        is_number = isinstance(factor, int | float) and not isinstance(factor, bool) and 1 <= factor < math.inf
+        if factor is not None and not is_number:
+            raise UsageError(f"--max-load-factor: expected a finite number >= 1, found {factor}")
+        _check_weights(self.weights, self.weights)
+        if self.timestamp is not None:
+            parse_moment(self.timestamp, "--timestamp")
         if self.executor not in EXECUTORS:
             raise UsageError(f"--executor: expected one of {', '.join(EXECUTORS)}, found {self.executor!r}")
         if (self.executor == "replay") != (self.executions is not None):
@@ -107,6 +138,8 @@ class RunOptions:
             raise UsageError("input: expected Phase 18's directory, found nothing")
         for name in ("input", "output", "phase16", "phase17", "previous", "executions", "approve"):
             if settings.get(name) is not None:
+                if settings[name] == "":
+                    raise UsageError(f"--{name}: expected a path, found an empty text")
                 settings[name] = Path(settings[name])
         if "strategy" in settings:
             try:

@@ -87,7 +87,7 @@ def plan_wave(
     with stage("optimize"):
         pairs = allowed_pairs(tasks, model.agents)
         solver = SolverParameters(parameters.strategy, parameters.weights, parameters.capacity, parameters.explore)
-        assigned = optimize(forecast, solver, pairs)
+        assigned = optimize(forecast, solver, pairs, tasks)
         agent_index, moved_count = assigned.assignment.agent_index, 0
         factor = parameters.max_load_factor or _LOAD_FACTORS.get(assigned.strategy)
         if factor is not None:

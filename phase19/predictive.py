@@ -38,7 +38,10 @@ class WaveDraws:
 
     def agent_success_variance(self, agents: int) -> NDArray[np.float64]:
         """Variance over draws of each agent's summed success probability, shape (agents,)."""
-        return np.asarray(_by_agent(self.success_probability, self.agent, agents).var(axis=0))
+        used, column = np.unique(self.agent, return_inverse=True)
+        variance = np.zeros(agents)
+        variance[used] = _by_agent(self.success_probability, column, used.size).var(axis=0)
+        return variance
 
     def summary(self, wave: int, executions: pl.DataFrame) -> pl.DataFrame:
         """Measures of the wave in every draw, over the tasks that ran: `frames.WAVE_DRAWS`.

@@ -38,6 +38,7 @@ __all__ = [
     "read_phase18_attempts",
     "read_signals",
     "read_tasks",
+    "synthetic_tasks",
 ]
 
 TASK_OUTCOMES = "task_outcomes.jsonl"
@@ -161,10 +162,10 @@ def read_tasks(
             )
             return filled, name
         log.warnings.append(f"{name} is empty; tasks are taken from elsewhere")
-    return _synthetic_tasks(attempts, total_tasks), "synthetic"
+    return synthetic_tasks(attempts, total_tasks), "synthetic"
 
 
-def _synthetic_tasks(attempts: pl.DataFrame, count: int) -> pl.DataFrame:
+def synthetic_tasks(attempts: pl.DataFrame, count: int) -> pl.DataFrame:
     """Tasks task_0 ... of the risk level recorded most often, MEDIUM where none is."""
     recorded = dict(zip(*attempts["risk_level"].drop_nulls().value_counts(), strict=True))
     risk = max(RISK_LEVELS, key=lambda level: recorded.get(level, 0)) if recorded else "MEDIUM"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from phase19.errors import OutputError
+from phase19.figures import NO_DATA, interval, number, percent, plural, significant
 from phase19.rendering import Chart, Page, Section, Table, WavePoint, to_html, to_markdown
 from phase19.run_files import SUMMARY_FILE, read_run
 
@@ -28,7 +29,6 @@ __all__ = [
 MARKDOWN_FILE = "PHASE_19_AUTONOMOUS_OPTIMIZATION.md"
 HTML_FILE = "report.html"
 MAX_AGENTS = 50  # rows of the table of who did what; the summary lists them all
-NO_DATA = "no data"
 
 
 def write_report(run_dir: Path) -> list[Path]:
@@ -99,8 +99,8 @@ def headline(run: RunFiles) -> str:
     summary = run.optimization_summary
     kind = "simulated" if summary["simulated"] else summary["executor"]
     return (
-        f"Phase 19: {_plural(summary['total_tasks'], 'task')}, {_plural(summary['total_agents'], 'agent')}, "
-        f"{_plural(summary['total_waves_optimized'], 'wave')}, {summary['optimization_strategy']}, {kind}"
+        f"Phase 19: {plural(summary['total_tasks'], 'task')}, {plural(summary['total_agents'], 'agent')}, "
+        f"{plural(summary['total_waves_optimized'], 'wave')}, {summary['optimization_strategy']}, {kind}"
     )
 
 
@@ -108,9 +108,10 @@ def verdict(run: RunFiles) -> str:
     """How it went, in one line."""
     health, counts = run.system_health, run.optimization_summary["task_counts"]
     states = ", ".join(f"{count:,} {state}" for state, count in counts.items() if count and state != "total")
+    score = health["overall_health_score"]
+    state = NO_DATA if score is None else f"{number(score, 1)} of 100 ({health['health_status']})"
     return (
-        f"Health {_number(health['overall_health_score'], 1)} of 100 ({health['health_status']}), "
-        f"{_plural(len(run.scheduling_anomalies), 'anomaly', 'anomalies')}; tasks: {states or 'none'}."
+        f"Health {state}, {plural(len(run.scheduling_anomalies), 'anomaly', 'anomalies')}; tasks: {states or 'none'}."
     )
 
 
@@ -127,10 +128,10 @@ def _overall_table(run: RunFiles) -> Table:
     return Table(
         ("", "expected", "actual"),
         (
-            ("success rate", _percent(overall["expected_success_rate"]), _percent(overall["actual_success_rate"])),
-            ("tasks/s", _number(overall["expected_throughput"], 1), _number(overall["actual_throughput"], 1)),
-            ("prediction accuracy", "", _percent(overall["prediction_accuracy"])),
-            ("schedule adherence", "", _percent(overall["schedule_adherence"])),
+            ("success rate", percent(overall["expected_success_rate"]), percent(overall["actual_success_rate"])),
+            ("tasks/s", significant(overall["expected_throughput"]), significant(overall["actual_throughput"])),
+            ("prediction accuracy", "", percent(overall["prediction_accuracy"])),
+            ("schedule adherence", "", percent(overall["schedule_adherence"])),
         ),
     )
 
@@ -148,11 +149,11 @@ def waves_table(run: RunFiles) -> Table:
         tuple(
             (
                 str(row["wave"]),
-                _percent(row["planned_success_rate"]),
-                _percent(row["actual_success_rate"]),
-                _number(row["planned_throughput"], 1),
-                _number(row["actual_throughput"], 1),
-                _number(row["accuracy_score"]),
+                percent(row["planned_success_rate"]),
+                percent(row["actual_success_rate"]),
+                significant(row["planned_throughput"]),
+                significant(row["actual_throughput"]),
+                number(row["accuracy_score"]),
             )
             for row in run.schedule_comparisons
         ),
@@ -167,10 +168,10 @@ def metrics_table(run: RunFiles) -> Table:
             (
                 row["metric_name"],
                 row["status"].replace("_", " "),
-                _number(row["value"]),
-                _number(row["target_value"]),
-                _interval(row["threshold_min"], row["threshold_max"]),
-                _interval(row.get("chance_low"), row.get("chance_high")),
+                number(row["value"]),
+                number(row["target_value"]),
+                interval(row["threshold_min"], row["threshold_max"]),
+                interval(row.get("chance_low"), row.get("chance_high")),
             )
             for row in run.optimization_metrics
         ),
@@ -192,7 +193,7 @@ def anomalies_table(run: RunFiles) -> Table | None:
 
 def _health_table(run: RunFiles) -> Table:
     scores = run.system_health["component_scores"]
-    rows = tuple((name.replace("_", " "), _number(score, 1)) for name, score in scores.items())
+    rows = tuple((name.replace("_", " "), number(score, 1)) for name, score in scores.items())
     return Table(("component", "score of 100"), rows)
 
 
@@ -205,12 +206,12 @@ def _assignments(run: RunFiles) -> tuple[str | Table, ...]:
     )
     table = Table(("tasks of", *(f"wave {result['wave']}" for result in results)), rows)
     left_out = len(agents) - len(rows)
-    return (table, f"And {_plural(left_out, 'more agent')} in {SUMMARY_FILE}.") if left_out else (table,)
+    return (table, f"And {plural(left_out, 'more agent')} in {SUMMARY_FILE}.") if left_out else (table,)
 
 
 def _signals_table(run: RunFiles) -> Table:
     rows = (
-        (row["type"], row["description"], row["recommendation"], _number(row["confidence"]))
+        (row["type"], row["description"], row["recommendation"], number(row["confidence"]))
         for row in run.learning_signals
     )
     return Table(("signal", "what was seen", "recommendation", "confidence"), tuple(rows), labels=3)
@@ -218,7 +219,7 @@ def _signals_table(run: RunFiles) -> Table:
 
 def _weights(run: RunFiles) -> str | Table:
     weights = {name: value for name, value in run.heuristic_weights.items() if name != "updated_at"}
-    rows = tuple((name, _number(value)) for name, value in weights.items())
+    rows = tuple((name, number(value)) for name, value in weights.items())
     return Table(("heuristic", "weight"), rows) if rows else "No heuristics were given, so no weights were learned."
 
 
@@ -227,7 +228,7 @@ def _decisions(run: RunFiles) -> str:
     deferred = sum(row["decision"] == "deferred" for row in decisions)
     live = sum(row["live_decision"] == "deferred" for row in decisions)
     return (
-        f"{_plural(deferred, 'task')} of {len(decisions):,} deferred in this run; a live run with the same approvals "
+        f"{plural(deferred, 'task')} of {len(decisions):,} deferred in this run; a live run with the same approvals "
         f"would defer {live:,}. Each stands with its reason in safety_gate_decisions.jsonl."
     )
 
@@ -257,21 +258,4 @@ def _cell(value: Any) -> str:
         return str(value)
     if isinstance(value, list):
         return ", ".join(map(_cell, value))
-    return str(value) if isinstance(value, int) else _number(value)
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return NO_DATA if value is None else f"{value:,.{digits}f}"
-
-
-def _percent(value: float | None) -> str:
-    return NO_DATA if value is None else f"{value:.1%}".replace("%", " %")
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return NO_DATA if low is None or high is None else f"{low:.2f}–{high:.2f}"
-
-
-def _plural(count: int, one: str, many: str = "") -> str:
-    noun = one if count == 1 else many or f"{one}s"
-    return f"{count:,} {noun}" if count else f"no {noun}"
+    return str(value) if isinstance(value, int) else number(value)

@@ -27,7 +27,7 @@ class RunResult:
     tables
         Frames by name: `executions`, `decisions`, and every table the SQL made.
     warnings
-        What the inputs held that was not used.
+        What was not used: unknown fields, a simulated run before this one, feedback that stands there already.
     stage_seconds
         Seconds by stage.
     """

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from phase19 import frames
+from phase19.errors import UsageError
 from phase19.natural import natural_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["PriorityStrategy", "by_priority", "deal_waves", "fill_confidence", "select_agents"]
+__all__ = ["PriorityStrategy", "by_priority", "check_any", "deal_waves", "fill_confidence", "select_agents"]
 
 # H16_001, as Phase 16 ships it: risk level and least confidence, in the order of priority.
 _PRIORITY_ORDER = (("LOW", 0.85), ("LOW", 0.7), ("MEDIUM", 0.85), ("MEDIUM", 0.75), ("HIGH", 0.9))
@@ -50,6 +51,15 @@ def by_priority(tasks: pl.DataFrame, strategy: PriorityStrategy = PriorityStrate
     elif strategy is PriorityStrategy.AGENT_SPECIALIZATION:
         keys.insert(0, -pl.col("advantage"))
     return tasks.sort(keys, nulls_last=True)
+
+
+def check_any(tasks: pl.DataFrame) -> None:
+    """Refuse a run without tasks, and say where they come from."""
+    if tasks.is_empty():
+        raise UsageError(
+            "no tasks to schedule: expected some in Phase 18's tasks.jsonl, in Phase 16's planned_tasks.jsonl, or as "
+            "total_tasks of multi_agent_summary.json"
+        )
 
 
 def deal_waves(tasks: pl.DataFrame, waves: int | None, recorded_waves: int | None = None) -> pl.DataFrame:

@@ -164,6 +164,28 @@ def write_agent_rows(
         frame.lazy().sink_ndjson(files, mkdir=True)
 
 
+# What the report shows of each file.
+_OVERALL = (
+    "expected_success_rate actual_success_rate expected_throughput actual_throughput prediction_accuracy "
+    "schedule_adherence"
+)
+_DOCUMENTS = {
+    "optimization_summary": "timestamp total_waves_optimized total_agents total_tasks optimization_strategy "
+    "overall_metrics optimization_results run_id seed executor simulated inputs task_counts forecast_scores "
+    "yardsticks solver",
+    "system_health": "overall_health_score health_status component_scores",
+    "heuristic_weights": "",
+}
+_ROWS = {
+    "schedule_comparisons": "wave planned_success_rate actual_success_rate planned_throughput actual_throughput "
+    "accuracy_score",
+    "optimization_metrics": "metric_name status value target_value threshold_min threshold_max",
+    "scheduling_anomalies": "anomaly_type severity description recommendation",
+    "learning_signals": "type description recommendation confidence",
+    "safety_gate_decisions": "decision live_decision",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class RunFiles:
     """What the report reads of a run directory; each field is the file of that name."""
@@ -184,24 +206,26 @@ def read_run(run_dir: Path) -> RunFiles:
     Raises
     ------
     OutputError
-        `run_dir` is no Phase 19 run, or a file of it cannot be read.
+        `run_dir` is no Phase 19 run, or a file of it cannot be read or lacks a key that the report shows.
     """
     if not (run_dir / SUMMARY_FILE).is_file():
         raise OutputError(f"{run_dir}: expected a Phase 19 run, found no {SUMMARY_FILE} in it")
-    return RunFiles(
-        **{name: _read(run_dir / f"{name}.json") for name in ("optimization_summary", "system_health")},
-        heuristic_weights=_read(run_dir / "heuristic_weights.json"),
-        **{
-            name: _read(run_dir / f"{name}.jsonl")
-            for name in (
-                "schedule_comparisons",
-                "optimization_metrics",
-                "scheduling_anomalies",
-                "learning_signals",
-                "safety_gate_decisions",
-            )
-        },
-    )
+    documents = {name: _read(run_dir / f"{name}.json") for name in _DOCUMENTS}
+    rows = {name: _read(run_dir / f"{name}.jsonl") for name in _ROWS}
+    for name, keys in _DOCUMENTS.items():
+        _check_keys(run_dir / f"{name}.json", [documents[name]], keys)
+    _check_keys(run_dir / SUMMARY_FILE, [documents["optimization_summary"]["overall_metrics"]], _OVERALL)
+    for name, keys in _ROWS.items():
+        _check_keys(run_dir / f"{name}.jsonl", rows[name], keys)
+    return RunFiles(**documents, **rows)
+
+
+def _check_keys(path: Path, objects: Sequence[object], keys: str) -> None:
+    wanted = keys.split()
+    for found in objects:
+        missing = [key for key in wanted if key not in found] if isinstance(found, dict) else ["object"]
+        if missing:
+            raise OutputError(f"{path}: expected the output of a Phase 19 run, found no {', '.join(missing)} in it")
 
 
 def _read(path: Path) -> Any:

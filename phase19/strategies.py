@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,6 +32,7 @@ __all__ = [
 
 # Two plans that differ by less than this in their own measure are told apart by success.
 _TIE_BREAK = 1e-7
+_NAMED_TASKS = 5
 _EXPLORATION_BONUS = 0.3  # standard deviations of planned success; small, since capacity forces exploration already
 
 
@@ -46,7 +48,8 @@ class ScoreTerms(NamedTuple):
 class SolverParameters:
     """What an assignment is asked for.
 
-    `capacity` is the most tasks an agent takes in a wave, ceil(n / m) by default.
+    `capacity` is the most tasks an agent takes in a wave; by default ceil(n / m), or more where the agents that
+    tasks allow need it.
     """
 
     strategy: OptimizationStrategy = OptimizationStrategy.MAXIMIZE_SUCCESS
@@ -123,7 +126,10 @@ def allowed_pairs(tasks: pl.DataFrame, agents: pl.DataFrame) -> NDArray[np.bool_
 
 
 def optimize(
-    forecast: Forecast, parameters: SolverParameters, allowed: NDArray[np.bool_] | None = None
+    forecast: Forecast,
+    parameters: SolverParameters,
+    allowed: NDArray[np.bool_] | None = None,
+    tasks: pl.DataFrame | None = None,
 ) -> WaveAssignment:
     """Assign a wave's tasks.
 
@@ -133,16 +139,32 @@ def optimize(
         Of all pairs, shape (n, m), rows sorted by task id.
     allowed
         Pairs that may be used, shape (n, m).
+    tasks
+        `frames.TASKS` of the rows, to name those that find no room.
 
     Returns
     -------
     WaveAssignment
         Optimal for its strategy. Under `auto`, the strategy of the five whose plan promises most successes;
         among those within half a task of it, the one with the shortest timeline.
+
+    Raises
+    ------
+    InfeasibleError
+        No assignment keeps to the capacity and the pairs allowed.
     """
+    try:
+        return _optimize(forecast, parameters, allowed)
+    except InfeasibleError as problem:
+        place = "" if tasks is None or not problem.rows else _place(tasks, problem.rows)
+        advice = "raise --capacity or --agents, or widen required_agents"
+        raise InfeasibleError(f"{problem}{place}; {advice}", problem.rows) from problem
+
+
+def _optimize(forecast: Forecast, parameters: SolverParameters, allowed: NDArray[np.bool_] | None) -> WaveAssignment:
     terms = score_terms(forecast)
     n, m = forecast.planned_success.shape
-    per_agent = parameters.capacity if parameters.capacity is not None else -(-n // m)
+    per_agent = parameters.capacity if parameters.capacity is not None else _default_capacity(n, m, allowed)
     capacity = np.full(m, per_agent, dtype=np.int64)
     strategies: Sequence[OptimizationStrategy] = (parameters.strategy,)
     if parameters.strategy is OptimizationStrategy.AUTO:
@@ -168,10 +190,30 @@ def _assign(
     scores = score_matrix(forecast, terms, strategy, parameters.weights)
     if parameters.explore:
         scores = scores + _EXPLORATION_BONUS * np.sqrt(forecast.planned_success_variance)
+    return WaveAssignment(strategy, solve(scores, capacity, allowed), capacity, scores, terms)
+
+
+def _default_capacity(n: int, m: int, allowed: NDArray[np.bool_] | None) -> int:
+    """The even share, or the smallest capacity above it with which every task finds an agent it allows."""
+    even = -(-n // m)
+    if allowed is None or not allowed.any(axis=1).all():  # no capacity helps a task that allows nobody
+        return even
+    return even + bisect_left(range(even, n), True, key=lambda per_agent: _is_enough(per_agent, allowed))
+
+
+def _is_enough(per_agent: int, allowed: NDArray[np.bool_]) -> bool:
     try:
-        return WaveAssignment(strategy, solve(scores, capacity, allowed), capacity, scores, terms)
-    except InfeasibleError as problem:
-        raise InfeasibleError(f"{problem}; raise --capacity, or widen required_agents") from problem
+        solve(np.zeros(allowed.shape), np.full(allowed.shape[1], per_agent, dtype=np.int64), allowed)
+    except InfeasibleError:
+        return False
+    return True
+
+
+def _place(tasks: pl.DataFrame, rows: Sequence[int]) -> str:
+    """The wave and the first few tasks among `rows`."""
+    ids = ", ".join(map(repr, tasks["task_id"].gather(list(rows[:_NAMED_TASKS])).to_list()))
+    more = ", ..." if len(rows) > _NAMED_TASKS else ""
+    return f" (wave {tasks['wave'][0]}: {ids}{more})"
 
 
 def _recommended(forecast: Forecast, plans: list[WaveAssignment]) -> WaveAssignment:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from phase19.errors import UsageError
+from phase19.identity import SCHEMA_VERSION
 from phase19.timelines import mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from phase19.forecast import ForecastModel
-    from phase19.history import Previous
+    from phase19.identity import RunIdentity
     from phase19.inputs import Inputs
     from phase19.options import RunOptions
     from phase19.wave_records import WaveRecord
 
-__all__ = ["agent_files", "run_row", "summary_document"]
+__all__ = ["agent_assignments", "agent_files", "run_row", "summary_document"]
 
-SCHEMA_VERSION = "1.0"
 _SCHEDULED_KEYS = (
     "task_id",
     "agent_id",
@@ -71,14 +67,12 @@ _PLANNED_KEYS = (
 )
 
 
-def run_row(
-    options: RunOptions, inputs: Inputs, previous: Previous | None, model: ForecastModel, waves: int
-) -> pl.DataFrame:
+def run_row(options: RunOptions, identity: RunIdentity, model: ForecastModel, waves: int) -> pl.DataFrame:
     """One row that names the run: id, time, strategy, executor and sizes."""
     return pl.DataFrame(
         {
-            "run_id": _run_id(options, inputs, previous),
-            "timestamp": _timestamp(options.timestamp),
+            "run_id": identity.run_id,
+            "timestamp": identity.moment.replace(microsecond=0),
             "strategy": str(options.strategy),
             "executor": options.executor,
             "is_simulated": options.executor == "simulate",
@@ -89,46 +83,6 @@ def run_row(
         },
         schema_overrides={"timestamp": pl.Datetime("us", "UTC")},
     )
-
-
-def _timestamp(text: str | None) -> datetime:
-    if text is None:
-        return datetime.now(UTC).replace(microsecond=0)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--timestamp: expected ISO 8601 such as 2026-02-05T12:00:00Z, found {text!r}") from None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return moment.replace(microsecond=0)
-
-
-def _run_id(options: RunOptions, inputs: Inputs, previous: Previous | None) -> str:
-    """Hash of what decides the run: contents of files, not their places, and every option but the clock."""
-    files = [path.read_bytes() for path in (options.executions, options.approve) if path is not None]
-    decided = {
-        "schema_version": SCHEMA_VERSION,
-        "inputs": inputs.digest,
-        "files": [hashlib.sha256(content).hexdigest() for content in files],
-        "previous": previous.run_id if previous is not None else None,
-        **{
-            name: getattr(options, name)
-            for name in (
-                "strategy",
-                "weights",
-                "waves",
-                "agents",
-                "capacity",
-                "max_load_factor",
-                "max_retries",
-                "explore",
-                "executor",
-                "require_approval",
-                "seed",
-            )
-        },
-    }
-    text = json.dumps(decided, sort_keys=True, separators=(",", ":"))
-    return f"p19-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def agent_files(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
@@ -174,7 +128,7 @@ def summary_document(
                 "wave": plan["wave"],
                 "strategy": plan["strategy"],
                 "expected_success_rate": planned[plan["wave"]],
-                "agent_assignments": _assignments(tables["executions"], plan["wave"], model.agents["agent_id"]),
+                "agent_assignments": agent_assignments(tables["executions"], plan["wave"], model.agents["agent_id"]),
             }
             for plan in plans.to_dicts()
         ],
@@ -193,8 +147,9 @@ def summary_document(
         "tasks_from": inputs.task_source,
         "agents_judged_by": _evidence_counts(model.agents["evidence"]),
         "yardsticks": _yardsticks(tables["executions"], records),
+        "observed_share": _observed_share(tables["executions"]["status"]),
         "solver": plans.select(
-            "wave", pl.col("solver").alias("algorithm"), "objective", "upper_bound", "gap"
+            "wave", pl.col("solver").alias("algorithm"), "objective", "upper_bound", "gap", "moved_count"
         ).to_dicts(),
     }
 
@@ -205,7 +160,8 @@ def _evidence_counts(evidence: pl.Series) -> dict[str, int]:
     return dict(zip(counts["evidence"].to_list(), counts["count"].to_list(), strict=True))
 
 
-def _assignments(executions: pl.DataFrame, wave: int, agents: pl.Series) -> dict[str, list[str]]:
+def agent_assignments(executions: pl.DataFrame, wave: int, agents: pl.Series) -> dict[str, list[str]]:
+    """A wave's tasks by agent, every agent named."""
     chosen = executions.filter(pl.col("wave") == wave).group_by("agent_id", maintain_order=True).agg("task_id")
     by_agent = dict(zip(chosen["agent_id"].to_list(), chosen["task_id"].to_list(), strict=True))
     return {agent: by_agent.get(agent, []) for agent in agents.to_list()}
@@ -217,6 +173,11 @@ def _task_counts(tables: Mapping[str, pl.DataFrame], total: int) -> dict[str, in
     counts["deferred"] = int((tables["decisions"]["decision"] == "deferred").sum())
     counts["unassigned"] = total - sum(counts.values())
     return {"total": total, **counts}
+
+
+def _observed_share(status: pl.Series) -> float | None:
+    """Share of the assigned tasks that ran: in a replay, what the records could answer of the plan."""
+    return mean(status.is_in(["completed", "failed"]))
 
 
 def _yardsticks(executions: pl.DataFrame, records: Sequence[WaveRecord]) -> dict[str, float | None]:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from phase19.forecast import ForecastModel
     from phase19.history import Previous
+    from phase19.planning import WavePlan
     from phase19.predictive import WaveDraws
-    from phase19.strategies import WaveAssignment
 
 __all__ = ["WaveRecord", "analysis_frames", "record_wave"]
 
@@ -50,7 +50,7 @@ def record_wave(
     decisions: pl.DataFrame,
     executions: pl.DataFrame,
     draws: WaveDraws,
-    solved: WaveAssignment,
+    plan: WavePlan,
 ) -> WaveRecord:
     """Gather a wave that was planned and carried out.
 
@@ -62,11 +62,15 @@ def record_wave(
         `frames.DECISIONS` and `frames.EXECUTIONS` of the wave.
     draws
         The plan's predictive draws, frozen before the wave ran.
-    solved
-        The assignment.
+    plan
+        The plan, as it was carried out.
     """
     wave, m = int(decisions["wave"][0]), model.agents.height
     summary = draws.summary(wave, executions)
+    # Where nothing ran the plan still promised something: over all its tasks.
+    counted = summary if summary.height else draws.summary(wave, executions.with_columns(status=pl.lit("completed")))
+    solved = plan.assigned
+    objective = float(executions["score"].sum())
     return WaveRecord(
         decisions=decisions,
         executions=executions,
@@ -74,13 +78,14 @@ def record_wave(
         plan={
             "wave": wave,
             "strategy": str(solved.strategy),
-            "planned_makespan_ms": mean(summary["makespan_ms"]),
-            "planned_busy_ms": mean(summary["busy_ms"]),
+            "planned_makespan_ms": mean(counted["makespan_ms"]),
+            "planned_busy_ms": mean(counted["busy_ms"]),
             "timeline_end_ms": largest(executions["scheduled_end_time"]) or 0.0,
             "solver": solved.assignment.algorithm,
-            "objective": solved.assignment.objective,
+            "objective": objective,
             "upper_bound": solved.assignment.upper_bound,
-            "gap": solved.assignment.gap,
+            "gap": max(0.0, solved.assignment.upper_bound - objective),
+            "moved_count": plan.moved_count,
         },
         agent_evidence=pl.DataFrame(
             {

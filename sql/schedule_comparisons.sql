@@ -1,10 +1,23 @@
 -- Question: how did each wave go, against its plan?
 -- Grain: one row a planned wave.
--- Inputs: wave_totals, wave_draws, run, rules.
+-- Inputs: wave_totals, wave_plans, executions, wave_draws, run, rules.
 -- Columns: rates, accuracy, adherence and utilisation [fraction]; throughput [tasks per second]; confidence deltas;
 --     *_low and *_high = what chance alone gives under the plan (90 % of its predictive draws);
---     ran_count [tasks]. Figures are null where nothing ran.
+--     ran_count [tasks]. Planned figures are over the tasks that ran, or over all the plan's where nothing ran; the
+--     other figures are null there.
 with
+
+plans as (
+    select
+        wave_plans.wave,
+        count(executions.task_id) as task_count,
+        avg(executions.planned_success) as success_rate,
+        avg(executions.planned_confidence_delta) as confidence_delta,
+        any_value(wave_plans.planned_makespan_ms) as makespan_ms,
+    from wave_plans
+    left join executions on wave_plans.wave = executions.wave
+    group by wave_plans.wave
+),
 
 chance as (
     select
@@ -18,11 +31,12 @@ chance as (
 
 select
     totals.wave,
-    ratio(totals.planned_success_sum, totals.ran_count) as planned_success_rate,
+    coalesce(ratio(totals.planned_success_sum, totals.ran_count), plans.success_rate) as planned_success_rate,
     ratio(totals.completed_count, totals.ran_count) as actual_success_rate,
-    ratio(totals.ran_count * 1e3, totals.planned_makespan_ms) as planned_throughput,
+    ratio(if(totals.ran_count > 0, totals.ran_count, plans.task_count) * 1e3, plans.makespan_ms) as planned_throughput,
     ratio(totals.ran_count * 1e3, totals.actual_makespan_ms) as actual_throughput,
-    ratio(totals.planned_confidence_sum, totals.ran_count) as planned_confidence_delta,
+    coalesce(ratio(totals.planned_confidence_sum, totals.ran_count), plans.confidence_delta)
+        as planned_confidence_delta,
     ratio(totals.actual_confidence_sum, totals.ran_count) as actual_confidence_delta,
     accuracy(
         ratio(totals.planned_success_sum, totals.ran_count), ratio(totals.completed_count, totals.ran_count)
@@ -38,6 +52,7 @@ select
     ratio(totals.squared_error_sum, totals.ran_count) as brier_score,
     ratio(totals.log_loss_sum, totals.ran_count) as log_loss,
 from wave_totals as totals
+inner join plans on totals.wave = plans.wave
 cross join run
 left join chance on totals.wave = chance.wave
 order by totals.wave

@@ -2,7 +2,8 @@
 -- Grain: one row, the run.
 -- Inputs: optimization_metrics, scheduling_anomalies, metric_bounds, run, rules.
 -- Columns: overall_health_score and component_scores [points, 0 to 100], null where a component has no data; the mean
---     is over components with data, weighted by the rules; health_status; optimization_metrics; detected_anomalies.
+--     is over components with data, weighted by the rules; health_status, null without any;
+--     optimization_metrics; detected_anomalies.
 with
 
 metric_values as (
@@ -69,7 +70,6 @@ select
         when scores.health_score >= rules.health_good then 'GOOD'
         when scores.health_score >= rules.health_fair then 'FAIR'
         when scores.health_score is not null then 'POOR'
-        else 'INSUFFICIENT_DATA'
     end as health_status,
     {
         'optimization_accuracy': scores.accuracy_score,

@@ -6,14 +6,20 @@
 --     taken when this file is read.
 set variable run = coalesce(getvariable('run'), '.');
 
+-- A path as a pattern that matches it alone, whatever characters of a pattern it holds.
+create or replace temp macro as_pattern(path) as regexp_replace(path, '([*?\[])', '[\1]', 'g');
+set variable run_pattern = as_pattern(getvariable('run'));
+
 -- A pattern that matches no file is an error to read_json: a run without tasks stands on its empty decisions instead.
 set variable scheduled_files = (
-    select coalesce(list(file order by file), [getvariable('run') || '/safety_gate_decisions.jsonl']),
-    from glob(getvariable('run') || '/wave_*/*/scheduled_tasks.jsonl')
+    select
+        coalesce(list(as_pattern(file) order by file), [getvariable('run_pattern') || '/safety_gate_decisions.jsonl']),
+    from glob(getvariable('run_pattern') || '/wave_*/*/scheduled_tasks.jsonl')
 );
 set variable planned_files = (
-    select coalesce(list(file order by file), [getvariable('run') || '/safety_gate_decisions.jsonl']),
-    from glob(getvariable('run') || '/wave_*/*/planned_tasks.jsonl')
+    select
+        coalesce(list(as_pattern(file) order by file), [getvariable('run_pattern') || '/safety_gate_decisions.jsonl']),
+    from glob(getvariable('run_pattern') || '/wave_*/*/planned_tasks.jsonl')
 );
 
 -- One row a scheduled task, every state, with its wall-clock plan and what came.
@@ -152,7 +158,7 @@ select
     brier_score,
     log_loss,
 from read_json(
-    getvariable('run') || '/schedule_comparisons.jsonl',
+    getvariable('run_pattern') || '/schedule_comparisons.jsonl',
     format = 'newline_delimited',
     columns = {
         wave: 'bigint',
@@ -190,7 +196,7 @@ select
     chance_low,
     chance_high,
 from read_json(
-    getvariable('run') || '/optimization_metrics.jsonl',
+    getvariable('run_pattern') || '/optimization_metrics.jsonl',
     format = 'newline_delimited',
     columns = {
         metric_name: 'varchar',
@@ -221,7 +227,7 @@ select
     statistic,
     threshold,
 from read_json(
-    getvariable('run') || '/scheduling_anomalies.jsonl',
+    getvariable('run_pattern') || '/scheduling_anomalies.jsonl',
     format = 'newline_delimited',
     columns = {
         anomaly_id: 'varchar',
@@ -251,7 +257,7 @@ select
     timestamp,
     simulated,
 from read_json(
-    getvariable('run') || '/learning_signals.jsonl',
+    getvariable('run_pattern') || '/learning_signals.jsonl',
     format = 'newline_delimited',
     columns = {
         signal_id: 'varchar',
@@ -277,7 +283,7 @@ select
     live_decision,
     reason,
 from read_json(
-    getvariable('run') || '/safety_gate_decisions.jsonl',
+    getvariable('run_pattern') || '/safety_gate_decisions.jsonl',
     format = 'newline_delimited',
     columns = {
         task_id: 'varchar',
@@ -302,7 +308,7 @@ select
     detected_anomalies,
     timestamp,
 from read_json(
-    getvariable('run') || '/system_health.json',
+    getvariable('run_pattern') || '/system_health.json',
     columns = {
         overall_health_score: 'double',
         health_status: 'varchar',

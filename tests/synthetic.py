@@ -106,6 +106,7 @@ def wave_plan(wave: int, **changes: Any) -> dict[str, Any]:
         "objective": 1.0,
         "upper_bound": 1.0,
         "gap": 0.0,
+        "moved_count": 0,
     }
     return row | changes
 

@@ -113,6 +113,15 @@ def test_forbidden_pairs_hold_against_any_score():
     assert solve(scores, np.array([2, 2]), allowed).agent_index.tolist() == [1, 0]
 
 
+def test_far_more_agents_than_tasks_take_no_more_memory_than_their_pairs():
+    rng = np.random.default_rng(5)
+    m = 50_000  # an (m, m) array would be 20 GB
+    for capacity in (np.ones(m, dtype=int), np.r_[np.ones(6, int), np.zeros(m - 6, int)]):
+        found = solve(rng.random((6, m)), capacity)
+        assert found.gap < 1e-12
+        assert (found.prices >= 0).all() and np.isfinite(found.prices).all()
+
+
 def test_no_tasks():
     found = solve(np.zeros((0, 3)), np.array([1, 0, 2]))
     assert found.agent_index.shape == (0,)

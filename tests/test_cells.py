@@ -111,3 +111,11 @@ def test_held_out_likelihood_prefers_the_truth_to_what_is_far_from_it():
     assert scores[3.0] > scores[100.0]
     tight = {**SCALES, "task": 0.05}
     assert scores[3.0] > held_out(design, fit_hierarchy(design, tight), 3.0)
+
+
+def test_a_part_of_a_design_has_the_groups_of_its_cells():
+    grouping = Grouping(np.array([-1, 4, 2, 4, 7]), 9, "task")
+    part = grouping.part(np.array([True, True, False, True, True]))
+    assert part.index.tolist() == [-1, 0, 0, 1]
+    assert part.size == 2
+    assert part.spread(np.array([1.5, 2.5])).tolist() == [0.0, 1.5, 1.5, 2.5]

@@ -41,7 +41,7 @@ def tree(directory):
 # Help
 
 
-@pytest.mark.parametrize("command", ["", "run", "validate", "report", "sample"])
+@pytest.mark.parametrize("command", ["", "run", "validate", "forecast", "backtest", "report", "sample"])
 def test_help_is_as_agreed_whatever_the_width_of_the_window(run_cli, golden, command):
     done = run_cli(*command.split(), "--help", COLUMNS="40")
     assert (done.returncode, done.stderr) == (0, "")
@@ -184,6 +184,11 @@ def test_a_name_that_looks_like_markup_or_does_not_fit_the_encoding_is_printed_a
         pytest.param(
             ["--input", "{inputs}", "--output", "{inputs}/../x"], "x: expected a directory", id="output is file"
         ),
+        pytest.param(["--input", "{inputs}", "--output", ""], "--output: expected a value, found nothing", id="empty"),
+        pytest.param(["--input="], "--input: expected a value, found nothing", id="joined empty"),
+        pytest.param(["--input", "{inputs}", "--output", "{inputs}/a"], "is inside the input", id="output in input"),
+        pytest.param(["--input", "{inputs}", "--seed", str(2**63)], "--seed: expected 9223372036854775807", id="seed"),
+        pytest.param(["--input", "{inputs}/\x1b[31m\u2028b"], "\\x1b[31m\\u2028b: expected a directory", id="controls"),
         pytest.param(["report", "--run", "{inputs}"], "expected a Phase 19 run, found no optimization", id="no run"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import numpy as np
@@ -249,6 +250,28 @@ def test_an_exception_is_a_failed_attempt():
     assert found["a"][:2] == ("completed", 2)
     assert execution.attempts["error_message"].to_list() == ["ValueError: no such tool", None]
     assert (execution.attempts["duration_ms"] >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (None, "ValueError: expected the runner to return a LiveResult, found None"),
+        (LiveResult("yes"), "ValueError: expected is_success to be True or False, found 'yes'"),
+        (LiveResult(True, float("nan")), "ValueError: expected confidence_delta to be None or .* found nan"),
+        (LiveResult(True, 5.0), r"ValueError: .* to be None or a number in \[-1, 1\], found 5.0"),
+        (LiveResult(True, "x"), "ValueError: expected confidence_delta .* found 'x'"),
+        (LiveResult(True, None, 7), "ValueError: expected error_message to be None or text, found 7"),
+    ],
+    ids=["nothing", "text", "NaN", "too large", "text for a number", "number for a text"],
+)
+def test_a_result_that_fits_no_column_is_a_failed_attempt_that_says_why(result, message):
+    execution, found = run_live(
+        orders({"task_id": "a", "max_attempts": 1}, {"task_id": "b"}),
+        lambda order, _: result if order["task_id"] == "a" else LiveResult(is_success=True, confidence_delta=1),
+    )
+    assert found["a"][:2] == ("failed", 1)
+    assert found["b"] == ("completed", 1, found["b"][2], 1.0)
+    assert re.fullmatch(message, execution.attempts.filter(task_id="a")["error_message"][0])
 
 
 def test_agents_work_side_by_side_each_one_task_at_a_time():

@@ -186,10 +186,13 @@ class TestPhase19Integration:
         assert (done.filter(pl.col("agent_id") != "agent_0")["status"] == "completed").all()
         assert (done.filter(pl.col("agent_id") == "agent_0")["status"] == "failed").all()
 
-        plain, after_dry, taught = (
-            phase19.run(input=copied, output=tmp_path / "next", previous=previous, **FIXED).executions
+        plain_run, after_dry_run, taught_run = (
+            phase19.run(input=copied, output=tmp_path / "next", previous=previous, **FIXED)
             for previous in (None, tmp_path / "dry", tmp_path / "replayed")
         )
+        told = [[w for w in run.warnings if "nothing was taken" in w] for run in (plain_run, after_dry_run, taught_run)]
+        assert told == [[], [f"--previous: {tmp_path / 'dry'} is a simulated run, nothing was taken from it"], []]
+        plain, after_dry, taught = (run.executions for run in (plain_run, after_dry_run, taught_run))
         keys = ("task_id", "agent_id", "planned_success")
         assert after_dry.select(keys).equals(plain.select(keys))
         own = pl.col("agent_id") == "agent_0"
@@ -197,7 +200,10 @@ class TestPhase19Integration:
 
         delivered = copied.parent / "phase16" / "phase19_feedback.jsonl"
         assert len(delivered.read_text().splitlines()) == 1
-        phase19.run(input=copied, output=tmp_path / "again", **replay, **FIXED)
+        again = phase19.run(input=copied, output=tmp_path / "again", **replay, **FIXED)
+        told = [warning for warning in again.warnings if "stands there already, nothing was added" in warning]
+        assert len(told) == 2 and replayed.summary["run_id"] in told[0]
+        assert not any("stands there already" in warning for warning in replayed.warnings)
         assert len(delivered.read_text().splitlines()) == 1
         assert json.loads(delivered.read_text())["run_id"] == replayed.summary["run_id"]
 
@@ -265,8 +271,48 @@ class TestWhatHoldsOfEveryRun:
         assert run.summary["total_agents"] == 6
         assert "agent_5" in run.summary["optimization_results"][0]["agent_assignments"]
 
+    def test_overriding_when_running_is_the_same_as_asking_before(self, tmp_path):
+        asked = harness(tmp_path, waves=2, agents=3).run_phase19()
+        overridden = harness(tmp_path, waves=1).run_phase19(waves=2, agents=3)
+        plain = harness(tmp_path).run_phase19()
+        assert overridden.summary["run_id"] == asked.summary["run_id"] != plain.summary["run_id"]
+        with pytest.raises(UsageError, match="--waves: expected 1 or more, found 0"):
+            harness(tmp_path).run_phase19(waves=0)
+
+    def test_a_replay_of_nothing_still_tells_what_was_planned(self, tmp_path):
+        (tmp_path / "none.jsonl").touch()
+        run = phase19.run(
+            input=SAMPLE, output=tmp_path / "out", executor="replay", executions=tmp_path / "none.jsonl", **FIXED
+        )
+        planned = run.executions.group_by("wave", maintain_order=True).agg(pl.col("planned_success").mean())
+        comparisons = run.tables["schedule_comparisons"]
+        assert comparisons["planned_success_rate"].to_list() == pytest.approx(planned["planned_success"].to_list())
+        assert all(value and value > 0 for value in comparisons["planned_throughput"].to_list())
+        assert comparisons["actual_success_rate"].to_list() == [None] * 3
+        assert json.loads((run.run_dir / "system_health.json").read_text())["health_status"] is None
+        assert "Health no data, no anomalies" in (run.run_dir / "PHASE_19_AUTONOMOUS_OPTIMIZATION.md").read_text()
+
+    def test_evening_out_the_load_is_told_of_and_paid_for(self, tmp_path):
+        run = phase19.run(input=SAMPLE, output=tmp_path / "out", strategy="balance_load", agents=3, **FIXED)
+        moved = [solved for solved in run.summary["solver"] if solved["moved_count"]]
+        assert moved
+        assert all(solved["gap"] > 0 for solved in moved)
+
 
 class TestLive:
+    def test_two_live_runs_are_two_and_one_at_a_given_time_is_one(self, copied, tmp_path):
+        def run_at(timestamp):
+            return phase19.run(
+                input=copied,
+                output=tmp_path / "out",
+                executor="live",
+                runner=lambda *_: LiveResult(is_success=True),
+                timestamp=timestamp,
+            ).summary["run_id"]
+
+        assert run_at("2026-02-05") == run_at("2026-02-05T01:00+01:00") != run_at("2026-02-06")
+        assert run_at(None) != run_at(None)
+
     def test_gates_defer_what_is_not_safe(self, copied, tmp_path):
         tasks = [
             {"task_id": "safe", "wave": 1, "risk_level": "LOW", "confidence": 0.5},
@@ -312,6 +358,33 @@ class TestLive:
 
 
 class TestRefusals:
+    @pytest.mark.parametrize("file", ["executions.jsonl", "approved.txt"])
+    def test_what_names_a_run_is_read_before_anything_runs(self, copied, tmp_path, file):
+        ran = []
+        missing = {"executions": tmp_path / file} if file == "executions.jsonl" else {"approve": tmp_path / file}
+        executor = "replay" if "executions" in missing else "live"
+        with pytest.raises(InputError, match=file):
+            phase19.run(
+                input=copied,
+                output=tmp_path / "out",
+                executor=executor,
+                runner=(lambda order, _: ran.append(order)) if executor == "live" else None,
+                **missing,
+            )
+        assert ran == []
+
+    def test_no_tasks_are_refused(self, copied, tmp_path):
+        shutil.rmtree(copied.parent / "phase16")
+        summary = json.loads((copied / "multi_agent_summary.json").read_text()) | {"total_tasks": 0}
+        (copied / "multi_agent_summary.json").write_text(json.dumps(summary))
+        (copied / "tasks.jsonl").write_text("")
+        with pytest.raises(UsageError, match="no tasks to schedule"):
+            phase19.run(input=copied, output=tmp_path / "out")
+
+    def test_output_may_not_lie_in_the_input(self, copied):
+        with pytest.raises(UsageError, match=r"--output: .* is inside the input"):
+            phase19.run(input=copied, output=copied / "deep" / "phase19")
+
     def test_output_may_not_hold_the_input(self, copied):
         for wrong in (copied, copied.parent):
             with pytest.raises(UsageError, match="is or holds the input"):
@@ -363,4 +436,8 @@ def keeps_the_rules(run: phase19.RunResult, capacity: int) -> None:
         gap = line.select((pl.col(start) - pl.col(end).shift(1).over("wave", "agent_id")).fill_null(0.0)).to_series()
         assert gap.min() >= -1e-6
         assert (rows[end] >= rows[start]).all()
-    assert max(solved["gap"] for solved in run.summary["solver"]) < 1e-8
+    for solved in run.summary["solver"]:
+        wave = rows.filter(pl.col("wave") == solved["wave"])
+        assert solved["objective"] == pytest.approx(wave["score"].sum())
+        assert solved["gap"] == pytest.approx(solved["upper_bound"] - solved["objective"], abs=1e-9)
+        assert solved["gap"] < 1e-8 or solved["moved_count"] > 0

@@ -381,7 +381,7 @@ DURATION = "a number in [0, 1e15] or null"
         (OUTCOMES, OUTCOME.replace("success", "done"), "status", "success or failed", '"done"'),
         (OUTCOMES, OUTCOME.replace('"a"', '""'), "task_id", ID, '""'),
         (OUTCOMES, OUTCOME.replace('"a"', '"a\\n"'), "task_id", ID, '"a\\n"'),
-        (OUTCOMES, OUTCOME.replace('"x"', '"\x7f"'), "agent_id", ID, '"\x7f"'),
+        (OUTCOMES, OUTCOME.replace('"x"', '"\x7f"'), "agent_id", ID, r'"\x7f"'),
         (OUTCOMES, OUTCOME.replace('"x"', "7"), "agent_id", ID, "7"),
         (OUTCOMES, OUTCOME.replace("}", ', "wave": -1}'), "wave", f"{COUNT} or null", "-1"),
         (OUTCOMES, OUTCOME.replace("}", ', "wave": 1.0}'), "wave", f"{COUNT} or null", "1.0"),

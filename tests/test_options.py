@@ -59,6 +59,23 @@ def test_settings_are_read_as_a_user_writes_them():
         ({"weights": "speed=1"}, "--weights: expected terms among success, throughput, confidence, found 'speed=1'"),
         ({"weights": "success=1,success=0"}, "--weights: expected each term once, found success twice"),
         ({"wave": 3}, "expected options of a run, found wave$"),
+        ({"waves": 1_000_001}, "--waves: expected 1000000 or less, found 1000001"),
+        ({"agents": 100_001}, "--agents: expected 100000 or less, found 100001"),
+        ({"capacity": 2**31 + 1}, "--capacity: expected 2147483648 or less, found 2147483649"),
+        ({"max_retries": 101}, "--max-retries: expected 100 or less, found 101"),
+        ({"seed": 2**63}, "--seed: expected 9223372036854775807 or less, found 9223372036854775808"),
+        ({"seed": None}, "--seed: expected a whole number, found None"),
+        ({"waves": 2.5}, "--waves: expected a whole number, found 2.5"),
+        ({"agents": "x"}, "--agents: expected a whole number, found 'x'"),
+        ({"max_retries": True}, "--max-retries: expected a whole number, found True"),
+        ({"max_load_factor": "x"}, "--max-load-factor: expected a finite number >= 1, found x"),
+        ({"timestamp": "yesterday"}, "--timestamp: expected ISO 8601 such as .*, found 'yesterday'"),
+        ({"timestamp": 5}, "--timestamp: expected ISO 8601 such as .*, found 5"),
+        ({"timestamp": "0001-01-01T00:00:00+05:00"}, "--timestamp: expected a moment of the years 1000 to 9999 in UTC"),
+        ({"timestamp": "9999-12-31T23:00:00-05:00"}, "--timestamp: expected a moment of the years 1000 to 9999 in UTC"),
+        ({"timestamp": "0999-12-31T23:00:00Z"}, "--timestamp: expected a moment of the years 1000 to 9999 in UTC"),
+        ({"output": ""}, "--output: expected a path, found an empty text"),
+        ({"weights": "success=1e308,throughput=1e308"}, "--weights: expected weights of at most 1,000,000, found"),
     ],
     ids=lambda value: "" if isinstance(value, str) else str(value),
 )
@@ -75,6 +92,34 @@ def test_an_input_is_needed():
 @pytest.mark.parametrize("least", [{"max_retries": 0}, {"seed": 0}, {"max_load_factor": 1.0}, {"waves": 1}], ids=str)
 def test_bounds_are_inclusive(least):
     assert RunOptions.of(input="a", **least)
+
+
+@pytest.mark.parametrize(
+    "largest",
+    [
+        {"waves": 1_000_000},
+        {"agents": 100_000},
+        {"capacity": 2**31},
+        {"max_retries": 100},
+        {"seed": 2**63 - 1},
+        {"weights": "success=1000000"},
+        {"timestamp": "9999-12-31T23:59:59Z"},
+        {"timestamp": "1000-01-01"},
+    ],
+    ids=str,
+)
+def test_upper_bounds_are_inclusive(largest):
+    assert RunOptions.of(input="a", **largest)
+
+
+def test_a_number_too_long_to_print_is_refused_as_any_other():
+    with pytest.raises(UsageError, match="--seed: expected 9223372036854775807 or less, found a far larger one"):
+        RunOptions.of(input="a", seed=10**5000)
+
+
+def test_weights_of_options_made_by_hand_are_checked_too():
+    with pytest.raises(UsageError, match="--weights: expected finite weights"):
+        RunOptions(input=Path("a"), weights={"success": float("nan")})
 
 
 @pytest.mark.parametrize(

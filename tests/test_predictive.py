@@ -31,6 +31,11 @@ def hand_draws():
     )
 
 
+def test_the_variance_of_an_agent_is_that_of_its_summed_chances_and_0_without_tasks(hand_draws):
+    # Agent 0 has 0.5 + 0.6 and 0.1 + 0.2, agent 2 has 0.7 + 0.8 and 0.3 + 0.4: both 0.8 apart, so 0.4^2.
+    assert hand_draws.agent_success_variance(4).tolist() == pytest.approx([0.16, 0.0, 0.16, 0.0])
+
+
 def executions(*statuses):
     starts, ends = (0.0, 15.0, 0.0, 30.0), (15.0, 30.0, 30.0, 40.0)
     return frames.EXECUTIONS.conform(

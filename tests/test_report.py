@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from phase19.errors import OutputError
+from phase19.figures import significant
 from phase19.rendering import Chart, Page, Section, Table, WavePoint, to_html, to_markdown
 from phase19.report import HTML_FILE, MARKDOWN_FILE, write_report
 
@@ -191,6 +192,10 @@ def test_of_many_agents_the_first_fifty_are_shown_and_the_rest_counted(run_dir):
         ("system_health.json", None, r"system_health\.json: cannot be read: No such file"),
         ("learning_signals.jsonl", "{", r"learning_signals\.jsonl: expected JSON, found "),
         ("system_health.json", b"\xff", r"system_health\.json: expected JSON, found .*decode"),
+        ("optimization_summary.json", "{}", r"summary\.json: expected the output of .* found no timestamp, "),
+        ("heuristic_weights.json", "[]", r"weights\.json: expected the output of .* found no object in it"),
+        ("system_health.json", '{"health_status": "GOOD"}', "found no overall_health_score, component_scores in it"),
+        ("learning_signals.jsonl", '{"type": "a"}', "found no description, recommendation, confidence in it"),
     ],
 )
 def test_a_run_that_cannot_be_read_is_named(run_dir, name, text, message):
@@ -200,6 +205,32 @@ def test_a_run_that_cannot_be_read_is_named(run_dir, name, text, message):
     with pytest.raises(OutputError, match=message):
         write_report(run_dir)
     assert not (run_dir / HTML_FILE).exists()
+
+
+def test_a_summary_without_a_figure_is_named(run_dir):
+    summary = json.loads((run_dir / "optimization_summary.json").read_text())
+    del summary["overall_metrics"]["actual_throughput"]
+    (run_dir / "optimization_summary.json").write_text(json.dumps(summary))
+    with pytest.raises(OutputError, match=r"optimization_summary\.json: .* found no actual_throughput in it"):
+        write_report(run_dir)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "no data"),
+        (0.0, "0"),
+        (42.0, "42.0"),
+        (0.012345, "0.0123"),
+        (9.999, "10.0"),
+        (0.9996, "1.00"),
+        (-0.5, "-0.500"),
+        (12345.6, "12,346"),
+        (0.00001234, "1.23e-05"),
+    ],
+)
+def test_significant_digits_suit_any_size(value, text):
+    assert significant(value) == text
 
 
 def test_a_report_that_cannot_be_written_is_named(run_dir):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase19.roster import PriorityStrategy, by_priority, deal_waves, fill_confidence, select_agents
+from phase19.errors import UsageError
+from phase19.roster import PriorityStrategy, by_priority, check_any, deal_waves, fill_confidence, select_agents
 from tests.builders import agents, attempts, tasks
 
 
@@ -54,6 +55,12 @@ def test_more_waves_than_tasks_leave_no_empty_wave():
 def test_no_tasks_have_no_waves():
     assert deal_waves(tasks(), 3).height == 0
     assert deal_waves(tasks(), None).height == 0
+
+
+def test_a_run_without_tasks_is_refused_and_told_where_they_come_from():
+    with pytest.raises(UsageError, match=r"no tasks to schedule: .*tasks\.jsonl.*planned_tasks\.jsonl.*total_tasks"):
+        check_any(tasks())
+    check_any(tasks(count=1))
 
 
 @given(st.integers(1, 30), st.integers(1, 12))

@@ -175,13 +175,22 @@ def test_heuristic_weight_moves_by_the_shrunk_lift(tmp_path):
 
 
 def test_a_wave_where_nothing_ran_has_null_figures_and_the_others_keep_theirs(tmp_path):
-    rows = [execution("a"), execution("b", wave=2, status="unobserved")]
-    empty = wave_plan(2, planned_makespan_ms=None, planned_busy_ms=None)
-    found = analyse(hand_frames(rows, [wave_plan(1), empty, wave_plan(3)]), tmp_path)
+    rows = [
+        execution("a"),
+        execution("b", wave=2, status="unobserved", planned_success=0.7, planned_confidence_delta=0.02),
+        execution("c", wave=2, status="unobserved", planned_success=0.4, planned_confidence_delta=0.04),
+    ]
+    without_tasks = wave_plan(3, planned_makespan_ms=None, planned_busy_ms=None)
+    found = analyse(hand_frames(rows, [wave_plan(1), wave_plan(2, planned_makespan_ms=500.0), without_tasks]), tmp_path)
     comparisons = found["schedule_comparisons"]
     assert comparisons["wave"].to_list() == [1, 2, 3]
     assert comparisons["accuracy_score"].to_list() == [pytest.approx(0.888888888), None, None]
     assert comparisons["actual_throughput"].to_list() == [1.0, None, None]
+    # What wave 2 promised is over all its tasks: (0.7 + 0.4) / 2, 2 tasks in 0.5 s, (0.02 + 0.04) / 2.
+    assert comparisons["planned_success_rate"].to_list() == [0.9, pytest.approx(0.55), None]
+    assert comparisons["planned_throughput"].to_list() == [1.0, 4.0, None]
+    assert comparisons["planned_confidence_delta"].to_list() == [0.05, pytest.approx(0.03), None]
+    assert found["overall"]["expected_success_rate"].item() == 0.9
     assert found["overall"]["ran_count"].item() == 1
     assert json.loads((tmp_path / "wave_3" / "wave_summary.json").read_text())["task_count"] == 0
 
@@ -198,7 +207,7 @@ def test_a_run_where_nothing_ran_says_insufficient_data(rows, tmp_path):
     signal = found["learning_signals"].row(0, named=True)
     assert (signal["type"], signal["confidence"]) == ("strategy_validation", 0.0)
     assert found["scheduling_anomalies"].height == 0
-    assert json.loads((tmp_path / "system_health.json").read_text())["health_status"] == "INSUFFICIENT_DATA"
+    assert json.loads((tmp_path / "system_health.json").read_text())["health_status"] is None
 
 
 def views(directory: Path) -> dict[str, list[dict]]:
@@ -238,6 +247,19 @@ def test_views_give_their_golden_rows(tmp_path, golden):
     ).to_list()
     rows = [{"view": name, "row": row} for name, part in found.items() for row in part]
     golden.rows("sql/views", json.loads(json.dumps(rows, default=str)))
+
+
+def test_views_read_the_run_named_and_no_other_where_its_path_looks_like_a_pattern(tmp_path):
+    for name, wave_count in (("run [1]*?", 1), ("run 1xy", 2)):
+        run = synthetic_run(wave_count=wave_count, tasks_a_wave=3)
+        (tmp_path / name).mkdir()
+        analyse(run, tmp_path / name)
+        place = tmp_path / name / "wave_1" / "agent_0"
+        place.mkdir(parents=True)
+        for file in ("scheduled_tasks.jsonl", "planned_tasks.jsonl"):
+            run["executions"].write_ndjson(place / file)
+    found = views(tmp_path / "run [1]*?")
+    assert (len(found["tasks"]), len(found["comparisons"]), len(found["executions"])) == (3, 1, 3)
 
 
 def test_rows_and_their_order_do_not_depend_on_the_order_of_the_executions(tmp_path):

@@ -184,7 +184,33 @@ def test_where_all_agents_are_allowed_there_is_no_mask():
 def test_an_infeasible_wave_says_what_to_do():
     frame = tasks({"task_id": "a", "required_agents": ["nobody"]}, {"task_id": "b"})
     allowed = allowed_pairs(frame, agents("a0", "a1"))
-    with pytest.raises(InfeasibleError, match=r"1 tasks find no room .*raise --capacity, or widen required_agents"):
-        optimize(forecast_of(planned_success=np.full((2, 2), 0.5)), SolverParameters(), allowed)
+    advice = r"1 tasks find no room .*\(wave 1: 'a'\); raise --capacity or --agents, or widen required_agents"
+    with pytest.raises(InfeasibleError, match=advice):
+        optimize(
+            forecast_of(planned_success=np.full((2, 2), 0.5)), SolverParameters(), allowed, frame.with_columns(wave=1)
+        )
     with pytest.raises(InfeasibleError, match="3 tasks for a total capacity of 2"):
         optimize(forecast_of(planned_success=np.full((3, 2), 0.5)), SolverParameters(capacity=1))
+
+
+def test_of_many_tasks_without_room_the_first_five_are_named():
+    frame = tasks(*({"task_id": f"x{i}", "wave": 2, "required_agents": ["nobody"]} for i in range(7)))
+    with pytest.raises(InfeasibleError, match=r"7 tasks .*\(wave 2: 'x0', 'x1', 'x2', 'x3', 'x4', \.\.\.\)"):
+        optimize(
+            forecast_of(planned_success=np.full((7, 2), 0.5)),
+            SolverParameters(),
+            allowed_pairs(frame, agents("a0", "a1")),
+            frame,
+        )
+
+
+def test_the_default_capacity_rises_to_the_least_that_required_agents_need():
+    # Of 6 tasks 4 need a0 or nobody else, 1 a0 or a1: the even share of 2 is too little, 4 is enough.
+    allowed = np.array([[True, False, False]] * 4 + [[True, True, False]] + [[True] * 3])
+    forecast = forecast_of(planned_success=np.full((6, 3), 0.5))
+    found = optimize(forecast, SolverParameters(), allowed)
+    assert found.capacity.tolist() == [4, 4, 4]
+    assert found.assignment.agent_index[:5].tolist() == [0, 0, 0, 0, 1]
+    # The limit a user gave stands.
+    with pytest.raises(InfeasibleError, match="1 tasks find no room"):
+        optimize(forecast, SolverParameters(capacity=3), allowed)

@@ -187,6 +187,15 @@ def test_long_texts_are_cut_in_messages():
     assert error.found == '"' + "w" * 59 + "..."
 
 
+@pytest.mark.parametrize("character", ["\x1b", "\0", "\x9b", "\x85", "\u2028", "\u202e", "\t"])
+def test_a_message_is_one_line_of_printable_text_whatever_stands_in_the_file(character):
+    for text in (f'{{"task_id": {character}[31m}}', json.dumps({"task_id": "t", "wave": f"a{character}b"})):
+        message = str(diagnose(f"f{character}.json", text, wire.PlannedTask, line=1))
+        assert message.isprintable()
+        assert "found" in message
+    assert 'found "été"' in str(diagnose("f", '{"task_id": "t", "wave": "été"}', wire.PlannedTask, line=1))
+
+
 def test_an_unsound_name_is_shown_escaped():
     error = diagnose("f", '{"task_id": "t", "\\udc00": 1}', wire.PlannedTask, line=1)
     assert (error.expected, error.found) == ("Unicode field names", r"'\udc00'")

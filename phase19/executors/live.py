@@ -44,7 +44,8 @@ class LiveExecutor:
     ----------
     runner
         Called as `runner(order, attempt)` in the agent's own thread, `order` a row of `frames.ORDERS` as a
-        dict. An exception it raises is a failed attempt, its text the error message.
+        dict. An exception it raises is a failed attempt, its text the error message; so is a result that is no
+        sound :class:`LiveResult`.
 
     Notes
     -----
@@ -97,6 +98,21 @@ class LiveExecutor:
 
     def _attempt(self, order: dict[str, Any], attempt: int) -> LiveResult:
         try:
-            return self.runner(order, attempt)
+            return _checked(self.runner(order, attempt))
         except Exception as problem:  # noqa: BLE001 (whatever an agent's own code raises is that attempt's failure)
             return LiveResult(is_success=False, error_message=f"{type(problem).__name__}: {problem}")
+
+
+def _checked(result: object) -> LiveResult:
+    """The result itself, or ValueError: the rows of a whole run must not be lost to one that fits no column."""
+    if not isinstance(result, LiveResult):
+        raise ValueError(f"expected the runner to return a LiveResult, found {result!r:.100}")  # noqa: TRY004
+    is_success, delta, message = result.is_success, result.confidence_delta, result.error_message
+    if not isinstance(is_success, bool):
+        raise ValueError(f"expected is_success to be True or False, found {is_success!r:.100}")  # noqa: TRY004
+    is_number = isinstance(delta, int | float) and not isinstance(delta, bool)
+    if delta is not None and not (is_number and -1.0 <= delta <= 1.0):
+        raise ValueError(f"expected confidence_delta to be None or a number in [-1, 1], found {delta!r:.100}")
+    if message is not None and not isinstance(message, str):
+        raise ValueError(f"expected error_message to be None or text, found {message!r:.100}")
+    return result

@@ -29,18 +29,32 @@ class ReplayExecutor:
             duration_ms=pl.coalesce("duration_ms", mean.over("agent_id"), mean, pl.lit(0.0))
         )
 
-    def execute(self, orders: pl.DataFrame) -> Execution:
-        """Replay a wave."""
+    def attempts(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        """Attempts made of pairs, were each carried out on its own.
+
+        Parameters
+        ----------
+        pairs
+            Distinct task_id and agent_id, and max_attempts.
+
+        Returns
+        -------
+        polars.DataFrame
+            `pairs` with the columns of a record, one row an attempt, sorted by task, agent and attempt; attempts
+            are numbered 1, 2, ... and end with the first success. Pairs without a record have no row.
+        """
         pair = ["task_id", "agent_id"]
         earlier_success = pl.col("is_success").cum_sum().over(pair) - pl.col("is_success")
-        made = (
-            orders.select(*pair, "max_attempts")
-            .join(self._records, on=pair, maintain_order="left")
+        return (
+            pairs.join(self._records, on=pair, maintain_order="left")
             .sort(*pair, "attempt", maintain_order=True)
             .with_columns(earlier=earlier_success, attempt=pl.int_range(1, pl.len() + 1).over(pair))
             .filter((pl.col("earlier") == 0) & (pl.col("attempt") <= pl.col("max_attempts")))
         )
-        facts = made.select(
+
+    def execute(self, orders: pl.DataFrame) -> Execution:
+        """Replay a wave."""
+        facts = self.attempts(orders.select("task_id", "agent_id", "max_attempts")).select(
             "task_id",
             "attempt",
             "is_success",
