@@ -13,12 +13,16 @@ set variable run_pattern = as_pattern(getvariable('run'));
 -- A pattern that matches no file is an error to read_json: a run without tasks stands on its empty decisions instead.
 set variable scheduled_files = (
     select
-        coalesce(list(as_pattern(file) order by file), [getvariable('run_pattern') || '/safety_gate_decisions.jsonl']),
+        coalesce(
+            list(as_pattern(file) order by file), [getvariable('run_pattern') || '/safety_gate_decisions.jsonl']
+        ),
     from glob(getvariable('run_pattern') || '/wave_*/*/scheduled_tasks.jsonl')
 );
 set variable planned_files = (
     select
-        coalesce(list(as_pattern(file) order by file), [getvariable('run_pattern') || '/safety_gate_decisions.jsonl']),
+        coalesce(
+            list(as_pattern(file) order by file), [getvariable('run_pattern') || '/safety_gate_decisions.jsonl']
+        ),
     from glob(getvariable('run_pattern') || '/wave_*/*/planned_tasks.jsonl')
 );
 
