@@ -79,15 +79,7 @@ def run_backtest(
     elif moment is not None:
         inputs, replayed = split_inputs(inputs, moment)
     model = first_model(inputs, waves=options.waves, agents=options.agents)
-    parameters = PlanParameters(
-        options.strategy,
-        options.weights,
-        options.capacity,
-        options.max_load_factor,
-        options.max_retries,
-        options.explore,
-    )
-    rehearsal = rehearse(model, replayed, parameters, seed=options.seed, progress=progress)
+    rehearsal = rehearse(model, replayed, PlanParameters.of(options), seed=options.seed, progress=progress)
     document = {
         "phase": 19,
         "timestamp": _iso(made_at),

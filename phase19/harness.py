@@ -9,14 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 
 from phase19 import frames
 from phase19.analytics import analyse
 from phase19.delivery import FEEDBACK_FILE
 from phase19.errors import UsageError
 from phase19.executors import outcomes
-from phase19.forecast import ForecastModel
 from phase19.history import read_approvals, read_executions, read_previous
 from phase19.identity import identify
 from phase19.inputs import load_inputs
@@ -24,9 +22,9 @@ from phase19.options import RunOptions
 from phase19.outputs import agent_directories, check_target, deliver_feedback, publish, write_agent_rows, write_json
 from phase19.planning import PlanParameters, plan_wave, positions
 from phase19.predictive import draw_count, draw_wave
+from phase19.preparation import first_model
 from phase19.report import write_report
 from phase19.result import RunResult
-from phase19.roster import check_any, deal_waves, fill_confidence, select_agents
 from phase19.safety import SafetyGate
 from phase19.summary import agent_files, run_row, summary_document
 from phase19.timelines import settle
@@ -35,9 +33,11 @@ from phase19.wave_records import WaveRecord, analysis_frames, record_wave
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import polars as pl
+
     from phase19.executors import Execution, Executor
     from phase19.executors.live import LiveResult
-    from phase19.forecast import SharedNormals
+    from phase19.forecast import ForecastModel, SharedNormals
     from phase19.history import Previous
     from phase19.inputs import Inputs
     from phase19.planning import WavePlan
@@ -106,9 +106,9 @@ class Phase19Harness:
         inputs, previous = self._load()
         # Whatever can be wrong with the options shows here: a live run cannot be done again.
         identity = identify(self.options, inputs, previous)
-        model, tasks = self._initialise(inputs, previous, self.options.waves, self.options.agents)
+        model = self._initialise(inputs, previous)
         directories = agent_directories(model.agents["agent_id"].to_list())
-        records, is_interrupted = self._run_waves(model, tasks, inputs)
+        records, is_interrupted = self._run_waves(model, inputs)
         run = run_row(self.options, identity, model, sum(record.plan is not None for record in records))
         tables = analysis_frames(records, run, model.agents, inputs.heuristics, previous)
         return self._publish(inputs, model, records, tables, directories, is_interrupted=is_interrupted)
@@ -133,17 +133,9 @@ class Phase19Harness:
                 self._warnings.append(f"--previous: {options.previous} is a simulated run, nothing was taken from it")
             return inputs, previous
 
-    def _initialise(
-        self, inputs: Inputs, previous: Previous | None, waves: int | None, agents: int | None
-    ) -> tuple[ForecastModel, pl.DataFrame]:
+    def _initialise(self, inputs: Inputs, previous: Previous | None) -> ForecastModel:
         with self._stage("forecast"):
-            check_any(inputs.tasks)
-            population = inputs.population
-            tasks = fill_confidence(inputs.tasks, inputs.attempts, population.success_rate)
-            tasks = deal_waves(tasks, waves, population.wave_count)
-            attempts = inputs.attempts if previous is None else pl.concat([inputs.attempts, previous.attempts])
-            roster = select_agents(inputs.agents, agents)
-            return ForecastModel.fit(tasks, roster, attempts, population), tasks
+            return first_model(inputs, previous, waves=self.options.waves, agents=self.options.agents)
 
     def _executor(self, model: ForecastModel) -> Executor:
         if self.runner is not None:
@@ -158,12 +150,12 @@ class Phase19Harness:
 
         return SimulateExecutor(model.world(self.options.seed), model.tasks["task_id"], model.agents["agent_id"])
 
-    def _run_waves(self, model: ForecastModel, tasks: pl.DataFrame, inputs: Inputs) -> tuple[list[WaveRecord], bool]:
+    def _run_waves(self, model: ForecastModel, inputs: Inputs) -> tuple[list[WaveRecord], bool]:
         options, executor = self.options, self._executor(model)
         approvals = read_approvals(options.approve) if options.approve else None
         gate = SafetyGate(is_live=options.executor == "live", is_approval_required=options.require_approval)
         may_relax = "H16_004" in inputs.heuristics["heuristic_id"]
-        waves = sorted(tasks.partition_by("wave", maintain_order=True), key=lambda wave: int(wave["wave"][0]))
+        waves = sorted(model.tasks.partition_by("wave", maintain_order=True), key=lambda wave: int(wave["wave"][0]))
         rng = np.random.default_rng([options.seed, 19])
         shared = model.shared_normals(draw_count(max(wave.height for wave in waves)), rng)
         records: list[WaveRecord] = []
@@ -188,16 +180,7 @@ class Phase19Harness:
         return records, is_interrupted
 
     def _optimize_wave(self, model: ForecastModel, tasks: pl.DataFrame) -> WavePlan:
-        options = self.options
-        parameters = PlanParameters(
-            options.strategy,
-            options.weights,
-            options.capacity,
-            options.max_load_factor,
-            options.max_retries,
-            options.explore,
-        )
-        return plan_wave(model, tasks, parameters, self._stage)
+        return plan_wave(model, tasks, PlanParameters.of(self.options), self._stage)
 
     def _draw_wave(
         self, model: ForecastModel, plans: pl.DataFrame, shared: SharedNormals, rng: np.random.Generator

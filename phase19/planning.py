@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phase19.forecast import Forecast, ForecastModel
+    from phase19.options import RunOptions
 
 __all__ = ["PlanParameters", "WavePlan", "plan_wave", "positions"]
 
@@ -45,6 +46,12 @@ class PlanParameters:
     max_retries: int = 2
     explore: bool = False
     priority: PriorityStrategy = PriorityStrategy.RISK_CONFIDENCE
+
+    @classmethod
+    def of(cls, options: RunOptions) -> Self:
+        """What a run's options ask of its plans."""
+        names = ("strategy", "weights", "capacity", "max_load_factor", "max_retries", "explore")
+        return cls(**{name: getattr(options, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from phase19.forecast import ForecastModel
 from phase19.roster import check_any, deal_waves, fill_confidence, select_agents
 
 if TYPE_CHECKING:
+    from phase19.history import Previous
     from phase19.inputs import Inputs
 
 __all__ = ["first_model"]
 
 
-def first_model(inputs: Inputs, *, waves: int | None = None, agents: int | None = None) -> ForecastModel:
+def first_model(
+    inputs: Inputs, previous: Previous | None = None, *, waves: int | None = None, agents: int | None = None
+) -> ForecastModel:
     """Fit the forecast that the first wave is planned on.
 
     Parameters
     ----------
+    previous
+        An earlier run, whose real outcomes teach too.
     waves
         Deal all tasks over so many waves, whatever was recorded.
     agents
@@ -34,8 +41,8 @@ def first_model(inputs: Inputs, *, waves: int | None = None, agents: int | None 
         There are no tasks.
     """
     check_any(inputs.tasks)
-    check_any(inputs.tasks)
     population = inputs.population
     tasks = fill_confidence(inputs.tasks, inputs.attempts, population.success_rate)
     tasks = deal_waves(tasks, waves, population.wave_count)
-    return ForecastModel.fit(tasks, select_agents(inputs.agents, agents), inputs.attempts, population)
+    attempts = inputs.attempts if previous is None else pl.concat([inputs.attempts, previous.attempts])
+    return ForecastModel.fit(tasks, select_agents(inputs.agents, agents), attempts, population)

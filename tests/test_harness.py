@@ -57,8 +57,8 @@ def planned(tmp_path: Path, **settings):
     """A harness with its model and its first wave planned."""
     run = harness(tmp_path, **settings)
     inputs, previous = run._load()
-    model, tasks = run._initialise(inputs, previous, None, None)
-    return run, model, run._optimize_wave(model, tasks.filter(pl.col("wave") == 1))
+    model = run._initialise(inputs, previous)
+    return run, model, run._optimize_wave(model, model.tasks.filter(pl.col("wave") == 1))
 
 
 class TestPhase19Harness:
