@@ -21,8 +21,6 @@ from phase19.success_model import SuccessPosterior, SuccessPriors, fit_success
 from phase19.worlds import World
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from phase19.inputs import Population
@@ -104,7 +102,7 @@ class ForecastModel:
         population: Population,
         *,
         priors: ForecastPriors | None = None,
-        scales: Mapping[str, float] | None = None,
+        before: SuccessPosterior | None = None,
     ) -> ForecastModel:
         """Fit all three parts to the records.
 
@@ -116,8 +114,8 @@ class ForecastModel:
             The records; their order changes nothing.
         population
             Phase 18's summary, used where records are silent.
-        scales
-            How far agents, tasks and pairs differ, chosen by an earlier fit; chosen by this one by default.
+        before
+            An earlier fit to fewer records, to go on from; what it chose stays.
         """
         priors = priors or ForecastPriors()
         records = read_records(attempts, tasks, agents, population.task_count)
@@ -128,7 +126,7 @@ class ForecastModel:
             attempts=attempts,
             population=population,
             priors=priors,
-            success=fit_success(records, population.success_rate, priors.success, scales),
+            success=fit_success(records, population.success_rate, priors.success, before),
             duration=fit_durations(records, population.duration_ms, estimated, priors.duration),
             gains=fit_gains(records, population.confidence_delta, population.success_rate),
             record_count=records.pair_counts(tasks.height),
@@ -139,7 +137,7 @@ class ForecastModel:
         if attempts.is_empty():
             return self
         known = pl.concat([self.attempts, attempts])
-        return self.fit(self.tasks, self.agents, known, self.population, priors=self.priors, scales=self.success.scales)
+        return self.fit(self.tasks, self.agents, known, self.population, priors=self.priors, before=self.success)
 
     def without_records(self) -> ForecastModel:
         """The model as it stands, its records let go (it can then no longer learn)."""

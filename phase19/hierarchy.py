@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Design", "Grouping", "HierarchyFit", "fit_hierarchy", "held_out"]
 
 _MOST_STEPS = 200
-_PRECISION = 1e-9  # relative change of the objective at which L-BFGS stops
+_PRECISION = 1e-12  # relative change of the objective at which L-BFGS stops
 _ROUGH = 1e-6  # the same where fits are only compared
 _MOST_LEVERAGE = 0.9
 

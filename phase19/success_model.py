@@ -77,6 +77,8 @@ class SuccessPosterior:
         What is particular to a pair, the agent's way with the task's risk and category included; each (n, m).
     scales
         Standard deviations and concentration chosen, by name.
+    parameters
+        The fit's, to start the next one from.
     """
 
     agent: Effects
@@ -86,6 +88,7 @@ class SuccessPosterior:
     task: Effects
     pair: Effects
     scales: Mapping[str, float]
+    parameters: NDArray[np.float64]
 
     def mean(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> NDArray[np.float64]:
         """Posterior mean of the log odds of pairs; `task` and `agent` are indices that broadcast."""
@@ -127,7 +130,7 @@ class SuccessPosterior:
 
 
 def fit_success(
-    records: Records, population_rate: float, priors: SuccessPriors, scales: Mapping[str, float] | None = None
+    records: Records, population_rate: float, priors: SuccessPriors, before: SuccessPosterior | None = None
 ) -> SuccessPosterior:
     """Fit the posterior to the records.
 
@@ -137,17 +140,22 @@ def fit_success(
         What was recorded.
     population_rate
         Success rate of Phase 18's summary: what is believed before any record.
-    scales
-        Standard deviations and concentration chosen before; by default they are chosen here.
+    before
+        An earlier fit to fewer records: its scales stay, and the search starts from it.
 
     Notes
     -----
     Each choice costs a few dozen fits of O(cells) a step. Deterministic, and blind to names and to order.
     """
     design = _design(records, population_rate, priors)
-    if scales is None:
+    if before is not None:
+        scales, start = before.scales, before.parameters
+    else:
         scales = _chosen(design, priors) if records.outcome.size >= priors.least_attempts else priors.scales()
-    return _posterior(records, design, fit_hierarchy(design, scales), scales)
+        start = None
+    if start is not None and start.size != design.penalties(scales)[0].size:
+        start = None  # tasks, levels or categories have come that the earlier fit did not know
+    return _posterior(records, design, fit_hierarchy(design, scales, start), scales)
 
 
 def _design(records: Records, population_rate: float, priors: SuccessPriors) -> Design:
@@ -279,6 +287,7 @@ def _posterior(records: Records, design: Design, fit: HierarchyFit, scales: Mapp
         task=task,
         pair=Effects(shared + own_mean, np.sqrt(by_level.sd**2 + by_category.sd**2 + own_sd**2)),
         scales=dict(scales),
+        parameters=fit.parameters,
     )
 
 

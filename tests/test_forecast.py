@@ -481,7 +481,9 @@ def test_observing_is_fitting_on_everything_and_changes_nothing_before():
     learned = first.observe(attempts(*rows[30:]))
     assert all(np.array_equal(a, b) for a, b in zip(before, all_pairs(first), strict=True))
     assert first.attempts.equals(held)
-    assert all(np.array_equal(a, b) for a, b in zip(all_pairs(model(rows)), all_pairs(learned), strict=True))
+    # The search goes on from where it was: the same mode to the precision it stops at.
+    for a, b in zip(all_pairs(model(rows)), all_pairs(learned), strict=True):
+        assert np.allclose(a, b, rtol=2e-3, atol=1e-4)
     assert learned.attempts.height == 50
     assert first.observe(frames.ATTEMPTS.empty()) is first
 
