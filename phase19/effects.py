@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "LOGISTIC_NORMAL",
     "Effects",
     "clipped_normal_mean",
     "logit",
@@ -18,9 +19,8 @@ __all__ = [
     "variance_component",
 ]
 
+LOGISTIC_NORMAL = (16.0 * np.sqrt(3.0) / (15.0 * np.pi)) ** 2  # Zeger, Liang, Albert (1988), section 3
 _TINY = 1e-12
-_CONVERGED = 1e-9  # log odds; far below any output's precision
-_NEWTON_STEPS = 60  # of at most 1 log odds each; about 5 are taken where rates are not extreme
 
 
 class Effects(NamedTuple):
@@ -123,7 +123,7 @@ def normal_with_mean(p: NDArray[np.float64], sd: NDArray[np.float64]) -> NDArray
     nodes, weights = np.polynomial.hermite_e.hermegauss(15)
     weights = weights / weights.sum()
     p = np.clip(p, 1e-9, 1.0 - 1e-9)
-    mean = logit(p) * np.sqrt(1.0 + 0.346 * sd**2)
+    mean = logit(p) * np.sqrt(1.0 + LOGISTIC_NORMAL * sd**2)
     for _ in range(6):
         found = sigmoid(mean[:, None] + sd[:, None] * nodes)
         slope = np.maximum((found * (1.0 - found)) @ weights, _TINY)

@@ -6,7 +6,7 @@ Stages use :class:`ForecastModel` alone: `forecast` for the plan, `draws` for wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -138,10 +138,6 @@ class ForecastModel:
             return self
         known = pl.concat([self.attempts, attempts])
         return self.fit(self.tasks, self.agents, known, self.population, priors=self.priors, before=self.success)
-
-    def without_records(self) -> ForecastModel:
-        """The model as it stands, its records let go (it can then no longer learn)."""
-        return replace(self, attempts=self.attempts.clear())
 
     def forecast(self, task: NDArray[np.int64], agent: NDArray[np.int64], allowed: NDArray[np.int64]) -> Forecast:
         """Forecast pairs.

@@ -61,14 +61,6 @@ class Records:
             return np.asarray(np.eye(1, self.task_features.shape[1])[0])
         return np.asarray(self.task_features.mean(axis=0))
 
-    def agent_trials(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Trials and successes by agent, shape (m,): from records, else from the agent's summary."""
-        known = self.agent >= 0
-        trials = np.bincount(self.agent[known], minlength=self.agent_count).astype(float)
-        wins = np.bincount(self.agent[known], weights=self.outcome[known], minlength=self.agent_count)
-        trials += self.summary_trials
-        return trials, wins + self.summary_trials * self.summary_rate
-
     def pair_counts(self, tasks: int) -> NDArray[np.int64]:
         """Recorded attempts of each (task, agent) pair, shape (tasks, m)."""
         seen = (self.agent >= 0) & (self.task < tasks)

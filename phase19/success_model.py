@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phase19.cells import Cells, logit_sd
-from phase19.effects import Effects, logit, normal_with_mean
+from phase19.effects import LOGISTIC_NORMAL, Effects, logit, normal_with_mean
 from phase19.hierarchy import Design, Grouping, HierarchyFit, fit_hierarchy, held_out
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SuccessPosterior", "SuccessPriors", "fit_success"]
 
-_LOGISTIC_NORMAL = (16.0 * np.sqrt(3.0) / (15.0 * np.pi)) ** 2  # Zeger, Liang, Albert (1988), section 3
 _AVERAGED = 1e6  # concentration of a mean over tasks: it has no spread of its own
 _CELLS_TO_CHOOSE_BY = 4_000  # enough to tell standard deviations to a few per cent, in a second
 _GAIN = 0.1  # log-likelihood below which a step is not worth taking
@@ -171,7 +170,7 @@ def _design(records: Records, population_rate: float, priors: SuccessPriors) -> 
     typical = np.broadcast_to(records.typical_features(), (told.size, records.features.shape[1]))
 
     pair_sd = float(logit_sd(np.zeros(1), priors.concentration)[0])
-    between = float(np.sqrt(1.0 + _LOGISTIC_NORMAL * (priors.task**2 + pair_sd**2)))
+    between = float(np.sqrt(1.0 + LOGISTIC_NORMAL * (priors.task**2 + pair_sd**2)))
     agent = np.append(records.agent[first], told)
     task = np.append(records.task[first], np.full(told.size, -1))
     level, category = np.append(records.task_level, -1)[task], np.append(records.task_category, -1)[task]
@@ -212,13 +211,13 @@ def _prior_mean(records: Records, population_rate: float, pair_sd: float, priors
     not known gives the rates back (Zeger, Liang, Albert, 1988).
     """
     unknown = priors.agent**2 + priors.task**2 + pair_sd**2 + priors.intercept_sd**2 + priors.risk_sd**2
-    scale = float(np.sqrt(1.0 + _LOGISTIC_NORMAL * unknown))
+    scale = float(np.sqrt(1.0 + LOGISTIC_NORMAL * unknown))
     rate = float(np.clip(population_rate, *_margin(records.population_tasks)))
     moved = logit(np.clip(rate * np.array(priors.risk_factors), 0.02, 0.98)) - logit(np.clip(rate, 0.02, 0.98))
     slopes = scale * np.array([*moved, priors.confidence_slope])
     mix = records.typical_features()[1:]
     # The pairs' own part of the scale is added where the posterior is laid out.
-    own = float(np.sqrt(1.0 + _LOGISTIC_NORMAL * pair_sd**2))
+    own = float(np.sqrt(1.0 + LOGISTIC_NORMAL * pair_sd**2))
     return np.array([scale * float(logit(rate)) - float(mix @ slopes), *slopes]) / own
 
 
@@ -273,7 +272,7 @@ def _posterior(records: Records, design: Design, fit: HierarchyFit, scales: Mapp
     # A pair without records: the normal that stands for its Beta keeps the model's probability as its mean.
     concentration = scales["concentration"]
     own_sd = np.full((n, m), logit_sd(np.zeros(1), concentration)[0])
-    own_mean = model * (np.sqrt(1.0 + _LOGISTIC_NORMAL * own_sd**2) - 1.0)
+    own_mean = model * (np.sqrt(1.0 + LOGISTIC_NORMAL * own_sd**2) - 1.0)
     agent, where = design.groupings["agent"].index, design.groupings["task"].index
     here = (agent >= 0) & (where >= 0) & (where < n)
     pair = where[here], agent[here]

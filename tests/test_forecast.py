@@ -227,16 +227,6 @@ def fit_with_summary(rows, **summary):
     return ForecastModel.fit(tasks(count=3), pl.concat([names, agents("a1")]), attempts(*rows), POPULATION)
 
 
-def test_a_summary_counts_as_so_many_attempts():
-    trials, successes = read_records(
-        frames.ATTEMPTS.empty(),
-        tasks(count=1),
-        agents("a0", evidence="summary", summary_task_count=8, summary_success_rate=0.75),
-        12,
-    ).agent_trials()
-    assert (trials.tolist(), successes.tolist()) == ([8.0], [6.0])
-
-
 def test_a_summary_moves_the_agent_it_speaks_of_and_more_so_the_more_tasks_it_counts():
     plain = all_pairs(fit_with_summary([])).success_probability
     assert (plain[:, 0] == plain[:, 1]).all()
@@ -488,13 +478,6 @@ def test_observing_is_fitting_on_everything_and_changes_nothing_before():
     assert first.observe(frames.ATTEMPTS.empty()) is first
 
 
-def test_without_records_forecasts_stay():
-    fitted = model(random_attempts(6, 50))
-    bare = fitted.without_records()
-    assert bare.attempts.is_empty()
-    assert all(np.array_equal(a, b) for a, b in zip(all_pairs(fitted), all_pairs(bare), strict=True))
-
-
 # Records
 
 
@@ -517,8 +500,6 @@ def test_records_by_hand():
     assert not records.features[~named][:, 1:4].any()
     # Log odds of .9 and .5 about their mean: +- log(9) / 2.
     assert sorted(records.features[:, 4].tolist()) == pytest.approx([-np.log(9) / 2, 0, 0, np.log(9) / 2])
-    trials, successes = records.agent_trials()
-    assert (trials.tolist(), successes.tolist()) == ([0.0, 2.0], [0.0, 1.0])
 
 
 def test_priors_can_be_changed():
