@@ -53,7 +53,7 @@ def forecast(
     from phase19.forecast_table import forecast_table
     from phase19.inputs import load_inputs
     from phase19.preparation import first_model
-    from phase19.single_file import check_file_target, publish_file
+    from phase19.publishing.single_file import check_file_target, publish_file
 
     if output is not None:
         check_file_target(output, (input, options.phase16_dir, options.phase17_dir))
@@ -131,7 +131,7 @@ def backtest(
     for name in ("executions", "split_at", "json"):
         del settings[name]
     options = RunOptions.of(**settings)
-    from phase19.backtest_document import run_backtest
+    from phase19.backtesting.document import run_backtest
     from phase19.console import WaveProgress, print_backtest
 
     target = output if output is not None else options.output_dir.with_name("backtest.json")

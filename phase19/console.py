@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from phase19.inputs import Inputs
-    from phase19.rendering import Table
-    from phase19.run_files import RunFiles
+    from phase19.publishing.rendering import Table
+    from phase19.publishing.run_files import RunFiles
 
 __all__ = ["PIPED_WIDTH", "WaveProgress", "console_for", "print_backtest", "print_inputs", "print_run"]
 
@@ -67,7 +67,7 @@ def print_run(run: RunFiles, run_dir: Path, stream: TextIO) -> None:
 
 def print_inputs(inputs: Inputs, stream: TextIO) -> None:
     """Print what the inputs hold: a row a file, then what a run would plan with."""
-    from phase19.rendering import Table
+    from phase19.publishing.rendering import Table
 
     console = console_for(stream)
     rows = tuple(
@@ -83,7 +83,7 @@ def print_inputs(inputs: Inputs, stream: TextIO) -> None:
 
 def print_backtest(document: dict[str, Any], target: Path, stream: TextIO) -> None:
     """Print what a backtest found, and where it was written."""
-    from phase19.backtest_document import backtest_tables, headline
+    from phase19.backtesting.document import backtest_tables, headline
 
     console = console_for(stream)
     console.print(headline(document), style="bold")

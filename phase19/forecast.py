@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 
-from phase19.duration_model import DurationPosterior, DurationPriors, Gains, fit_durations, fit_gains
-from phase19.effects import sigmoid
-from phase19.luck import id_keys, normals
-from phase19.records import FEATURE_COUNT, read_records
-from phase19.retries import within_attempts
-from phase19.success_model import SuccessPosterior, SuccessPriors, fit_success
-from phase19.worlds import World
+from phase19.models.durations import DurationPosterior, DurationPriors, Gains, fit_durations, fit_gains
+from phase19.models.effects import sigmoid
+from phase19.models.luck import id_keys, normals
+from phase19.models.records import FEATURE_COUNT, read_records
+from phase19.models.retries import within_attempts
+from phase19.models.success import SuccessPosterior, SuccessPriors, fit_success
+from phase19.models.worlds import World
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

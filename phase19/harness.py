@@ -12,17 +12,17 @@ import numpy as np
 
 from phase19 import frames
 from phase19.analytics import analyse
-from phase19.delivery import FEEDBACK_FILE
 from phase19.errors import UsageError
 from phase19.executors import outcomes
-from phase19.history import read_approvals, read_executions, read_previous
 from phase19.identity import identify
 from phase19.inputs import load_inputs
+from phase19.models.predictive import draw_count, draw_wave
 from phase19.options import RunOptions
 from phase19.outputs import agent_directories, check_target, deliver_feedback, publish, write_agent_rows, write_json
 from phase19.planning import PlanParameters, plan_wave, positions
-from phase19.predictive import draw_count, draw_wave
 from phase19.preparation import first_model
+from phase19.publishing.delivery import FEEDBACK_FILE
+from phase19.reading.history import read_approvals, read_executions, read_previous
 from phase19.report import write_report
 from phase19.result import RunResult
 from phase19.safety import SafetyGate
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from phase19.executors import Execution, Executor
     from phase19.executors.live import LiveResult
     from phase19.forecast import ForecastModel, SharedNormals
-    from phase19.history import Previous
     from phase19.inputs import Inputs
+    from phase19.models.predictive import WaveDraws
     from phase19.planning import WavePlan
-    from phase19.predictive import WaveDraws
+    from phase19.reading.history import Previous
 
 __all__ = ["Phase19Harness", "RunResult", "run"]
 

@@ -14,9 +14,9 @@ from phase19.moments import parse_moment
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from phase19.history import Previous
     from phase19.inputs import Inputs
     from phase19.options import RunOptions
+    from phase19.reading.history import Previous
 
 __all__ = ["SCHEMA_VERSION", "RunIdentity", "identify"]
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from phase19 import readers, wire
 from phase19.errors import InputError
 from phase19.frames import AGENTS
-from phase19.history import Previous, read_approvals, read_executions, read_previous
 from phase19.natural import natural_order
-from phase19.readers import given
+from phase19.reading import readers, wire
+from phase19.reading.history import Previous, read_approvals, read_executions, read_previous
+from phase19.reading.readers import given
 
 if TYPE_CHECKING:
     from pathlib import Path

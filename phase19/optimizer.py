@@ -15,8 +15,8 @@ from phase19.forecast import ForecastModel
 from phase19.inputs import Inputs, Population, load_inputs
 from phase19.options import OptimizationStrategy
 from phase19.planning import PlanParameters, WavePlan, plan_wave
+from phase19.publishing.run_files import write_files
 from phase19.roster import fill_confidence
-from phase19.run_files import write_files
 from phase19.timelines import largest, mean, settle, utilization
 
 if TYPE_CHECKING:

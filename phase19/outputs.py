@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phase19.delivery import deliver_feedback
 from phase19.errors import OutputError
-from phase19.run_files import SUMMARY_FILE, agent_directories, write_agent_rows, write_json
+from phase19.publishing.delivery import deliver_feedback
+from phase19.publishing.run_files import SUMMARY_FILE, agent_directories, write_agent_rows, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,8 +11,8 @@ import polars as pl
 
 from phase19 import frames
 from phase19.load import adjust_load
+from phase19.models.retries import attempts_allowed
 from phase19.options import DEFAULT_WEIGHTS, OptimizationStrategy
-from phase19.retries import attempts_allowed
 from phase19.roster import PriorityStrategy
 from phase19.strategies import SolverParameters, WaveAssignment, allowed_pairs, optimize
 from phase19.timelines import schedule

@@ -10,8 +10,8 @@ from phase19.forecast import ForecastModel
 from phase19.roster import check_any, deal_waves, fill_confidence, select_agents
 
 if TYPE_CHECKING:
-    from phase19.history import Previous
     from phase19.inputs import Inputs
+    from phase19.reading.history import Previous
 
 __all__ = ["first_model"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from phase19.errors import OutputError
-from phase19.figures import NO_DATA, interval, number, percent, plural, significant
-from phase19.rendering import Chart, Page, Section, Table, WavePoint, to_html, to_markdown
-from phase19.run_files import SUMMARY_FILE, read_run
+from phase19.publishing.figures import NO_DATA, interval, number, percent, plural, significant
+from phase19.publishing.rendering import Chart, Page, Section, Table, WavePoint, to_html, to_markdown
+from phase19.publishing.run_files import SUMMARY_FILE, read_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from phase19.run_files import Row, RunFiles
+    from phase19.publishing.run_files import Row, RunFiles
 
 __all__ = [
     "HTML_FILE",

@@ -12,9 +12,9 @@ from phase19 import frames
 from phase19.errors import UsageError
 from phase19.executors import outcomes
 from phase19.load import adjust_load
-from phase19.retries import attempt_probability, attempts_allowed
+from phase19.models.retries import attempt_probability, attempts_allowed
+from phase19.publishing.run_files import write_files
 from phase19.roster import PriorityStrategy, by_priority
-from phase19.run_files import write_files
 from phase19.timelines import adherence, largest, mean, schedule, settle, timeline, utilization
 
 if TYPE_CHECKING:

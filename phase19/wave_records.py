@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phase19.forecast import ForecastModel
-    from phase19.history import Previous
+    from phase19.models.predictive import WaveDraws
     from phase19.planning import WavePlan
-    from phase19.predictive import WaveDraws
+    from phase19.reading.history import Previous
 
 __all__ = ["WaveRecord", "analysis_frames", "record_wave"]
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from phase19.errors import OutputError
 from phase19.outputs import agent_directories, deliver_feedback, publish, write_agent_rows, write_json
-from phase19.run_files import SUMMARY_FILE
+from phase19.publishing.run_files import SUMMARY_FILE
 
 IDS = st.lists(st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=60), unique=True, max_size=12)
 

@@ -10,7 +10,7 @@ import polars as pl
 from phase19.executors.protocol import Execution, attempt_rows
 
 if TYPE_CHECKING:
-    from phase19.worlds import World
+    from phase19.models.worlds import World
 
 __all__ = ["SimulateExecutor"]
 

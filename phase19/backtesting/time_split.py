@@ -9,7 +9,7 @@ import polars as pl
 
 from phase19 import frames
 from phase19.errors import UsageError
-from phase19.readers import synthetic_tasks
+from phase19.reading.readers import synthetic_tasks
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phase19.cells import Cells, logit_sd
-from phase19.effects import LOGISTIC_NORMAL, Effects, logit, normal_with_mean
-from phase19.hierarchy import Design, Grouping, HierarchyFit, fit_hierarchy, held_out
+from phase19.models.cells import Cells, logit_sd
+from phase19.models.effects import LOGISTIC_NORMAL, Effects, logit, normal_with_mean
+from phase19.models.hierarchy import Design, Grouping, HierarchyFit, fit_hierarchy, held_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from phase19.records import Records
+    from phase19.models.records import Records
 
 __all__ = ["SuccessPosterior", "SuccessPriors", "fit_success"]
 

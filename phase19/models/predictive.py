@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from phase19 import frames
-from phase19.retries import play, within_attempts
+from phase19.models.retries import play, within_attempts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from phase19.effects import sigmoid
+from phase19.models.effects import sigmoid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

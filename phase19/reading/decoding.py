@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, Union, get_
 import msgspec
 import polars as pl
 
-from phase19.diagnose import diagnose, load_unique, unknown_fields
 from phase19.errors import InputError
+from phase19.reading.diagnose import diagnose, load_unique, unknown_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from msgspec import UNSET
 
-from phase19 import wire
-from phase19.decoding import LINE, Decoded, decode_document, decode_lines
 from phase19.errors import InputError
 from phase19.frames import ATTEMPTS, HEURISTICS, PATTERNS, RISK_LEVELS, SIGNALS, SOURCES, STRINGS, TASKS
 from phase19.natural import natural_order
+from phase19.reading import wire
+from phase19.reading.decoding import LINE, Decoded, decode_document, decode_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phase19.cells import CellFit, Cells, cell_fit
-from phase19.effects import Effects
+from phase19.models.cells import CellFit, Cells, cell_fit
+from phase19.models.effects import Effects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

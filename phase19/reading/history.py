@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from phase19 import wire
-from phase19.decoding import LINE, decode_document, decode_json, decode_lines, decode_text
 from phase19.errors import InputError
 from phase19.frames import ATTEMPTS, STRINGS
 from phase19.natural import natural_order
-from phase19.readers import attempt_columns, check_unique
+from phase19.reading import wire
+from phase19.reading.decoding import LINE, decode_document, decode_json, decode_lines, decode_text
+from phase19.reading.readers import attempt_columns, check_unique
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from phase19.pair_records import PairRecords
+    from phase19.backtesting.pair_records import PairRecords
 
 __all__ = ["Hindsight", "PlannedWave", "add_up", "look_back"]
 
@@ -97,7 +97,7 @@ def look_back(wave: PlannedWave, records: PairRecords) -> Hindsight:
     rotations r; for it, and for one agent alone, the mean of a task's recorded agents stands in where a pair has
     no record.
 
-    Let O be the outcomes, q the chances (:class:`phase19.pair_records.PairRecords`), F what the plan promised, and
+    Let O be the outcomes, q the chances (see `PairRecords`), F what the plan promised, and
     A(S) the best assignment by scores S to recorded pairs, within the wave's capacities and the agents its tasks
     allow, and S[a] the sum over an assignment. The oracle is A(O): it knew every outcome, luck included. Then
 

@@ -11,24 +11,24 @@ import numpy as np
 import polars as pl
 
 from phase19 import frames
-from phase19.backtest import ReplayedWave, measure, score_forecasts
+from phase19.backtesting.hindsight import PlannedWave, look_back
+from phase19.backtesting.measures import ReplayedWave, measure, score_forecasts
+from phase19.backtesting.pair_records import pair_records
 from phase19.executors import outcomes
 from phase19.executors.replay import ReplayExecutor
 from phase19.forecast_table import first_attempts
-from phase19.hindsight import PlannedWave, look_back
-from phase19.pair_records import pair_records
+from phase19.models.predictive import draw_count, draw_wave
+from phase19.models.retries import attempts_allowed
 from phase19.planning import plan_wave, positions
-from phase19.predictive import draw_count, draw_wave
-from phase19.retries import attempts_allowed
 from phase19.strategies import allowed_pairs
 from phase19.timelines import mean, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from phase19.backtest import Backtest, ForecastScores
+    from phase19.backtesting.measures import Backtest, ForecastScores
+    from phase19.backtesting.pair_records import PairRecords
     from phase19.forecast import ForecastModel
-    from phase19.pair_records import PairRecords
     from phase19.planning import PlanParameters
 
 __all__ = ["Rehearsal", "rehearse"]

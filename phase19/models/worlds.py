@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phase19.effects import sigmoid
-from phase19.luck import normals, uniforms
-from phase19.retries import Played, play
+from phase19.models.effects import sigmoid
+from phase19.models.luck import normals, uniforms
+from phase19.models.retries import Played, play
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

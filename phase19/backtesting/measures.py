@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 
-from phase19.hindsight import add_up
+from phase19.backtesting.hindsight import add_up
 from phase19.thresholds import Rules
 from phase19.timelines import largest, mean
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from phase19.hindsight import Hindsight
+    from phase19.backtesting.hindsight import Hindsight
 
 __all__ = [
     "Backtest",
@@ -70,7 +70,7 @@ class Yardsticks:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Parts of oracle - plan as success rates, which sum to `total`: see :func:`phase19.hindsight.look_back`.
+    """Parts of oracle - plan as success rates, which sum to `total`: see `look_back`.
 
     `capacity_cost` is no part of it: what the capacity costs the best plan by chances, and so oracle and plan alike.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from phase19.effects import logit
+from phase19.models.effects import logit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phase19.effects import Effects, clipped_normal_mean, normal_effects, variance_component
+from phase19.models.effects import Effects, clipped_normal_mean, normal_effects, variance_component
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phase19.records import Records
+    from phase19.models.records import Records
 
 __all__ = ["DurationPosterior", "DurationPriors", "Gains", "fit_durations", "fit_gains"]
 

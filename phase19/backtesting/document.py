@@ -6,19 +6,19 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from phase19.backtesting.rehearsal import rehearse
+from phase19.backtesting.time_split import split_inputs
 from phase19.errors import UsageError
-from phase19.figures import interval, number, percent, plural
-from phase19.history import read_executions
 from phase19.inputs import load_inputs
 from phase19.moments import parse_moment
 from phase19.planning import PlanParameters
 from phase19.preparation import first_model
-from phase19.rehearsal import rehearse
-from phase19.rendering import Table
-from phase19.run_files import write_json
-from phase19.single_file import check_file_target, publish_file
+from phase19.publishing.figures import interval, number, percent, plural
+from phase19.publishing.rendering import Table
+from phase19.publishing.run_files import write_json
+from phase19.publishing.single_file import check_file_target, publish_file
+from phase19.reading.history import read_executions
 from phase19.summary import agent_assignments
-from phase19.time_split import split_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,1 @@
+"""The parts of the forecast: success, durations, confidence, and the worlds drawn from what is known."""
