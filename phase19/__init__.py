@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from phase19.backtesting.document import BacktestResult, backtest
     from phase19.errors import Phase19Error
     from phase19.feedback_loop import OptimizationFeedbackLoop
     from phase19.harness import Phase19Harness, RunResult, run
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AdaptiveOptimizer",
     "AdaptiveScheduler",
+    "BacktestResult",
     "OptimizationFeedbackLoop",
     "OptimizationMonitor",
     "OptimizationStrategy",
@@ -37,6 +39,7 @@ __all__ = [
     "RunResult",
     "SafetyGate",
     "__version__",
+    "backtest",
     "load_inputs",
     "run",
 ]
@@ -45,6 +48,7 @@ __all__ = [
 _HOMES = {
     "AdaptiveOptimizer": "phase19.optimizer",
     "AdaptiveScheduler": "phase19.scheduler",
+    "BacktestResult": "phase19.backtesting.document",
     "OptimizationFeedbackLoop": "phase19.feedback_loop",
     "OptimizationMonitor": "phase19.monitor",
     "OptimizationStrategy": "phase19.options",
@@ -53,6 +57,7 @@ _HOMES = {
     "RunOptions": "phase19.options",
     "RunResult": "phase19.harness",
     "SafetyGate": "phase19.safety",
+    "backtest": "phase19.backtesting.document",
     "load_inputs": "phase19.inputs",
     "run": "phase19.harness",
 }

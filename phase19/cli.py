@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from phase19 import __version__, cli_forecasts
+from phase19 import __version__, cli_compare, cli_forecasts
 from phase19.cli_options import (
     DONE,
     EXECUTING,
     OUTPUT,
     PLANNING,
     WEIGHTS,
+    CensoredErrors,
     Count,
     Factor,
     Flag,
@@ -66,6 +67,7 @@ def run(
     phase16: InputPath = None,
     phase17: InputPath = None,
     previous: InputPath = None,
+    censored_errors: CensoredErrors = None,
     strategy: Strategy = OptimizationStrategy.MAXIMIZE_SUCCESS,
     weights: Annotated[str, Parameter(group=PLANNING)] = WEIGHTS,
     waves: Limit = None,
@@ -98,6 +100,8 @@ def run(
         Phase 17's directory; phase17 beside the input by default.
     previous
         An earlier run to carry weights and outcomes forward from.
+    censored_errors
+        Error messages of attempts that a limit stopped, parted by commas.
     strategy
         What the assignment maximises.
     weights
@@ -197,9 +201,10 @@ def validate(*, input: InputDir, phase16: InputPath = None, phase17: InputPath =
 
 app.command(cli_forecasts.forecast, sort_key=3)
 app.command(cli_forecasts.backtest, sort_key=4)
+app.command(cli_compare.compare, sort_key=5)
 
 
-@app.command(sort_key=5)
+@app.command(sort_key=6)
 def report(*, run: Path = DEFAULT_RUN) -> int:
     """Build a run's report anew: Markdown, and one HTML file.
 
@@ -215,7 +220,7 @@ def report(*, run: Path = DEFAULT_RUN) -> int:
     return DONE
 
 
-@app.command(sort_key=6)
+@app.command(sort_key=7)
 def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves: Count = 5, seed: Count = 0) -> int:
     """Generate Phase 16, 17 and 18 inputs of any size.
 

@@ -14,6 +14,7 @@ from phase19.cli_options import (
     OUTPUT,
     PLANNING,
     WEIGHTS,
+    CensoredErrors,
     Factor,
     Flag,
     InputDir,
@@ -32,7 +33,12 @@ OutputFile = Annotated[Path | None, Parameter(group=OUTPUT)]
 
 
 def forecast(
-    *, input: InputDir, phase16: InputPath = None, phase17: InputPath = None, output: OutputFile = None
+    *,
+    input: InputDir,
+    phase16: InputPath = None,
+    phase17: InputPath = None,
+    censored_errors: CensoredErrors = None,
+    output: OutputFile = None,
 ) -> int:
     """Forecast the first attempt of every task by every agent.
 
@@ -44,10 +50,12 @@ def forecast(
         Phase 16's directory; phase16 beside the input by default.
     phase17
         Phase 17's directory; phase17 beside the input by default.
+    censored_errors
+        Error messages of attempts that a limit stopped, parted by commas.
     output
         A file that ends in .jsonl or .parquet; JSONL on stdout by default.
     """
-    options = RunOptions(input=input, phase16=phase16, phase17=phase17)
+    options = RunOptions.of(input=input, phase16=phase16, phase17=phase17, censored_errors=censored_errors)
     if output is not None and output.suffix not in {".jsonl", ".parquet"}:
         raise UsageError(f"--output: expected a file that ends in .jsonl or .parquet, found {output}")
     from phase19.forecast_table import forecast_table
@@ -57,7 +65,7 @@ def forecast(
 
     if output is not None:
         check_file_target(output, (input, options.phase16_dir, options.phase17_dir))
-    inputs = load_inputs(input, options.phase16_dir, options.phase17_dir)
+    inputs = load_inputs(input, options.phase16_dir, options.phase17_dir, options.censored_errors)
     tell(f"warning: {warning}" for warning in inputs.warnings)
     table = forecast_table(first_model(inputs))
     if output is None:
@@ -78,6 +86,7 @@ def backtest(
     phase17: InputPath = None,
     executions: InputPath = None,
     split_at: Annotated[str | None, Parameter(group=INPUTS)] = None,
+    censored_errors: CensoredErrors = None,
     strategy: Strategy = OptimizationStrategy.MAXIMIZE_SUCCESS,
     weights: Annotated[str, Parameter(group=PLANNING)] = WEIGHTS,
     waves: Limit = None,
@@ -104,6 +113,8 @@ def backtest(
         What happened, as recorded outcomes; all the inputs' records are history.
     split_at
         What happened, as the inputs' records from this moment on; those before it alone are history.
+    censored_errors
+        Error messages of attempts that a limit stopped, parted by commas.
     strategy
         What the assignment maximises.
     weights
@@ -136,10 +147,10 @@ def backtest(
 
     target = output if output is not None else options.output_dir.with_name("backtest.json")
     with WaveProgress() as progress:
-        document, warnings = run_backtest(options, target, executions=executions, split_at=split_at, progress=progress)
-    tell(f"warning: {warning}" for warning in warnings)
+        result = run_backtest(options, target, executions=executions, split_at=split_at, progress=progress)
+    tell(f"warning: {warning}" for warning in result.warnings)
     if json:
         print(target.read_text("utf-8"), end="")
     else:
-        print_backtest(document, target, sys.stdout)
+        print_backtest(result.document, target, sys.stdout)
     return DONE

@@ -24,6 +24,7 @@ __all__ = [
     "OUTPUT",
     "PLANNING",
     "WEIGHTS",
+    "CensoredErrors",
     "Count",
     "Factor",
     "Flag",
@@ -58,6 +59,7 @@ Whole = Parameter(converter=_whole_number)
 Switch = Parameter(show_default=False)
 InputDir = Annotated[Path, Parameter(group=INPUTS)]
 InputPath = Annotated[Path | None, Parameter(group=INPUTS)]
+CensoredErrors = Annotated[str | None, Parameter(group=INPUTS)]
 Strategy = Annotated[OptimizationStrategy, Parameter(group=PLANNING, name_transform=str.lower)]
 Limit = Annotated[int | None, Whole, Parameter(group=PLANNING)]
 Factor = Annotated[float | None, Parameter(group=PLANNING)]

@@ -12,11 +12,20 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+    from phase19.comparing.document import Comparison
     from phase19.inputs import Inputs
     from phase19.publishing.rendering import Table
     from phase19.publishing.run_files import RunFiles
 
-__all__ = ["PIPED_WIDTH", "WaveProgress", "console_for", "print_backtest", "print_inputs", "print_run"]
+__all__ = [
+    "PIPED_WIDTH",
+    "WaveProgress",
+    "console_for",
+    "print_backtest",
+    "print_comparison",
+    "print_inputs",
+    "print_run",
+]
 
 PIPED_WIDTH = 100  # columns of output that no terminal shows
 PROGRESS_DELAY_S = 1.0  # shorter work shows no progress
@@ -27,6 +36,8 @@ STYLES = {
     "low": "yellow",
     "medium": "dark_orange",
     "high": "bold red",
+    "recommended": "bold green",
+    "dominated": "dim",
 }
 
 
@@ -91,6 +102,20 @@ def print_backtest(document: dict[str, Any], target: Path, stream: TextIO) -> No
         console.print()
         _print_table(table, console)
     console.print(f"\n{document['notes']['oracle']}")
+    console.print(f"Results are in {target}", soft_wrap=True)
+
+
+def print_comparison(comparison: Comparison, target: Path, stream: TextIO) -> None:
+    """Print what was compared, which strategy is recommended, and where it was written."""
+    from phase19.comparing.wording import comparison_tables, headline, legend, recommendation
+
+    console = console_for(stream)
+    console.print(headline(comparison), style="bold")
+    for table in comparison_tables(comparison):
+        console.print()
+        _print_table(table, console)
+    console.print(f"\n{legend(comparison)}")
+    console.print(recommendation(comparison))
     console.print(f"Results are in {target}", soft_wrap=True)
 
 

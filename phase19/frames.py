@@ -60,6 +60,8 @@ def _text(doc: str) -> Column:
 _RISK = Column(pl.String, "LOW, MEDIUM, HIGH or UNKNOWN", values=RISK_LEVELS, default="MEDIUM")
 _HEURISTICS_APPLIED = Column(STRINGS, "ids of the Phase 16 heuristics applied", default=[])
 
+_BOOST = Column(pl.Float64, "what a heuristic adds to the confidence", "fraction", low=-1.0, high=1.0, default=0.0)
+
 TASKS = Schema(
     "tasks",
     ("task_id",),
@@ -69,6 +71,7 @@ TASKS = Schema(
         "risk_level": _RISK,
         "category": _text("kind of task"),
         "confidence": _rate("recorded confidence; null where none is recorded", nullable=True),
+        "confidence_boost": _BOOST,
         "priority": Column(pl.Int64, "rank Phase 16 gave, 1 first", nullable=True),
         "heuristics_applied": _HEURISTICS_APPLIED,
         "predicted_success_rate": _rate("Phase 16's own prediction", nullable=True),
@@ -94,6 +97,7 @@ ATTEMPTS = Schema(
         "confidence_before": _rate("confidence before the attempt", nullable=True),
         "confidence_after": _rate("confidence after the attempt", nullable=True),
         "confidence_delta": _number("change of confidence", nullable=True),
+        "confidence_boost": _BOOST,
         "duration_ms": _ms("execution time; null where not recorded", nullable=True),
         "is_censored": Column(pl.Boolean, "stopped by a limit", default=False),
         "attempt": Column(pl.Int64, "number of the attempt, from 1", low=1, default=1),
@@ -177,6 +181,7 @@ DECISIONS = Schema(
         "decision": Column(pl.String, "what this run did", values=("approved", "deferred")),
         "live_decision": Column(pl.String, "what a live run does", values=("approved", "deferred")),
         "reason": _id("the rule that decided"),
+        "relaxed_by": _text("heuristic that lowered the threshold for it; null where none did"),
     },
 )
 
@@ -187,7 +192,9 @@ _PLAN_COLUMNS = {
     "priority": _count("rank in its wave, from 1", low=1),
     "risk_level": _RISK,
     "category": _text("kind of task"),
-    "confidence": _rate("confidence, as planned"),
+    "confidence": _rate("recorded confidence"),
+    "confidence_boost": _BOOST,
+    "updated_confidence": _rate("confidence after boosts and what the waves before showed"),
     "heuristics_applied": _HEURISTICS_APPLIED,
     "record_count": _count("recorded attempts of this (task, agent) pair"),
     "max_attempts": _count("attempts allowed in the wave", low=1),
@@ -225,6 +232,7 @@ ORDERS = Schema(
             "risk_level",
             "category",
             "confidence",
+            "confidence_boost",
             "heuristics_applied",
             "max_attempts",
         )
@@ -273,6 +281,12 @@ WAVE_PLANS = Schema(
         "upper_bound": _number("proved bound on the objective"),
         "gap": _number("upper_bound - objective, 0 where that is rounding"),
         "moved_count": _count("tasks moved off the optimal assignment to even out the load"),
+        "learned_attempt_count": _count(
+            "attempts of the wave before that were learned from; null before any", nullable=True
+        ),
+        "learned_forecast_shift": _number("mean absolute change of planned success over all pairs", nullable=True),
+        "learned_reassigned_share": _rate("tasks that another agent does because of it", nullable=True),
+        "learned_reassignment_gain": _number("successes a task that the reassignment is worth", nullable=True),
     },
 )
 

@@ -8,44 +8,36 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from phase19 import frames
 from phase19.analytics import analyse
 from phase19.errors import UsageError
-from phase19.executors import outcomes
 from phase19.identity import identify
 from phase19.inputs import load_inputs
-from phase19.models.predictive import draw_count, draw_wave
 from phase19.options import RunOptions
 from phase19.outputs import agent_directories, check_target, deliver_feedback, publish, write_agent_rows, write_json
-from phase19.planning import PlanParameters, plan_wave, positions
-from phase19.preparation import first_model
+from phase19.planning import PlanParameters
+from phase19.preparation import prepare
 from phase19.publishing.delivery import FEEDBACK_FILE
 from phase19.reading.history import read_approvals, read_executions, read_previous
 from phase19.report import write_report
 from phase19.result import RunResult
 from phase19.safety import SafetyGate
 from phase19.summary import agent_files, run_row, summary_document
-from phase19.timelines import settle
 from phase19.wave_records import WaveRecord, analysis_frames, record_wave
+from phase19.waves import WaveLoop, waves_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import polars as pl
 
-    from phase19.executors import Execution, Executor
+    from phase19.executors import Executor
     from phase19.executors.live import LiveResult
-    from phase19.forecast import ForecastModel, SharedNormals
+    from phase19.forecast import ForecastModel
     from phase19.inputs import Inputs
-    from phase19.models.predictive import WaveDraws
-    from phase19.planning import WavePlan
+    from phase19.preparation import Preparation
     from phase19.reading.history import Previous
 
 __all__ = ["Phase19Harness", "RunResult", "run"]
-
-_RELAXING_SUCCESS = 0.9  # H16_004: success_threshold of the wave before
 
 
 class Phase19Harness:
@@ -106,9 +98,10 @@ class Phase19Harness:
         inputs, previous = self._load()
         # Whatever can be wrong with the options shows here: a live run cannot be done again.
         identity = identify(self.options, inputs, previous)
-        model = self._initialise(inputs, previous)
+        prepared = self._initialise(inputs, previous)
+        model = prepared.model
         directories = agent_directories(model.agents["agent_id"].to_list())
-        records, is_interrupted = self._run_waves(model, inputs)
+        records, is_interrupted = self._run_waves(self._loop(prepared), model)
         run = run_row(self.options, identity, model, sum(record.plan is not None for record in records))
         tables = analysis_frames(records, run, model.agents, inputs.heuristics, previous)
         return self._publish(inputs, model, records, tables, directories, is_interrupted=is_interrupted)
@@ -127,77 +120,48 @@ class Phase19Harness:
     def _load(self) -> tuple[Inputs, Previous | None]:
         with self._stage("load"):
             options = self.options
-            inputs = load_inputs(options.input, options.phase16_dir, options.phase17_dir)
+            inputs = load_inputs(options.input, options.phase16_dir, options.phase17_dir, options.censored_errors)
             previous = read_previous(options.previous) if options.previous else None
             if previous is not None and previous.is_simulated:
                 self._warnings.append(f"--previous: {options.previous} is a simulated run, nothing was taken from it")
             return inputs, previous
 
-    def _initialise(self, inputs: Inputs, previous: Previous | None) -> ForecastModel:
+    def _initialise(self, inputs: Inputs, previous: Previous | None) -> Preparation:
         with self._stage("forecast"):
-            return first_model(inputs, previous, waves=self.options.waves, agents=self.options.agents)
+            return prepare(inputs, previous, waves=self.options.waves, agents=self.options.agents)
 
     def _executor(self, model: ForecastModel) -> Executor:
         if self.runner is not None:
             from phase19.executors.live import LiveExecutor
 
-            return LiveExecutor(self.runner)
+            return LiveExecutor(self.runner, self.options.censored_errors)
         if self.options.executions is not None:
             from phase19.executors.replay import ReplayExecutor
 
-            return ReplayExecutor(read_executions(self.options.executions))
+            return ReplayExecutor(read_executions(self.options.executions, self.options.censored_errors))
         from phase19.executors.simulate import SimulateExecutor
 
         return SimulateExecutor(model.world(self.options.seed), model.tasks["task_id"], model.agents["agent_id"])
 
-    def _run_waves(self, model: ForecastModel, inputs: Inputs) -> tuple[list[WaveRecord], bool]:
-        options, executor = self.options, self._executor(model)
+    def _loop(self, prepared: Preparation) -> WaveLoop:
+        options = self.options
         approvals = read_approvals(options.approve) if options.approve else None
         gate = SafetyGate(is_live=options.executor == "live", is_approval_required=options.require_approval)
-        may_relax = "H16_004" in inputs.heuristics["heuristic_id"]
-        waves = sorted(model.tasks.partition_by("wave", maintain_order=True), key=lambda wave: int(wave["wave"][0]))
-        rng = np.random.default_rng([options.seed, 19])
-        shared = model.shared_normals(draw_count(max(wave.height for wave in waves)), rng)
-        records: list[WaveRecord] = []
-        is_interrupted = False
-        for wave in waves:
-            self.progress("waves", len(records), len(waves))
-            is_relaxed = may_relax and bool(records) and records[-1].success_rate() > _RELAXING_SUCCESS
-            decisions = gate.decide(wave, approvals, is_relaxed=is_relaxed)
-            if is_interrupted:
-                records.append(WaveRecord(decisions))
-                continue
-            plan = self._optimize_wave(model, wave.filter(decisions["decision"] == "approved"))
-            draws = self._draw_wave(model, plan.plans, shared, rng)
-            executions, execution = self._execute_wave(model, executor, plan.plans)
-            with self._stage("draw"):
-                records.append(record_wave(model, decisions, executions, draws, plan))
-            if wave is not waves[-1]:
-                with self._stage("learn"):
-                    model = model.observe(execution.attempts)
-            is_interrupted = execution.is_interrupted
-        self.progress("waves", len(waves), len(waves))
-        return records, is_interrupted
 
-    def _optimize_wave(self, model: ForecastModel, tasks: pl.DataFrame) -> WavePlan:
-        return plan_wave(model, tasks, PlanParameters.of(self.options), self._stage)
+        def decide(tasks: pl.DataFrame, rate_before: float | None) -> pl.DataFrame:
+            return gate.decide(tasks, approvals, heuristics=prepared.heuristics, rate_before=rate_before)
 
-    def _draw_wave(
-        self, model: ForecastModel, plans: pl.DataFrame, shared: SharedNormals, rng: np.random.Generator
-    ) -> WaveDraws:
-        with self._stage("draw"):
-            task = positions(plans["task_id"], model.tasks["task_id"])
-            agent = positions(plans["agent_id"], model.agents["agent_id"])
-            return draw_wave(model, task, agent, plans["max_attempts"].to_numpy(), shared=shared, rng=rng)
+        parameters = PlanParameters.of(options, prepared.heuristics)
+        executor = self._executor(prepared.model)
+        return WaveLoop(executor, parameters, decide, options.seed, self._stage, self.progress)
 
-    def _execute_wave(
-        self, model: ForecastModel, executor: Executor, plans: pl.DataFrame
-    ) -> tuple[pl.DataFrame, Execution]:
-        with self._stage("execute"):
-            orders = plans.select(*frames.ORDERS.columns)
-            execution = executor.execute(orders)
-            mean_change = (model.gains.population_failure, model.gains.population_success)
-            return settle(plans, outcomes(orders, execution, mean_change)), execution
+    def _run_waves(self, loop: WaveLoop, model: ForecastModel) -> tuple[list[WaveRecord], bool]:
+        records, is_interrupted = [], False
+        for wave in loop.play(model):
+            records.append(record_wave(wave))
+            is_interrupted = wave.execution.is_interrupted
+        missed = waves_of(model.tasks)[len(records) :]
+        return [*records, *(WaveRecord(loop.gate(tasks, None)) for tasks in missed)], is_interrupted
 
     def _publish(
         self,

@@ -30,6 +30,7 @@ _DECIDING = (
     "max_load_factor",
     "max_retries",
     "explore",
+    "censored_errors",
     "executor",
     "require_approval",
     "seed",

@@ -18,6 +18,7 @@ from phase19.reading.history import Previous, read_approvals, read_executions, r
 from phase19.reading.readers import given
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 __all__ = [
@@ -91,7 +92,12 @@ class Inputs:
     digest: str
 
 
-def load_inputs(phase18: Path, phase16: Path | None = None, phase17: Path | None = None) -> Inputs:
+def load_inputs(
+    phase18: Path,
+    phase16: Path | None = None,
+    phase17: Path | None = None,
+    censored_errors: Sequence[str] = (),
+) -> Inputs:
     """Read and check every input of a run.
 
     Parameters
@@ -100,6 +106,8 @@ def load_inputs(phase18: Path, phase16: Path | None = None, phase17: Path | None
         Directory with the four required Phase 18 files.
     phase16, phase17
         Directories of the earlier phases; None where there is none.
+    censored_errors
+        Error messages of attempts that a limit stopped: their times are survival times.
 
     Returns
     -------
@@ -123,6 +131,7 @@ def load_inputs(phase18: Path, phase16: Path | None = None, phase17: Path | None
     signals = readers.read_signals(log, phase18)
     heuristics = readers.read_heuristics(log, phase16)
     attempts = pl.concat([readers.read_phase17_attempts(log, phase17), readers.read_phase18_attempts(log, phase18)])
+    attempts = readers.mark_censored(attempts, censored_errors)
     tasks, task_source = readers.read_tasks(log, phase18, phase16, attempts, summary.total_tasks)
     named = pattern_agents | set(tasks["required_agents"].explode().drop_nulls())
     return Inputs(

@@ -103,6 +103,7 @@ class RunOptions:
     max_retries: int = 2
     explore: bool = False
     previous: Path | None = None
+    censored_errors: tuple[str, ...] = ()
     executor: str = "simulate"
     executions: Path | None = None
     approve: Path | None = None
@@ -121,6 +122,9 @@ class RunOptions:
         if factor is not None and not is_number:
             raise UsageError(f"--max-load-factor: expected a finite number >= 1, found {factor}")
         _check_weights(self.weights, self.weights)
+        errors: object = self.censored_errors
+        if not isinstance(errors, tuple) or not all(isinstance(name, str) and name for name in errors):
+            raise UsageError(f"--censored-errors: expected error messages, none of them empty, found {errors!r}")
         if self.timestamp is not None:
             parse_moment(self.timestamp, "--timestamp")
         if self.executor not in EXECUTORS:
@@ -130,7 +134,10 @@ class RunOptions:
 
     @classmethod
     def of(cls, **settings: Any) -> Self:
-        """Options from settings as a user writes them: paths and the strategy as text, weights as text or dict."""
+        """Options from settings as a user writes them: paths and the strategy as text, weights as text or dict.
+
+        Censored errors may be a text, parted by commas, or a list of messages that may hold commas.
+        """
         unknown = settings.keys() - cls.__dataclass_fields__.keys()
         if unknown:
             raise UsageError(f"expected options of a run, found {', '.join(sorted(unknown))}")
@@ -147,6 +154,10 @@ class RunOptions:
             except ValueError:
                 names = ", ".join(OptimizationStrategy)
                 raise UsageError(f"--strategy: expected one of {names}, found {settings['strategy']!r}") from None
+        errors = settings.pop("censored_errors", None)
+        if errors is not None:
+            parts = (name.strip() for name in errors.split(",")) if isinstance(errors, str) else errors
+            settings["censored_errors"] = tuple(parts)
         weights = settings.pop("weights", None)
         if weights is not None:
             text = weights if isinstance(weights, str) else ",".join(f"{k}={weight}" for k, weight in weights.items())

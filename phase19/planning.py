@@ -10,25 +10,42 @@ import numpy as np
 import polars as pl
 
 from phase19 import frames
+from phase19.heuristics import Heuristics
 from phase19.load import adjust_load
 from phase19.models.retries import attempts_allowed
 from phase19.options import DEFAULT_WEIGHTS, OptimizationStrategy
+from phase19.recommendation import recommend_wave
 from phase19.roster import PriorityStrategy
 from phase19.strategies import SolverParameters, WaveAssignment, allowed_pairs, optimize
 from phase19.timelines import schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from phase19.forecast import Forecast, ForecastModel
     from phase19.options import RunOptions
 
-__all__ = ["PlanParameters", "WavePlan", "plan_wave", "positions"]
+__all__ = [
+    "CANDIDATES",
+    "AssignedWave",
+    "PlanParameters",
+    "WavePlan",
+    "assign_each",
+    "assign_wave",
+    "plan_rows",
+    "plan_wave",
+    "positions",
+    "recommended",
+    "schedule_wave",
+]
 
 # Loads are evened out by default only where evenness is the aim (Phase 19 definition, "Planning").
 _LOAD_FACTORS = {OptimizationStrategy.MAXIMIZE_THROUGHPUT: 1.25, OptimizationStrategy.BALANCE_LOAD: 1.25}
+
+# What may be recommended, and what `auto` takes wave by wave.
+CANDIDATES = tuple(strategy for strategy in OptimizationStrategy if strategy is not OptimizationStrategy.AUTO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +63,39 @@ class PlanParameters:
     max_retries: int = 2
     explore: bool = False
     priority: PriorityStrategy = PriorityStrategy.RISK_CONFIDENCE
+    heuristics: Heuristics = field(default_factory=Heuristics)
 
     @classmethod
-    def of(cls, options: RunOptions) -> Self:
-        """What a run's options ask of its plans."""
+    def of(cls, options: RunOptions, heuristics: Heuristics) -> Self:
+        """What a run's options ask of its plans, and the heuristics in force."""
         names = ("strategy", "weights", "capacity", "max_load_factor", "max_retries", "explore")
-        return cls(**{name: getattr(options, name) for name in names})
+        return cls(heuristics=heuristics, **{name: getattr(options, name) for name in names})
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedWave:
+    """Who does what in a wave of n tasks, before it is laid on timelines.
+
+    Attributes
+    ----------
+    tasks
+        `frames.TASKS` of the wave, sorted by task id.
+    allowed
+        Attempts each task may have, shape (n,).
+    forecast
+        Of all pairs, shape (n, m).
+    assigned
+        The optimal assignment.
+    agent_index
+        Agent of each task once loads were evened out, shape (n,), and how many tasks that moved.
+    """
+
+    tasks: pl.DataFrame
+    allowed: NDArray[np.int64]
+    forecast: Forecast
+    assigned: WaveAssignment
+    agent_index: NDArray[np.int64]
+    moved_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +112,7 @@ def positions(ids: pl.Series, among: pl.Series) -> NDArray[np.int64]:
     return ids.replace_strict(among, pl.int_range(among.len(), eager=True), return_dtype=pl.Int64).to_numpy()
 
 
-def plan_wave(
-    model: ForecastModel,
-    tasks: pl.DataFrame,
-    parameters: PlanParameters,
-    stage: Callable[[str], AbstractContextManager[Any]] = nullcontext,
-) -> WavePlan:
+def plan_wave(model: ForecastModel, tasks: pl.DataFrame, parameters: PlanParameters) -> WavePlan:
     """Plan a wave.
 
     Parameters
@@ -84,74 +123,106 @@ def plan_wave(
         `frames.TASKS` of the wave, sorted by task id; all of them known to the model.
     parameters
         What is asked for.
-    stage
-        Gives a context for each stage by name, to time it.
     """
+    return schedule_wave(model, assign_wave(model, tasks, parameters), parameters)
+
+
+def assign_wave(
+    model: ForecastModel,
+    tasks: pl.DataFrame,
+    parameters: PlanParameters,
+    stage: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+) -> AssignedWave:
+    """Forecast every pair, assign, and even out the load where that is asked for; `stage` times the two by name."""
+    if parameters.strategy is not OptimizationStrategy.AUTO:
+        return assign_each(model, tasks, parameters, (parameters.strategy,), stage)[0]
+    waves = assign_each(model, tasks, parameters, CANDIDATES, stage)
+    with stage("optimize"):
+        return waves[recommended(waves, model.agents)]
+
+
+def assign_each(
+    model: ForecastModel,
+    tasks: pl.DataFrame,
+    parameters: PlanParameters,
+    strategies: Sequence[OptimizationStrategy],
+    stage: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+) -> list[AssignedWave]:
+    """Assign a wave by several strategies in place of the parameters' own; else as `assign_wave`."""
     with stage("forecast"):
         allowed = attempts_allowed(tasks["risk_level"], parameters.max_retries)
+        tasks = parameters.heuristics.retried(tasks, pl.Series(allowed > 1))
         task = positions(tasks["task_id"], model.tasks["task_id"])[:, None]
         forecast = model.forecast(task, np.arange(model.agents.height)[None, :], allowed[:, None])
     with stage("optimize"):
         pairs = allowed_pairs(tasks, model.agents)
-        solver = SolverParameters(parameters.strategy, parameters.weights, parameters.capacity, parameters.explore)
-        assigned = optimize(forecast, solver, pairs, tasks)
-        agent_index, moved_count = assigned.assignment.agent_index, 0
-        factor = parameters.max_load_factor or _LOAD_FACTORS.get(assigned.strategy)
-        if factor is not None:
-            agent_index, moved_count, _ = adjust_load(
-                agent_index,
-                assigned.scores,
-                forecast.planned_duration_ms,
-                capacity=assigned.capacity,
-                max_load_factor=factor,
-                allowed=pairs,
-            )
-    with stage("schedule"):
-        rows = plan_rows(model, tasks, forecast, assigned, agent_index=agent_index, allowed=allowed)
-        plans = schedule(tasks, rows, parameters.priority).select(*frames.PLANS.columns)
-    return WavePlan(plans, assigned, moved_count)
+        waves = []
+        for strategy in strategies:
+            solver = SolverParameters(strategy, parameters.weights, parameters.capacity, parameters.explore)
+            assigned = optimize(forecast, solver, pairs, tasks)
+            evened = _evened(forecast, assigned, pairs, parameters)
+            waves.append(AssignedWave(tasks, allowed, forecast, assigned, *evened))
+    return waves
 
 
-def plan_rows(
-    model: ForecastModel,
-    tasks: pl.DataFrame,
-    forecast: Forecast,
-    assigned: WaveAssignment,
-    *,
-    agent_index: NDArray[np.int64],
-    allowed: NDArray[np.int64],
-) -> pl.DataFrame:
+def recommended(waves: Sequence[AssignedWave], agents: pl.DataFrame) -> int:
+    """Index of the assignment to take among those of one wave by every candidate, on one forecast."""
+    own = waves[0]
+    agent_index = np.array([wave.agent_index for wave in waves])
+    return recommend_wave(own.forecast, agent_index, own.assigned.capacity, allowed_pairs(own.tasks, agents))
+
+
+def _evened(
+    forecast: Forecast, assigned: WaveAssignment, pairs: NDArray[np.bool_] | None, parameters: PlanParameters
+) -> tuple[NDArray[np.int64], int]:
+    """Agent of each task once loads are evened out where that is asked for, and how many tasks that moved."""
+    factor = parameters.max_load_factor or _LOAD_FACTORS.get(assigned.strategy)
+    if factor is None:
+        return assigned.assignment.agent_index, 0
+    evened = adjust_load(
+        assigned.assignment.agent_index,
+        assigned.scores,
+        forecast.planned_duration_ms,
+        capacity=assigned.capacity,
+        max_load_factor=factor,
+        allowed=pairs,
+    )
+    return evened.agent_index, evened.moved_count
+
+
+def schedule_wave(model: ForecastModel, wave: AssignedWave, parameters: PlanParameters) -> WavePlan:
+    """Lay an assignment on the agents' timelines."""
+    plans = schedule(wave.tasks, plan_rows(model, wave), parameters.priority, parameters.heuristics)
+    return WavePlan(plans.select(*frames.PLANS.columns), wave.assigned, wave.moved_count)
+
+
+def plan_rows(model: ForecastModel, wave: AssignedWave) -> pl.DataFrame:
     """Rows of a wave's plan, before its timeline.
-
-    Parameters
-    ----------
-    tasks
-        The wave's n tasks, sorted by task id.
-    forecast, assigned
-        Of all pairs, shape (n, m).
-    agent_index, allowed
-        Agent and attempts allowed of each task, shape (n,).
 
     Returns
     -------
     polars.DataFrame
         `frames.PLANS` without priority and scheduled times, and `agent`, the agent's index.
     """
-    pair = (np.arange(tasks.height), agent_index)
-    chosen = {name: values[pair] for name, values in forecast._asdict().items()}
-    return tasks.select(
+    pair = (np.arange(wave.tasks.height), wave.agent_index)
+    chosen = {name: values[pair] for name, values in wave.forecast._asdict().items()}
+    return wave.tasks.select(
         "wave",
         "task_id",
-        model.agents["agent_id"].gather(agent_index).alias("agent_id"),
+        model.agents["agent_id"].gather(wave.agent_index).alias("agent_id"),
         "risk_level",
         "category",
         "confidence",
+        "confidence_boost",
         "heuristics_applied",
     ).with_columns(
-        pl.Series("agent", agent_index),
-        pl.Series("max_attempts", allowed),
+        pl.Series(
+            "updated_confidence", model.updated_confidence()[positions(wave.tasks["task_id"], model.tasks["task_id"])]
+        ),
+        pl.Series("agent", wave.agent_index),
+        pl.Series("max_attempts", wave.allowed),
         *(pl.Series(name, values) for name, values in chosen.items()),
-        pl.Series("baseline_success", forecast.planned_success.mean(axis=1)),
-        *(pl.Series(f"{name}_term", values[pair]) for name, values in assigned.terms._asdict().items()),
-        pl.Series("score", assigned.scores[pair]),
+        pl.Series("baseline_success", wave.forecast.planned_success.mean(axis=1)),
+        *(pl.Series(f"{name}_term", values[pair]) for name, values in wave.assigned.terms._asdict().items()),
+        pl.Series("score", wave.assigned.scores[pair]),
     )

@@ -9,15 +9,13 @@ import polars as pl
 
 from phase19 import frames
 from phase19.errors import UsageError
+from phase19.heuristics import Heuristics
 from phase19.natural import natural_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["PriorityStrategy", "by_priority", "check_any", "deal_waves", "fill_confidence", "select_agents"]
-
-# H16_001, as Phase 16 ships it: risk level and least confidence, in the order of priority.
-_PRIORITY_ORDER = (("LOW", 0.85), ("LOW", 0.7), ("MEDIUM", 0.85), ("MEDIUM", 0.75), ("HIGH", 0.9))
 
 
 class PriorityStrategy(StrEnum):
@@ -28,7 +26,11 @@ class PriorityStrategy(StrEnum):
     AGENT_SPECIALIZATION = "agent_specialization"
 
 
-def by_priority(tasks: pl.DataFrame, strategy: PriorityStrategy = PriorityStrategy.RISK_CONFIDENCE) -> pl.DataFrame:
+def by_priority(
+    tasks: pl.DataFrame,
+    strategy: PriorityStrategy = PriorityStrategy.RISK_CONFIDENCE,
+    heuristics: Heuristics | None = None,
+) -> pl.DataFrame:
     """Sort tasks, the one to do first on top.
 
     Parameters
@@ -37,15 +39,14 @@ def by_priority(tasks: pl.DataFrame, strategy: PriorityStrategy = PriorityStrate
         `frames.TASKS`; for `agent_specialization` with a column `advantage`, what the task's own agent is
         forecast to do better than the mean of all (fraction).
     strategy
-        `risk_confidence`: H16_001's buckets, then Phase 16's own priority, then confidence. `deadline`: the
+        `risk_confidence`: the order of priority Phase 16 states (H16_001), then its own priority, then confidence.
+        `deadline`: the
         earliest first, tasks without one last. `agent_specialization`: the largest advantage first. Ties
         fall to the next rule, and at last to the task id.
+    heuristics
+        The rules in force; Phase 16's usual ones by default.
     """
-    bucket = pl.lit(len(_PRIORITY_ORDER))
-    for place, (risk_level, least) in reversed(list(enumerate(_PRIORITY_ORDER))):
-        fits = (pl.col("risk_level") == risk_level) & (pl.col("confidence") >= least)
-        bucket = pl.when(fits).then(place).otherwise(bucket)
-    keys = [bucket, pl.col("priority"), -pl.col("confidence"), pl.col("task_id")]
+    keys = [(heuristics or Heuristics()).bucket(), pl.col("priority"), -pl.col("confidence"), pl.col("task_id")]
     if strategy is PriorityStrategy.DEADLINE:
         keys.insert(0, pl.col("deadline_ms"))
     elif strategy is PriorityStrategy.AGENT_SPECIALIZATION:
@@ -62,7 +63,12 @@ def check_any(tasks: pl.DataFrame) -> None:
         )
 
 
-def deal_waves(tasks: pl.DataFrame, waves: int | None, recorded_waves: int | None = None) -> pl.DataFrame:
+def deal_waves(
+    tasks: pl.DataFrame,
+    waves: int | None,
+    recorded_waves: int | None = None,
+    heuristics: Heuristics | None = None,
+) -> pl.DataFrame:
     """Give every task a wave, numbered 1, 2, ... without gaps.
 
     Parameters
@@ -73,6 +79,8 @@ def deal_waves(tasks: pl.DataFrame, waves: int | None, recorded_waves: int | Non
         Deal all tasks over so many waves, whatever was recorded.
     recorded_waves
         Waves Phase 18's summary speaks of, used where no task names one.
+    heuristics
+        The rules in force.
 
     Returns
     -------
@@ -83,7 +91,9 @@ def deal_waves(tasks: pl.DataFrame, waves: int | None, recorded_waves: int | Non
     fixed = tasks.clear() if waves is not None else tasks.filter(pl.col("wave").is_not_null())
     count = waves or (fixed["wave"].n_unique() if fixed.height else None) or recorded_waves or 1
     fixed = fixed.with_columns(wave=pl.col("wave").rank("dense").cast(pl.Int64))
-    dealt = by_priority(loose).with_columns(wave=(pl.int_range(pl.len()) * count // pl.len() + 1).cast(pl.Int64))
+    dealt = by_priority(loose, heuristics=heuristics).with_columns(
+        wave=(pl.int_range(pl.len()) * count // pl.len() + 1).cast(pl.Int64)
+    )
     return pl.concat([fixed, dealt]).with_columns(wave=pl.col("wave").rank("dense").cast(pl.Int64)).sort("task_id")
 
 

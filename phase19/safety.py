@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from phase19 import frames
+from phase19.heuristics import Heuristics
 
 __all__ = ["SafetyGate"]
 
@@ -20,7 +21,7 @@ class SafetyGate:
     low, medium, high, unknown
         Least confidence by risk level, fraction.
     medium_relaxed
-        Least confidence at MEDIUM risk where H16_004 applies.
+        As far down as a heuristic may bring the threshold of MEDIUM risk (H16_004); no other is ever lowered.
     is_live
         Whether decisions hold; a dry run and a replay approve everything and record what live would say.
     is_approval_required
@@ -40,7 +41,12 @@ class SafetyGate:
     is_approval_required: bool = False
 
     def decide(
-        self, tasks: pl.DataFrame, approvals: pl.Series | None = None, *, is_relaxed: bool = False
+        self,
+        tasks: pl.DataFrame,
+        approvals: pl.Series | None = None,
+        *,
+        heuristics: Heuristics | None = None,
+        rate_before: float | None = None,
     ) -> pl.DataFrame:
         """Decide for every task.
 
@@ -50,15 +56,15 @@ class SafetyGate:
             `frames.TASKS` with their wave.
         approvals
             Approved task ids; nothing else is an approval.
-        is_relaxed
-            Whether H16_004 applies: the wave before had more than 90 % success.
+        heuristics, rate_before
+            The rules in force, and the success rate of the wave before (None where there is none).
 
         Returns
         -------
         polars.DataFrame
             `frames.DECISIONS`, rows in the order given.
         """
-        medium = self.medium_relaxed if is_relaxed else self.medium
+        medium, relaxed_by = (heuristics or Heuristics()).relaxation(rate_before, self.medium, self.medium_relaxed)
         least = {"LOW": self.low, "MEDIUM": medium, "HIGH": self.high, "UNKNOWN": self.unknown}
         gated = ["HIGH", "UNKNOWN", *(["MEDIUM"] if self.is_approval_required else [])]
         threshold = pl.col("risk_level").replace_strict(least, return_dtype=pl.Float64)
@@ -87,4 +93,7 @@ class SafetyGate:
             decision=live if self.is_live else pl.lit("approved"),
             live_decision=live,
             reason=rule,
+            relaxed_by=pl.when(
+                (pl.col("risk_level") == "MEDIUM") & pl.col("confidence").is_between(medium, self.medium, closed="left")
+            ).then(pl.lit(relaxed_by, dtype=pl.String)),
         ).select(*frames.DECISIONS.columns)

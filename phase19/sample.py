@@ -24,7 +24,7 @@ from phase19.sample_files import HEURISTICS, phase18_documents
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["write_sample"]
+__all__ = ["sample_trials", "write_sample"]
 
 CATEGORIES = ("analysis", "coding", "data", "planning", "review", "testing")
 MEAN_SUCCESS = 0.85  # of first attempts: high enough for a working system, low enough that planning pays
@@ -111,6 +111,35 @@ def write_sample(directory: Path, *, tasks: int, agents: int, waves: int, seed: 
                 shutil.move(Path(scratch, phase), directory / phase)
     except OSError as problem:
         raise OutputError(f"{directory}: {problem.strerror or problem}") from problem
+
+
+def sample_trials(*, tasks: int, agents: int, waves: int, seed: int, count: int) -> pl.DataFrame:
+    """Let every agent try every task of a sample: what a sparse record does not say, to judge a plan by.
+
+    Parameters
+    ----------
+    tasks, agents, waves, seed
+        Those the sample was written with.
+    count
+        How often each agent tries each task.
+
+    Returns
+    -------
+    polars.DataFrame
+        Rows of `task_outcomes.jsonl`, `count` a pair, in the sample's world but with luck of their own. `attempts` is
+        the number of the trial, so that the rows can be replayed by `--executions`; each trial begins when the one
+        before is over, and the first when the sample is.
+    """
+    world, planned = _draw(np.random.default_rng(seed), tasks, agents, waves)
+    rng = np.random.default_rng([seed, 1])
+    start = EPOCH + timedelta(days=seed % 365 + 14)
+    return pl.concat(
+        _execute(rng, world, planned, offset=offset, start=start + timedelta(days=trial * agents + offset))
+        .filter(attempts=1)
+        .with_columns(attempts=pl.lit(trial + 1, dtype=pl.Int64))
+        for trial in range(count)
+        for offset in range(agents)
+    )
 
 
 def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:

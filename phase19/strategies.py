@@ -107,7 +107,9 @@ def score_matrix(
             own = 1.0 - retries / max(float(retries.max(initial=0.0)), 1.0)
         case OptimizationStrategy.CONFIDENCE_OPTIMIZATION:
             own = terms.confidence
-        case _:
+        case OptimizationStrategy.AUTO:
+            raise ValueError("expected a strategy that scores pairs, found auto")
+        case OptimizationStrategy.WEIGHTED:
             total = sum(weights.values())
             own = sum((weights[name] / total) * getattr(terms, name) for name in terms._fields)
     return np.asarray(own + _TIE_BREAK * terms.success)
@@ -145,13 +147,14 @@ def optimize(
     Returns
     -------
     WaveAssignment
-        Optimal for its strategy. Under `auto`, the strategy of the five whose plan promises most successes;
-        among those within half a task of it, the one with the shortest timeline.
+        Optimal for its strategy.
 
     Raises
     ------
     InfeasibleError
         No assignment keeps to the capacity and the pairs allowed.
+    ValueError
+        The strategy is `auto`, which is a choice among plans (`planning.recommended`), not a score.
     """
     try:
         return _optimize(forecast, parameters, allowed)
@@ -166,31 +169,10 @@ def _optimize(forecast: Forecast, parameters: SolverParameters, allowed: NDArray
     n, m = forecast.planned_success.shape
     per_agent = parameters.capacity if parameters.capacity is not None else _default_capacity(n, m, allowed)
     capacity = np.full(m, per_agent, dtype=np.int64)
-    strategies: Sequence[OptimizationStrategy] = (parameters.strategy,)
-    if parameters.strategy is OptimizationStrategy.AUTO:
-        strategies = [
-            s for s in OptimizationStrategy if s not in (OptimizationStrategy.WEIGHTED, OptimizationStrategy.AUTO)
-        ]
-    plans = [
-        _assign(forecast, terms, strategy, parameters=parameters, capacity=capacity, allowed=allowed)
-        for strategy in strategies
-    ]
-    return plans[0] if len(plans) == 1 else _recommended(forecast, plans)
-
-
-def _assign(
-    forecast: Forecast,
-    terms: ScoreTerms,
-    strategy: OptimizationStrategy,
-    *,
-    parameters: SolverParameters,
-    capacity: NDArray[np.int64],
-    allowed: NDArray[np.bool_] | None,
-) -> WaveAssignment:
-    scores = score_matrix(forecast, terms, strategy, parameters.weights)
+    scores = score_matrix(forecast, terms, parameters.strategy, parameters.weights)
     if parameters.explore:
         scores = scores + _EXPLORATION_BONUS * np.sqrt(forecast.planned_success_variance)
-    return WaveAssignment(strategy, solve(scores, capacity, allowed), capacity, scores, terms)
+    return WaveAssignment(parameters.strategy, solve(scores, capacity, allowed), capacity, scores, terms)
 
 
 def _default_capacity(n: int, m: int, allowed: NDArray[np.bool_] | None) -> int:
@@ -214,21 +196,3 @@ def _place(tasks: pl.DataFrame, rows: Sequence[int]) -> str:
     ids = ", ".join(map(repr, tasks["task_id"].gather(list(rows[:_NAMED_TASKS])).to_list()))
     more = ", ..." if len(rows) > _NAMED_TASKS else ""
     return f" (wave {tasks['wave'][0]}: {ids}{more})"
-
-
-def _recommended(forecast: Forecast, plans: list[WaveAssignment]) -> WaveAssignment:
-    row = np.arange(forecast.planned_success.shape[0])
-    success = np.array([forecast.planned_success[row, p.assignment.agent_index].sum() for p in plans])
-    m = forecast.planned_success.shape[1]
-    longest = np.array(
-        [
-            np.bincount(
-                p.assignment.agent_index,
-                weights=forecast.planned_duration_ms[row, p.assignment.agent_index],
-                minlength=m,
-            ).max(initial=0.0)
-            for p in plans
-        ]
-    )
-    close = success >= success.max() - 0.5
-    return plans[int(np.argmin(np.where(close, longest, np.inf)))]

@@ -38,6 +38,7 @@ _SCHEDULED_KEYS = (
     "heuristics_applied",
     "actual_duration_ms",
     "actual_confidence_delta",
+    "confidence_after",
 )
 _PLANNED_KEYS = (
     "task_id",
@@ -46,6 +47,9 @@ _PLANNED_KEYS = (
     "priority",
     "risk_level",
     "confidence",
+    "confidence_boost",
+    "updated_confidence",
+    "heuristics_applied",
     "success_probability",
     "success_low",
     "success_high",
@@ -87,7 +91,8 @@ def run_row(options: RunOptions, identity: RunIdentity, model: ForecastModel, wa
 
 def agent_files(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """Rows of the files that each agent of each wave gets, by file name."""
-    executions = tables["executions"].sort("wave", maintain_order=True)
+    after = (pl.col("updated_confidence") + pl.col("actual_confidence_delta")).clip(0.0, 1.0)
+    executions = tables["executions"].sort("wave", maintain_order=True).with_columns(confidence_after=after)
     return {
         "scheduled_tasks.jsonl": executions.select(*_SCHEDULED_KEYS),
         "planned_tasks.jsonl": executions.select(*_PLANNED_KEYS),
@@ -151,6 +156,11 @@ def summary_document(
         "solver": plans.select(
             "wave", pl.col("solver").alias("algorithm"), "objective", "upper_bound", "gap", "moved_count"
         ).to_dicts(),
+        "learning": plans.filter(pl.col("learned_attempt_count").is_not_null())
+        .select("wave", pl.col("^learned_.*$").name.replace("^learned_", ""))
+        .to_dicts(),
+        "heuristics": _heuristics(tables),
+        "boost_slope": model.boost_slope()._asdict(),
     }
 
 
@@ -165,6 +175,19 @@ def agent_assignments(executions: pl.DataFrame, wave: int, agents: pl.Series) ->
     chosen = executions.filter(pl.col("wave") == wave).group_by("agent_id", maintain_order=True).agg("task_id")
     by_agent = dict(zip(chosen["agent_id"].to_list(), chosen["task_id"].to_list(), strict=True))
     return {agent: by_agent.get(agent, []) for agent in agents.to_list()}
+
+
+def _heuristics(tables: Mapping[str, pl.DataFrame]) -> list[dict[str, Any]]:
+    """The run's heuristics: the weight each was applied with, and the tasks planned under it."""
+    applied = tables["executions"]["heuristics_applied"].explode().drop_nulls().value_counts(name="task_count")
+    return (
+        tables["heuristics"]
+        .select("heuristic_id")
+        .join(tables["previous_weights"], on="heuristic_id", how="left", maintain_order="left")
+        .join(applied, left_on="heuristic_id", right_on="heuristics_applied", how="left", maintain_order="left")
+        .select("heuristic_id", pl.col("weight").fill_null(1.0), pl.col("task_count").fill_null(0))
+        .to_dicts()
+    )
 
 
 def _task_counts(tables: Mapping[str, pl.DataFrame], total: int) -> dict[str, int]:

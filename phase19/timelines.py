@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import polars as pl
 
 from phase19 import frames
 from phase19.roster import PriorityStrategy, by_priority
 
-__all__ = ["adherence", "largest", "mean", "schedule", "settle", "timeline", "utilization"]
+if TYPE_CHECKING:
+    from phase19.heuristics import Heuristics
+
+__all__ = ["adherence", "largest", "mean", "schedule", "settle", "success_rate", "timeline", "utilization"]
 
 _ACTUAL_COLUMNS = tuple(name for name in frames.EXECUTIONS.columns if name not in frames.PLANS.columns)
 
 
 def schedule(
-    tasks: pl.DataFrame, planned: pl.DataFrame, strategy: PriorityStrategy = PriorityStrategy.RISK_CONFIDENCE
+    tasks: pl.DataFrame,
+    planned: pl.DataFrame,
+    strategy: PriorityStrategy = PriorityStrategy.RISK_CONFIDENCE,
+    heuristics: Heuristics | None = None,
 ) -> pl.DataFrame:
     """Rank a wave's tasks and lay them on their agents' timelines.
 
@@ -25,6 +33,8 @@ def schedule(
     planned
         One row a task: task_id, agent_id, `agent` (the agent's place in natural order), planned_duration_ms,
         planned_success and baseline_success.
+    strategy, heuristics
+        What comes first, and the rules in force.
 
     Returns
     -------
@@ -33,7 +43,7 @@ def schedule(
         in the order of its timeline.
     """
     advantage = planned.select("task_id", advantage=pl.col("planned_success") - pl.col("baseline_success"))
-    ranked = by_priority(tasks.join(advantage, on="task_id"), strategy).select("task_id")
+    ranked = by_priority(tasks.join(advantage, on="task_id"), strategy, heuristics).select("task_id")
     return timeline(planned.join(ranked.with_row_index("priority", offset=1), on="task_id"))
 
 
@@ -89,6 +99,12 @@ def adherence(executions: pl.DataFrame) -> float | None:
     if mean is None:
         return None
     return float(np.clip(1.0 - mean / end, 0.0, 1.0)) if end > 0 else float(mean == 0)
+
+
+def success_rate(executions: pl.DataFrame) -> float | None:
+    """Completed share of the tasks that ran; None where nothing ran."""
+    ran = executions.filter(pl.col("status").is_in(["completed", "failed"]))
+    return mean(ran["status"] == "completed")
 
 
 def mean(values: pl.Series) -> float | None:

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from phase19.forecast import ForecastModel
-    from phase19.models.predictive import WaveDraws
-    from phase19.planning import WavePlan
     from phase19.reading.history import Previous
+    from phase19.waves import PlayedWave
 
 __all__ = ["WaveRecord", "analysis_frames", "record_wave"]
 
@@ -38,41 +36,19 @@ class WaveRecord:
     agent_evidence: pl.DataFrame = field(default_factory=frames.AGENT_EVIDENCE.empty)
     solo_success: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
-    def success_rate(self) -> float:
-        """Completed share of the tasks that ran; 0 where nothing ran."""
-        status = self.executions["status"]
-        ran = int(status.is_in(["completed", "failed"]).sum())
-        return int((status == "completed").sum()) / ran if ran else 0.0
 
-
-def record_wave(
-    model: ForecastModel,
-    decisions: pl.DataFrame,
-    executions: pl.DataFrame,
-    draws: WaveDraws,
-    plan: WavePlan,
-) -> WaveRecord:
-    """Gather a wave that was planned and carried out.
-
-    Parameters
-    ----------
-    model
-        What was believed when the wave was planned.
-    decisions, executions
-        `frames.DECISIONS` and `frames.EXECUTIONS` of the wave.
-    draws
-        The plan's predictive draws, frozen before the wave ran.
-    plan
-        The plan, as it was carried out.
-    """
-    wave, m = int(decisions["wave"][0]), model.agents.height
-    summary = draws.summary(wave, executions)
+def record_wave(played: PlayedWave) -> WaveRecord:
+    """Gather a wave that was planned and carried out."""
+    model, executions, solved = played.model, played.executions, played.plan.assigned
+    wave, m = int(played.decisions["wave"][0]), model.agents.height
+    summary = played.draws.summary(wave, executions)
     # Where nothing ran the plan still promised something: over all its tasks.
-    counted = summary if summary.height else draws.summary(wave, executions.with_columns(status=pl.lit("completed")))
-    solved = plan.assigned
+    counted = summary
+    if not summary.height:
+        counted = played.draws.summary(wave, executions.with_columns(status=pl.lit("completed")))
     objective = float(executions["score"].sum())
     return WaveRecord(
-        decisions=decisions,
+        decisions=played.decisions,
         executions=executions,
         draws=summary,
         plan={
@@ -85,13 +61,14 @@ def record_wave(
             "objective": objective,
             "upper_bound": solved.assignment.upper_bound,
             "gap": max(0.0, solved.assignment.upper_bound - objective),
-            "moved_count": plan.moved_count,
+            "moved_count": played.plan.moved_count,
+            **({} if played.lesson is None else {f"learned_{key}": x for key, x in played.lesson._asdict().items()}),
         },
         agent_evidence=pl.DataFrame(
             {
                 "wave": np.full(m, wave),
                 "agent_id": model.agents["agent_id"],
-                "success_variance": draws.agent_success_variance(m),
+                "success_variance": played.draws.agent_success_variance(m),
                 "log_duration_variance": model.duration.agent.sd**2,
                 "residual_variance": np.full(m, model.duration.residual_variance),
             },

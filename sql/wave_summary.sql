@@ -1,8 +1,9 @@
 -- Question: what was each wave's plan, how did it go, and how busy was each agent?
 -- Grain: one row a planned wave.
 -- Inputs: wave_totals, wave_plans, schedule_comparisons, agent_feedback, run.
--- Columns: wave, strategy, state counts [tasks], figures as schedule_comparisons, makespans [ms], solver, agents =
---     each agent's tasks, rates and utilisation [tasks, fraction].
+-- Columns: wave, strategy, state counts [tasks], figures as schedule_comparisons, makespans [ms], solver, learning =
+--     what the wave before changed in this plan, null where there was none [attempts, fractions, successes a task],
+--     agents = each agent's tasks, rates and utilisation [tasks, fraction].
 with
 
 agents as (
@@ -50,6 +51,14 @@ select
         'upper_bound': plans.upper_bound,
         'gap': plans.gap
     } as solver,
+    case
+        when plans.learned_attempt_count is not null then {
+            'attempt_count': plans.learned_attempt_count,
+            'forecast_shift': plans.learned_forecast_shift,
+            'reassigned_share': plans.learned_reassigned_share,
+            'reassignment_gain': plans.learned_reassignment_gain
+        }
+    end as learning,
     coalesce(agents.agents, []) as agents,
     iso_timestamp(run.timestamp) as timestamp,
     run.is_simulated as simulated,

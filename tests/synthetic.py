@@ -61,6 +61,7 @@ def execution(task_id: str, **changes: Any) -> dict[str, Any]:
         "priority": 1,
         "risk_level": "LOW",
         "confidence": 0.8,
+        "updated_confidence": 0.8,
         "record_count": 5,
         "max_attempts": 3,
         "success_probability": 0.9,
@@ -195,6 +196,7 @@ def synthetic_run(
                     "risk_level": np.array(["LOW", "MEDIUM", "HIGH"])[rows % 3],
                     "category": "parse",
                     "confidence": 0.7,
+                    "updated_confidence": 0.7,
                     "heuristics_applied": [
                         ["H_1", "H_2", "H_2"] if i % 2 else ["H_2"] if i % 4 else [] for i in range(n)
                     ],

@@ -362,6 +362,24 @@ def test_a_seed_and_a_timestamp_fix_every_byte_of_a_backtest(run_cli, place):
     assert found["split_at"] == "2026-01-12T00:00:00Z"
 
 
+@pytest.mark.parametrize("what", ["executions", "split_at"])
+def test_from_python_a_backtest_is_the_command_s_and_writes_nothing(run_cli, place, what):
+    settings = {"seed": 3, "strategy": "balance_load", "timestamp": "2026-02-05T12:00:00Z"}
+    settings[what] = str(place.parent / "executions.jsonl") if what == "executions" else "2026-01-12"
+    before = set(place.parent.rglob("*"))
+    result = phase19.backtest(input=str(place), **settings)
+    assert set(place.parent.rglob("*")) == before
+    arguments = [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", value)]
+    printed = run_cli("backtest", "--input", place, *map(str, arguments), "--json").stdout
+    assert json.loads(printed) == json.loads(json.dumps(result.document))
+    assert result.document["max_retries"] == 0
+    ran = result.executions.filter(pl.col("status") != "unobserved")
+    assert ran["planned_success"].mean() == pytest.approx(result.document["overall"]["planned_success_rate"])
+    history = result.document["history_record_count"]
+    assert result.forecasts.height == 72 and result.forecasts["record_count"].sum() == history
+    assert result.warnings == ()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -119,3 +119,38 @@ def test_a_part_of_a_design_has_the_groups_of_its_cells():
     assert part.index.tolist() == [-1, 0, 0, 1]
     assert part.size == 2
     assert part.spread(np.array([1.5, 2.5])).tolist() == [0.0, 1.5, 1.5, 2.5]
+
+
+def test_few_attempts_are_multiplied_as_many_are_by_special_functions():
+    from scipy.special import betaln, psi
+
+    # Up to 16 attempts a product, above it and for fractions the functions themselves.
+    wins, losses = np.array([16.0, 0, 5, 17, 0, 2.5, 300, 0]), np.array([0.0, 16, 11, 0, 40, 1.5, 80, 0])
+    log_odds, k = np.linspace(-6, 6, wins.size), 0.3
+    p = 1 / (1 + np.exp(-log_odds))
+    a, b = k * p, k * (1 - p)
+    found = cell_fit(log_odds, cells(wins, losses), k)
+    assert found.log_likelihood == pytest.approx(betaln(a + wins, b + losses) - betaln(a, b), rel=1e-9, abs=1e-12)
+    slope = k * p * (1 - p) * (psi(a + wins) - psi(a) - psi(b + losses) + psi(b))
+    assert found.slope == pytest.approx(slope, rel=1e-9, abs=1e-12)
+
+
+def test_sixteen_attempts_neither_overflow_nor_underflow():
+    for k in (1e-3, 1e8):
+        fit = cell_fit(np.array([-700.0, 700.0]), cells([16, 0], [0, 16]), k)
+        assert np.isfinite(fit.log_likelihood).all() and np.isfinite(fit.slope).all()
+
+
+@pytest.mark.parametrize("agents", [2, 40])
+def test_cells_alike_are_summed_as_each_would_be(agents):
+    """Two agents leave few kinds of cells, forty many: the sums are those of an indicator matrix either way."""
+    rng = np.random.default_rng(agents)
+    count, sizes = 300, {"agent": agents, "task": 150, "agent_level": agents * 3}
+    groupings = {name: Grouping(rng.integers(-1, size, count), size, "agent") for name, size in sizes.items()}
+    features = rng.normal(size=(count, 2))
+    design = Design(cells(np.ones(count), np.zeros(count)), features, np.zeros(2), np.ones(2), groupings)
+    matrix = np.hstack([features, *((g.index[:, None] == np.arange(g.size)) * 1.0 for g in groupings.values())])
+    parameters, values = rng.normal(size=matrix.shape[1]), rng.normal(size=count)
+    assert design.log_odds(parameters) == pytest.approx(matrix @ parameters)
+    assert design.gather(values) == pytest.approx(matrix.T @ values)
+    assert design.information(values) == pytest.approx((matrix**2).T @ values)

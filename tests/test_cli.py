@@ -41,7 +41,7 @@ def tree(directory):
 # Help
 
 
-@pytest.mark.parametrize("command", ["", "run", "validate", "forecast", "backtest", "report", "sample"])
+@pytest.mark.parametrize("command", ["", "run", "validate", "forecast", "backtest", "compare", "report", "sample"])
 def test_help_is_as_agreed_whatever_the_width_of_the_window(run_cli, golden, command):
     done = run_cli(*command.split(), "--help", COLUMNS="40")
     assert (done.returncode, done.stderr) == (0, "")
@@ -71,6 +71,8 @@ def test_run_takes_every_option_of_a_run_with_its_default():
     assert taken.keys() == RunOptions.__dataclass_fields__.keys()
     assert taken.pop("input") is inspect.Parameter.empty
     assert parse_weights(taken.pop("weights")) == RunOptions(input=Path()).weights
+    assert RunOptions.of(input=".", censored_errors=taken["censored_errors"]) == RunOptions(input=Path())
+    del taken["censored_errors"]
     assert taken == {name: getattr(RunOptions(input=Path()), name) for name in taken}
 
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
     (ROOT / "docs").glob("*.md")
 )
+NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CHECKOUT = ("Makefile", "pyproject.toml", "requirements.lock", "sql", "data")
 
@@ -90,11 +91,11 @@ def test_every_command_and_option_is_documented():
             assert argument.name in text
 
 
-def test_the_notebook_runs_and_is_saved_without_outputs(checkout):
-    notebook = ROOT / "docs" / "analysis.ipynb"
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.name)
+def test_a_notebook_runs_and_is_saved_without_outputs(notebook, checkout):
     shutil.copy(notebook, checkout)
     code = (
-        "import nbclient, nbformat; book = nbformat.read('analysis.ipynb', 4); "
+        f"import nbclient, nbformat; book = nbformat.read('{notebook.name}', 4); "
         "assert not any(cell.get('outputs') or cell.get('execution_count') for cell in book.cells); "
         "nbclient.NotebookClient(book, timeout=120).execute(); "
         "print(sum(bool(cell.get('outputs')) for cell in book.cells))"

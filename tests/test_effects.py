@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phase19.models.effects import (
+    Effects,
     logit,
     normal_effects,
     normal_with_mean,
@@ -61,3 +62,11 @@ def test_a_normal_keeps_the_mean_probability_it_was_given(p, sd):
     mean = normal_with_mean(np.array([p]), np.array([sd]))
     nodes, weights = np.polynomial.hermite_e.hermegauss(15)
     assert float(sigmoid(mean + sd * nodes) @ weights / weights.sum()) == pytest.approx(p, abs=1e-5)
+
+
+def test_effects_of_agents_by_group_end_with_none():
+    # Two agents x three groups, one agent after the other.
+    laid = Effects(np.arange(6.0), np.arange(6.0) + 10.0).by_group(2)
+    assert laid.mean.tolist() == [[0, 3], [1, 4], [2, 5], [0, 0]]
+    assert laid.sd.tolist() == [[10, 13], [11, 14], [12, 15], [0, 0]]
+    assert Effects(np.zeros(0), np.zeros(0)).by_group(0).mean.shape == (1, 0)

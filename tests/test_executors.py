@@ -119,6 +119,21 @@ def test_replay_imputes_a_time_not_recorded_from_the_agents_mean():
     assert (found["t"][2], found["u"][2]) == (20.0, 40.0)
 
 
+def test_a_time_that_replay_imputed_never_teaches():
+    ordered = orders({"task_id": "t"}, {"task_id": "u"})
+    executor = ReplayExecutor(
+        attempts(lost("t", duration_ms=None), won("t", 2, duration_ms=8.0), won("u", duration_ms=4.0))
+    )
+    execution = executor.execute(ordered)
+    assert execution.attempts.sort("task_id", "attempt")["duration_ms"].to_list() == [None, 8.0, 4.0]
+    # The clock counts the agent's mean, (8 + 4) / 2 = 6, for the attempt nobody timed: 6 + 8.
+    assert {task: found[2] for task, found in results(ordered, execution).items()} == {"t": 14.0, "u": 4.0}
+    known = model(random_attempts(0, 60), agent_count=1, task_count=2)
+    timed = execution.attempts.filter(pl.col("duration_ms").is_not_null())
+    learned, measured = (known.observe(rows).duration for rows in (execution.attempts, timed))
+    assert learned.level == measured.level and learned.agent.mean.tolist() == measured.agent.mean.tolist()
+
+
 def test_replay_without_any_recorded_time_takes_none():
     assert replay(orders({"task_id": "t"}), won("t", duration_ms=None))["t"] == ("completed", 1, 0.0, 0.05)
 
@@ -199,6 +214,22 @@ def test_the_world_is_the_truth_outcomes_follow(simulator):
     assert attempt_ms.shape == (3, 40)
 
 
+def test_a_simulated_attempt_that_a_limit_stops_says_so():
+    rows = [{**row, "duration_ms": min(row["duration_ms"], 1000.0)} for row in random_attempts(1, 80, task_count=40)]
+    fitted = model([{**row, "is_censored": row["duration_ms"] == 1000.0} for row in rows], task_count=40)
+    simulator = SimulateExecutor(fitted.world(7), fitted.tasks["task_id"], fitted.agents["agent_id"])
+    made = simulator.execute(wave(*((t, t % 3) for t in range(40)))).attempts
+    stopped = made["is_censored"]
+    assert 0 < stopped.sum() < made.height
+    # exp(log(1000)) is 1000 to rounding.
+    assert made.filter(stopped)["duration_ms"].to_numpy() == pytest.approx(1000.0)
+    assert (made.filter(~stopped)["duration_ms"] < 1000.0 * (1 - 1e-9)).all()
+
+
+def test_a_simulation_without_limits_stops_nothing(simulator):
+    assert not simulator.execute(wave(*((t, 2) for t in range(40)))).attempts["is_censored"].any()
+
+
 def test_simulating_no_orders(simulator):
     assert simulator.execute(orders()).attempts.height == 0
     assert results(orders(), simulator.execute(orders())) == {}
@@ -232,6 +263,14 @@ def test_live_retries_until_success_or_no_more_are_allowed():
     }
     assert (found["a"][3], found["b"][3]) == (0.5, -0.02)
     assert not execution.is_interrupted
+
+
+def test_live_attempts_that_end_with_a_named_error_are_stopped_ones():
+    messages = {"a": "agent_timeout", "b": "no such tool", "c": None}
+    runner = lambda order, _: LiveResult(is_success=False, error_message=messages[order["task_id"]])  # noqa: E731
+    ordered = orders(*({"task_id": task, "max_attempts": 1} for task in messages))
+    made = LiveExecutor(runner, ["agent_timeout"]).execute(ordered).attempts
+    assert dict(made.select("task_id", "is_censored").rows()) == {"a": True, "b": False, "c": False}
 
 
 def test_live_orders_are_rows_of_the_schema_and_hold_no_forecast():

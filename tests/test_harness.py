@@ -15,6 +15,7 @@ import phase19
 from phase19 import OptimizationStrategy, Phase19Harness, RunOptions
 from phase19.errors import InfeasibleError, InputError, OutputError, UsageError
 from phase19.executors.live import LiveResult
+from phase19.planning import plan_wave
 from phase19.sample import write_sample
 
 ROOT = Path(__file__).parent.parent
@@ -54,11 +55,12 @@ def without_clock(content: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def planned(tmp_path: Path, **settings):
-    """A harness with its model and its first wave planned."""
+    """A harness's loop over the waves with its model, and the first wave planned."""
     run = harness(tmp_path, **settings)
     inputs, previous = run._load()
-    model = run._initialise(inputs, previous)
-    return run, model, run._optimize_wave(model, model.tasks.filter(pl.col("wave") == 1))
+    prepared = run._initialise(inputs, previous)
+    loop, model = run._loop(prepared), prepared.model
+    return loop, model, plan_wave(model, model.tasks.filter(pl.col("wave") == 1), loop.parameters)
 
 
 class TestPhase19Harness:
@@ -84,8 +86,8 @@ class TestPhase19Harness:
         assert plan.assigned.assignment.gap == pytest.approx(0.0, abs=1e-9)
 
     def test_execute_wave_dry_run(self, tmp_path):
-        run, model, plan = planned(tmp_path)
-        executions, execution = run._execute_wave(model, run._executor(model), plan.plans)
+        loop, model, plan = planned(tmp_path)
+        executions, execution = loop.carry_out(model, plan.plans)
         assert not execution.is_interrupted
         assert set(executions["status"]) <= {"completed", "failed"}
         assert executions["actual_duration_ms"].to_list() != executions["planned_duration_ms"].to_list()

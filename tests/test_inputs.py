@@ -79,12 +79,18 @@ def test_tasks_keep_what_is_recorded_and_get_defaults_for_the_rest():
     first, second, third = tasks.to_dicts()
     assert first == {
         "task_id": "a", "wave": 1, "risk_level": "LOW", "category": "coding", "confidence": 0.9, "priority": 1,
-        "heuristics_applied": ["H16_001"], "predicted_success_rate": 0.9, "predicted_confidence_delta": 0.05,
+        "confidence_boost": 0.0, "heuristics_applied": ["H16_001"],
+        "predicted_success_rate": 0.9, "predicted_confidence_delta": 0.05,
         "approval_status": "APPROVED", "reason": "planned", "deadline_ms": 500.0, "estimated_duration_ms": 25.0,
         "required_agents": ["agent_2", "reviewer"],
     }  # fmt: skip
     given_of_second = {name: value for name, value in second.items() if value is not None}
-    assert given_of_second == {"task_id": "b", "risk_level": "MEDIUM", "heuristics_applied": []}
+    assert given_of_second == {
+        "task_id": "b",
+        "risk_level": "MEDIUM",
+        "confidence_boost": 0.0,
+        "heuristics_applied": [],
+    }
     assert (third["wave"], third["risk_level"], third["confidence"]) == (3, "HIGH", None)
 
 
@@ -554,6 +560,28 @@ def test_executions_are_attempts_of_a_run(tmp_path):
     assert attempts["duration_ms"].to_list() == [None, 9.0, None, None]
     assert attempts["source"].unique().to_list() == ["run"]
     assert attempts["confidence_delta"].to_list() == [None, None, None, -0.25]
+
+
+def test_attempts_with_a_named_error_count_as_stopped_by_a_limit(tmp_path):
+    row = '{"task_id": "a", "agent_id": "x", "attempt": %d, "status": "failed", "error_message": %s, "is_censored": %s}'
+    told = [("null", "false"), ('"agent_timeout"', "false"), ('"other"', "true"), ('"agent_timeout "', "null")]
+    lines = "\n".join(row % (number, *marks) for number, marks in enumerate(told, 1))
+    path = write(tmp_path, "executions.jsonl", lines)
+    assert read_executions(path)["is_censored"].to_list() == [False, False, True, False]
+    marked = read_executions(path, ["agent_timeout"])
+    assert marked["is_censored"].to_list() == [False, True, True, False]
+    frames.ATTEMPTS.validate(marked)
+
+
+def test_named_errors_mark_the_records_of_both_phases(root):
+    files = {"phase17": "execution_outcomes.jsonl", "phase18": "task_outcomes.jsonl"}
+    for phase, name in files.items():
+        line = '{"task_id": "a", "agent_id": "agent_2", "status": "failed", "error_message": "stopped"%s}'
+        confidence = ', "initial_confidence": 0.5, "final_confidence": 0.5' if phase == "phase17" else ""
+        (root / phase / name).write_text(line % confidence, "utf-8")
+    directories = [root / phase for phase in ("phase18", "phase16", "phase17")]
+    for errors, expected in (((), [False, False]), (("stopped",), [True, True])):
+        assert load_inputs(*directories, errors).attempts["is_censored"].to_list() == expected
 
 
 def test_executions_stand_once(tmp_path):

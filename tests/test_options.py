@@ -163,6 +163,25 @@ def test_weights_given_as_a_dict_are_held_to_the_same_rules(weights):
         RunOptions.of(input="a", weights=weights)
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, ()),
+        ("agent_timeout", ("agent_timeout",)),
+        ("agent_timeout, test_timeout", ("agent_timeout", "test_timeout")),
+        (["stopped, after 5 s"], ("stopped, after 5 s",)),
+    ],
+)
+def test_censored_errors_are_a_text_or_a_list(given, expected):
+    assert RunOptions.of(input="a", censored_errors=given).censored_errors == expected
+
+
+@pytest.mark.parametrize("given", ["", "a,,b", "a,", [""], [3]])
+def test_censored_errors_without_a_name_are_refused(given):
+    with pytest.raises(UsageError, match="--censored-errors: expected error messages, none of them empty"):
+        RunOptions.of(input="a", censored_errors=given)
+
+
 def test_weights_left_out_of_a_dict_weigh_nothing():
     assert RunOptions.of(input="a", weights={"success": 2}).weights == {
         "success": 2.0,

@@ -28,6 +28,7 @@ def hand_draws():
         succeeded=np.array([[True, False, True, True], [False, False, True, False]]),
         busy_ms=np.array([[10.0, 20.0, 40.0, 5.0], [1.0, 2.0, 3.0, 4.0]]),
         confidence_delta=np.array([[0.1, -0.1, 0.1, 0.1], [0.0, 0.0, 0.2, 0.0]]),
+        attempts=np.array([[1, 3, 1, 2], [3, 3, 2, 3]]),
     )
 
 
@@ -123,7 +124,10 @@ def test_draws_agree_with_the_forecast(fitted):
     ):
         error = sample.std(axis=0) / np.sqrt(len(sample))
         assert (np.abs(sample.mean(axis=0) - planned) < 4 * error).all()
-    assert draws.success_probability.var(axis=0) == pytest.approx(forecast.planned_success_variance, rel=0.06, abs=1e-4)
+    chance = draws.success_probability
+    square = (chance - chance.mean(axis=0)) ** 2
+    error = square.std(axis=0) / np.sqrt(len(chance))  # wide where a chance is near 1: few draws make the variance
+    assert (np.abs(square.mean(axis=0) - forecast.planned_success_variance) < 4 * error).all()
 
 
 def test_tasks_of_one_agent_share_what_is_not_known_of_it(fitted):

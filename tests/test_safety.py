@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from phase19 import frames
+from phase19.heuristics import Heuristics, Relaxation
 from phase19.safety import SafetyGate
 from tests.builders import tasks
 
@@ -17,7 +18,9 @@ def decide(risk, confidence, *, approved=False, relaxed=False, **gate):
         confidence=pl.lit(confidence, dtype=pl.Float64)
     )
     approvals = pl.Series(["other", *(["t"] if approved else [])])
-    return SafetyGate(**gate).decide(frame, approvals, is_relaxed=relaxed).row(0, named=True)
+    rules = Heuristics(relaxations=(Relaxation("H16_004", 0.9, 0.7),))
+    rate = 0.95 if relaxed else 0.9
+    return SafetyGate(**gate).decide(frame, approvals, heuristics=rules, rate_before=rate).row(0, named=True)
 
 
 @pytest.mark.parametrize("approved", [False, True], ids=["no approval", "approval"])

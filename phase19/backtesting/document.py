@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phase19.backtesting.rehearsal import rehearse
 from phase19.backtesting.time_split import split_inputs
 from phase19.errors import UsageError
+from phase19.forecast_table import forecast_table
 from phase19.inputs import load_inputs
 from phase19.moments import parse_moment
+from phase19.options import RunOptions
 from phase19.planning import PlanParameters
-from phase19.preparation import first_model
+from phase19.preparation import prepare
 from phase19.publishing.figures import interval, number, percent, plural
 from phase19.publishing.rendering import Table
 from phase19.publishing.run_files import write_json
@@ -22,17 +25,78 @@ from phase19.summary import agent_assignments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from phase19.options import RunOptions
+    import polars as pl
 
-__all__ = ["backtest_tables", "headline", "run_backtest"]
+    from phase19.forecast import ForecastModel
+
+__all__ = ["BacktestResult", "backtest", "backtest_tables", "headline", "run_backtest"]
 
 SCHEMA_VERSION = "1.0"
 _ORACLE_NOTE = (
     "The oracle knew every outcome before it assigned the same tasks under the same capacity: what hindsight with "
     "luck could reach, and no forecast can promise."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestResult:
+    """What a backtest came to.
+
+    Attributes
+    ----------
+    document
+        The content of backtest.json.
+    executions
+        Every task, planned and recorded side by side (`frames.EXECUTIONS`).
+    model
+        What was known before the first wave.
+    warnings
+        What the inputs held that was not used.
+    """
+
+    document: dict[str, Any]
+    executions: pl.DataFrame
+    model: ForecastModel
+    warnings: tuple[str, ...]
+
+    @property
+    def forecasts(self) -> pl.DataFrame:
+        """The forecast of every pair before the first wave: :func:`phase19.forecast_table.forecast_table`."""
+        return forecast_table(self.model)
+
+
+def backtest(
+    *,
+    executions: Path | str | None = None,
+    split_at: str | None = None,
+    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+    **settings: Any,
+) -> BacktestResult:
+    """Plan on what was known, replay what happened, and measure the plan; nothing is written.
+
+    Parameters
+    ----------
+    executions, split_at
+        What happened: a file of recorded outcomes, or the inputs' records from a moment (ISO 8601) on; one of them.
+    progress
+        Called as `progress(stage, done, total)`.
+    settings
+        The fields of :class:`phase19.RunOptions` that the command `backtest` takes; `max_retries` is 0 by default.
+
+    Raises
+    ------
+    Phase19Error
+        An input breaks the contract, a moment is none, or there is nothing to replay.
+
+    Examples
+    --------
+    >>> import phase19
+    >>> found = phase19.backtest(input="data/phase18", split_at="2026-01-31")  # doctest: +SKIP
+    >>> found.document["success"]["gap_closed"]  # doctest: +SKIP
+    """
+    options = RunOptions.of(**{"max_retries": 0, **settings})
+    return _backtest(options, None if executions is None else Path(executions), split_at, progress)
 
 
 def run_backtest(
@@ -42,7 +106,7 @@ def run_backtest(
     executions: Path | None = None,
     split_at: str | None = None,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+) -> BacktestResult:
     """Backtest a plan and write what came of it.
 
     Parameters
@@ -51,35 +115,35 @@ def run_backtest(
         Inputs, and what the plans are asked for.
     target
         The JSON file to write, whole or not at all.
-    executions, split_at
-        What happened: a file of recorded outcomes, or the inputs' records from a moment (ISO 8601) on; one of them.
-    progress
-        Called as `progress(stage, done, total)`.
-
-    Returns
-    -------
-    document, warnings
-        What was written, and what the inputs held that was not used.
-
-    Raises
-    ------
-    Phase19Error
-        An input breaks the contract, a moment is none, or there is nothing to replay; nothing is written.
+    executions, split_at, progress
+        As of :func:`backtest`.
     """
+    check_file_target(target, (options.input, options.phase16_dir, options.phase17_dir, executions))
+    result = _backtest(options, executions, split_at, progress)
+    with publish_file(target) as path:
+        write_json(path, result.document)
+    return result
+
+
+def _backtest(
+    options: RunOptions,
+    executions: Path | None,
+    split_at: str | None,
+    progress: Callable[[str, int, int], None],
+) -> BacktestResult:
     if (executions is None) == (split_at is None):
         found = "neither" if executions is None else "both"
         raise UsageError(f"expected one of --executions and --split-at, found {found}")
-    sources = (options.input, options.phase16_dir, options.phase17_dir)
-    check_file_target(target, (*sources, executions))
     made_at = datetime.now(UTC) if options.timestamp is None else parse_moment(options.timestamp, "--timestamp")
     moment = None if split_at is None else parse_moment(split_at, "--split-at")
-    inputs = load_inputs(*sources)
+    inputs = load_inputs(options.input, options.phase16_dir, options.phase17_dir, options.censored_errors)
     if executions is not None:
-        replayed = read_executions(executions)
+        replayed = read_executions(executions, options.censored_errors)
     elif moment is not None:
         inputs, replayed = split_inputs(inputs, moment)
-    model = first_model(inputs, waves=options.waves, agents=options.agents)
-    rehearsal = rehearse(model, replayed, PlanParameters.of(options), seed=options.seed, progress=progress)
+    model, heuristics = prepare(inputs, waves=options.waves, agents=options.agents)
+    parameters = PlanParameters.of(options, heuristics)
+    rehearsal = rehearse(model, replayed, parameters, seed=options.seed, progress=progress)
     document = {
         "phase": 19,
         "timestamp": _iso(made_at),
@@ -101,9 +165,7 @@ def run_backtest(
         ],
         "notes": {"oracle": _ORACLE_NOTE},
     }
-    with publish_file(target) as path:
-        write_json(path, document)
-    return document, inputs.warnings
+    return BacktestResult(document, rehearsal.executions, model, inputs.warnings)
 
 
 def _iso(moment: datetime) -> str:

@@ -76,7 +76,7 @@ def pair_records(model: ForecastModel, executions: pl.DataFrame, allowed: NDArra
         .agg(
             pl.col("is_success").first().cast(pl.Float64).alias("first_success"),
             pl.col("is_success").any().cast(pl.Float64).alias("success"),
-            pl.col("duration_ms").sum(),
+            pl.col("spent_ms").sum().alias("duration_ms"),
             chance=1.0 - (1.0 - pl.col("rate").first()) ** pl.min_horizontal("max_attempts", "recorded").first(),
         )
     )

@@ -57,7 +57,7 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
         raise UsageError(f"--split-at: expected records of agents at or after {moment.isoformat()}, found none")
     tasks = inputs.tasks
     if inputs.task_source == "synthetic":  # their risk is read off the records
-        tasks = synthetic_tasks(history, tasks.height)[0]
+        tasks = synthetic_tasks(history, tasks.height)
     success_rate = history["is_success"].cast(pl.Float64).mean()
     known = replace(
         inputs,

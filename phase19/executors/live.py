@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from phase19.executors.protocol import Execution, attempt_rows
+from phase19.reading.readers import mark_censored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = ["LiveExecutor", "LiveResult"]
 
@@ -46,6 +47,8 @@ class LiveExecutor:
         Called as `runner(order, attempt)` in the agent's own thread, `order` a row of `frames.ORDERS` as a
         dict. An exception it raises is a failed attempt, its text the error message; so is a result that is no
         sound :class:`LiveResult`.
+    censored_errors
+        Error messages of attempts that a limit stopped: their times teach as survival times.
 
     Notes
     -----
@@ -54,8 +57,11 @@ class LiveExecutor:
 
     is_simulated = False
 
-    def __init__(self, runner: Callable[[dict[str, Any], int], LiveResult]) -> None:
+    def __init__(
+        self, runner: Callable[[dict[str, Any], int], LiveResult], censored_errors: Sequence[str] = ()
+    ) -> None:
         self.runner = runner
+        self.censored_errors = censored_errors
         self._stop = threading.Event()
 
     def execute(self, orders: pl.DataFrame) -> Execution:
@@ -68,7 +74,8 @@ class LiveExecutor:
             except KeyboardInterrupt:
                 self._stop.set()
                 made = [row for future in running for row in future.result()]
-        return Execution(attempt_rows(orders, pl.DataFrame(made, schema=_MADE)), is_interrupted=self._stop.is_set())
+        attempts = mark_censored(attempt_rows(orders, pl.DataFrame(made, schema=_MADE)), self.censored_errors)
+        return Execution(attempts, is_interrupted=self._stop.is_set())
 
     def _work(self, queue: list[dict[str, Any]]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []

@@ -15,10 +15,22 @@ __all__ = ["Execution", "Executor", "attempt_rows", "outcomes"]
 
 
 class Execution(NamedTuple):
-    """Attempts made (`frames.ATTEMPTS`, source `run`), and whether the wave was stopped before its end."""
+    """What came of a wave.
+
+    Attributes
+    ----------
+    attempts
+        The attempts made, `frames.ATTEMPTS` with source `run`: what learning sees.
+    is_interrupted
+        Whether the wave was stopped before its end.
+    spent_ms
+        Time of each of the attempts as the wave's clock counts it, where it counts what was not recorded; None
+        where that is their `duration_ms`.
+    """
 
     attempts: pl.DataFrame
     is_interrupted: bool
+    spent_ms: pl.Series | None = None
 
 
 class Executor(Protocol):
@@ -49,7 +61,16 @@ def attempt_rows(orders: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
         is_censored or timestamp where known.
     """
     known = made.join(
-        orders.select("task_id", "agent_id", "wave", "risk_level", "category", "confidence", "heuristics_applied"),
+        orders.select(
+            "task_id",
+            "agent_id",
+            "wave",
+            "risk_level",
+            "category",
+            "confidence",
+            "confidence_boost",
+            "heuristics_applied",
+        ),
         on="task_id",
         maintain_order="left",
     ).with_columns(
@@ -83,12 +104,13 @@ def outcomes(orders: pl.DataFrame, execution: Execution, mean_change: Sequence[f
     """
     by_task = (
         execution.attempts.lazy()
+        .with_columns(spent_ms="duration_ms" if execution.spent_ms is None else execution.spent_ms)
         .sort("task_id", "attempt")
         .group_by("task_id", maintain_order=True)
         .agg(
             pl.len().cast(pl.Int64).alias("attempt_count"),
             pl.col("is_success").last(),
-            pl.col("duration_ms").sum().alias("actual_duration_ms"),
+            pl.col("spent_ms").sum().alias("actual_duration_ms"),
             pl.col("confidence_delta").last(),
         )
         .collect(engine="in-memory")

@@ -12,8 +12,9 @@ __all__ = ["ReplayExecutor"]
 class ReplayExecutor:
     """Takes outcomes from recorded attempts.
 
-    A pair without any record is not observed; a pair whose records run out ends with its last one. An
-    attempt whose time was not recorded is given its agent's mean recorded time, else the mean of all.
+    A pair without any record is not observed; a pair whose records run out ends with its last one. An attempt
+    whose time was not recorded spends its agent's mean recorded time, else the mean of all; since nobody measured
+    it, its `duration_ms` stays null, and nothing is learned from it.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ class ReplayExecutor:
     def __init__(self, records: pl.DataFrame) -> None:
         mean = pl.col("duration_ms").mean()
         self._records = records.filter(pl.col("agent_id").is_not_null()).with_columns(
-            duration_ms=pl.coalesce("duration_ms", mean.over("agent_id"), mean, pl.lit(0.0))
+            spent_ms=pl.coalesce("duration_ms", mean.over("agent_id"), mean, pl.lit(0.0))
         )
 
     def attempts(self, pairs: pl.DataFrame) -> pl.DataFrame:
@@ -40,8 +41,9 @@ class ReplayExecutor:
         Returns
         -------
         polars.DataFrame
-            `pairs` with the columns of a record, one row an attempt, sorted by task, agent and attempt; attempts
-            are numbered 1, 2, ... and end with the first success. Pairs without a record have no row.
+            `pairs` with the columns of a record and spent_ms (the time counted, never null), one row an attempt,
+            sorted by task, agent and attempt; attempts are numbered 1, 2, ... and end with the first success. Pairs
+            without a record have no row.
         """
         pair = ["task_id", "agent_id"]
         earlier_success = pl.col("is_success").cum_sum().over(pair) - pl.col("is_success")
@@ -54,7 +56,8 @@ class ReplayExecutor:
 
     def execute(self, orders: pl.DataFrame) -> Execution:
         """Replay a wave."""
-        facts = self.attempts(orders.select("task_id", "agent_id", "max_attempts")).select(
+        made = self.attempts(orders.select("task_id", "agent_id", "max_attempts"))
+        facts = made.select(
             "task_id",
             "attempt",
             "is_success",
@@ -64,4 +67,4 @@ class ReplayExecutor:
             "is_censored",
             "timestamp",
         )
-        return Execution(attempt_rows(orders, facts), is_interrupted=False)
+        return Execution(attempt_rows(orders, facts), is_interrupted=False, spent_ms=made["spent_ms"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["CellFit", "Cells", "cell_fit", "logit_sd"]
 
 _TINY = 1e-9
+_FEW = 16  # attempts up to which a product is cheaper than special functions; none of its terms over- or underflows
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,25 @@ class Cells:
         an attempt names no agent.
     shrink
         What the log odds are multiplied by: below 1 for a summary, an average over tasks.
+    won, lost
+        Places of the cells with more than 0, 1, 2 ... wins and losses.
+    many
+        Places of the cells with more attempts than those, or with fractions of one.
     """
 
     wins: NDArray[np.float64]
     losses: NDArray[np.float64]
     tightness: NDArray[np.float64]
     shrink: NDArray[np.float64]
+    won: tuple[NDArray[np.int64], ...] = field(init=False, repr=False, compare=False)
+    lost: tuple[NDArray[np.int64], ...] = field(init=False, repr=False, compare=False)
+    many: NDArray[np.int64] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        is_few = (self.wins + self.losses <= _FEW) & (self.wins % 1.0 == 0.0) & (self.losses % 1.0 == 0.0)
+        object.__setattr__(self, "won", _ladder(np.where(is_few, self.wins, 0.0)))
+        object.__setattr__(self, "lost", _ladder(np.where(is_few, self.losses, 0.0)))
+        object.__setattr__(self, "many", np.flatnonzero(~is_few))
 
     def part(self, keep: NDArray[np.bool_]) -> Cells:
         """Some of the cells."""
@@ -70,22 +84,47 @@ def cell_fit(log_odds: NDArray[np.float64], cells: Cells, concentration: float) 
     Notes
     -----
     Rate ~ Beta(k p, k (1 - p)), so that its posterior mean is (wins + k p) / (n + k). The information is that of
-    n (k + 1) / (k + n) independent attempts, what n attempts of one pair say about p.
+    n (k + 1) / (k + n) independent attempts, what n attempts of one pair say about p. The likelihood of few attempts
+    is the product of their chances one after another, (k p + i) / (k + i) for a success after i successes.
     """
-    from scipy.special import betaln, psi
-
     p = np.clip(sigmoid(cells.shrink * log_odds), _TINY, 1.0 - _TINY)
     k = concentration * cells.tightness
-    a, b = k * p, k * (1.0 - p)
-    won, lost, tries = a + cells.wins, b + cells.losses, cells.wins + cells.losses
-    slope = k * (psi(won) - psi(a) - psi(lost) + psi(b))
-    spread = p * (1.0 - p)
+    a = k * p
+    b = k - a
+    chance, slope = np.ones(p.size), np.zeros(p.size)
+    for i, here in enumerate(cells.won):
+        reached = a[here] + i
+        chance[here] *= reached / (k[here] + i)
+        slope[here] += 1.0 / reached
+    for i, here in enumerate(cells.lost):
+        reached = b[here] + i
+        chance[here] *= reached / (k[here] + (cells.wins[here] + i))
+        slope[here] -= 1.0 / reached
+    log_likelihood = np.log(chance)
+    if cells.many.size:
+        from scipy.special import betaln, psi
+
+        here = cells.many
+        before, after = (a[here], b[here]), (a[here] + cells.wins[here], b[here] + cells.losses[here])
+        log_likelihood[here] = betaln(*after) - betaln(*before)
+        slope[here] = psi(after[0]) - psi(before[0]) - psi(after[1]) + psi(before[1])
+    tries, spread = cells.wins + cells.losses, p * (1.0 - p)
     return CellFit(
-        log_likelihood=betaln(won, lost) - betaln(a, b),
-        slope=cells.shrink * slope * spread,
+        log_likelihood=log_likelihood,
+        slope=cells.shrink * k * slope * spread,
         information=cells.shrink**2 * tries * (k + 1.0) / (k + tries) * spread,
-        rate=won / (k + tries),
+        rate=(a + cells.wins) / (k + tries),
     )
+
+
+def _ladder(counts: NDArray[np.float64]) -> tuple[NDArray[np.int64], ...]:
+    """Places of the counts above 0, above 1, and so on."""
+    rungs = []
+    here = np.flatnonzero(counts)
+    while here.size:
+        rungs.append(here)
+        here = here[counts[here] > len(rungs)]
+    return tuple(rungs)
 
 
 def logit_sd(tries: NDArray[np.float64], concentration: float) -> NDArray[np.float64]:

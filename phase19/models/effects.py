@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LOGISTIC_NORMAL",
     "Effects",
+    "averaged",
     "clipped_normal_mean",
     "logit",
     "normal_effects",
@@ -21,6 +22,8 @@ __all__ = [
 
 LOGISTIC_NORMAL = (16.0 * np.sqrt(3.0) / (15.0 * np.pi)) ** 2  # Zeger, Liang, Albert (1988), section 3
 _TINY = 1e-12
+_NEWTON_STEPS = 6
+_CLOSE = 1e-5  # after so short a step of Newton's method the next would be about 1e-10
 
 
 class Effects(NamedTuple):
@@ -29,10 +32,21 @@ class Effects(NamedTuple):
     mean: NDArray[np.float64]
     sd: NDArray[np.float64]
 
+    def by_group(self, agents: int) -> Effects:
+        """Effects of agents x groups as (groups + 1, agents); the last row, for no group, has no effect."""
+        groups = self.mean.size // agents if agents else 0
+        mean, sd = (np.vstack([part.reshape(agents, groups).T, np.zeros((1, agents))]) for part in self)
+        return Effects(mean, sd)
+
 
 def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Logistic function, without overflow."""
     return 0.5 * (1.0 + np.tanh(0.5 * x))
+
+
+def averaged(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log odds of the mean probability where log odds are normal (Zeger, Liang, Albert, 1988)."""
+    return np.asarray(mean / np.sqrt(1.0 + LOGISTIC_NORMAL * variance))
 
 
 def logit(p: NDArray[np.float64] | float) -> NDArray[np.float64]:
@@ -118,14 +132,21 @@ def normal_with_mean(p: NDArray[np.float64], sd: NDArray[np.float64]) -> NDArray
     """Mean of the normal log odds of standard deviation `sd` whose probability averages to `p`.
 
     A posterior far from normal keeps its probability when a normal stands in for it. Newton's method from the
-    probit approximation; 15-point Gauss-Hermite quadrature.
+    probit approximation, until the mean moves by no more than its square is worth; 15-point Gauss-Hermite quadrature,
+    one node after another, so that memory is that of the pairs.
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(15)
     weights = weights / weights.sum()
     p = np.clip(p, 1e-9, 1.0 - 1e-9)
     mean = logit(p) * np.sqrt(1.0 + LOGISTIC_NORMAL * sd**2)
-    for _ in range(6):
-        found = sigmoid(mean[:, None] + sd[:, None] * nodes)
-        slope = np.maximum((found * (1.0 - found)) @ weights, _TINY)
-        mean = mean + np.clip((p - found @ weights) / slope, -1.0, 1.0)
+    for _ in range(_NEWTON_STEPS):
+        average, slope = np.zeros(p.shape), np.zeros(p.shape)
+        for node, weight in zip(nodes, weights, strict=True):
+            found = sigmoid(mean + node * sd)
+            average += weight * found
+            slope += weight * found * (1.0 - found)
+        step = np.clip((p - average) / np.maximum(slope, _TINY), -1.0, 1.0)
+        mean = mean + step
+        if np.abs(step).max(initial=0.0) < _CLOSE:
+            break
     return np.asarray(mean)

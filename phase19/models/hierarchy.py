@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from phase19.models.cells import CellFit, Cells, cell_fit
-from phase19.models.effects import Effects
+from phase19.models.descent import Slope, descend
+from phase19.models.effects import Effects, averaged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Design", "Grouping", "HierarchyFit", "fit_hierarchy", "held_out"]
 
-_MOST_STEPS = 200
-_PRECISION = 1e-12  # relative change of the objective at which L-BFGS stops
-_ROUGH = 1e-6  # the same where fits are only compared
+_PRECISION = 1e-6  # log-likelihood by which a fit may miss its mode: 0.001 posterior standard deviations
+_ROUGH = 1e-3  # the same where fits are only compared
 _MOST_LEVERAGE = 0.9
+_CELLS_A_KIND = 8  # fewer cells alike are not worth a sum of their own
+_MOST_KINDS = 16  # codes a cell that are tried at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,10 @@ class Design:
         Shape (c, f); their coefficients are Normal(`prior_mean`, `prior_sd`^2), each of shape (f,).
     groupings
         By name; effects are added to the features' part.
+
+    Notes
+    -----
+    Groupings that many cells have in common (agent, category and their pairs) are summed once for all cells alike.
     """
 
     cells: Cells
@@ -63,23 +69,46 @@ class Design:
     prior_mean: NDArray[np.float64]
     prior_sd: NDArray[np.float64]
     groupings: Mapping[str, Grouping]
+    _columns: NDArray[np.float64] = field(init=False, repr=False, compare=False)
+    _alike: Grouping = field(init=False, repr=False, compare=False)
+    _shared: Mapping[str, Grouping] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        alike, shared = _joined(self.groupings, self.cells.wins.size)
+        object.__setattr__(self, "_columns", np.ascontiguousarray(self.features.T))
+        object.__setattr__(self, "_alike", alike)
+        object.__setattr__(self, "_shared", shared)
 
     def log_odds(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log odds of the cells, shape (c,)."""
         coefficients, effects = self.parts(parameters)
-        total = self.features @ coefficients
+        shared = np.zeros(self._alike.size)
+        for name, grouping in self._shared.items():
+            shared += grouping.spread(effects[name])
+        total = self._alike.spread(shared)
+        for coefficient, column in zip(coefficients, self._columns, strict=True):
+            total += coefficient * column
         for name, grouping in self.groupings.items():
-            total = total + grouping.spread(effects[name])
-        return np.asarray(total)
+            if name not in self._shared:
+                total += grouping.spread(effects[name])
+        return total
 
     def gather(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum of the cells' values over every parameter that moves them: the transpose of :meth:`log_odds`."""
-        groups = [grouping.gather(values) for grouping in self.groupings.values()]
-        return np.concatenate([self.features.T @ values, *groups])
+        return np.concatenate([np.einsum("fc,c->f", self._columns, values), *self._gathered(values)])
 
     def information(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum of the cells' information by parameter, each times the square of how far the parameter moves the cell."""
-        return np.append((self.features**2).T @ values, self.gather(values)[self.prior_mean.size :])
+        squares = [np.einsum("c,c->", column, column * values) for column in self._columns]
+        return np.concatenate([squares, *self._gathered(values)])
+
+    def _gathered(self, values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """Sums of the cells' values by group, one array a grouping."""
+        alike = self._alike.gather(values)
+        return [
+            self._shared[name].gather(alike) if name in self._shared else grouping.gather(values)
+            for name, grouping in self.groupings.items()
+        ]
 
     def penalties(self, scales: Mapping[str, float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Prior mean and precision of all parameters."""
@@ -97,6 +126,24 @@ class Design:
         """The design of some of the cells, and of the groups they are in."""
         groupings = {name: grouping.part(keep) for name, grouping in self.groupings.items()}
         return replace(self, cells=self.cells.part(keep), features=self.features[keep], groupings=groupings)
+
+
+def _joined(groupings: Mapping[str, Grouping], cells: int) -> tuple[Grouping, dict[str, Grouping]]:
+    """Cells alike in all groupings that leave few kinds of cells, and those groupings' groups of each kind."""
+    index, size, joined = np.zeros(cells, dtype=np.int64), min(cells, 1), []
+    for name, grouping in groupings.items():
+        code = index * (grouping.size + 1) + grouping.index + 1
+        if size * (grouping.size + 1) > _MOST_KINDS * cells:
+            continue
+        is_kind = np.zeros(size * (grouping.size + 1), dtype=bool)
+        is_kind[code] = True
+        if (count := int(is_kind.sum())) * _CELLS_A_KIND <= cells:
+            index, size = (np.cumsum(is_kind) - 1)[code], count
+            joined.append(name)
+    one = np.zeros(size, dtype=np.int64)
+    one[index] = np.arange(cells)
+    shared = {name: replace(groupings[name], index=groupings[name].index[one]) for name in joined}
+    return Grouping(index, size, ""), shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,23 +198,17 @@ def fit_hierarchy(
     L-BFGS (Liu, Nocedal, 1989) with the analytic gradient; O(cells) a step. The posterior of an effect is its
     conditional one: the information its own cells give, and its prior's.
     """
-    from scipy.optimize import minimize
-
     mean, precision = design.penalties(scales)
     k = scales["concentration"]
-    start = mean if start is None else start
-    # In units of its own posterior spread each parameter is as curved as the others: a third of the steps.
-    unit = (design.information(cell_fit(design.log_odds(start), design.cells, k).information) + precision) ** -0.5
 
-    def objective(scaled: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        parameters = scaled * unit
+    def objective(parameters: NDArray[np.float64]) -> Slope:
         fit = cell_fit(design.log_odds(parameters), design.cells, k)
         away = parameters - mean
-        value = 0.5 * float(precision @ away**2) - float(fit.log_likelihood.sum())
-        return value, unit * (precision * away - design.gather(fit.slope))
+        pull = precision * away
+        value = 0.5 * float((pull * away).sum()) - float(fit.log_likelihood.sum())
+        return Slope(value, pull - design.gather(fit.slope), precision + design.information(fit.information))
 
-    options = {"maxiter": _MOST_STEPS, "ftol": _ROUGH if is_rough else _PRECISION, "maxcor": 10}
-    parameters = np.asarray(minimize(objective, start / unit, jac=True, method="L-BFGS-B", options=options).x) * unit
+    parameters = descend(objective, mean if start is None else start, _ROUGH if is_rough else _PRECISION)
     log_odds = design.log_odds(parameters)
     cells = cell_fit(log_odds, design.cells, k)
     count = design.prior_mean.size
@@ -190,7 +231,8 @@ def held_out(design: Design, fit: HierarchyFit, concentration: float) -> float:
     -----
     Approximate leave-one-out (Rad, Maleki, A scalable estimate of the out-of-sample prediction error, 2020): without
     the attempt the cell's log odds move by one Newton step, -leverage x slope / (1 - leverage x information), the
-    slope and information being the attempt's own share. It depends on counts alone: neither names nor order matter.
+    slope and information being the attempt's own share. Like any forecast it is averaged over what is not known, or
+    effects would seem to differ without bounds. It depends on counts alone: neither names nor order matter.
     """
     total = 0.0
     for win in (True, False):
@@ -199,8 +241,8 @@ def held_out(design: Design, fit: HierarchyFit, concentration: float) -> float:
         reduced = cell_fit(fit.log_odds, less, concentration)
         slope = fit.cells.slope - reduced.slope
         information = np.maximum(fit.cells.information - reduced.information, 0.0)
-        moved = fit.log_odds - fit.leverage * slope / (1.0 - np.minimum(fit.leverage * information, _MOST_LEVERAGE))
-        rate = cell_fit(moved, less, concentration).rate
+        leverage = fit.leverage / (1.0 - np.minimum(fit.leverage * information, _MOST_LEVERAGE))
+        rate = cell_fit(averaged(fit.log_odds - leverage * slope, leverage), less, concentration).rate
         whole = count >= 1.0  # a summary's fractions of a success cannot be left out
         total += float((count * np.log(rate if win else 1.0 - rate))[whole].sum())
     return total

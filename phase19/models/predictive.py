@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from phase19 import frames
-from phase19.models.retries import play, within_attempts
+from phase19.models.durations import attempt_ms
+from phase19.models.retries import attempts_won, play, within_attempts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +36,7 @@ class WaveDraws:
     succeeded: NDArray[np.bool_]
     busy_ms: NDArray[np.float64]
     confidence_delta: NDArray[np.float64]
+    attempts: NDArray[np.int64]
 
     def agent_success_variance(self, agents: int) -> NDArray[np.float64]:
         """Variance over draws of each agent's summed success probability, shape (agents,)."""
@@ -103,8 +105,17 @@ def draw_wave(
     drawn = model.draws(task, agent, shared, rng)
     attempts = int(allowed.max(initial=1))
     shape = (attempts, *drawn.log_duration.shape)
-    attempt_ms = np.exp(drawn.log_duration + model.duration.residual(rng.random(shape)))
-    played = play(drawn.success_probability, allowed, rng.random(shape), attempt_ms)
+    won = attempts_won(drawn.success_probability, rng.random(shape))
+    duration = model.duration
+    busy_ms = attempt_ms(
+        drawn.log_duration,
+        drawn.log_outcome,
+        duration.residuals,
+        duration.limit_ms[task],
+        has_succeeded=won,
+        luck=rng.random(shape),
+    )
+    played = play(won, allowed, busy_ms)
     confidence = model.tasks["confidence"].to_numpy()[task]
     change = np.where(
         played.succeeded, model.gains.success[agent], model.gains.failure[agent]
@@ -115,6 +126,7 @@ def draw_wave(
         succeeded=played.succeeded,
         busy_ms=played.busy_ms,
         confidence_delta=np.clip(change, -confidence, 1.0 - confidence),
+        attempts=played.attempts,
     )
 
 

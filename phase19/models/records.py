@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["FEATURE_COUNT", "Records", "read_records"]
 
 _RISK_FEATURES = ("LOW", "MEDIUM", "HIGH")
-FEATURE_COUNT = 2 + len(_RISK_FEATURES)
+_CONFIDENCE = 1 + len(_RISK_FEATURES)  # its place among the features
+FEATURE_COUNT = 3 + len(_RISK_FEATURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,9 @@ class Records:
     """Attempts as arrays of shape (r,), with the run's n tasks and m agents as indices.
 
     Tasks 0 ... n - 1 are the run's in the order given, later ones stand in the records alone. Agent -1 is an
-    agent not recorded, or not among the run's. `pair` numbers the (task, agent) pairs.
-    `features` (r, k) and `task_features` (n, k) are 1, LOW, MEDIUM, HIGH, centred log odds of confidence.
+    agent not recorded, or not among the run's. `pair` numbers the (task, agent) pairs, by which the rows are sorted.
+    `features` (r, k) and `task_features` (n, k) are 1, LOW, MEDIUM, HIGH, centred log odds of confidence, and what a
+    heuristic's boost adds to them.
     `task_level` and `task_category` number every task's risk level and category, -1 where it has none.
     `summary_trials`, `summary_rate` and the other `summary_` figures (m,) stand for agents without records.
     """
@@ -36,6 +38,7 @@ class Records:
     attempt: NDArray[np.int64]
     outcome: NDArray[np.float64]
     duration_ms: NDArray[np.float64]
+    is_censored: NDArray[np.bool_]
     confidence_delta: NDArray[np.float64]
     features: NDArray[np.float64]
     task_features: NDArray[np.float64]
@@ -56,10 +59,10 @@ class Records:
         return self.summary_trials.size
 
     def typical_features(self) -> NDArray[np.float64]:
-        """Mean features of the run's tasks, shape (k,); the intercept alone where there are none."""
+        """Mean features of the run's tasks before this run's boosts, shape (k,); the intercept alone without tasks."""
         if not self.task_features.shape[0]:
             return np.asarray(np.eye(1, self.task_features.shape[1])[0])
-        return np.asarray(self.task_features.mean(axis=0))
+        return np.append(self.task_features[:, :-1].mean(axis=0), 0.0)
 
     def pair_counts(self, tasks: int) -> NDArray[np.int64]:
         """Recorded attempts of each (task, agent) pair, shape (tasks, m)."""
@@ -101,10 +104,12 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
             "attempt",
             pl.col("is_success").cast(pl.Float64),
             "duration_ms",
+            "is_censored",
             "confidence_delta",
             pl.coalesce("task_risk", "risk_level").alias("risk"),
             pl.coalesce("task_category", "category").alias("kind"),
             pl.coalesce("confidence_before", "task_confidence").alias("confidence"),
+            "confidence_boost",
         )
         .sort(pl.all())
         .collect(engine="in-memory")
@@ -114,8 +119,8 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
     stated = confidence[~np.isnan(confidence)] if (~np.isnan(confidence)).any() else planned[~np.isnan(planned)]
     centre = float(_bounded_logit(stated).mean()) if stated.size else 0.0
     features, task_features = (
-        _features(rows["risk"], confidence, centre),
-        _features(tasks["risk_level"], planned, centre),
+        _features(rows["risk"], confidence, rows["confidence_boost"].to_numpy(), centre),
+        _features(tasks["risk_level"], planned, tasks["confidence_boost"].to_numpy(), centre),
     )
     _set_recorded_confidence(task_features, features, rows["task"].to_numpy(), ~np.isnan(confidence))
     levels, categories = (
@@ -126,10 +131,11 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
     return Records(
         task=rows["task"].to_numpy(),
         agent=rows["agent"].to_numpy(),
-        pair=np.unique(pair, return_inverse=True)[1],
+        pair=np.cumsum(np.diff(pair, prepend=pair[:1]) != 0),
         attempt=rows["attempt"].to_numpy(),
         outcome=rows["is_success"].to_numpy(),
         duration_ms=rows["duration_ms"].to_numpy().astype(float),
+        is_censored=rows["is_censored"].to_numpy(),
         confidence_delta=rows["confidence_delta"].to_numpy().astype(float),
         features=features,
         task_features=task_features,
@@ -158,10 +164,14 @@ def _bounded_logit(confidence: NDArray[np.float64]) -> NDArray[np.float64]:
     return logit(np.clip(confidence, 0.02, 0.98))
 
 
-def _features(risk: pl.Series, confidence: NDArray[np.float64], centre: float) -> NDArray[np.float64]:
+def _features(
+    risk: pl.Series, confidence: NDArray[np.float64], boost: NDArray[np.float64], centre: float
+) -> NDArray[np.float64]:
     levels = [(risk == level).fill_null(value=False).to_numpy().astype(float) for level in _RISK_FEATURES]
-    stated = np.where(np.isnan(confidence), 0.0, _bounded_logit(np.nan_to_num(confidence, nan=0.5)) - centre)
-    return np.column_stack([np.ones(confidence.size), *levels, stated])
+    known = np.nan_to_num(confidence, nan=0.5)
+    own = _bounded_logit(known)
+    stated = np.where(np.isnan(confidence), 0.0, own - centre)
+    return np.column_stack([np.ones(confidence.size), *levels, stated, _bounded_logit(known + boost) - own])
 
 
 def _set_recorded_confidence(
@@ -174,8 +184,8 @@ def _set_recorded_confidence(
     """
     here = told & (task < task_features.shape[0])
     count = np.bincount(task[here], minlength=task_features.shape[0])
-    total = np.bincount(task[here], weights=features[here, -1], minlength=task_features.shape[0])
-    task_features[count > 0, -1] = total[count > 0] / count[count > 0]
+    total = np.bincount(task[here], weights=features[here, _CONFIDENCE], minlength=task_features.shape[0])
+    task_features[count > 0, _CONFIDENCE] = total[count > 0] / count[count > 0]
 
 
 def _codes(own: pl.Series, recorded: pl.Series, task: pl.Series, count: int, names: pl.Series) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ __all__ = [
     "Played",
     "attempt_probability",
     "attempts_allowed",
+    "attempts_won",
     "play",
     "within_attempts",
 ]
@@ -67,6 +68,20 @@ def within_attempts(
     return 1.0 - failed, attempts
 
 
+def attempts_won(first: NDArray[np.float64], luck: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether each attempt succeeds if it is made; the shape of `luck`.
+
+    Parameters
+    ----------
+    first
+        Probability that the first attempt succeeds, shape (..., n).
+    luck
+        Uniforms in (0, 1), shape (k, ..., n): k attempts.
+    """
+    chances = [attempt_probability(first, attempt) for attempt in range(1, luck.shape[0] + 1)]
+    return luck < np.stack(chances)
+
+
 class Played(NamedTuple):
     """What happened to tasks in one or many worlds; arrays of one shape (..., n)."""
 
@@ -75,31 +90,24 @@ class Played(NamedTuple):
     busy_ms: NDArray[np.float64]
 
 
-def play(
-    first: NDArray[np.float64],
-    allowed: NDArray[np.int64],
-    outcome_luck: NDArray[np.float64],
-    attempt_ms: NDArray[np.float64],
-) -> Played:
+def play(won: NDArray[np.bool_], allowed: NDArray[np.int64], attempt_ms: NDArray[np.float64]) -> Played:
     """Make attempts until one succeeds or no more are allowed.
 
     Parameters
     ----------
-    first
-        Probability that the first attempt succeeds, shape (..., n).
+    won
+        Whether each attempt succeeds if it is made, shape (k, ..., n) with k >= the largest number allowed.
     allowed
         Attempts allowed, shape (n,).
-    outcome_luck
-        Uniforms in (0, 1), shape (k, ..., n) with k >= the largest number allowed.
     attempt_ms
-        Duration of each attempt in ms, shape (k, ..., n).
+        Time each attempt takes if it is made, given how it ends, in ms; the shape of `won`.
     """
-    succeeded = np.zeros(first.shape, dtype=bool)
-    attempts = np.zeros(first.shape, dtype=np.int64)
-    busy_ms = np.zeros(first.shape)
+    succeeded = np.zeros(won.shape[1:], dtype=bool)
+    attempts = np.zeros(won.shape[1:], dtype=np.int64)
+    busy_ms = np.zeros(won.shape[1:])
     for attempt in range(1, int(allowed.max(initial=1)) + 1):
         made = ~succeeded & (attempt <= allowed)
         attempts += made
         busy_ms += np.where(made, attempt_ms[attempt - 1], 0.0)
-        succeeded |= made & (outcome_luck[attempt - 1] < attempt_probability(first, attempt))
+        succeeded |= made & won[attempt - 1]
     return Played(succeeded, attempts, busy_ms)

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from phase19.models.durations import attempt_ms
 from phase19.models.effects import sigmoid
 from phase19.models.luck import normals, uniforms
-from phase19.models.retries import Played, play
+from phase19.models.retries import Played, attempts_won, play
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from phase19.models.durations import PairEffects
 
 __all__ = ["World"]
 
@@ -29,8 +32,14 @@ class World:
         Parts of the log odds that a first attempt succeeds; the pairs' mean and spread have shape (n, m).
     task_log_ms, agent_log_ms
         Parts of the log duration of an attempt, log ms.
+    pair_log_ms
+        The pairs' part of it, mean and spread.
+    outcome_log_ms
+        What a failure and what a success adds, log ms, shape (2,).
     residuals
-        Sorted equally likely residuals of the log duration, shape (q,).
+        Sorted equally likely residuals of the log duration after a failure and after a success, shape (2, q).
+    limit_ms
+        Time at which an attempt at a task is stopped, infinite for never, shape (n,).
     gain_success, gain_failure, gain_sd
         Confidence change after each outcome by agent, shape (m,), and its spread.
     """
@@ -44,7 +53,10 @@ class World:
     pair_logit_sd: NDArray[np.float64]
     task_log_ms: NDArray[np.float64]
     agent_log_ms: NDArray[np.float64]
+    pair_log_ms: PairEffects
+    outcome_log_ms: NDArray[np.float64]
     residuals: NDArray[np.float64]
+    limit_ms: NDArray[np.float64]
     gain_success: NDArray[np.float64]
     gain_failure: NDArray[np.float64]
     gain_sd: float
@@ -72,11 +84,18 @@ class World:
         """
         attempt = np.arange(1, int(allowed.max(initial=1)) + 1, dtype=np.uint64)[:, None]
         keys = (self.task_keys[task], self.agent_keys[agent], attempt)
-        level = self.task_log_ms[task] + self.agent_log_ms[agent]
-        place = (uniforms(self.seed, "duration", *keys) * self.residuals.size).astype(np.int64)
-        attempt_ms = np.exp(level + self.residuals[place])
-        luck = uniforms(self.seed, "outcome", *keys)
-        return play(self.success_probability(task, agent), allowed, luck, attempt_ms), attempt_ms
+        own, spread = self.pair_log_ms.at(task, agent)
+        own = own + spread * normals(self.seed, "pairms", self.task_keys[task], self.agent_keys[agent])
+        won = attempts_won(self.success_probability(task, agent), uniforms(self.seed, "outcome", *keys))
+        busy_ms = attempt_ms(
+            self.task_log_ms[task] + self.agent_log_ms[agent] + own,
+            self.outcome_log_ms,
+            self.residuals,
+            self.limit_ms[task],
+            has_succeeded=won,
+            luck=uniforms(self.seed, "duration", *keys),
+        )
+        return play(won, allowed, busy_ms), busy_ms
 
     def confidence_change(
         self,

@@ -13,9 +13,10 @@ from phase19.frames import ATTEMPTS, STRINGS
 from phase19.natural import natural_order
 from phase19.reading import wire
 from phase19.reading.decoding import LINE, decode_document, decode_json, decode_lines, decode_text
-from phase19.reading.readers import attempt_columns, check_unique
+from phase19.reading.readers import attempt_columns, check_unique, mark_censored
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 __all__ = ["Previous", "read_approvals", "read_executions", "read_previous"]
@@ -43,7 +44,7 @@ class Previous:
     is_simulated: bool
 
 
-def read_executions(path: Path) -> pl.DataFrame:
+def read_executions(path: Path, censored_errors: Sequence[str] = ()) -> pl.DataFrame:
     """Read an ``--executions`` file: one row an attempt.
 
     Parameters
@@ -51,6 +52,8 @@ def read_executions(path: Path) -> pl.DataFrame:
     path
         JSONL of task_id, agent_id, attempt (default: ``attempts``, else 1), status, execution_time_ms and the
         other fields of task_outcomes.jsonl.
+    censored_errors
+        Error messages of attempts that a limit stopped.
 
     Returns
     -------
@@ -65,7 +68,7 @@ def read_executions(path: Path) -> pl.DataFrame:
     attempt = pl.coalesce("attempt", "attempts", pl.lit(1))
     frame: pl.DataFrame = decode_lines(path, wire.Execution, [*attempt_columns("run", attempt), pl.col(LINE)]).value
     check_unique(path, frame, ("task_id", "agent_id", "attempt"))
-    return frame.drop(LINE)
+    return mark_censored(frame.drop(LINE), censored_errors)
 
 
 def read_approvals(path: Path) -> pl.Series:
@@ -154,6 +157,7 @@ def _previous_attempts(path: Path) -> pl.DataFrame:
     made = {
         "is_success": is_last & (pl.col("status") == "completed"),
         "duration_ms": pl.when(is_last).then((pl.col("actual_end_time") - pl.col("actual_start_time")) / count),
+        "confidence_boost": pl.lit(0.0),
         "is_censored": pl.lit(False),
         "heuristics_applied": pl.col("heuristics_applied").fill_null(pl.lit([], dtype=STRINGS)),
         "source": pl.lit("previous"),

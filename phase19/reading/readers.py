@@ -156,11 +156,12 @@ def read_tasks(
             continue
         frame = _keyed(log, phase, path, wire.PlannedTask, TASKS)
         if frame.height:
-            filled = frame.select(list(TASKS.columns)).with_columns(
+            filled = frame.with_columns(
                 pl.col("risk_level").fill_null("MEDIUM"),
                 pl.col("heuristics_applied").fill_null(pl.lit([], dtype=STRINGS)),
+                confidence_boost=pl.lit(0.0),
             )
-            return filled, name
+            return filled.select(list(TASKS.columns)), name
         log.warnings.append(f"{name} is empty; tasks are taken from elsewhere")
     return synthetic_tasks(attempts, total_tasks), "synthetic"
 
@@ -172,6 +173,7 @@ def synthetic_tasks(attempts: pl.DataFrame, count: int) -> pl.DataFrame:
     made = {
         "task_id": pl.format("task_{}", pl.int_range(count)),
         "risk_level": pl.lit(risk),
+        "confidence_boost": pl.lit(0.0),
         "heuristics_applied": pl.lit([], dtype=STRINGS),
     }
     return pl.select(
@@ -185,6 +187,7 @@ def attempt_columns(source: str, attempt: pl.Expr | None = None) -> list[pl.Expr
     made = {
         "is_success": pl.col("status") == "success",
         "confidence_delta": pl.col("confidence_delta").fill_null(change),
+        "confidence_boost": pl.lit(0.0),
         "duration_ms": pl.col("execution_time_ms"),
         "is_censored": pl.col("is_censored").fill_null(False),
         "attempt": pl.col("attempts").fill_null(1) if attempt is None else attempt,
@@ -192,6 +195,14 @@ def attempt_columns(source: str, attempt: pl.Expr | None = None) -> list[pl.Expr
         "source": pl.lit(source),
     }
     return [made.get(name, pl.col(name)).alias(name) for name in ATTEMPTS.columns]
+
+
+def mark_censored(attempts: pl.DataFrame, errors: Sequence[str]) -> pl.DataFrame:
+    """ATTEMPTS in which those with one of the error messages count as stopped by a limit."""
+    if not errors:
+        return attempts
+    is_named = pl.col("error_message").is_in(list(errors)).fill_null(value=False)
+    return attempts.with_columns(is_censored=pl.col("is_censored") | is_named)
 
 
 def check_unique(path: Path, frame: pl.DataFrame, keys: Sequence[str]) -> None:

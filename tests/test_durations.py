@@ -1,0 +1,629 @@
+"""Durations: the fit, censored times, the distribution of one attempt's time, and what changes none of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phase19.forecast import ForecastModel
+from phase19.models.attempt_times import AttemptTimes, tabulate
+from phase19.models.censoring import beyond, residual_quantiles
+from phase19.models.duration_fit import fit_durations
+from phase19.models.durations import DurationPriors, OutcomeContrast, PairEffects, attempt_ms
+from phase19.models.records import read_records
+from tests.builders import POPULATION, agents, all_pairs, attempts, model, random_attempts, tasks
+
+DURATIONS = ("duration_ms_p50", "duration_ms_p90", "planned_duration_ms")
+# Priors worth nothing: what is left is the arithmetic of the records.
+BARE = DurationPriors(
+    agent_variance=1e-9,
+    task_variance=1e-9,
+    pair_variance=1e-9,
+    outcome_variance=1e-9,
+    variance_weight=1e9,
+    residual_weight=1e-9,
+)
+
+
+def fit(rows, priors=None, *, population_ms=None, task_count=4, names=("a0", "a1", "a2"), estimated=None):
+    frame = tasks(count=task_count)
+    records = read_records(attempts(*rows), frame, agents(*names), 1)
+    estimate = np.full(task_count, np.nan) if estimated is None else np.array(estimated)
+    return fit_durations(records, population_ms, estimate, priors or DurationPriors())
+
+
+def timed(*durations_ms, **columns):
+    return [{"task_id": "t0", "duration_ms": float(ms), **columns} for ms in durations_ms]
+
+
+def world_rows(
+    seed, *, count=2000, failure_longer=0.8, limit_ms=np.inf, failure_sd=0.5, success_sd=0.5, mark=True, task_count=40
+):
+    """Records of a known world: log medians 8 and 8 + `failure_longer`, agents 0, 0.3 and 0.6 slower."""
+    rng = np.random.default_rng(seed)
+    task_effect = 0.4 * rng.standard_normal(task_count)
+    rows = []
+    for task, agent, won in zip(
+        rng.integers(task_count, size=count), rng.integers(3, size=count), rng.random(count) < 0.6, strict=True
+    ):
+        sd = success_sd if won else failure_sd
+        log_ms = 8 + 0.3 * agent + task_effect[task] + (not won) * failure_longer + sd * rng.standard_normal()
+        latent = float(np.exp(log_ms))
+        is_censored = latent > limit_ms
+        rows.append(
+            {
+                "task_id": f"t{task}",
+                "agent_id": f"a{agent}",
+                "is_success": bool(won) and not is_censored,
+                "duration_ms": min(latent, limit_ms),
+                "is_censored": is_censored and mark,
+            }
+        )
+    return rows
+
+
+# Effects
+
+
+def test_the_plain_fit_is_mean_and_spread_of_log_durations():
+    # Logs 1, 2, 3, 6: mean 3, mean square about it (4 + 1 + 0 + 9) / 4 = 3.5.
+    found = fit(timed(*np.exp([1.0, 2.0, 3.0, 6.0])), BARE)
+    assert found.level == pytest.approx(3.0)
+    assert found.residuals[1].var() == pytest.approx(3.5, rel=1e-6)
+    assert found.mean(np.array(0), np.array(0)) == pytest.approx(3.0, abs=1e-6)
+    assert np.isinf(found.limit_ms).all()
+
+
+def test_the_contrast_of_outcomes_by_hand():
+    # Successes at log 2 and 2, failures at 5 and 5, codes -1/2 and 1/2: sum w c r = 4 x .5 x 1.5 / v and
+    # sum w c^2 = 1 / v, so (3 / v) / (1 / v + 1 / V); the code is one apart and zero on average.
+    rows = [*timed(*np.exp([2.0, 2.0])), *timed(*np.exp([5.0, 5.0]), is_success=False)]
+    found = fit(rows, replace(BARE, outcome_variance=0.25, residual_variance=1.0, residual_weight=1e9))
+    assert found.outcome.code.tolist() == [0.5, -0.5]
+    assert found.outcome.mean == pytest.approx(3 / (1 + 4), rel=1e-6)
+    assert found.outcome.sd == pytest.approx((1 + 4) ** -0.5, rel=1e-6)
+    assert found.outcome.shift() == pytest.approx([0.3, -0.3], rel=1e-6)
+    assert found.outcome.shift(np.array([1.0, 0.0])) == pytest.approx(
+        np.outer([0.6 + 5**-0.5, 0.6], [0.5, -0.5]), rel=1e-6
+    )
+
+
+def test_codes_weigh_the_outcomes_as_the_records_mix_them():
+    found = fit([*timed(*range(1, 10)), *timed(5, is_success=False)])
+    # (9 + 1) / (10 + 2) and (1 + 1) / (10 + 2), one apart.
+    assert found.outcome.code == pytest.approx([10 / 12, -2 / 12])
+
+
+def test_failures_that_take_longer_are_found_and_planned():
+    found = fit(world_rows(0), task_count=40)
+    assert found.outcome.mean == pytest.approx(0.8, abs=4 * found.outcome.sd)
+    assert found.outcome.sd < 0.05
+    assert np.diff(found.agent.mean) == pytest.approx([0.3, 0.3], abs=0.1)
+
+
+def test_each_outcome_has_a_spread_of_its_own():
+    found = fit(world_rows(1, failure_sd=1.0, success_sd=0.3), task_count=40)
+    assert found.residuals.std(axis=1) == pytest.approx([1.0, 0.3], rel=0.1)
+
+
+def test_few_failures_borrow_the_spread_of_all():
+    rows = [{**row, "is_success": True} for row in world_rows(2, count=300)]
+    found = fit([*rows, *timed(3000.0, is_success=False)], task_count=40)
+    assert found.residuals[0].std() == pytest.approx(found.residuals[1].std(), rel=0.1)
+
+
+def test_the_freedom_that_effects_take_is_given_back():
+    """Three records a task: what the fitted task effects leave of a spread of 0.5 is allowed for."""
+    found = fit(world_rows(14, count=900, failure_longer=0.0, task_count=300), task_count=300)
+    # One record a pair cannot tell the pair's own effect from the attempt's: together they are the spread.
+    spread = found.residuals.var(axis=1) + found.pair.unseen_sd**2
+    assert spread == pytest.approx([0.25, 0.25], rel=0.12)
+
+
+def test_each_outcome_has_a_distribution_of_its_own_shape():
+    rng = np.random.default_rng(15)
+    won = rng.random(3000) < 0.5
+    shape = np.where(won, rng.standard_normal(3000), np.log(rng.exponential(size=3000)))
+    rows = [
+        {"task_id": "t0", "is_success": bool(w), "duration_ms": float(ms)}
+        for w, ms in zip(won, np.exp(8 + shape), strict=True)
+    ]
+    failed, succeeded = fit(rows).residuals
+    # Skewness of the log of an exponential is -1.14, of a normal 0.
+    skewness = [((grid - grid.mean()) ** 3).mean() / grid.std() ** 3 for grid in (failed, succeeded)]
+    assert skewness == pytest.approx([-1.14, 0.0], abs=0.3)
+
+
+def test_a_world_has_pairs_of_its_own():
+    fitted = model(task_count=3000, agent_count=2)
+    world, task = fitted.world(1), np.arange(3000)
+    logs = []
+    for agent in (0, 1):
+        played, _ = world.play(task, np.full(3000, agent), np.ones(3000, np.int64))
+        logs.append(np.log(played.busy_ms) - world.outcome_log_ms[played.succeeded.astype(int)])
+    # Two agents at one task differ by two pairs and two attempts: 2 (.05 + .2), known to 4 x 2.6 %.
+    assert (logs[0] - logs[1]).var() == pytest.approx(0.5, rel=0.1)
+
+
+def test_a_pair_that_differs_is_found_and_others_are_left():
+    rng = np.random.default_rng(3)
+    rows = [
+        {
+            "task_id": f"t{t}",
+            "agent_id": f"a{a}",
+            "duration_ms": float(np.exp(7 + 1.0 * ((t + a) % 2) + 0.2 * rng.standard_normal())),
+        }
+        for t in range(4)
+        for a in range(2)
+        for _ in range(6)
+    ]
+    found = fit(rows)
+    grid = found.mean(np.arange(4)[:, None], np.arange(2)[None, :])
+    longer = (np.arange(4)[:, None] + np.arange(2)) % 2 == 1
+    assert grid[longer].min() > grid[~longer].max() + 0.7
+    mean, sd = found.pair.at(np.array([0, 0]), np.array([0, 2]))
+    assert mean[1] == 0.0 and sd[1] == found.pair.unseen_sd > sd[0]
+
+
+def test_pairs_are_looked_up_by_key():
+    pair = PairEffects(np.array([1, 5]), np.array([0.5, -0.5]), np.array([0.1, 0.2]), 0.9, 3)
+    mean, sd = pair.at(np.arange(2)[:, None], np.arange(3)[None, :])
+    assert mean.tolist() == [[0, 0.5, 0], [0, 0, -0.5]]
+    assert sd.tolist() == [[0.9, 0.1, 0.9], [0.9, 0.9, 0.2]]
+
+
+def test_records_of_nobody_known_are_no_pair_of_the_agent_before():
+    rows = timed(1000, 3000, agent_id=None) + timed(1500, agent_id="stranger") + timed(2000, task_id="t1")
+    assert fit(rows).pair.key.tolist() == [3]  # t1 by a0 of three agents
+
+
+def test_without_records_the_stated_mean_is_what_is_planned():
+    # The mean over agents, tasks, pairs and attempts: the level lies half their variance below, the plan adds it back.
+    forecast = all_pairs(model(), 1)
+    outcome = 0.25 * 0.5 * 0.25  # what the unknown contrast adds: half of (sd / 2)^2
+    assert forecast.planned_duration_ms == pytest.approx(np.full((4, 3), 1000.0 * np.exp(outcome)), rel=1e-3)
+
+
+def test_an_agents_summary_is_what_is_planned_for_it():
+    told = agents("a0", evidence="summary", summary_task_count=10_000, summary_duration_ms=4000.0)
+    fitted = ForecastModel.fit(tasks(count=4), pl.concat([told, agents("a1")]), attempts(), POPULATION)
+    assert all_pairs(fitted, 1).planned_duration_ms[:, 0] == pytest.approx(np.full(4, 4000.0), rel=0.05)
+
+
+# Censored times
+
+
+def test_what_lies_beyond_a_limit_by_hand():
+    # Beyond 0: sqrt(2 / pi) = 0.79788, variance 1 - 2 / pi. Beyond -inf: all of it. Far out: just beyond, with variance
+    # about 1 / a^2.
+    mean, variance = beyond(np.array([0.0, -40.0, 30.0]))
+    assert mean == pytest.approx([np.sqrt(2 / np.pi), 0.0, 30 + 1 / 30], abs=1e-4)
+    assert variance == pytest.approx([1 - 2 / np.pi, 1.0, 1 / 900], abs=1e-4)
+
+
+@given(st.floats(-8.0, 60.0))
+def test_what_lies_beyond_a_limit_is_beyond_it(limit):
+    mean, variance = beyond(np.array([limit]))
+    assert mean[0] >= limit and 0 <= variance[0] <= 1
+
+
+def test_the_mean_of_censored_times_by_hand():
+    """Four finished at log 0 and one stopped at 0, unit variance: the level x solves its own expectation.
+
+    With m the mean beyond 0 of Normal(x, 1), the level is m / 6, the sixth being the attempt at the recorded mean
+    that holds it. At x = 0.1418: m = x + density(x) / P(Z > -x) = 0.1418 + 0.39495 / 0.55638 = 0.8517, a sixth of
+    which is 0.1419.
+    """
+    rows = [*timed(1, 1, 1, 1), *timed(1, is_censored=True)]
+    found = fit(rows, replace(BARE, residual_variance=1.0, residual_weight=1e9))
+    assert found.level == pytest.approx(0.1418, abs=3e-4)
+
+
+def test_latent_medians_are_found_behind_a_limit():
+    """A third of the attempts is stopped: counted as finished they hide the slow agents' pace, censored they do not."""
+    limit_ms = float(np.exp(8.7))
+    kept, marked, unmarked = (
+        fit(rows, task_count=40)
+        for rows in (
+            world_rows(4, failure_longer=0.0),
+            world_rows(4, failure_longer=0.0, limit_ms=limit_ms),
+            world_rows(4, failure_longer=0.0, limit_ms=limit_ms, mark=False),
+        )
+    )
+    pairs = np.arange(40)[:, None], np.arange(3)[None, :]
+    # Success is only seen below the limit, so the mean over outcomes is what can be compared.
+    errors = [np.abs(found.mean(*pairs) - kept.mean(*pairs)).mean() for found in (marked, unmarked)]
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_what_is_spent_ends_at_the_limit():
+    limit_ms = float(np.exp(8.7))
+    rows = world_rows(5, limit_ms=limit_ms)
+    fitted = model(rows, task_count=40)
+    forecast = all_pairs(fitted, 1)
+    assert (forecast.duration_ms_p90 <= limit_ms * (1 + 1e-9)).all()
+    actual = np.mean([row["duration_ms"] for row in rows])
+    assert forecast.planned_duration_ms.mean() == pytest.approx(actual, rel=0.03)
+
+
+def test_limits_by_hand():
+    rows = [
+        *timed(100, 300, task_id="t0"),
+        *timed(200, task_id="t0", is_censored=True),  # stopped once at 200, but 300 was allowed
+        *timed(50, 50, task_id="t1", is_censored=True),
+        *timed(900, task_id="t2"),
+    ]
+    # t2 was never stopped, t3 never tried: the longest time of all.
+    assert fit(rows).limit_ms == pytest.approx([300.0, 50.0, 900.0, 900.0])
+    assert np.isinf(fit(timed(100, 300)).limit_ms).all()
+
+
+@pytest.mark.parametrize("count", [1, 3, 60])
+def test_all_censored_is_finite_and_longer_than_recorded(count):
+    found = fit(timed(*[500.0] * count, is_censored=True))
+    assert np.log(500.0) < found.level < np.log(500.0) + 3
+    assert np.isfinite(found.residuals).all() and (np.diff(found.residuals) >= 0).all()
+    forecast = all_pairs(model(timed(*[500.0] * count, is_censored=True)), 3)
+    assert (forecast.duration_ms_p90 <= 500.0 * (1 + 1e-9)).all()
+
+
+def test_more_stopped_attempts_lift_the_level_further():
+    levels = [fit(timed(*[500.0] * 10, *[100.0] * 10, is_censored=False)).level]
+    for stopped in (1, 5, 10):
+        rows = [*timed(*[500.0] * stopped, is_censored=True), *timed(*[500.0] * (10 - stopped), *[100.0] * 10)]
+        levels.append(fit(rows).level)
+    assert (np.diff(levels) > 0).all()
+
+
+@given(st.lists(st.floats(-3.0, 3.0), min_size=2, max_size=40))
+def test_residuals_without_stopped_ones_are_plain_quantiles(values):
+    levels, residual = np.array([0.05, 0.3, 0.5, 0.95]), np.array(values)
+    found = residual_quantiles(residual, np.zeros(residual.size, dtype=bool), 1.0, levels)
+    assert found == pytest.approx(np.quantile(residual, levels), abs=1e-12)
+
+
+def test_the_product_limit_by_hand():
+    # 1, 2+, 3, 4: the survivor of 2 is shared by 3 and 4. Before 1: 0; before 3: 1/4; before 4: 1/4 + 3/8 = 5/8;
+    # stretched by 4/3: 0, 1/3 and 5/6.
+    residual, stopped = np.array([3.0, 2.0, 1.0, 4.0]), np.array([False, True, False, False])
+    found = residual_quantiles(residual, stopped, 1.0, np.array([1 / 6, 1 / 3, 7 / 12, 0.99]))
+    assert found == pytest.approx([2.0, 3.0, 3.5, 4.0])
+
+
+def test_what_ended_at_a_moment_ended_before_what_was_stopped_at_it():
+    # One of three ended at 1, one was stopped there: before 2 a third has ended, stretched by 3/2: one half.
+    found = residual_quantiles(np.array([1.0, 1.0, 2.0]), np.array([True, False, False]), 1.0, np.array([0.25, 0.5]))
+    assert found == pytest.approx([1.5, 2.0])
+
+
+def test_beyond_the_last_that_ended_the_tail_is_a_normals():
+    from scipy.special import ndtri
+
+    rng = np.random.default_rng(0)
+    latent = rng.standard_normal(4000)
+    stopped = latent > 0.5
+    levels = np.array([0.1, 0.5, 0.8, 0.95, 0.99])
+    found = residual_quantiles(np.minimum(latent, 0.5), stopped, 1.0, levels)
+    assert found == pytest.approx(ndtri(levels), abs=0.08)
+    nobody = residual_quantiles(np.zeros(10), np.ones(10, dtype=bool), 1.0, levels)
+    # Half a normal: P(Z > z) = (1 - level) / 2.
+    assert nobody == pytest.approx(ndtri(1 - (1 - levels) / 2))
+
+
+# One attempt's time
+
+
+def bimodal(variance=0.2, shift=(1.0, -0.5), shift_variance=0.01, log_limit=np.inf, size=3):
+    rng = np.random.default_rng(1)
+    residuals = np.sort(np.stack([rng.normal(0, 0.7, 200), rng.gumbel(0, 0.3, 200)]), axis=1)
+    table = tabulate(np.array(shift), np.full(2, shift_variance), residuals, 1.5)
+    times = AttemptTimes(
+        table=table,
+        mean=np.linspace(2.0, 4.0, size),
+        variance=np.linspace(variance, 3 * variance, size),
+        log_limit=np.full(size, log_limit),
+    )
+    return times, np.array(shift), shift_variance, residuals
+
+
+def drawn_times(case, chance, draws, seed=0):
+    """Times of single attempts drawn the slow way; (draws, pairs)."""
+    times, shift, shift_variance, residuals = case
+    rng = np.random.default_rng(seed)
+    shape = (draws, times.mean.size)
+    won = rng.random(shape) < chance
+    normal = rng.standard_normal(shape)
+    sd = np.sqrt(times.variance + shift_variance)
+    residual = residuals[won.astype(int), rng.integers(residuals.shape[1], size=shape)]
+    log_ms = times.mean + shift[won.astype(int)] + sd * normal + residual
+    return np.exp(np.minimum(log_ms, times.log_limit)), won
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (1.0, -0.5), (3.0, -1.0)])
+@pytest.mark.parametrize("variance", [1e-6, 0.05, 0.4])
+def test_quantiles_are_those_of_draws(shift, variance):
+    case, chance = bimodal(variance, shift), np.array([0.2, 0.5, 0.93])
+    sample, _ = drawn_times(case, chance, 200_000)
+    for level, found in zip((0.05, 0.5, 0.9), case[0].quantiles_ms(chance, 0.05, 0.5, 0.9), strict=True):
+        below = (sample < found).mean(axis=0)
+        # Sampling error 0.0011; the tables may be off by 0.003, and by more where no time falls between two modes.
+        assert below == pytest.approx(np.full(3, level), abs=0.01)
+
+
+def test_expectations_are_those_of_draws_with_and_without_limits():
+    for log_limit in (np.inf, 4.5, 3.0, -9.0):
+        case = bimodal(log_limit=log_limit)
+        sample, won = drawn_times(case, 0.5, 400_000, seed=2)
+        failed, succeeded = case[0].expected_ms()
+        for found, chosen in ((failed, ~won), (succeeded, won)):
+            for pair in range(3):
+                own = sample[chosen[:, pair], pair]
+                assert found[pair] == pytest.approx(
+                    own.mean(), abs=4 * own.std() / np.sqrt(own.size) + 5e-3 * own.mean()
+                )
+
+
+def test_a_limit_nobody_reaches_changes_nothing():
+    free, bounded = bimodal()[0], bimodal(log_limit=60.0)[0]
+    assert np.allclose(free.expected_ms(), bounded.expected_ms(), rtol=1e-9)
+    assert np.allclose(free.quantiles_ms(np.full(3, 0.5), 0.9), bounded.quantiles_ms(np.full(3, 0.5), 0.9), rtol=0)
+
+
+def test_limits_only_shorten():
+    limits = [bimodal(log_limit=limit)[0].expected_ms() for limit in (-5.0, 0.0, 2.0, 3.0, 4.0, 6.0, np.inf)]
+    assert (np.diff(np.array(limits), axis=0) > 0).all()
+
+
+@given(st.integers(0, 50))
+@settings(max_examples=10)
+def test_a_surer_success_moves_the_median_from_the_failures_to_the_successes(seed):
+    chance = np.sort(np.random.default_rng(seed).random(6))
+    times = replace(bimodal(size=6)[0], mean=np.full(6, 3.0), variance=np.full(6, 0.2))
+    median, high = times.quantiles_ms(chance, 0.5, 0.9)
+    assert (np.diff(median) <= 1e-9).all() and (np.diff(high) <= 1e-9).all()
+    assert (high > median).all()
+
+
+def test_times_of_no_pairs_and_of_a_grid_of_pairs():
+    found = fit(world_rows(6, count=200, limit_ms=5000.0))
+    none = np.zeros(0, np.int64)
+    assert [x.shape for x in found.times(none, none).expected_ms()] == [(0,), (0,)]
+    assert found.times(none, none).quantiles_ms(np.zeros(0), 0.5)[0].shape == (0,)
+    grid = found.times(np.arange(4)[:, None], np.arange(3)[None, :])
+    single = found.times(np.array([2]), np.array([1]))
+    for whole, one in zip(grid.expected_ms(), single.expected_ms(), strict=True):
+        assert whole.shape == (4, 3)
+        assert whole[2, 1] == one[0]
+
+
+def test_attempts_take_the_time_of_their_outcome_by_hand():
+    # Failures add 1 and residuals -1 or 1, successes take away 1 and have residuals -2 or 2; the second stops at 1.
+    residuals = np.array([[-1.0, 1.0], [-2.0, 2.0]])
+    found = attempt_ms(
+        np.array([0.0, 0.0]),
+        np.array([1.0, -1.0]),
+        residuals,
+        np.array([np.inf, 1.0]),
+        has_succeeded=np.array([[False, False], [True, True]]),
+        luck=np.array([[0.2, 0.9], [0.9, 0.2]]),
+    )
+    assert found == pytest.approx(np.array([[np.exp(0.0), 1.0], [np.exp(1.0), np.exp(-3.0)]]))
+
+
+def test_the_variance_about_the_forecast_adds_the_outcomes_own():
+    found = fit(world_rows(7), task_count=40)
+    share = np.abs(found.outcome.code[::-1])  # of failures and of successes
+    own = share @ found.residuals.var(axis=1)
+    between = share[0] * share[1] * found.outcome.mean**2  # p q d^2
+    assert found.residual_variance == pytest.approx(own + between, rel=1e-9)
+
+
+def test_a_contrast_that_is_known_shifts_nothing_more():
+    contrast = OutcomeContrast(1.0, 0.0, np.array([0.25, -0.75]))
+    assert contrast.shift(np.array([-2.0, 2.0])).tolist() == [[0.25, -0.75], [0.25, -0.75]]
+
+
+# The forecast
+
+
+@pytest.mark.parametrize("count", [0, 60])
+def test_p50_and_p90_are_the_median_and_the_ninth_decile_of_what_happens(count):
+    """One attempt's time over everything that is not known: posterior, outcome, residual."""
+    fitted = model(world_rows(8, count=count, task_count=4, failure_longer=1.0))
+    pairs, allowed = (np.array([0, 1, 2, 3]), np.array([0, 1, 2, 0])), np.ones(4, np.int64)
+    forecast, rng = fitted.forecast(*pairs, allowed), np.random.default_rng(0)
+    below, draws = np.zeros((2, 4)), 0
+    for _ in range(5):
+        drawn = fitted.draws(*pairs, fitted.shared_normals(40_000, rng), rng)
+        won = rng.random(drawn.success_probability.shape) < drawn.success_probability
+        duration = fitted.duration
+        sample = attempt_ms(
+            drawn.log_duration,
+            drawn.log_outcome,
+            duration.residuals,
+            duration.limit_ms[pairs[0]],
+            has_succeeded=won,
+            luck=rng.random(won.shape),
+        )
+        below += [(sample < forecast.duration_ms_p50).sum(axis=0), (sample < forecast.duration_ms_p90).sum(axis=0)]
+        draws += sample.shape[0]
+    assert below / draws == pytest.approx(np.repeat([[0.5], [0.9]], 4, axis=1), abs=0.006)
+
+
+def test_the_planned_time_by_hand():
+    """p = .6 for sure, two attempts: .6 S + .4 F for the first, and .4 times (.55 S + .45 F) for the second."""
+    fitted = model(world_rows(9, count=200, task_count=4))
+    success = replace(
+        fitted.success,
+        pair=fitted.success.pair._replace(mean=np.zeros((4, 3)), sd=np.full((4, 3), 1e-9)),
+        task=fitted.success.task._replace(mean=np.zeros(4), sd=np.zeros(4)),
+        agent=fitted.success.agent._replace(mean=np.zeros(3), sd=np.zeros(3)),
+        features=np.eye(1, fitted.success.features.shape[1]).repeat(4, axis=0),
+        coefficients=np.log(1.5) * np.eye(1, fitted.success.features.shape[1])[0],
+        coefficient_root=np.zeros_like(fitted.success.coefficient_root),
+    )
+    sure = replace(fitted, success=success)
+    pair = np.array([1]), np.array([2])
+    forecast = sure.forecast(*pair, np.array([2]))
+    failed, succeeded = fitted.duration.times(*pair).expected_ms()
+    assert forecast.success_probability == pytest.approx([0.6])
+    by_hand = 0.6 * succeeded + 0.4 * failed + 0.4 * (0.55 * succeeded + 0.45 * failed)
+    assert forecast.planned_duration_ms == pytest.approx(by_hand, rel=1e-9)
+
+
+@pytest.mark.parametrize("limit_ms", [np.inf, 4000.0])
+def test_a_thousandfold_time_is_a_thousandfold_forecast(limit_ms):
+    rows = world_rows(10, count=150, limit_ms=limit_ms, task_count=4)
+    longer = [{**row, "duration_ms": 1000 * row["duration_ms"]} for row in rows]
+    one, two = all_pairs(model(rows)), all_pairs(model(longer))
+    for name in DURATIONS:
+        assert getattr(two, name) == pytest.approx(1000 * getattr(one, name), rel=1e-9)
+    for name in set(one._fields) - set(DURATIONS):
+        assert np.array_equal(getattr(one, name), getattr(two, name)), name
+
+
+def test_shuffled_censored_records_give_the_same_bits():
+    rows = world_rows(11, count=200, limit_ms=4000.0, task_count=6)
+    expected = all_pairs(model(rows))
+    for seed in range(3):
+        shuffled = [rows[i] for i in np.random.default_rng(seed).permutation(len(rows))]
+        assert all(np.array_equal(a, b) for a, b in zip(expected, all_pairs(model(shuffled)), strict=True))
+
+
+def test_renamed_agents_and_tasks_take_as_long():
+    rows = world_rows(12, count=200, limit_ms=4000.0, task_count=6)
+    renamed = [
+        {**row, "task_id": f"x{9 - int(row['task_id'][1:])}", "agent_id": f"b{9 - int(row['agent_id'][1:])}"}
+        for row in rows
+    ]
+    one = ForecastModel.fit(tasks(count=6), agents("a0", "a1", "a2"), attempts(*rows), POPULATION)
+    names = pl.Series([f"x{9 - i}" for i in range(6)])
+    two = ForecastModel.fit(
+        tasks(count=6).with_columns(task_id=names), agents("b9", "b8", "b7"), attempts(*renamed), POPULATION
+    )
+    for name in DURATIONS:
+        assert getattr(all_pairs(two), name) == pytest.approx(getattr(all_pairs(one), name), rel=1e-9)
+
+
+def test_one_attempt_moves_the_forecast_to_it_and_narrows_nothing_far():
+    one = all_pairs(model(timed(8000.0)), 1)
+    assert (one.duration_ms_p50 > 4000).all() and (one.duration_ms_p50 < 12000).all()
+    assert np.isfinite(one.planned_duration_ms).all()
+
+
+@pytest.mark.parametrize("unrecorded", [None, 0.0])
+def test_censored_times_not_recorded_are_no_record(unrecorded):
+    rows = random_attempts(3, 60)
+    blank = [{"task_id": "t0", "duration_ms": unrecorded, "is_success": False, "is_censored": True}] * 20
+    one, two = model(rows).duration, model(rows + blank).duration
+    assert two.level == pytest.approx(one.level, rel=1e-12)
+    assert np.isinf(two.limit_ms).all()
+
+
+def test_a_plan_of_many_records_is_unbiased_after_each_outcome():
+    """Residuals of an unknown shape: gamma times, whose log is skewed; means after each outcome are the records'."""
+    rng = np.random.default_rng(13)
+    rows = [
+        {
+            "task_id": f"t{k % 4}",
+            "agent_id": f"a{k % 3}",
+            "is_success": bool(won),
+            "duration_ms": float(rng.gamma(0.8 if won else 5.0, 1000.0)),
+        }
+        for k, won in enumerate(rng.random(4000) < 0.7)
+    ]
+    fitted = model(rows)
+    failed, succeeded = fitted.duration.times(np.arange(4)[:, None], np.arange(3)[None, :]).expected_ms()
+    assert succeeded.mean() == pytest.approx(800.0, rel=0.08)
+    assert failed.mean() == pytest.approx(5000.0, rel=0.08)
+
+
+def test_nothing_recorded_leaves_what_is_believed():
+    found = fit([], population_ms=500.0)
+    assert found.residuals.shape == (2, 200) and found.pair.key.size == 0
+    assert found.outcome.code.tolist() == [0.5, -0.5]
+    assert found.residuals.var(axis=1) == pytest.approx([DurationPriors().residual_variance] * 2)
+
+
+# The command
+
+
+@pytest.fixture
+def limited(tmp_path):
+    """The sample's inputs with records of which a limit of 60 ms stopped one in three."""
+    shutil.copytree(Path(__file__).parent.parent / "outputs", tmp_path / "outputs")
+    rng = np.random.default_rng(0)
+    latent = rng.lognormal(np.log(50), 0.5, 90)
+    rows = [
+        {
+            "task_id": f"task_{k % 12}",
+            "agent_id": f"agent_{k % 4}",
+            "status": "failed" if ms > 60 else "success",
+            "execution_time_ms": min(ms, 60.0),
+            "error_message": "agent_timeout" if ms > 60 else None,
+        }
+        for k, ms in enumerate(latent.tolist())
+    ]
+    path = tmp_path / "outputs" / "phase18" / "task_outcomes.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return tmp_path / "outputs" / "phase18"
+
+
+def test_the_forecast_command_takes_named_errors_for_limits(run_cli, limited):
+    highest = {}
+    for options in ((), ("--censored-errors", "test_timeout"), ("--censored-errors", "test_timeout,agent_timeout")):
+        done = run_cli("forecast", "--input", limited, *options)
+        assert done.returncode == 0, done.stderr
+        highest[options] = [json.loads(line)["duration_ms_p90"] for line in done.stdout.splitlines()]
+    plain, unnamed, named = highest.values()
+    assert plain == unnamed
+    assert max(plain) > 65 and max(named) <= 60.0 * (1 + 1e-9)
+
+
+def test_a_run_and_a_backtest_take_named_errors_too(run_cli, limited, tmp_path):
+    executions = tmp_path / "executions.jsonl"
+    shutil.copy(limited / "task_outcomes.jsonl", executions)
+    lines = [{**json.loads(line), "attempt": k} for k, line in enumerate(executions.read_text("utf-8").splitlines(), 1)]
+    executions.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    ids, promised = [], []
+    for options in ([], ["--censored-errors", "agent_timeout"]):
+        done = run_cli("run", "--input", limited, "--json", "--timestamp", "2026-02-05T12:00:00Z", *options)
+        assert done.returncode == 0, done.stderr
+        ids.append(json.loads(done.stdout)["run_id"])
+        files = (limited.parent / "phase19").glob("wave_*/*/planned_tasks.jsonl")
+        rows = [json.loads(line) for path in files for line in path.read_text("utf-8").splitlines()]
+        promised.append(max(row["duration_ms_p90"] for row in rows))
+        done = run_cli("backtest", "--input", limited, "--executions", executions, *options)
+        assert done.returncode == 0, done.stderr
+    assert ids[0] != ids[1], "the option decides what is planned"
+    assert promised[0] > 60.0 * (1 + 1e-9) >= promised[1]
+
+
+def test_named_errors_without_a_name_are_bad_usage(run_cli, limited):
+    done = run_cli("run", "--input", limited, "--censored-errors", "a,,b")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --censored-errors: expected error messages, none of them empty")
+
+
+def test_variances_hold_from_wave_to_wave_until_the_records_double():
+    """Estimated anew from a handful of records after each wave they would wander, and intervals with them."""
+    fitted = model(random_attempts(2, 20), task_count=6)
+    odd = [
+        {**row, "duration_ms": row["duration_ms"] * 10.0 ** (-1) ** i} for i, row in enumerate(random_attempts(5, 19))
+    ]
+    held = fitted.observe(attempts(*odd))
+    assert held.duration.spread.record_count == 20
+    for own, first in zip(held.duration.spread[:4], fitted.duration.spread[:4], strict=True):
+        assert np.array_equal(own, first)
+    assert held.duration.level != fitted.duration.level
+    anew = held.observe(attempts(odd[0]))
+    assert anew.duration.spread.record_count == 40
+    assert (anew.duration.spread.residual > 2 * held.duration.spread.residual).all()

@@ -1,0 +1,251 @@
+"""Phase 16's heuristics: applied by their rules, scaled by their weights, and never against safety or the records."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phase19 import frames
+from phase19.errors import InputError
+from phase19.forecast import ForecastModel
+from phase19.heuristics import Boost, Heuristics, Relaxation, read_heuristics
+from phase19.planning import PlanParameters, plan_wave
+from phase19.roster import by_priority
+from phase19.safety import SafetyGate
+from phase19.sample_files import HEURISTICS
+from tests.builders import POPULATION, agents, all_pairs, attempts, model, random_attempts, tasks
+
+SHIPPED = read_heuristics(frames.HEURISTICS.conform([{**row, "rule": json.dumps(row["rule"])} for row in HEURISTICS]))
+BOOST = Heuristics(boosts=(Boost("H16_002", ("MEDIUM",), 0.7, 0.75, 0.05),))
+
+
+def rules(*stated: object) -> Heuristics:
+    return read_heuristics(
+        frames.HEURISTICS.conform(
+            [{"heuristic_id": f"H{i}", "rule": json.dumps(rule)} for i, rule in enumerate(stated)]
+        )
+    )
+
+
+def boosted(confidence: float | None, risk: str = "MEDIUM", weight: float = 1.0) -> dict:
+    frame = tasks({"task_id": "t", "risk_level": risk}).with_columns(confidence=pl.lit(confidence, dtype=pl.Float64))
+    named = Heuristics({"H16_002": weight}, boosts=BOOST.boosts)
+    return named.boosted(frame).row(0, named=True)
+
+
+# Reading
+
+
+def test_the_rules_as_phase_16_ships_them():
+    assert SHIPPED.priority_id == "H16_001"
+    assert SHIPPED.priority_order == Heuristics().priority_order
+    assert SHIPPED.boosts == BOOST.boosts
+    assert SHIPPED.relaxations == (Relaxation("H16_004", 0.9, 0.7),)
+    assert SHIPPED.retry_id == "H16_003"
+
+
+@pytest.mark.parametrize(
+    "rule", [None, "in words", 3, [1], {}, {"action": "call_a_friend"}, {"condition": {"risk_level": 4}}], ids=repr
+)
+def test_a_rule_of_another_kind_is_left_to_others(rule):
+    assert rules(rule) == Heuristics()
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"action": "boost_confidence_by", "condition": {"confidence_range": [0.7]}},
+        {"action": "boost_confidence_by", "amount": "much"},
+        {"action": "adjust_policy", "parameters": {"high_risk_threshold": "low"}},
+        {"priority_order": [{"confidence_min": 0.2}]},
+    ],
+    ids=["half a range", "amount in words", "threshold in words", "no risk level"],
+)
+def test_a_rule_of_a_known_kind_that_breaks_it_is_refused(rule):
+    with pytest.raises(InputError, match=r"heuristics.jsonl.*rule of H0"):
+        rules(rule)
+
+
+def test_a_rule_is_known_by_what_it_states_and_of_two_orders_the_first_holds():
+    found = rules(
+        {"priority_order": [{"risk_level": "HIGH"}]},
+        {"priority_order": [{"risk_level": "LOW"}]},
+        {
+            "action": "boost_confidence_by",
+            "amount": 0.1,
+            "condition": {"risk_level": ["LOW", "HIGH"], "confidence_range": [0, 1]},
+        },
+    )
+    assert (found.priority_id, found.priority_order) == ("H0", (("HIGH", 0.0),))
+    assert found.boosts == (Boost("H2", ("LOW", "HIGH"), 0.0, 1.0, 0.1),)
+
+
+# H16_002
+
+
+@pytest.mark.parametrize(
+    ("confidence", "risk", "boost"),
+    [
+        (0.7, "MEDIUM", 0.05),
+        (0.75, "MEDIUM", 0.05),
+        (0.6999, "MEDIUM", 0.0),
+        (0.7501, "MEDIUM", 0.0),
+        (0.72, "LOW", 0.0),
+        (0.72, "HIGH", 0.0),
+        (None, "MEDIUM", 0.0),
+    ],
+)
+def test_a_boost_is_for_medium_tasks_that_fall_just_short(confidence, risk, boost):
+    row = boosted(confidence, risk)
+    assert row["confidence_boost"] == pytest.approx(boost)
+    assert row["heuristics_applied"] == (["H16_002"] if boost else [])
+    assert row["confidence"] == confidence  # what is recorded stays: gates read it
+
+
+def test_a_boost_is_scaled_by_its_weight():
+    assert boosted(0.72, weight=0.5)["confidence_boost"] == pytest.approx(0.025)
+    assert boosted(0.72, weight=1.5)["confidence_boost"] == pytest.approx(0.075)
+
+
+@given(st.floats(0.0, 1.0), st.floats(-1.0, 1.0), st.floats(0.5, 1.5))
+def test_a_boosted_confidence_is_one(confidence, amount, weight):
+    wide = Heuristics({"B": weight}, boosts=(Boost("B", ("LOW",), 0.0, 1.0, amount),))
+    frame = wide.boosted(tasks({"task_id": "t", "risk_level": "LOW", "confidence": confidence}))
+    assert 0.0 <= (frame["confidence"] + frame["confidence_boost"])[0] <= 1.0 + 1e-15
+
+
+def test_a_boost_moves_a_task_up_the_order_of_priority():
+    two = tasks(
+        {"task_id": "a", "risk_level": "HIGH", "confidence": 0.95},
+        {"task_id": "b", "risk_level": "MEDIUM", "confidence": 0.74},
+    )
+    assert by_priority(two)["task_id"].to_list() == ["a", "b"]
+    assert by_priority(BOOST.boosted(two))["task_id"].to_list() == ["b", "a"]  # MEDIUM from 0.75 on comes before HIGH
+
+
+def forecast_of_boosted(*records: dict) -> tuple[float, float]:
+    """Success forecast of a task without records of its own, without and with the boost of its confidence."""
+    plain = tasks({"task_id": "new", "risk_level": "MEDIUM", "confidence": 0.72}).with_columns(wave=pl.lit(1))
+    known = BOOST.claims(attempts(*records))
+    both = (ForecastModel.fit(frame, agents("a0"), known, POPULATION) for frame in (plain, BOOST.boosted(plain)))
+    without, with_boost = (float(all_pairs(fitted).success_probability[0, 0]) for fitted in both)
+    return without, with_boost
+
+
+def records_of(count: int, *, boosted_wins: float, other_wins: float) -> list[dict]:
+    """Medium tasks of 0.72, each tried once: half of them boosted, of which that share succeeded."""
+    return [
+        {
+            "task_id": f"{'b' if is_boosted else 'o'}{i}",
+            "risk_level": "MEDIUM",
+            "confidence_before": 0.72,
+            "is_success": i < count * (boosted_wins if is_boosted else other_wins),
+            "heuristics_applied": ["H16_002"] if is_boosted else [],
+        }
+        for is_boosted in (True, False)
+        for i in range(count)
+    ]
+
+
+def test_a_boost_raises_a_forecast_where_no_record_says_otherwise():
+    without, with_boost = forecast_of_boosted()
+    # Half of the claim is believed: half of 0.05 of confidence, a little less on the scale of pairs.
+    assert 0.005 < with_boost - without < 0.03
+
+
+def test_where_the_records_show_that_a_boost_is_not_true_the_forecast_wins():
+    without, with_boost = forecast_of_boosted(*records_of(400, boosted_wins=0.55, other_wins=0.72))
+    assert with_boost < without
+    true = forecast_of_boosted(*records_of(400, boosted_wins=0.80, other_wins=0.72))
+    assert true[1] > true[0] + 0.01
+
+
+def test_what_a_boost_is_worth_is_told_with_its_interval():
+    few, many = (
+        ForecastModel.fit(tasks(count=2), agents("a0"), BOOST.claims(attempts(*records)), POPULATION).boost_slope()
+        for records in ([], records_of(400, boosted_wins=0.55, other_wins=0.72))
+    )
+    assert few.mean > 0 > many.mean
+    assert few.low < few.mean < few.high
+
+
+# H16_004
+
+
+def test_relaxation_follows_its_rule_and_its_weight_and_never_goes_below_the_gate():
+    rules = (Relaxation("H16_004", 0.9, 0.7),)
+    assert Heuristics(relaxations=rules).relaxation(0.95, 0.75, 0.7) == (pytest.approx(0.7), "H16_004")
+    assert Heuristics(relaxations=rules).relaxation(0.9, 0.75, 0.7) == (0.75, None)  # above, not at
+    assert Heuristics(relaxations=rules).relaxation(None, 0.75, 0.7) == (0.75, None)
+    half = Heuristics({"H16_004": 0.5}, relaxations=rules)
+    assert half.relaxation(1.0, 0.75, 0.7) == (pytest.approx(0.725), "H16_004")  # 0.75 - 0.5 x 0.05
+    eager = Heuristics({"H16_004": 1.5}, relaxations=rules)
+    assert eager.relaxation(1.0, 0.75, 0.7) == (0.7, "H16_004")  # 0.675 is below what the gate allows
+    tighter = Heuristics(relaxations=(Relaxation("H", 0.9, 0.8),))
+    assert tighter.relaxation(1.0, 0.75, 0.7) == (0.75, None)
+
+
+def test_who_relaxed_a_gate_is_recorded_with_the_tasks_it_let_through():
+    frame = tasks(
+        {"task_id": "a", "wave": 2, "risk_level": "MEDIUM", "confidence": 0.72},
+        {"task_id": "b", "wave": 2, "risk_level": "MEDIUM", "confidence": 0.8},
+        {"task_id": "c", "wave": 2, "risk_level": "LOW", "confidence": 0.72},
+    )
+    decided = SafetyGate().decide(frame, heuristics=SHIPPED, rate_before=1.0)
+    assert decided["relaxed_by"].to_list() == ["H16_004", None, None]
+    assert decided["live_decision"].to_list() == ["approved"] * 3
+
+
+@given(
+    st.floats(0.0, 0.899),
+    st.floats(0.0, 1.0),
+    st.floats(-1.0, 1.0),
+    st.dictionaries(st.sampled_from(["B", "R"]), st.floats(0.5, 1.5)),
+)
+def test_no_heuristic_ever_loosens_a_high_gate(confidence, rate, amount, weights):
+    loose = Heuristics(
+        weights,
+        boosts=(Boost("B", frames.RISK_LEVELS, 0.0, 1.0, amount),),
+        relaxations=(Relaxation("R", 0.0, 0.0),),
+    )
+    high = tasks({"task_id": "t", "wave": 2, "risk_level": "HIGH", "confidence": confidence})
+    approvals = pl.Series(["t"])
+    decided = SafetyGate(is_live=True).decide(loose.boosted(high), approvals, heuristics=loose, rate_before=rate)
+    assert decided["decision"].to_list() == ["deferred"]
+    assert decided["relaxed_by"].to_list() == [None]
+
+
+# What is recorded
+
+
+def test_every_planned_task_names_what_was_applied_to_it_once():
+    fitted = model(random_attempts(1, 20), task_count=6)  # LOW, MEDIUM, HIGH in turn, all at 0.7
+    raised = SHIPPED.ordered(SHIPPED.boosted(fitted.tasks.with_columns(wave=pl.lit(1))))
+    again = SHIPPED.ordered(SHIPPED.boosted(raised))
+    assert again["heuristics_applied"].to_list() == raised["heuristics_applied"].to_list()
+    fitted = ForecastModel.fit(raised, fitted.agents, fitted.attempts, POPULATION)
+    plans = plan_wave(fitted, raised, PlanParameters(heuristics=SHIPPED)).plans.sort("task_id")
+    named = dict(zip(plans["task_id"], plans["heuristics_applied"].to_list(), strict=True))
+    assert named["t0"] == ["H16_001", "H16_003"]  # LOW from 0.7 on has its place, and is tried again
+    assert named["t1"] == ["H16_002", "H16_001", "H16_003"]  # raised to 0.75
+    assert named["t2"] == []  # HIGH below 0.9 has no place, and one attempt
+    assert plans["updated_confidence"].to_list() == pytest.approx([0.7, 0.75, 0.7] * 2)
+
+
+def test_updated_confidence_moves_as_far_as_the_tasks_forecast_does():
+    fitted = model(task_count=3)
+    won = attempts(*({"task_id": "t0", "agent_id": f"a{i % 3}", "is_success": True} for i in range(9)))
+    lost = attempts(*({"task_id": "t0", "agent_id": f"a{i % 3}", "is_success": False} for i in range(9)))
+    better, worse = fitted.observe(won).updated_confidence(), fitted.observe(lost).updated_confidence()
+    assert fitted.updated_confidence() == pytest.approx([0.7, 0.7, 0.7])
+    assert np.all(better > 0.7)  # the others too: the agents, and tasks in general, do better than was thought
+    assert np.all(worse < 0.7)
+    assert better[0] > better[1]
+    assert worse[0] < worse[1]
+    again = fitted.observe(won).observe(lost).updated_confidence()
+    assert worse[0] < again[0] < better[0]
