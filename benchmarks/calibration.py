@@ -1,0 +1,226 @@
+"""Whether forecasts hold in worlds drawn from them: `python benchmarks/calibration.py [WORLDS]`.
+
+World k, of seed k, is drawn from the first model's posterior and played as a dry run plays it: every wave is planned,
+its figures are frozen, it is carried out, and its outcomes teach the next. Inputs are the committed sample, which has
+hardly a record, and a generated one (60 tasks, 6 agents, 3 waves, sample seed 19). The first wave shows whether draws
+and promises agree, the later ones whether learning is as sure of itself as it may be:
+
+- prediction accuracy of a run is 1 - |planned - actual| / planned of its success rate, clipped to [0, 1];
+- intervals are the central 90 %: of the duration of a first attempt, every task of every world; of a wave's makespan,
+  the plan's own draws. The 90 % quantile is the one in planned_tasks.jsonl;
+- transforms are randomised probability integral transforms, u = F(x - 1) + v (F(x) - F(x - 1)) with uniform v, exactly
+  uniform where the forecast F is right though x is discrete; F of a single success is planned, F of a wave's count is
+  ranked among its draws. The Kolmogorov-Smirnov test wants them independent, and tasks of one world share its agents
+  and its luck in them, as do its waves: so each test takes one transform a world, of one task, and of one of the later
+  waves, chosen at random;
+- bias is the mean of planned less actual success in standard errors. Standard errors are of means over worlds, which
+  are independent.
+
+Each test of a right forecast fails one time in a hundred by chance, and the seeds decide which: a narrow miss is
+confirmed or not by more worlds. Exits with 1 where an aim is missed.
+
+References
+----------
+Czado, Gneiting, Held: Predictive model assessment for count data, 2009.
+Talts, Betancourt, Simpson, Vehtari, Gelman: Validating Bayesian inference algorithms with simulation-based
+calibration, 2018.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import polars as pl
+from scipy.stats import kstest
+
+from phase19.executors.simulate import SimulateExecutor
+from phase19.inputs import load_inputs
+from phase19.planning import PlanParameters
+from phase19.preparation import first_model
+from phase19.safety import SafetyGate
+from phase19.sample import write_sample
+from phase19.waves import WaveLoop, plan_indices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phase19.forecast import ForecastModel
+    from phase19.waves import PlayedWave
+
+ROOT = Path(__file__).resolve().parent.parent
+WORLDS, PROCESSES = 1_000, 2
+ONE_THREAD = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # a process
+GENERATED = {"tasks": 60, "agents": 6, "waves": 3, "seed": 19}
+TAILS = (0.05, 0.95)
+LEAST_ACCURACY, LEAST_COVERAGE, LARGEST_COVERAGE, LEAST_P = 0.90, 0.88, 0.92, 0.01
+LARGEST_BIAS = 2.576  # standard errors: two-sided, a test at 1 % like the others
+COVERAGES = {
+    "duration_covered": "single durations in their 90 % interval",
+    "duration_below": "single durations below their 90 % quantile",
+    "makespan_covered": "makespans in their 90 % interval",
+}
+TRANSFORMS = {
+    "success_transform": "transforms of single successes uniform, p",
+    "count_transform": "transforms of success counts uniform, p",
+}
+
+
+class Measured(NamedTuple):
+    """One wave of one world; rates are means over its tasks."""
+
+    world: int
+    wave: int
+    task_count: int
+    planned: float
+    actual: float
+    duration_covered: float
+    duration_below: float
+    makespan_covered: float
+    success_transform: float
+    count_transform: float
+
+
+class Finding(NamedTuple):
+    """A line of the table."""
+
+    waves: str
+    measure: str
+    figure: str
+    aim: str
+    holds: bool
+
+
+def play(model: ForecastModel, seed: int) -> Iterator[PlayedWave]:
+    """The waves of a dry run with the command's defaults."""
+    executor = SimulateExecutor(model.world(seed), model.tasks["task_id"], model.agents["agent_id"])
+    gate = SafetyGate()
+    return WaveLoop(executor, PlanParameters(), lambda tasks, _: gate.decide(tasks), seed).play(model)
+
+
+def measure(world: int, played: PlayedWave, rng: np.random.Generator) -> Measured:
+    """Hold a wave's promises against what happened; `rng` breaks ties and chooses the single task."""
+    executions = played.executions
+    planned = executions["planned_success"].to_numpy()
+    succeeded = (executions["status"] == "completed").to_numpy()
+    first = played.execution.attempts.filter(pl.col("attempt") == 1).select("task_id", "duration_ms")
+    durations = executions.join(first, on="task_id", maintain_order="left")["duration_ms"].to_numpy()
+    task, agent, _ = plan_indices(played.model, executions)
+    times = played.model.duration.times(task, agent)
+    low, high = times.quantiles_ms(executions["success_probability"].to_numpy(), *TAILS)
+    draws = played.draws.summary(int(executions["wave"][0]), executions)
+    makespan = executions["actual_end_time"].max()
+    least, most = np.quantile(draws["makespan_ms"], TAILS)
+    one = rng.integers(planned.size)
+    failure = 1.0 - planned[one]
+    drawn, count = played.draws.succeeded.sum(axis=1), succeeded.sum()
+    below, same = (drawn < count).sum(), (drawn == count).sum()
+    return Measured(
+        world=world,
+        wave=int(executions["wave"][0]),
+        task_count=planned.size,
+        planned=float(planned.mean()),
+        actual=float(succeeded.mean()),
+        duration_covered=float(((low <= durations) & (durations <= high)).mean()),
+        duration_below=float((durations <= executions["duration_ms_p90"].to_numpy()).mean()),
+        makespan_covered=float(least <= makespan <= most),
+        success_transform=failure + rng.random() * planned[one] if succeeded[one] else rng.random() * failure,
+        # The count is one more draw from the same distribution: of all 1 + s, its rank is uniform.
+        count_transform=(below + rng.random() * (same + 1)) / (drawn.size + 1),
+    )
+
+
+def play_worlds(phase18: Path, seeds: range) -> pl.DataFrame:
+    """`Measured` of every wave of the worlds of these seeds."""
+    model = first_model(load_inputs(phase18, phase18.parent / "phase16", phase18.parent / "phase17"))
+    rows = []
+    for seed in seeds:
+        rng = np.random.default_rng([seed, 88, model.tasks.height])  # not the world's, the draws' or another input's
+        rows += [measure(seed, wave, rng) for wave in play(model, seed)]
+    return pl.DataFrame(rows, orient="row", schema=Measured._fields)
+
+
+def share_out(phase18: Path, worlds: int) -> pl.DataFrame:
+    """`play_worlds` of seeds 0, 1, ... in processes side by side."""
+    command, environment = [sys.executable, __file__, phase18], {**os.environ, **ONE_THREAD}
+    parts = [
+        subprocess.Popen([*command, str(place), str(worlds)], env=environment, stdout=subprocess.PIPE)
+        for place in range(PROCESSES)
+    ]
+    printed = [part.communicate()[0] for part in parts]
+    if any(part.returncode for part in parts):
+        sys.exit("a process failed: see above")
+    return pl.concat(pl.read_ndjson(BytesIO(rows)) for rows in printed if rows).sort("world", "wave")
+
+
+def findings(rows: pl.DataFrame) -> Iterator[Finding]:
+    """What the worlds say, in the order of the table."""
+    rate = [(pl.col(name) * pl.col("task_count")).sum() / pl.col("task_count").sum() for name in ("planned", "actual")]
+    runs = rows.group_by("world", maintain_order=True).agg(planned=rate[0], actual=rate[1])
+    accuracy = runs.select((1 - (pl.col("planned") - pl.col("actual")).abs() / pl.col("planned")).clip(0, 1))
+    mean, error = over_worlds(accuracy.to_series())
+    yield Finding(
+        "all", "prediction accuracy", f"{mean:.4f} ± {error:.4f}", f"> {LEAST_ACCURACY:.2f}", mean > LEAST_ACCURACY
+    )
+    for waves, part in (("first", rows.filter(pl.col("wave") == 1)), ("later", rows.filter(pl.col("wave") > 1))):
+        by_world = part.group_by("world", maintain_order=True)
+        means = by_world.mean()
+        for name, text in COVERAGES.items():
+            mean, error = over_worlds(means[name])
+            yield Finding(
+                waves,
+                text,
+                f"{mean:.4f} ± {error:.4f}",
+                f"{LEAST_COVERAGE:.2f} to {LARGEST_COVERAGE:.2f}",
+                LEAST_COVERAGE <= mean <= LARGEST_COVERAGE,
+            )
+        chosen = np.random.default_rng(88).random(part.height)
+        singles = part.with_columns(order=chosen).sort("world", "order").unique("world", keep="first")
+        for name, text in TRANSFORMS.items():
+            p = float(kstest(singles[name].to_numpy(), "uniform").pvalue)
+            yield Finding(waves, text, f"{p:.3f}", f"> {LEAST_P:.2f}", p > LEAST_P)
+        mean, error = over_worlds(means["planned"] - means["actual"])
+        yield Finding(
+            waves,
+            "bias of planned success, standard errors",
+            f"{mean / error:+.2f}",
+            f"within {LARGEST_BIAS:.2f}",
+            abs(mean) < LARGEST_BIAS * error,
+        )
+
+
+def over_worlds(values: pl.Series) -> tuple[float, float]:
+    """Mean over worlds, and its standard error."""
+    array = values.to_numpy()
+    return float(array.mean()), float(array.std(ddof=1) / np.sqrt(array.size))
+
+
+def main(worlds: int) -> int:
+    print(f"{worlds:,} worlds an input, seeds 0 to {worlds - 1:,}; ± is one standard error\n")
+    print(f"{'input':<10} {'waves':<6} {'measure':<44} {'figure':<16} {'aim':<14} holds")
+    is_met = True
+    with tempfile.TemporaryDirectory() as scratch:
+        write_sample(Path(scratch), **GENERATED)
+        for name, phase18 in (("sample", ROOT / "outputs" / "phase18"), ("generated", Path(scratch, "phase18"))):
+            for found in findings(share_out(phase18, worlds)):
+                is_met &= found.holds
+                holds = "yes" if found.holds else "NO"
+                print(
+                    f"{name:<10} {found.waves:<6} {found.measure:<44} {found.figure:<16} {found.aim:<14} {holds}",
+                    flush=True,
+                )
+    return 0 if is_met else 1
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:  # noqa: PLR2004  a part: the input, its place among the processes, the number of worlds
+        place, count = map(int, sys.argv[2:])
+        sys.stdout.write(play_worlds(Path(sys.argv[1]), range(place, count, PROCESSES)).write_ndjson())
+    else:
+        sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else WORLDS))

@@ -1,0 +1,137 @@
+"""Time of fitting the forecast, first and after one more wave: `python -m benchmarks forecast`.
+
+Records are drawn from a plain world of abilities, difficulties, three risk levels and six categories; all their tasks
+are the run's. `first` fits success to all but the last 1 % of the records and chooses its scales; `refit` goes on from
+there with all of them. `model` is a first :meth:`ForecastModel.fit`, durations and gains and the reading of the frames
+included, `observe` its learning from the last 1 %. Seconds are the median of the runs, with CPU seconds beside those
+that are bound; MB is the peak of the process over what it held before the fits. Each row is a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import polars as pl
+
+from phase19 import frames
+from phase19.forecast import ForecastModel
+from phase19.inputs import Population
+from phase19.models.records import read_records
+from phase19.models.success import SuccessPriors
+from phase19.models.success_fit import fit_success
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Value = TypeVar("Value")
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZES = (  # records, agents, tasks, runs, seconds that a refit may take
+    (36, 4, 12, 15, 0.02),
+    (100_000, 100, 1_000, 5, 2.0),
+    (100_000, 100, 10_000, 5, 2.0),
+    (100_000, 100, 45_000, 5, 2.0),
+    (1_000_000, 100, 10_000, 3, 15.0),
+    (1_000_000, 100, 100_000, 3, 15.0),
+)
+COLUMNS = ("first", "refit", "refit CPU", "model", "observe", "observe CPU", "MB")
+POPULATION = Population(
+    success_rate=0.7, duration_ms=1000.0, confidence_delta=0.02, agent_count=100, task_count=1000, wave_count=None
+)
+
+
+def world(records: int, agents: int, tasks: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Frames of tasks, agents and attempts."""
+    rng = np.random.default_rng(19)
+    task, agent = rng.integers(tasks, size=records), rng.integers(agents, size=records)
+    level, category = rng.integers(3, size=tasks), rng.integers(6, size=tasks)
+    confidence = rng.uniform(0.4, 0.95, tasks)
+    difficulty = rng.normal(0.5 * level, 1.0)
+    log_odds = 1.0 + rng.normal(0.0, 0.8, agents)[agent] - difficulty[task]
+    log_odds += rng.normal(0.0, 0.4, (agents, 6))[agent, category[task]]
+    rate = 1.0 / (1.0 + np.exp(-log_odds))
+    pair, of_row = np.unique(task * agents + agent, return_inverse=True)
+    first = np.zeros(pair.size)
+    first[of_row] = rate
+    rate = rng.beta(4.0 * first, 4.0 * (1.0 - first))[of_row]
+    named = {
+        "task_id": pl.Series([f"task-{i}" for i in range(tasks)]),
+        "risk_level": pl.Series(frames.RISK_LEVELS)[level],
+        "category": pl.Series([f"kind-{i}" for i in range(6)])[category],
+        "confidence": confidence,
+    }
+    frame = pl.DataFrame(named)
+    agent_id = pl.Series([f"agent-{i}" for i in range(agents)])
+    attempts = frame[task].rename({"confidence": "confidence_before"})
+    attempts = attempts.with_columns(
+        agent_id=agent_id[agent],
+        is_success=pl.Series(rng.random(records) < rate),
+        duration_ms=pl.Series(rng.lognormal(7.0, 0.6, records)),
+        confidence_delta=pl.Series(rng.normal(0.02, 0.03, records)),
+        source=pl.lit("phase18"),
+    )
+    roster = pl.DataFrame({"agent_id": agent_id, "record_count": np.bincount(agent, minlength=agents)})
+    return (
+        frames.TASKS.conform(frame),
+        frames.AGENTS.conform(roster.with_columns(evidence=pl.lit("records"))),
+        frames.ATTEMPTS.conform(attempts),
+    )
+
+
+def timed(work: Callable[[], Value], runs: int) -> tuple[float, float, Value]:
+    """Median seconds and CPU seconds of the runs, and what the last gave."""
+    wall, cpu = [], []
+    for _ in range(runs):
+        began, spent = time.perf_counter(), time.process_time()
+        found = work()
+        wall.append(time.perf_counter() - began)
+        cpu.append(time.process_time() - spent)
+    return statistics.median(wall), statistics.median(cpu), found
+
+
+def peak_mb() -> float:
+    """Peak resident memory of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+
+
+def measure(records: int, agents: int, tasks: int, runs: int) -> list[float]:
+    """Measure one size in this process: a number for each of `COLUMNS`."""
+    task_frame, agent_frame, attempts = world(records, agents, tasks)
+    wave = max(1, records // 100)
+    before, seen = attempts[:-wave], attempts[-wave:]
+    fit_success(read_records(attempts[:36], task_frame[:12], agent_frame, 12), 0.7, SuccessPriors())  # imports
+    held, priors = peak_mb(), SuccessPriors()
+    known, more = (read_records(rows, task_frame, agent_frame, 1000) for rows in (before, attempts))
+    first, _, posterior = timed(lambda: fit_success(known, 0.7, priors), runs)
+    refit, refit_cpu, _ = timed(lambda: fit_success(more, 0.7, priors, posterior), runs)
+    whole, _, model = timed(lambda: ForecastModel.fit(task_frame, agent_frame, before, POPULATION), runs)
+    observe, observe_cpu, _ = timed(lambda: model.observe(seen), runs)
+    return [first, refit, refit_cpu, whole, observe, observe_cpu, peak_mb() - held]
+
+
+def main() -> int:
+    print(f"{'records':>9} {'agents':>6} {'tasks':>7} " + "".join(f"{name:>12}" for name in COLUMNS))
+    is_within = True
+    for *size, bound in SIZES:
+        call = [sys.executable, str(Path(__file__)), *map(str, size)]
+        done = subprocess.run(call, check=True, capture_output=True, text=True, cwd=ROOT)
+        found = json.loads(done.stdout)
+        cells = "".join(f"{seconds:>12.4f}" for seconds in found[:-1]) + f"{found[-1]:>12.0f}"
+        print("{:>9,} {:>6} {:>7,} ".format(*size) + cells, flush=True)
+        is_within = is_within and found[1] < bound
+    return 0 if is_within else 1
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(json.dumps(measure(*map(int, sys.argv[1:]))))
+    else:
+        sys.exit(main())
