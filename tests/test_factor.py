@@ -222,7 +222,7 @@ def test_a_factor_is_learned_from_the_least_attempts_on_and_moves_pairs_without_
     names = agents(*(f"a{a}" for a in range(8)))
     records = read_records(attempts(*rows_of(wins, losses)), tasks(count=80), names, 12)
     with_it, without, few, few_without = (
-        fit_success(records, 0.8, SuccessPriors(factor=sd, least_attempts=least)).pair
+        fit_success(records, 0.8, SuccessPriors(factor=sd, least_attempts=least, full_attempts=least + 1)).pair
         for least in (100, 10**6)
         for sd in (0.5, 1e-6)
     )

@@ -209,7 +209,7 @@ def test_the_posterior_before_any_record_is_the_prior():
 @given(st.integers(0, 10_000), st.integers(0, 3), st.integers(0, 2))
 @settings(max_examples=40)
 def test_one_more_success_of_a_pair_never_lowers_its_forecast(seed, task, agent):
-    rows = [{**row, "confidence_before": 0.7} for row in random_attempts(seed, seed % 60)]
+    rows = [{**row, "confidence_before": 0.7} for row in random_attempts(seed, seed % 200)]  # scales chosen from 50 on
     more = [*rows, {"task_id": f"t{task}", "agent_id": f"a{agent}", "is_success": True, "confidence_before": 0.7}]
     before, after = (all_pairs(model(records)).success_probability[task, agent] for records in (rows, more))
     assert after >= before - 1e-9

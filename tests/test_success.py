@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from phase19.forecast import ForecastModel
+from phase19.models.records import read_records
+from phase19.models.success import SuccessPriors
+from phase19.models.success_fit import fit_success
 from tests.builders import POPULATION, agents, all_pairs, attempts, model, random_attempts, tasks
 
 
@@ -44,10 +47,23 @@ def test_scales_hold_until_the_records_double_and_are_then_chosen_anew():
     rows = random_attempts(4, 260, task_count=20)
     few = model(rows[:10], task_count=20)
     more = few.observe(attempts(*rows[10:99]))
-    assert more.success.scales == few.success.scales  # too few to choose by, however many more they are
+    assert more.success.scales == few.success.scales  # 99 are not twice the least to choose by
     many = more.observe(attempts(*rows[99:120]))
     assert many.success.chosen_on == 120
     assert many.success.scales != few.success.scales
     same = many.observe(attempts(*rows[120:239]))
     assert (same.success.chosen_on, same.success.scales) == (120, many.success.scales)
     assert same.observe(attempts(rows[239])).success.chosen_on == 240
+
+
+def test_what_few_attempts_choose_is_followed_part_of_the_way():
+    priors = SuccessPriors()
+    assert [priors.trust(count) for count in (0, 50, 75, 150, 10_000)] == [0.0, 0.0, 0.25, 1.0, 1.0]
+    rows = random_attempts(9, 100, task_count=20)
+    half, whole = (
+        fit_success(read_records(attempts(*rows), tasks(count=20), agents("a0", "a1", "a2"), 12), 0.8, own).scales
+        for own in (priors, SuccessPriors(least_attempts=0, full_attempts=100))
+    )
+    for name, believed in priors.scales().items():  # half of the way on the log scale
+        assert half[name] == pytest.approx((believed * whole[name]) ** 0.5)
+    assert half != whole

@@ -47,18 +47,20 @@ def fit_success(
     """
     design = _design(records, population_rate, priors)
     count = records.outcome.size
-    is_much = count >= priors.least_attempts
-    if before is not None and (not is_much or count < 2 * before.chosen_on):
+    if before is not None and count < 2 * max(before.chosen_on, priors.least_attempts):
         scales, chosen_on = before.scales, before.chosen_on
     else:
-        scales, chosen_on = priors.scales(), count
-        scales = chosen_scales(design, scales, priors.spread, _LEVELS) if is_much else scales
+        believed, chosen_on = priors.scales(), count
+        trust = priors.trust(count)
+        chosen = chosen_scales(design, believed, priors.spread, _LEVELS) if trust > 0 else believed
+        scales = {name: believed[name] * (chosen[name] / believed[name]) ** trust for name in believed}
     start = None if before is None else before.parameters
     if start is not None and start.size != design.penalties(scales)[0].size:
         start = None  # tasks, levels or categories have come that the earlier fit did not know
     fit, factor = fit_hierarchy(design, scales, start), None
-    if is_much:
-        factor = fit_factor(design, fit.log_odds, scales["concentration"], priors.factor)
+    trust = priors.trust(chosen_on)
+    if trust > 0:
+        factor = fit_factor(design, fit.log_odds, scales["concentration"], trust * priors.factor)
         fit = with_factor(design, fit, factor, scales["concentration"])
     return _posterior(records, design, fit, factor, scales=scales, chosen_on=chosen_on)
 
