@@ -6,12 +6,12 @@ import gc
 import os
 import sys
 from io import TextIOWrapper
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 (the parser reads the annotations of commands)
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from phase19 import __version__, cli_compare, cli_forecasts
+from phase19 import __version__, cli_compare, cli_forecasts, cli_runs
 from phase19.cli_options import (
     DONE,
     EXECUTING,
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 BAD_INPUT, INTERRUPTED = 2, 130
-DEFAULT_RUN = Path("outputs/phase19")
 OPTION_NAMES = RunOptions.__dataclass_fields__.keys()
 
 app = App(
@@ -202,25 +201,12 @@ def validate(*, input: InputDir, phase16: InputPath = None, phase17: InputPath =
 app.command(cli_forecasts.forecast, sort_key=3)
 app.command(cli_forecasts.backtest, sort_key=4)
 app.command(cli_compare.compare, sort_key=5)
+app.command(cli_runs.query, sort_key=6)
+app.command(cli_runs.explain, sort_key=7)
+app.command(cli_runs.report, sort_key=8)
 
 
-@app.command(sort_key=6)
-def report(*, run: Path = DEFAULT_RUN) -> int:
-    """Build a run's report anew: Markdown, and one HTML file.
-
-    Parameters
-    ----------
-    run
-        The run directory.
-    """
-    from phase19.report import write_report
-
-    for path in write_report(run):
-        print(path)
-    return DONE
-
-
-@app.command(sort_key=7)
+@app.command(sort_key=9)
 def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves: Count = 5, seed: Count = 0) -> int:
     """Generate Phase 16, 17 and 18 inputs of any size.
 

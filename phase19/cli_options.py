@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cyclopts import Token
 
 __all__ = [
+    "DEFAULT_RUN",
     "DONE",
     "EXECUTING",
     "INPUTS",
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 DONE = 0
+DEFAULT_RUN = Path("outputs/phase19")
 WEIGHTS = ",".join(f"{name}={weight}" for name, weight in DEFAULT_WEIGHTS.items())
 
 INPUTS = Group("Inputs", sort_key=1)

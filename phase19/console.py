@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from itertools import takewhile
 from threading import Timer
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import polars as pl
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
@@ -23,6 +25,8 @@ __all__ = [
     "console_for",
     "print_backtest",
     "print_comparison",
+    "print_explanation",
+    "print_frame",
     "print_inputs",
     "print_run",
 ]
@@ -117,6 +121,29 @@ def print_comparison(comparison: Comparison, target: Path, stream: TextIO) -> No
     console.print(f"\n{legend(comparison)}")
     console.print(recommendation(comparison))
     console.print(f"Results are in {target}", soft_wrap=True)
+
+
+def print_explanation(task: dict[str, Any], stream: TextIO) -> None:
+    """Print why a task went to its agent, and the figures behind it."""
+    from phase19.explaining import explanation_tables, sentences
+
+    console = console_for(stream)
+    for sentence in sentences(task):
+        console.print(sentence, soft_wrap=True)
+    for table in explanation_tables(task):
+        console.print()
+        _print_table(table, console)
+
+
+def print_frame(frame: pl.DataFrame, stream: TextIO) -> None:
+    """Print the rows of a frame as a table, nothing left out; figures as they are."""
+    from phase19.publishing.rendering import Table
+    from phase19.querying import flat
+
+    cells = flat(frame)
+    words = sum(1 for _ in takewhile(lambda dtype: not dtype.is_numeric(), cells.dtypes))
+    rows = tuple(tuple("" if value is None else str(value) for value in row) for row in cells.rows())
+    _print_table(Table(tuple(cells.columns), rows, labels=words), console_for(stream))
 
 
 def _print_table(table: Table, console: Console) -> None:

@@ -213,6 +213,10 @@ _PLAN_COLUMNS = {
     "throughput_term": _rate("throughput term of the score, scaled"),
     "confidence_term": _rate("confidence term of the score, scaled"),
     "score": _number("score the assignment maximised"),
+    "agent_price": _number("what room for one task more at its agent would add to the wave's score"),
+    "runner_up_agent_id": _id("agent that would have had it next; null where no other may", nullable=True),
+    "runner_up_score": _number("the runner-up's score", nullable=True),
+    "score_margin": _number("what the wave's score would lose were the runner-up to do it", nullable=True),
     "scheduled_start_time": _ms("planned start, from the start of the wave"),
     "scheduled_end_time": _ms("planned end, from the start of the wave"),
 }
@@ -313,6 +317,8 @@ AGENT_EVIDENCE = Schema(
     {
         "wave": _count("wave, from 1", low=1),
         "agent_id": _id("agent"),
+        "capacity": _count("tasks it may take"),
+        "slot_worth": _number("what room for one task more would add to the wave's score"),
         "success_variance": _number("variance over draws of the agent's summed success probability"),
         "log_duration_variance": _number("posterior variance of the agent's log duration effect"),
         "residual_variance": _number("variance of one attempt's log duration about its forecast"),

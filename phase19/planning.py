@@ -14,6 +14,7 @@ from phase19.heuristics import Heuristics
 from phase19.load import adjust_load
 from phase19.models.retries import attempts_allowed
 from phase19.options import DEFAULT_WEIGHTS, OptimizationStrategy
+from phase19.reasons import reasons
 from phase19.recommendation import recommend_wave
 from phase19.roster import PriorityStrategy
 from phase19.strategies import SolverParameters, WaveAssignment, allowed_pairs, optimize
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from phase19.forecast import Forecast, ForecastModel
     from phase19.options import RunOptions
+    from phase19.reasons import Reasons
 
 __all__ = [
     "CANDIDATES",
@@ -100,11 +102,24 @@ class AssignedWave:
 
 @dataclass(frozen=True, slots=True)
 class WavePlan:
-    """A wave's plan: `frames.PLANS` grouped by agent, the assignment behind it, and how often load moved a task."""
+    """A wave's plan.
+
+    Attributes
+    ----------
+    plans
+        `frames.PLANS` grouped by agent.
+    assigned
+        The assignment behind it.
+    moved_count
+        Tasks that were moved to even out the load.
+    slot_worth
+        What room for one task more would add to the assignment's score, by agent, shape (m,).
+    """
 
     plans: pl.DataFrame
     assigned: WaveAssignment
     moved_count: int
+    slot_worth: NDArray[np.float64]
 
 
 def positions(ids: pl.Series, among: pl.Series) -> NDArray[np.int64]:
@@ -192,11 +207,14 @@ def _evened(
 
 def schedule_wave(model: ForecastModel, wave: AssignedWave, parameters: PlanParameters) -> WavePlan:
     """Lay an assignment on the agents' timelines."""
-    plans = schedule(wave.tasks, plan_rows(model, wave), parameters.priority, parameters.heuristics)
-    return WavePlan(plans.select(*frames.PLANS.columns), wave.assigned, wave.moved_count)
+    assigned = wave.assigned
+    pairs = allowed_pairs(wave.tasks, model.agents)
+    why = reasons(assigned.scores, assigned.assignment.agent_index, assigned.capacity, pairs)
+    plans = schedule(wave.tasks, plan_rows(model, wave, why), parameters.priority, parameters.heuristics)
+    return WavePlan(plans.select(*frames.PLANS.columns), assigned, wave.moved_count, why.slot_worth)
 
 
-def plan_rows(model: ForecastModel, wave: AssignedWave) -> pl.DataFrame:
+def plan_rows(model: ForecastModel, wave: AssignedWave, why: Reasons) -> pl.DataFrame:
     """Rows of a wave's plan, before its timeline.
 
     Returns
@@ -205,6 +223,11 @@ def plan_rows(model: ForecastModel, wave: AssignedWave) -> pl.DataFrame:
         `frames.PLANS` without priority and scheduled times, and `agent`, the agent's index.
     """
     pair = (np.arange(wave.tasks.height), wave.agent_index)
+    scores, optimal = wave.assigned.scores, wave.assigned.assignment.agent_index
+    is_moved = optimal != wave.agent_index  # off its best agent, to even out the load
+    runner_up = np.where(is_moved, optimal, why.runner_up)
+    runner_up_score = np.where(runner_up >= 0, scores[pair[0], runner_up], np.nan)
+    margin = np.where(is_moved, scores[pair] - runner_up_score, why.score_margin)
     chosen = {name: values[pair] for name, values in wave.forecast._asdict().items()}
     return wave.tasks.select(
         "wave",
@@ -224,5 +247,9 @@ def plan_rows(model: ForecastModel, wave: AssignedWave) -> pl.DataFrame:
         *(pl.Series(name, values) for name, values in chosen.items()),
         pl.Series("baseline_success", wave.forecast.planned_success.mean(axis=1)),
         *(pl.Series(f"{name}_term", values[pair]) for name, values in wave.assigned.terms._asdict().items()),
-        pl.Series("score", wave.assigned.scores[pair]),
+        pl.Series("score", scores[pair]),
+        pl.Series("agent_price", why.slot_worth[wave.agent_index]),
+        model.agents["agent_id"].gather(pl.Series(runner_up).replace(-1, None)).alias("runner_up_agent_id"),
+        pl.Series("runner_up_score", runner_up_score).fill_nan(None),
+        pl.Series("score_margin", margin).fill_nan(None),
     )

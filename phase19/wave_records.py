@@ -68,6 +68,8 @@ def record_wave(played: PlayedWave) -> WaveRecord:
             {
                 "wave": np.full(m, wave),
                 "agent_id": model.agents["agent_id"],
+                "capacity": solved.capacity,
+                "slot_worth": played.plan.slot_worth,
                 "success_variance": played.draws.agent_success_variance(m),
                 "log_duration_variance": model.duration.agent.sd**2,
                 "residual_variance": np.full(m, model.duration.residual_variance),

@@ -2,7 +2,8 @@
 -- Grain: one row a planned wave and agent of the run, idle ones too.
 -- Inputs: agent_waves, wave_totals, run.
 -- Columns: *_count [tasks, retries]; rates, accuracy_score and utilization [fraction]; busy times and deviation [ms];
---     duration_ratio = actual over planned busy time; confidence deltas. Null where the agent ran nothing.
+--     duration_ratio = actual over planned busy time; confidence deltas; capacity [tasks]; slot_worth = what room for
+--     one task more would add to the wave's score. Null where the agent ran nothing.
 select
     agent_waves.wave,
     agent_waves.agent_id,
@@ -23,6 +24,8 @@ select
     agent_waves.deviation_ms,
     ratio(agent_waves.planned_confidence_sum, agent_waves.ran_count) as planned_confidence_delta,
     ratio(agent_waves.actual_confidence_sum, agent_waves.ran_count) as actual_confidence_delta,
+    agent_waves.capacity,
+    agent_waves.slot_worth,
     iso_timestamp(run.timestamp) as timestamp,
     run.is_simulated as simulated,
 from agent_waves

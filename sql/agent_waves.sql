@@ -2,7 +2,7 @@
 -- Grain: one row a planned wave and agent of the run, idle ones too.
 -- Inputs: wave_plans, agents, agent_evidence, executions, task_results.
 -- Columns: agent_position (natural order, from 1); *_count [tasks, retries, attempts]; *_sum as the column summed;
---     *_ms [ms]; success_variance [tasks^2] and log_duration_variance: what the forecasts do not know of the agent.
+--     *_ms [ms]; capacity [tasks]; slot_worth [score]; success_variance [tasks^2] and log_duration_variance: what the forecasts do not know of the agent.
 --     Sums are null where the agent ran nothing.
 with
 
@@ -74,6 +74,8 @@ select
     coalesce(results.duration_count, 0) as duration_count,
     results.log_duration_sum,
     results.inverse_attempt_sum,
+    evidence.capacity,
+    evidence.slot_worth,
     evidence.success_variance,
     evidence.log_duration_variance,
     evidence.residual_variance,

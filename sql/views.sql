@@ -45,6 +45,7 @@ select
     heuristics_applied,
     actual_duration_ms,
     actual_confidence_delta,
+    confidence_after,
 from
     read_json(
         getvariable('scheduled_files'),
@@ -65,7 +66,8 @@ from
             category: 'varchar',
             heuristics_applied: 'varchar[]',
             actual_duration_ms: 'double',
-            actual_confidence_delta: 'double'
+            actual_confidence_delta: 'double',
+            confidence_after: 'double'
         }
     )
 where agent_id is not null;
@@ -87,10 +89,17 @@ select
     duration_ms_p90,
     planned_duration_ms,
     planned_confidence_delta,
+    confidence_boost,
+    updated_confidence,
     success_term,
     throughput_term,
     confidence_term,
     score,
+    agent_price,
+    runner_up_agent_id,
+    runner_up_score,
+    score_margin,
+    record_count,
 from
     read_json(
         getvariable('planned_files'),
@@ -110,10 +119,17 @@ from
             duration_ms_p90: 'double',
             planned_duration_ms: 'double',
             planned_confidence_delta: 'double',
+            confidence_boost: 'double',
+            updated_confidence: 'double',
             success_term: 'double',
             throughput_term: 'double',
             confidence_term: 'double',
-            score: 'double'
+            score: 'double',
+            agent_price: 'double',
+            runner_up_agent_id: 'varchar',
+            runner_up_score: 'double',
+            score_margin: 'double',
+            record_count: 'bigint'
         }
     )
 where agent_id is not null;

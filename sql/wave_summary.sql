@@ -3,7 +3,7 @@
 -- Inputs: wave_totals, wave_plans, schedule_comparisons, agent_feedback, run.
 -- Columns: wave, strategy, state counts [tasks], figures as schedule_comparisons, makespans [ms], solver, learning =
 --     what the wave before changed in this plan, null where there was none [attempts, fractions, successes a task],
---     agents = each agent's tasks, rates and utilisation [tasks, fraction].
+--     agents = each agent's tasks, rates, utilisation, capacity and worth of one slot more [tasks, fraction, score].
 with
 
 agents as (
@@ -15,7 +15,9 @@ agents as (
             'completed_count': completed_count,
             'planned_success_rate': planned_success_rate,
             'actual_success_rate': actual_success_rate,
-            'utilization': utilization
+            'utilization': utilization,
+            'capacity': capacity,
+            'slot_worth': slot_worth
         }) as agents,
     from agent_feedback
     group by wave

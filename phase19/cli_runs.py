@@ -1,0 +1,77 @@
+"""The commands that read a run: `query`, `explain` and `report`."""
+
+# The parser reads the annotations of a command when it is made, so they are not postponed in this module.
+import sys
+from pathlib import Path
+from typing import Literal
+
+from phase19.cli_options import DEFAULT_RUN, DONE, Flag
+
+__all__ = ["explain", "query", "report"]
+
+
+def explain(task: str, /, *, run: Path = DEFAULT_RUN, json: Flag = False) -> int:
+    """Say why a task of a run went to its agent, by how much, and what came of it.
+
+    Parameters
+    ----------
+    task
+        The task's id.
+    run
+        The run directory.
+    json
+        Print one JSON object instead.
+    """
+    import msgspec
+
+    from phase19 import explaining
+
+    found = explaining.explain(run, task)
+    if json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        from phase19.console import print_explanation
+
+        print_explanation(found, sys.stdout)
+    return DONE
+
+
+def query(sql: str, /, *, run: Path = DEFAULT_RUN, format: Literal["table", "csv", "jsonl"] = "table") -> int:
+    """Ask a run a question in SQL; its views are those of sql/views.sql, and nothing is changed.
+
+    Parameters
+    ----------
+    sql
+        One select.
+    run
+        The run directory.
+    format
+        A table, comma-separated values or one JSON object a line.
+    """
+    from phase19.querying import flat, select
+
+    found = select(run, sql)
+    if format == "csv":
+        print(flat(found).write_csv(), end="")
+    elif format == "jsonl":
+        print(found.write_ndjson(), end="")
+    else:
+        from phase19.console import print_frame
+
+        print_frame(found, sys.stdout)
+    return DONE
+
+
+def report(*, run: Path = DEFAULT_RUN) -> int:
+    """Build a run's report anew: Markdown, and one HTML file.
+
+    Parameters
+    ----------
+    run
+        The run directory.
+    """
+    from phase19.report import write_report
+
+    for path in write_report(run):
+        print(path)
+    return DONE

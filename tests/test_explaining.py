@@ -1,0 +1,150 @@
+"""`explain` and `query`: a run's files asked, by the task and in SQL."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+
+import phase19
+from phase19.assignment import solve
+from phase19.errors import OutputError, UsageError
+from phase19.explaining import explain, sentences
+from phase19.inputs import load_inputs
+from phase19.planning import PlanParameters, plan_wave
+from phase19.preparation import first_model
+from phase19.querying import flat, select
+from phase19.sample import write_sample
+
+FIXED = {"timestamp": "2026-02-05T12:00:00Z", "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("inputs")
+    write_sample(directory, tasks=30, agents=4, waves=2, seed=5)
+    phase19.run(input=directory / "phase18", output=directory / "phase19", **FIXED)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def run_dir(place):
+    return place / "phase19"
+
+
+def command(*args):
+    return subprocess.run(
+        [sys.executable, "-m", "phase19", *map(str, args)], capture_output=True, encoding="utf-8", check=False
+    )
+
+
+# explain
+
+
+def test_what_a_task_would_cost_elsewhere_is_what_planning_again_without_its_agent_says(place, run_dir):
+    """The margin of every task of the first wave, against a plan in which the task may not go to its agent."""
+    model = first_model(load_inputs(place / "phase18", place / "phase16", place / "phase17"))
+    wave = model.tasks.filter(pl.col("wave") == 1)
+    plan = plan_wave(model, wave, PlanParameters())
+    names, scores = model.agents["agent_id"].to_list(), plan.assigned.scores
+    for row, task_id in enumerate(wave["task_id"]):
+        told = explain(run_dir, task_id)
+        allowed = np.ones_like(scores, dtype=bool)
+        allowed[row, names.index(told["agent_id"])] = False
+        again = solve(scores, plan.assigned.capacity, allowed)
+        assert told["score_margin"] == pytest.approx(plan.assigned.assignment.objective - again.objective, abs=1e-9)
+        assert told["score"] == pytest.approx(scores[row, names.index(told["agent_id"])])
+        assert told["runner_up_score"] == pytest.approx(scores[row, names.index(told["runner_up_agent_id"])])
+
+
+def test_sentences_say_who_came_next_and_by_how_much(run_dir):
+    task = explain(run_dir, "task_3")
+    told = sentences(task)
+    assert told[0].startswith(f"task_3 went to {task['agent_id']} in wave {task['wave']}")
+    assert told[1].startswith(f"{task['runner_up_agent_id']} came next")
+    assert told[-1].startswith(f"It {task['status']}")
+    alone = sentences({**task, "runner_up_agent_id": None})
+    assert alone[1].startswith("No other agent may do it")
+    moved = sentences({**task, "score_margin": -0.25})
+    assert "was the best for it, by 0.250" in moved[1]
+    idle = sentences({**task, "status": "unobserved"})
+    assert idle[-1] == "It did not run (unobserved)."
+    deferred = sentences({**task, "agent_id": None, "decision": "deferred", "reason": "HIGH needs an approval"})
+    assert deferred == ["task_3 went to nobody: its gate said deferred (HIGH needs an approval)."]
+
+
+def test_the_worth_of_a_slot_stands_with_each_agent(run_dir):
+    wave = json.loads((run_dir / "wave_1" / "wave_summary.json").read_text())
+    worth = {agent["agent_id"]: agent["slot_worth"] for agent in wave["agents"]}
+    assert all(value >= 0 for value in worth.values())
+    plans = select(run_dir, "select agent_id, agent_price from plans where wave = 1")
+    assert all(worth[agent] == price for agent, price in plans.rows())
+
+
+def test_explain_answers_on_the_command_line(run_dir):
+    shown = command("explain", "task_3", "--run", run_dir)
+    assert shown.returncode == 0
+    assert shown.stdout.startswith("task_3 went to ")
+    as_json = command("explain", "task_3", "--run", run_dir, "--json")
+    assert json.loads(as_json.stdout)["task_id"] == "task_3"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["explain", "task_99"], "expected a task of"),
+        (["query", "select nothing"], "query: Binder Error"),
+        (["query", "copy (select 1) to 'x.csv'"], "query: expected one select, found copy"),
+        (["query", "select 1; select 2"], "query: expected one select, found select, select"),
+        (["query", "select * from read_text('/etc/hostname')"], "query: Permission Error"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(run_dir, args, message):
+    before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
+    refused = command(*args, "--run", run_dir)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert message in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
+
+
+# query
+
+
+def test_a_query_sees_typed_views_of_the_run(run_dir):
+    found = select(run_dir, "select count(*) as tasks, sum(planned_success) as planned from plans where wave = $w", w=1)
+    rows = pl.read_ndjson(sorted(run_dir.glob("wave_1/*/planned_tasks.jsonl")))
+    assert found.row(0) == (rows.height, pytest.approx(rows["planned_success"].sum()))
+    assert found.schema == pl.Schema({"tasks": pl.Int64, "planned": pl.Float64})
+
+
+def test_nested_columns_become_json_text_where_only_plain_values_fit(run_dir):
+    nested = select(run_dir, "select 1 as a, ['x', 'y,z'] as b, {'k': 2} as c")
+    assert flat(nested).row(0) == (1, '["x","y,z"]', '{"k":2}')
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [("csv", "a,b\n1,\n2,y\n"), ("jsonl", '{"a":1,"b":null}\n{"a":2,"b":"y"}\n')],
+)
+def test_a_query_prints_what_other_programs_read(run_dir, form, expected):
+    sql = "select * from (values (1, null), (2, 'y')) t (a, b) order by a"
+    assert command("query", sql, "--run", run_dir, "--format", form).stdout == expected
+
+
+def test_a_query_prints_a_table(run_dir):
+    shown = command("query", "select agent_id, count(*) as tasks from tasks group by agent_id", "--run", run_dir)
+    assert shown.stdout.splitlines()[0].split() == ["agent_id", "tasks"]
+    assert len(shown.stdout.splitlines()) == 6
+
+
+def test_a_directory_that_is_no_run_is_named(tmp_path):
+    with pytest.raises(OutputError, match="expected a Phase 19 run"):
+        select(tmp_path, "select 1")
+    with pytest.raises(UsageError, match="found nothing"):
+        phase19.run(input="outputs/phase18", output=tmp_path / "r", **FIXED)
+        select(tmp_path / "r", "")
