@@ -194,8 +194,9 @@ class ForecastModel:
         loss = self.gains.after(~ones, agent, confidence)
         return Forecast(
             success_probability=np.clip(first, 0.0, 1.0),
-            success_low=sigmoid(mean - _Z90 * sd),
-            success_high=sigmoid(mean + _Z90 * sd),
+            # A pair of which little is known may have a mean beyond its quantiles: the interval holds both.
+            success_low=np.minimum(sigmoid(mean - _Z90 * sd), first),
+            success_high=np.maximum(sigmoid(mean + _Z90 * sd), first),
             planned_success=np.clip(planned, 0.0, 1.0),
             planned_success_variance=np.maximum(square - planned**2, 0.0),
             planned_attempts=attempts,

@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import msgspec
 import polars as pl
 
-from phase19.errors import InputError
+from phase19.models.retries import RETRIED_RISKS, RETRY_PENALTY
+from phase19.reading.rules import ADJUST, BOOST, RETRY, decode_rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PRIORITY_ORDER", "Boost", "Heuristics", "Relaxation", "also", "read_heuristics"]
+    from phase19.reading.rules import Rule
 
-BOOST, ADJUST, RETRY = "boost_confidence_by", "adjust_policy", "retry_with_confidence_recalibration"
-ACTIONS = {BOOST, ADJUST, RETRY}
+__all__ = ["PRIORITY_ORDER", "Boost", "Heuristics", "Relaxation", "also", "read_heuristics"]
 
 # H16_001, as Phase 16 ships it: risk level and least confidence, in the order of priority.
 PRIORITY_ORDER: tuple[tuple[str, float], ...] = (
@@ -61,7 +60,7 @@ class Heuristics:
     boosts, relaxations
         In the order Phase 16 gives them; of several that fit a task the first holds.
     retry_id
-        Who states that failed tasks are tried again.
+        Who states that failed tasks are tried again as this phase does it.
     """
 
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -112,7 +111,7 @@ class Heuristics:
     def claims(self, attempts: pl.DataFrame) -> pl.DataFrame:
         """Records (`frames.ATTEMPTS`) with what their confidence was raised by, as their heuristics claim."""
         claimed = pl.lit(0.0)
-        for boost in self.boosts:
+        for boost in reversed(self.boosts):
             applied = pl.col("heuristics_applied").list.contains(boost.heuristic_id)
             claimed = pl.when(applied).then(boost.amount).otherwise(claimed)
         return attempts.with_columns(confidence_boost=claimed)
@@ -155,51 +154,25 @@ def read_heuristics(heuristics: pl.DataFrame, weights: Mapping[str, float] | Non
     priority_id, retry_id, order = None, None, PRIORITY_ORDER
     boosts, relaxations = [], []
     for name, text in zip(heuristics["heuristic_id"].to_list(), heuristics["rule"].to_list(), strict=True):
-        rule = _decode(name, text)
+        rule = decode_rule(name, text)
         if rule is None:
             continue
         condition = rule.condition
         if rule.priority_order and priority_id is None:
             priority_id, order = name, tuple((at.risk_level, at.confidence_min) for at in rule.priority_order)
         elif rule.action == BOOST and condition.confidence_range is not None:
-            levels = [condition.risk_level] if isinstance(condition.risk_level, str) else condition.risk_level
-            boosts.append(Boost(name, tuple(levels), *condition.confidence_range, rule.amount))
+            boosts.append(Boost(name, condition.levels(), *condition.confidence_range, rule.amount))
         elif rule.action == ADJUST and condition.success_rate_previous_wave is not None:
             # Phase 16 names the threshold after high risk and describes it, rightly, as that of MEDIUM.
-            threshold = rule.parameters.get("high_risk_threshold", 1.0)
-            relaxations.append(Relaxation(name, condition.success_rate_previous_wave, threshold))
-        elif rule.action == RETRY and retry_id is None:
+            threshold = rule.parameters.high_risk_threshold
+            if threshold is not None:
+                relaxations.append(Relaxation(name, condition.success_rate_previous_wave, threshold))
+        elif rule.action == RETRY and retry_id is None and _is_ours(rule):
             retry_id = name
     return Heuristics(weights or {}, priority_id, order, tuple(boosts), tuple(relaxations), retry_id)
 
 
-class _Bucket(msgspec.Struct):
-    risk_level: str
-    confidence_min: float = 0.0
-
-
-class _Condition(msgspec.Struct):
-    risk_level: str | list[str] = msgspec.field(default_factory=list)
-    confidence_range: tuple[float, float] | None = None
-    success_rate_previous_wave: float | None = None
-
-
-class _Rule(msgspec.Struct):
-    priority_order: list[_Bucket] = msgspec.field(default_factory=list)
-    condition: _Condition = msgspec.field(default_factory=_Condition)
-    action: str | None = None
-    amount: float = 0.0
-    parameters: dict[str, float] = msgspec.field(default_factory=dict)
-
-
-def _decode(heuristic_id: str, text: str | None) -> _Rule | None:
-    """A rule of a kind known here; None for others, which may have any shape."""
-    stated = msgspec.json.decode(text or "null")
-    if not isinstance(stated, dict) or not ("priority_order" in stated or stated.get("action") in ACTIONS):
-        return None
-    try:
-        return msgspec.convert(stated, _Rule)
-    except msgspec.ValidationError as problem:
-        raise InputError(
-            "heuristics.jsonl", field=f"rule of {heuristic_id}", expected="a rule of its kind", found=str(problem)
-        ) from problem
+def _is_ours(rule: Rule) -> bool:
+    """Whether a rule retries as this phase does, which is fixed: another one is not claimed to have been applied."""
+    levels, penalty = rule.condition.levels(), rule.confidence_penalty
+    return set(levels) == set(RETRIED_RISKS) and penalty in {None, -RETRY_PENALTY}

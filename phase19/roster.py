@@ -99,7 +99,8 @@ def deal_waves(
 
 def fill_confidence(tasks: pl.DataFrame, attempts: pl.DataFrame, success_rate: float) -> pl.DataFrame:
     """Give tasks without a recorded confidence the population's: of the tasks, else the records, else the rate."""
-    stated = (tasks["confidence"].mean(), attempts["confidence_before"].mean(), success_rate)
+    # Sorted, so that the order of the records changes no digit.
+    stated = (tasks["confidence"].sort().mean(), attempts["confidence_before"].sort().mean(), success_rate)
     default = next(value for value in stated if value is not None)
     return tasks.with_columns(pl.col("confidence").fill_null(pl.lit(default, dtype=pl.Float64)))
 

@@ -439,3 +439,18 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert target.read_text() == "whole"
     with pytest.raises(OutputError, match="cannot be written"), publish_file(target / "below"):
         pass
+
+
+def test_records_of_nobody_planned_are_nothing_to_replay(case, tmp_path):
+    path = tmp_path / "executions.jsonl"
+    path.write_text('{"task_id": "elsewhere", "agent_id": "agent_0", "status": "success"}\n')
+    with pytest.raises(UsageError, match="executions.jsonl: expected records of the run.s tasks"):
+        phase19.backtest(input=case[0], executions=path)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"approve": "x"}, {"previous": "x"}, {"deliver_feedback": True}, {"explore": True}]
+)
+def test_what_a_backtest_would_not_do_is_refused(case, setting):
+    with pytest.raises(UsageError, match=f"backtest: expected what its command takes, found {next(iter(setting))}"):
+        phase19.backtest(input=case[0], executions=case[1], **setting)

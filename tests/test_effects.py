@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from phase19.models.effects import (
     Effects,
     logit,
-    normal_effects,
     normal_with_mean,
     sigmoid,
     variance_component,
@@ -47,14 +46,6 @@ def test_variance_component_of_opposite_rows_is_nothing_and_of_no_rows_the_prior
     assert opposed == pytest.approx(0.5)  # (2 x 1 + 2 x 0) / 4
     none = np.zeros(0)
     assert variance_component(none.astype(int), none, none, prior=0.7, weight=2.0) == 0.7
-
-
-def test_normal_effects_lie_between_the_raw_mean_and_the_prior():
-    group, residual = np.array([0, 0, 0, 1]), np.array([1.0, 2.0, 3.0, 2.0])
-    # Precision 3 / 0.5 + 1 / 0.25 = 10, mean (6 / 0.5) / 10 = 1.2; one row: 2 + 4 = 6, (2 / 0.5) / 6 = 2/3.
-    effects = normal_effects(group, residual, 0.5, 0.25, 3)
-    assert effects.mean == pytest.approx([1.2, 2 / 3, 0.0])
-    assert effects.sd == pytest.approx([np.sqrt(0.1), np.sqrt(1 / 6), 0.5])
 
 
 @given(st.floats(0.001, 0.999), st.floats(0.0, 5.0))

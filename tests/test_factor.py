@@ -10,6 +10,7 @@ import pytest
 from phase19.forecast import ForecastModel
 from phase19.models import factor as factor_module
 from phase19.models.cells import Cells, cell_fit
+from phase19.models.consistency import fit_consistency
 from phase19.models.effects import Effects, averaged, sigmoid
 from phase19.models.factor import Factor, fit_factor, with_factor
 from phase19.models.hierarchy import Design, Grouping, fit_hierarchy
@@ -189,6 +190,8 @@ def test_a_pair_with_records_is_forecast_at_the_mean_of_its_beta():
     fit = fit_hierarchy(cells, made.success.scales)
     fit = with_factor(cells, fit, fit_factor(cells, fit.log_odds, k, SuccessPriors().factor), k)
     p = sigmoid(averaged(fit.log_odds, fit.leverage)).reshape(wins.shape)
+    k = k * fit_consistency(cells, fit, k, SuccessPriors().consistency).multiple(*np.indices(wins.shape))
+    assert k.max() > 1.1 * k.min()
     assert all_pairs(made, 1).success_probability == pytest.approx((wins + k * p) / (3 + k), abs=2e-3)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phase19 import frames
-from phase19.forecast import ForecastModel
+from phase19.forecast import ForecastModel, ForecastPriors
 from phase19.inputs import Population
 from phase19.models.duration_fit import fit_durations
 from phase19.models.durations import DurationPriors
@@ -19,6 +19,7 @@ from phase19.models.gains import fit_gains
 from phase19.models.records import FEATURE_COUNT, read_records
 from phase19.models.retries import within_attempts
 from phase19.models.success import SuccessPriors
+from phase19.roster import fill_confidence
 from tests.builders import POPULATION, agents, all_pairs, attempts, model, random_attempts, tasks
 
 RATES = ("success_probability", "success_low", "success_high", "planned_success")
@@ -528,3 +529,25 @@ def test_an_agents_summary_moves_its_confidence_gain():
     # 20 tasks against a weight of 5: the gap to .09 closes by 20 / 25.
     assert gains.success[1] - gains.success[0] == pytest.approx((0.09 - mean) * 0.8)
     assert gains.failure[1] - gains.failure[0] == pytest.approx((0.09 - mean) * 0.8)
+
+
+def test_no_order_of_records_changes_a_digit_where_confidence_is_stated_in_part():
+    """Tasks without a stated confidence take the records' mean, which is summed in one order only."""
+    rows = [
+        {**row, "confidence_before": c}
+        for row, c in zip(random_attempts(8, 40), [0.1, 0.7, None, 0.3] * 10, strict=True)
+    ]
+    shuffled = [rows[i] for i in np.random.default_rng(1).permutation(len(rows))]
+    blank = tasks(count=4).with_columns(confidence=pl.lit(None, dtype=pl.Float64))
+    one, two = (fill_confidence(blank, attempts(*some), 0.8)["confidence"] for some in (rows, shuffled))
+    assert one.equals(two)
+
+
+def test_an_interval_holds_its_forecast_however_little_is_known():
+    """A concentration below 1 leaves most of a pair's probability near 0 and 1, and its mean between."""
+    priors = ForecastPriors(success=SuccessPriors(concentration=0.05, least_attempts=10**6, full_attempts=10**7))
+    low = Population(0.004, 1000.0, 0.0, 3, 10**6, None)
+    fitted = ForecastModel.fit(tasks(count=6), agents("a0"), attempts(), low, priors=priors)
+    found = all_pairs(fitted, 1)
+    assert (found.success_low <= found.success_probability).all()
+    assert (found.success_probability <= found.success_high).all()

@@ -14,9 +14,11 @@ from phase19 import frames
 from phase19.errors import InputError
 from phase19.forecast import ForecastModel
 from phase19.heuristics import Boost, Heuristics, Relaxation, read_heuristics
+from phase19.inputs import load_inputs
 from phase19.planning import PlanParameters, plan_wave
 from phase19.roster import by_priority
 from phase19.safety import SafetyGate
+from phase19.sample import write_sample
 from phase19.sample_files import HEURISTICS
 from tests.builders import POPULATION, agents, all_pairs, attempts, model, random_attempts, tasks
 
@@ -50,7 +52,9 @@ def test_the_rules_as_phase_16_ships_them():
 
 
 @pytest.mark.parametrize(
-    "rule", [None, "in words", 3, [1], {}, {"action": "call_a_friend"}, {"condition": {"risk_level": 4}}], ids=repr
+    "rule",
+    [None, "in words", 3, [1], {}, {"action": "call_a_friend"}, {"action": ["a"]}, {"condition": {"risk_level": 4}}],
+    ids=repr,
 )
 def test_a_rule_of_another_kind_is_left_to_others(rule):
     assert rules(rule) == Heuristics()
@@ -63,8 +67,19 @@ def test_a_rule_of_another_kind_is_left_to_others(rule):
         {"action": "boost_confidence_by", "amount": "much"},
         {"action": "adjust_policy", "parameters": {"high_risk_threshold": "low"}},
         {"priority_order": [{"confidence_min": 0.2}]},
+        {"action": "boost_confidence_by", "condition": {"confidence_range": [0.8, 0.7]}},
+        {"action": "boost_confidence_by", "condition": {"risk_level": "medium"}},
+        {"action": "boost_confidence_by", "amount": -5},
     ],
-    ids=["half a range", "amount in words", "threshold in words", "no risk level"],
+    ids=[
+        "half a range",
+        "amount in words",
+        "threshold in words",
+        "no risk level",
+        "range reversed",
+        "no such level",
+        "amount no change of a confidence",
+    ],
 )
 def test_a_rule_of_a_known_kind_that_breaks_it_is_refused(rule):
     with pytest.raises(InputError, match=r"heuristics.jsonl.*rule of H0"):
@@ -83,6 +98,32 @@ def test_a_rule_is_known_by_what_it_states_and_of_two_orders_the_first_holds():
     )
     assert (found.priority_id, found.priority_order) == ("H0", (("HIGH", 0.0),))
     assert found.boosts == (Boost("H2", ("LOW", "HIGH"), 0.0, 1.0, 0.1),)
+
+
+def test_a_broken_rule_is_named_by_file_and_line_whoever_reads_it(tmp_path):
+    write_sample(tmp_path, tasks=3, agents=2, waves=1, seed=1)
+    path = tmp_path / "phase16" / "heuristics.jsonl"
+    lines = path.read_text().splitlines()
+    broken = {**json.loads(lines[1]), "rule": {"action": "boost_confidence_by", "amount": "much"}}
+    path.write_text("\n".join([lines[0], json.dumps(broken)]))
+    with pytest.raises(InputError, match=r"phase16/heuristics.jsonl.*line 2.*rule of H16_002.*boost_confidence_by"):
+        load_inputs(tmp_path / "phase18", tmp_path / "phase16", tmp_path / "phase17")
+
+
+@pytest.mark.parametrize(
+    "change", [{"condition": {"risk_level": ["LOW"]}}, {"confidence_penalty": -0.5}], ids=["levels", "penalty"]
+)
+def test_a_retry_rule_that_this_phase_does_not_follow_is_not_said_to_be_applied(change):
+    shipped = next(row["rule"] for row in HEURISTICS if row["heuristic_id"] == "H16_003")
+    assert rules(shipped).retry_id == "H0"
+    assert rules({**shipped, **change}).retry_id is None
+
+
+def test_of_two_boosts_the_first_holds_for_tasks_and_for_records():
+    two = Heuristics(boosts=(Boost("A", ("LOW",), 0.0, 1.0, 0.01), Boost("B", ("LOW",), 0.0, 1.0, 0.2)))
+    task = two.boosted(tasks({"task_id": "t", "risk_level": "LOW"}))
+    record = two.claims(attempts({"task_id": "t", "heuristics_applied": ["B", "A"]}))
+    assert task["confidence_boost"][0] == record["confidence_boost"][0] == 0.01
 
 
 # H16_002

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -32,6 +34,14 @@ def test_a_lesson_says_how_far_forecasts_moved_and_what_the_new_plan_is_worth():
     found = lesson(before, after, 4)
     # |0.5 - 0.9| + |0.7 - 0.5| over 4 pairs; both tasks change hands; (0.7 + 0.6) - (0.5 + 0.5) over 2 tasks
     assert found == pytest.approx(Lesson(4, 0.15, 1.0, 0.15))
+
+
+def test_an_assignment_that_scores_as_well_as_before_is_no_change():
+    before, after = assigned([[0.9, 0.5], [0.6, 0.5]]), assigned([[0.5, 0.5], [0.6, 0.6]])
+    swapped = replace(after, agent_index=1 - before.agent_index)
+    found = lesson(before, swapped, 2)
+    assert (found.reassigned_share, found.reassignment_gain) == (0.0, pytest.approx(0.0))
+    assert found.forecast_shift > 0
 
 
 def test_a_wave_without_tasks_teaches_nothing_of_its_plan():

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["BacktestResult", "backtest", "backtest_tables", "headline", "run_backtest"]
 
 SCHEMA_VERSION = "1.0"
+_NOT_REPLAYED = {"approve", "deliver_feedback", "executor", "explore", "output", "previous", "require_approval"}
 _ORACLE_NOTE = (
     "The oracle knew every outcome before it assigned the same tasks under the same capacity: what hindsight with "
     "luck could reach, and no forecast can promise."
@@ -95,6 +96,9 @@ def backtest(
     >>> found = phase19.backtest(input="data/phase18", split_at="2026-01-31")  # doctest: +SKIP
     >>> found.document["success"]["gap_closed"]  # doctest: +SKIP
     """
+    unused = sorted(_NOT_REPLAYED & settings.keys())
+    if unused:
+        raise UsageError(f"backtest: expected what its command takes, found {', '.join(unused)}")
     options = RunOptions.of(**{"max_retries": 0, **settings})
     return _backtest(options, None if executions is None else Path(executions), split_at, progress)
 
@@ -144,6 +148,8 @@ def _backtest(
     model, heuristics = prepare(inputs, waves=options.waves, agents=options.agents)
     parameters = PlanParameters.of(options, heuristics)
     rehearsal = rehearse(model, replayed, parameters, seed=options.seed, progress=progress)
+    if not rehearsal.found.scores.pair_count:
+        raise UsageError(f"{executions or '--split-at'}: expected records of the run's tasks and agents, found none")
     document = {
         "phase": 19,
         "timestamp": _iso(made_at),

@@ -77,7 +77,7 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
 
 
 def _mean(values: pl.Series) -> float | None:
-    mean = values.mean()
+    mean = values.sort().mean()  # whatever the order of the records
     return mean if isinstance(mean, float) else None
 
 

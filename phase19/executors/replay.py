@@ -26,7 +26,8 @@ class ReplayExecutor:
 
     def __init__(self, records: pl.DataFrame) -> None:
         mean = pl.col("duration_ms").mean()
-        self._records = records.filter(pl.col("agent_id").is_not_null()).with_columns(
+        ordered = records.sort("agent_id", "duration_ms", maintain_order=True)  # whose means have the same digits
+        self._records = ordered.filter(pl.col("agent_id").is_not_null()).with_columns(
             spent_ms=pl.coalesce("duration_ms", mean.over("agent_id"), mean, pl.lit(0.0))
         )
 

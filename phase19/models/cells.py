@@ -127,8 +127,8 @@ def _ladder(counts: NDArray[np.float64]) -> tuple[NDArray[np.int64], ...]:
     return tuple(rungs)
 
 
-def logit_sd(tries: NDArray[np.float64], concentration: float) -> NDArray[np.float64]:
-    """Standard deviation of log odds whose rate varies as a Beta's of concentration k + n does; the shape of `tries`.
+def logit_sd(tries: NDArray[np.float64], concentration: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """Standard deviation of log odds whose rate varies as a Beta's of concentration k + n does; arrays broadcast.
 
     Notes
     -----

@@ -15,7 +15,7 @@ __all__ = [
     "averaged",
     "clipped_normal_mean",
     "logit",
-    "normal_effects",
+    "normal_with_mean",
     "sigmoid",
     "variance_component",
 ]
@@ -93,20 +93,6 @@ def variance_component(
     count = float(informative.sum())
     estimate = max(0.0, float(moment[informative].sum() / slope[informative].sum()))
     return (weight * prior + count * estimate) / (weight + count)
-
-
-def normal_effects(
-    group: NDArray[np.int64],
-    residual: NDArray[np.float64],
-    within: float,
-    between: float,
-    groups: int,
-) -> Effects:
-    """Posterior of group means of normal residuals, each with prior Normal(0, `between`), noise `within`."""
-    count = np.bincount(group, minlength=groups)
-    total = np.bincount(group, weights=residual, minlength=groups)
-    precision = count / max(within, _TINY) + 1.0 / max(between, _TINY)
-    return Effects(total / max(within, _TINY) / precision, 1.0 / np.sqrt(precision))
 
 
 def clipped_normal_mean(

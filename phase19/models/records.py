@@ -35,7 +35,6 @@ class Records:
     task: NDArray[np.int64]
     agent: NDArray[np.int64]
     pair: NDArray[np.int64]
-    attempt: NDArray[np.int64]
     outcome: NDArray[np.float64]
     duration_ms: NDArray[np.float64]
     is_censored: NDArray[np.bool_]
@@ -132,7 +131,6 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
         task=rows["task"].to_numpy(),
         agent=rows["agent"].to_numpy(),
         pair=np.cumsum(np.diff(pair, prepend=pair[:1]) != 0),
-        attempt=rows["attempt"].to_numpy(),
         outcome=rows["is_success"].to_numpy(),
         duration_ms=rows["duration_ms"].to_numpy().astype(float),
         is_censored=rows["is_censored"].to_numpy(),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "RETRIED_RISKS",
     "RETRY_FLOOR",
     "RETRY_PENALTY",
     "Played",
@@ -23,12 +24,12 @@ __all__ = [
 
 RETRY_PENALTY = 0.05  # H16_003: confidence_penalty
 RETRY_FLOOR = 0.05  # DESIGN section 5: p_k = max(0.05, p_1 - 0.05 (k - 1))
-_RETRIED_RISKS = ("LOW", "MEDIUM")  # H16_003: applicable_risk_levels
+RETRIED_RISKS = ("LOW", "MEDIUM")  # H16_003: applicable_risk_levels
 
 
 def attempts_allowed(risk_level: pl.Series, max_retries: int) -> NDArray[np.int64]:
     """Attempts each task may have: `max_retries` + 1 at LOW and MEDIUM risk, one elsewhere; shape (n,)."""
-    retried = risk_level.is_in(_RETRIED_RISKS).to_numpy()
+    retried = risk_level.is_in(RETRIED_RISKS).to_numpy()
     return np.where(retried, max_retries + 1, 1)
 
 

@@ -36,7 +36,7 @@ def chosen_scales(design: Design, believed: Mapping[str, float], spread: float, 
     tasks = design.groupings["task"].index
     if tasks.size > _CELLS_TO_CHOOSE_BY:  # of whole tasks, or tasks would seem better known than they are
         every = -(-tasks.size // _CELLS_TO_CHOOSE_BY)
-        design = design.part(tasks % every == 0)
+        design = design.part((tasks < 0) | (tasks % every == 0))
     design = _without_levels(design, levels)
     start = fit_hierarchy(design, scales, is_rough=True)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from phase19.models.cells import Cells, cell_fit, logit_sd
+from phase19.models.consistency import Consistency, fit_consistency
 from phase19.models.effects import LOGISTIC_NORMAL, Effects, averaged, logit, normal_with_mean
 from phase19.models.factor import Factor, fit_factor, with_factor
 from phase19.models.hierarchy import Design, Grouping, HierarchyFit, fit_hierarchy
@@ -57,12 +59,13 @@ def fit_success(
     start = None if before is None else before.parameters
     if start is not None and start.size != design.penalties(scales)[0].size:
         start = None  # tasks, levels or categories have come that the earlier fit did not know
-    fit, factor = fit_hierarchy(design, scales, start), None
+    fit, factor, consistency = fit_hierarchy(design, scales, start), None, Consistency.unknown(design)
     trust = priors.trust(chosen_on)
     if trust > 0:
         factor = fit_factor(design, fit.log_odds, scales["concentration"], trust * priors.factor)
         fit = with_factor(design, fit, factor, scales["concentration"])
-    return _posterior(records, design, fit, factor, scales=scales, chosen_on=chosen_on)
+        consistency = fit_consistency(design, fit, scales["concentration"], trust * priors.consistency)
+    return _posterior(records, design, fit, factor, consistency, scales=scales, chosen_on=chosen_on)
 
 
 def _design(records: Records, population_rate: float, priors: SuccessPriors) -> Design:
@@ -139,6 +142,7 @@ def _posterior(
     design: Design,
     fit: HierarchyFit,
     factor: Factor | None,
+    consistency: Consistency,
     *,
     scales: Mapping[str, float],
     chosen_on: int,
@@ -177,10 +181,13 @@ def _posterior(
     where, who = design.groupings["task"].index, design.groupings["agent"].index
     here = np.flatnonzero((who >= 0) & (where >= 0) & (where < n))
     pair = where[here], who[here]
-    sd[pair] = np.hypot(np.sqrt(spread[pair]), logit_sd((design.cells.wins + design.cells.losses)[here], concentration))
+    multiple = consistency.multiple(where, who)
+    tries = (design.cells.wins + design.cells.losses)[here]
+    sd[pair] = np.hypot(np.sqrt(spread[pair]), logit_sd(tries, concentration * multiple[here]))
     others = ((records.task_features @ root) ** 2).sum(axis=1) + task.sd**2
     whole = np.sqrt(others[pair[0]] + agents.sd[pair[1]] ** 2 + sd[pair] ** 2)
-    rate = cell_fit(averaged(fit.log_odds, fit.leverage), design.cells, concentration).rate[here]
+    cells = replace(design.cells, tightness=design.cells.tightness * multiple)
+    rate = cell_fit(averaged(fit.log_odds, fit.leverage), cells, concentration).rate[here]
     mean[pair] = normal_with_mean(rate, whole) - shift[pair[0]] - agents.mean[pair[1]]
     return SuccessPosterior(
         agent=agents,

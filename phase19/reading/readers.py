@@ -19,6 +19,7 @@ from phase19.frames import ATTEMPTS, HEURISTICS, PATTERNS, RISK_LEVELS, SIGNALS,
 from phase19.natural import natural_order
 from phase19.reading import wire
 from phase19.reading.decoding import LINE, Decoded, decode_document, decode_lines
+from phase19.reading.rules import decode_rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,12 +84,15 @@ def read_document(log: SourceLog, path: Path, shape: Any) -> Any:
 
 
 def read_heuristics(log: SourceLog, phase16: Path | None) -> pl.DataFrame:
-    """Phase 16's heuristics."""
+    """Phase 16's heuristics, their rules checked where this phase can follow them."""
     path = _within(phase16, "heuristics.jsonl")
     if path is None:
         log.absent("heuristics.jsonl")
         return HEURISTICS.empty()
-    return _keyed(log, "phase16", path, wire.Heuristic, HEURISTICS).select(list(HEURISTICS.columns))
+    frame = _keyed(log, "phase16", path, wire.Heuristic, HEURISTICS)
+    for name, rule, line in zip(frame["heuristic_id"], frame["rule"], frame[LINE], strict=True):
+        decode_rule(name, rule, str(path), line)
+    return frame.select(list(HEURISTICS.columns))
 
 
 def read_signals(log: SourceLog, phase18: Path) -> pl.DataFrame:
