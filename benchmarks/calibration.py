@@ -219,7 +219,7 @@ def main(worlds: int) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:  # noqa: PLR2004  a part: the input, its place among the processes, the number of worlds
+    if len(sys.argv) > 2:  # a part: the input, its place among the processes, the number of worlds
         place, count = map(int, sys.argv[2:])
         sys.stdout.write(play_worlds(Path(sys.argv[1]), range(place, count, PROCESSES)).write_ndjson())
     else:

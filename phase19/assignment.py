@@ -3,124 +3,168 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phase19.augmenting import assign, dual_prices
-from phase19.errors import InfeasibleError, UsageError
+from phase19.errors import InfeasibleError
+from phase19.solving.certificate import Certificate, certify, dual_bound, least_prices
+from phase19.solving.checks import check_capacity, check_pairs
+from phase19.solving.infeasible import conflict, place_most
+from phase19.solving.pairs import Pairs
+from phase19.solving.transport import transport
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Assignment", "solve"]
+__all__ = ["Assignment", "Certificate", "certify", "solve"]
 
-_SMALL_WAVE = 256  # tasks up to which linear_sum_assignment is the faster one
+_SMALL = 1 << 14  # tasks times slots up to which linear_sum_assignment is the faster one
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Assignment:
-    """An assignment of n tasks to m agents and its certificate.
+    """An optimal assignment of n tasks to m agents; its prices and bound are found when asked for.
 
     Attributes
     ----------
     agent_index
-        Agent of each task, shape (n,).
+        Agent of each task, shape (n,); -1 for a task left out.
     objective
         Sum of the chosen scores.
-    upper_bound
-        Dual bound no assignment can exceed, found from `prices` alone.
-    prices
-        Price of one unit of each agent's capacity, >= 0, shape (m,).
     algorithm
-        Name of the algorithm.
+        `linear_sum_assignment` or `prices_and_paths`.
     """
 
     agent_index: NDArray[np.int64]
     objective: float
-    upper_bound: float
-    prices: NDArray[np.float64]
     algorithm: str
+    _pairs: Pairs
+    _capacity: NDArray[np.int64]
+    _chosen: NDArray[np.int64]  # agent of each task, where leaving out is an agent too
+
+    @cached_property
+    def prices(self) -> NDArray[np.float64]:
+        """What one more unit of each agent's capacity would add to the objective, >= 0, shape (m,).
+
+        The least prices there are. Where tasks are left out, one more unit may place one: no score weighs as much.
+        """
+        return self._prices[: self._pairs.scores.shape[1]]
+
+    @cached_property
+    def upper_bound(self) -> float:
+        """Dual bound no assignment can exceed, found from `prices` and the scores alone."""
+        bound = dual_bound(self._pairs, self._capacity, self._prices)
+        return bound - (self._pairs.opt_out or 0.0) * int((self.agent_index < 0).sum())
 
     @property
     def gap(self) -> float:
-        """Distance to the bound; 0 to rounding for an optimal assignment."""
+        """Distance to the bound; 0 to rounding."""
         return max(0.0, self.upper_bound - self.objective)
+
+    @cached_property
+    def _prices(self) -> NDArray[np.float64]:
+        return least_prices(self._pairs, self._chosen)
 
 
 def solve(
-    scores: NDArray[np.float64], capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None = None
+    scores: NDArray[np.float64],
+    capacity: NDArray[np.int64],
+    allowed: NDArray[np.bool_] | None = None,
+    *,
+    allow_unassigned: bool = False,
 ) -> Assignment:
     """Assign every task to one agent, at most `capacity` tasks an agent, with the largest sum of scores.
 
     Parameters
     ----------
     scores
-        Finite scores, shape (n, m).
+        Finite scores, shape (n, m); kept, not copied, for the prices and the bound.
     capacity
         Tasks each agent may take, shape (m,), >= 0.
     allowed
         Pairs that may be used, shape (n, m); all by default.
+    allow_unassigned
+        Where not all tasks can be placed, leave out as few as possible and then as little score as possible.
 
     Returns
     -------
     Assignment
         Optimal, and proved so by `upper_bound`. Rows in the order given; equal optima are resolved by row
-        order, which the caller fixes by sorting by task id.
+        order, which the caller fixes by sorting by task id. The number of threads changes nothing.
 
     Raises
     ------
     UsageError
-        Shapes do not match, a score is not finite or a capacity is negative.
+        Shapes or kinds do not match, a score is not finite or a capacity is negative.
     InfeasibleError
-        The capacities or the allowed pairs leave a task without an agent.
+        The capacities or the allowed pairs leave a task without an agent; names tasks and agents in conflict.
 
     Notes
     -----
-    Small waves go to `scipy.optimize.linear_sum_assignment` (Crouse, 2016) on agent columns repeated into slots,
-    which is cubic; larger ones to :func:`phase19.augmenting.assign`, near-linear in n.
+    Small problems go to `scipy.optimize.linear_sum_assignment` (Crouse, 2016) on agent columns repeated into slots,
+    which is cubic in the tasks; larger ones to :func:`phase19.solving.transport.transport`, near-linear in them.
     """
-    n = _checked(scores, capacity, allowed)
-    capacity = np.minimum(capacity, n)  # more than n is as good as n, and its sum cannot overflow
-    # A forbidden pair costs more than all the scores together can make good.
-    weight = scores if allowed is None else np.where(allowed, scores, -(2.0 * n * (np.abs(scores).max() + 1.0)))
-    if n <= _SMALL_WAVE or capacity.size > n:  # with few tasks an agent there are few slots
-        chosen, algorithm = _slots(weight, capacity), "linear_sum_assignment"
-    else:
-        chosen, algorithm = assign(weight, capacity, base=_slots, base_size=_SMALL_WAVE), "augmenting_paths"
-    row = np.arange(n)
-    if allowed is not None and not allowed[row, chosen].all():
-        misplaced = np.flatnonzero(~allowed[row, chosen])
-        found = f"no feasible plan: {misplaced.size} tasks find no room among the agents they allow"
-        raise InfeasibleError(found, tuple(misplaced.tolist()))
-    prices = dual_prices(weight, chosen, capacity)
-    bound = float((weight - prices).max(axis=1, initial=-np.inf).sum() + (prices * capacity).sum()) if n else 0.0
-    return Assignment(chosen, float(scores[row, chosen].sum()), bound, prices, algorithm)
+    pairs = Pairs(scores, allowed)
+    check_pairs(pairs, capacity)
+    n = scores.shape[0]
+    room = np.minimum(capacity, n).astype(np.int64, copy=False)  # more than n is as good as n
+    try:
+        check_capacity(pairs, room)
+        chosen, algorithm = _assign(pairs, room)
+    except InfeasibleError:
+        if not allow_unassigned:
+            raise
+        pairs, room = Pairs(scores, allowed, opt_out=_opt_out(scores, allowed)), np.append(room, n)
+        chosen, algorithm = _assign(pairs, room)
+        agent_index = np.where(chosen < scores.shape[1], chosen, -1)
+        objective = float(np.where(agent_index < 0, 0.0, pairs.at(chosen)).sum())
+        return Assignment(agent_index, objective, algorithm, pairs, room, chosen)
+    return Assignment(chosen, float(pairs.at(chosen).sum()), algorithm, pairs, room, chosen)
 
 
-def _slots(weight: NDArray[np.float64], capacity: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Agents of the tasks, by linear assignment to agents repeated into slots."""
+def _assign(pairs: Pairs, capacity: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:
+    """Agent of each task, shape (n,), and the algorithm's name."""
+    n, m = pairs.shape
+    if _is_small(n, m, int(capacity.sum())):
+        return _assign_slots(pairs, capacity), "linear_sum_assignment"
+    chosen = transport(pairs, capacity)
+    load = np.bincount(chosen, minlength=m)
+    if pairs.allowed is not None and (load > capacity).any():
+        order = np.argsort(chosen, kind="stable")
+        rank = np.arange(n) - (np.cumsum(load) - load)[chosen[order]]
+        chosen[order[rank >= capacity[chosen[order]]]] = -1
+        raise conflict(pairs.allowed, capacity, chosen)
+    return chosen, "prices_and_paths"
+
+
+def _is_small(n: int, m: int, slots: int) -> bool:
+    """Whether tasks x slots is a small matrix, or a smaller one than agents x agents."""
+    return n * slots <= max(_SMALL, m * m)
+
+
+def _assign_slots(pairs: Pairs, capacity: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Agent of each task, shape (n,), by linear assignment to agents repeated into slots."""
     from scipy.optimize import linear_sum_assignment
 
-    slots = np.repeat(np.arange(capacity.size), np.minimum(capacity, weight.shape[0]))
-    return np.asarray(slots[linear_sum_assignment(weight[:, slots], maximize=True)[1]])
+    slots = np.arange(capacity.size).repeat(capacity)
+    is_plain = pairs.allowed is None and pairs.opt_out is None
+    scores = pairs.scores if is_plain else pairs.take(slice(None))
+    try:
+        return np.asarray(slots[linear_sum_assignment(scores[:, slots], maximize=True)[1]])
+    except ValueError:  # no complete assignment uses allowed pairs only
+        if pairs.allowed is None:
+            raise
+        raise conflict(pairs.allowed, capacity, place_most(pairs.allowed, capacity)) from None
 
 
-def _checked(scores: NDArray[np.float64], capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None) -> int:
-    is_matrix = capacity.ndim == 1 and scores.shape[1:] == capacity.shape
-    if not is_matrix or (allowed is not None and allowed.shape != scores.shape):
-        raise UsageError(
-            f"assignment: expected scores (n, m), capacity (m,) and allowed (n, m), found {scores.shape}, "
-            f"{capacity.shape} and {None if allowed is None else allowed.shape}"
-        )
-    if not np.isfinite(scores).all():
-        raise UsageError("assignment: expected finite scores, found NaN or infinity")
-    if (capacity < 0).any():
-        raise UsageError(f"assignment: expected capacities >= 0, found {int(capacity.min())}")
-    n, m = scores.shape
-    # Capacities above n mean n; so bounded their sum cannot overflow.
-    if np.minimum(capacity, n).sum() < n:
-        raise InfeasibleError(
-            f"no feasible plan: {n} tasks for a total capacity of {int(np.minimum(capacity, n).sum())} over {m} agents"
-        )
-    return int(n)
+def _opt_out(scores: NDArray[np.float64], allowed: NDArray[np.bool_] | None) -> float:
+    """A score so low that no task is left out which could be placed, were it by moving one of every agent's."""
+    is_used: NDArray[np.bool_] | bool = True if allowed is None else allowed
+    lowest: float = scores.min(initial=np.inf, where=is_used)
+    highest: float = scores.max(initial=-np.inf, where=is_used)
+    if lowest > highest:
+        return -1.0
+    span = max(abs(lowest), abs(highest), highest - lowest) or 1.0
+    return float(lowest - (scores.shape[1] + 1) * span)

@@ -47,12 +47,12 @@ class InfeasibleError(Phase19Error):
 
     Parameters
     ----------
-    rows
-        Positions of the tasks left without an agent, where they are known.
+    rows, columns
+        Positions of tasks that cannot all be placed, and of all the agents that they allow, where they are known.
     """
 
-    def __init__(self, message: str, rows: tuple[int, ...] = ()) -> None:
-        self.rows = rows
+    def __init__(self, message: str, rows: tuple[int, ...] = (), columns: tuple[int, ...] = ()) -> None:
+        self.rows, self.columns = rows, columns
         super().__init__(message)
 
 

@@ -8,13 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 
 from phase19 import assignment
-from phase19.assignment import solve
+from phase19.assignment import certify, solve
 from phase19.errors import InfeasibleError, UsageError
+from phase19.solving.bids import Bids
+from phase19.solving.grouping import alike_agents, alike_tasks
+from phase19.solving.pairs import Pairs
+from phase19.solving.prices import price
 
 # Few values, so that ties are common; and awkward ones.
 SCORES = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.floats(-1.0, 1.0), st.sampled_from([-1e6, 1e6, 1e-12]))
+IS_SMALL = assignment._is_small
 
 
 @st.composite
@@ -39,12 +45,65 @@ def best(scores, capacity, allowed):
     return max(sums, default=None)
 
 
-@pytest.fixture(params=["linear_sum_assignment", "augmenting"], scope="module", autouse=True)
+@pytest.fixture(params=["linear_sum_assignment", "prices_and_paths"], scope="module", autouse=True)
 def algorithm(request):
     """Every case is solved by the algorithm of small waves and by that of large ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assignment, "_SMALL_WAVE", 10**9 if request.param == "linear_sum_assignment" else 1)
+        patch.setattr(assignment, "_is_small", lambda n, *_: n == 0 or request.param == "linear_sum_assignment")
         yield request.param
+
+
+def skill(rng, n, m, noise=0.3):
+    """Chances as real forecasts have them: tasks agree on who is able, agents on what is hard."""
+    return 1 / (1 + np.exp(rng.normal(size=(n, 1)) - rng.normal(size=m) + noise * rng.normal(size=(n, m))))
+
+
+FAMILIES = {
+    "skill": skill,
+    "uniform": lambda rng, n, m: rng.random((n, m)),
+    "rounded to 0.1": lambda rng, n, m: np.round(skill(rng, n, m), 1),
+    "3 classes of tasks": lambda rng, n, m: skill(rng, 3, m)[rng.integers(3, size=n)],
+    "twin agents": lambda rng, n, m: np.repeat(skill(rng, n, m), 2, axis=1)[:, :m],
+    "one order of agents": lambda rng, n, m: skill(rng, n, m, noise=0.0),
+    "all equal": lambda rng, n, m: np.full((n, m), float(rng.normal())),
+    "any scale": lambda rng, n, m: rng.normal(size=(n, m)) * 10.0 ** rng.integers(-9, 9),
+}
+CAPACITIES = {
+    "even": lambda _, n, m: np.full(m, -(-n // m)),
+    "exact": lambda rng, n, m: rng.multinomial(n, rng.dirichlet(np.ones(m))),
+    "slack": lambda rng, n, m: rng.multinomial(n, np.ones(m) / m) + rng.integers(0, 3, m),
+    "any": lambda rng, n, m: rng.integers(0, n + 3, m) * (rng.random(m) < 0.7),
+}
+
+
+def by_slots(scores, capacity, allowed):
+    """Largest sum by scipy's linear_sum_assignment on repeated columns; None where none is feasible."""
+    slots = np.repeat(np.arange(capacity.size), np.minimum(capacity, len(scores)))
+    if slots.size < len(scores):
+        return None
+    weight = scores if allowed is None else np.where(allowed, scores, -np.inf)
+    try:
+        row, slot = linear_sum_assignment(weight[:, slots], maximize=True)
+    except ValueError:
+        return None
+    return scores[row, slots[slot]].sum()
+
+
+def is_plan(agent_index, capacity, allowed):
+    """Whether an assignment keeps to the capacities and the pairs allowed."""
+    placed = np.flatnonzero(agent_index >= 0)
+    is_kept = allowed is None or allowed[placed, agent_index[placed]].all()
+    return is_kept and (np.bincount(agent_index[placed], minlength=capacity.size) <= capacity).all()
+
+
+def cases(seed, count, largest):
+    """Problems of every family and kind of capacity, half of them with forbidden pairs."""
+    rng = np.random.default_rng(seed)
+    kinds = itertools.cycle(itertools.product(FAMILIES.values(), CAPACITIES.values(), (None, 0.3, 0.6, 0.9)))
+    for family, kind, share in itertools.islice(kinds, count):
+        n, m = int(rng.integers(1, largest)), int(rng.integers(1, 13))
+        allowed = None if share is None or rng.random() < 0.3 else rng.random((n, m)) < share
+        yield rng, family(rng, n, m), kind(rng, n, m).astype(np.int64), allowed
 
 
 @settings(max_examples=200)
@@ -113,7 +172,8 @@ def test_forbidden_pairs_hold_against_any_score():
     assert solve(scores, np.array([2, 2]), allowed).agent_index.tolist() == [1, 0]
 
 
-def test_far_more_agents_than_tasks_take_no_more_memory_than_their_pairs():
+def test_far_more_agents_than_tasks_take_no_more_memory_than_their_pairs(monkeypatch):
+    monkeypatch.setattr(assignment, "_is_small", IS_SMALL)
     rng = np.random.default_rng(5)
     m = 50_000  # an (m, m) array would be 20 GB
     for capacity in (np.ones(m, dtype=int), np.r_[np.ones(6, int), np.zeros(m - 6, int)]):
@@ -135,8 +195,18 @@ def test_no_tasks():
         (np.zeros((3, 2)), np.array([1, 1]), None, "3 tasks for a total capacity of 2 over 2 agents"),
         (np.zeros((2, 2)), np.array([0, 0]), None, "2 tasks for a total capacity of 0"),
         (np.zeros((1, 0)), np.zeros(0, int), None, "1 tasks for a total capacity of 0 over 0 agents"),
-        (np.zeros((2, 2)), np.array([5, 5]), np.array([[True, True], [False, False]]), "1 tasks find no room"),
-        (np.zeros((2, 2)), np.array([1, 5]), np.array([[True, False], [True, False]]), "1 tasks find no room"),
+        (
+            np.zeros((2, 2)),
+            np.array([5, 5]),
+            np.array([[True, True], [False, False]]),
+            "1 tasks find no room because they allow no agent",
+        ),
+        (
+            np.zeros((2, 2)),
+            np.array([1, 5]),
+            np.array([[True, False]] * 2),
+            "1 tasks find no room because 2 tasks allow only 1 agents, whose total capacity is 1",
+        ),
     ],
     ids=["too little capacity", "no capacity", "no agents", "a task allows nobody", "both need one place"],
 )
@@ -156,9 +226,268 @@ def test_what_cannot_be_assigned_is_named(scores, capacity, allowed, message):
         (np.zeros(2), np.array([1, 1]), None, r"found \(2,\), \(2,\)"),
         (np.zeros((1, 2)), np.array([[1, 1]]), None, r"found \(1, 2\), \(1, 2\)"),
         (np.zeros((1, 2)), np.array([1, 1]), np.ones((2, 1), bool), r"and \(2, 1\)"),
+        (np.array([[1e308, 1e308, np.nan]]), np.array([1, 1, 1]), None, "expected finite scores"),
+        (np.full((1, 2), 1.5e308), np.array([1, 1]), None, "found scores too large to add up"),
+        (np.zeros((1, 2), int), np.array([1, 1]), None, "expected scores as an array of floats, found int64"),
+        ([[0.5, 0.1]], np.array([1, 1]), None, "expected scores as an array of floats, found list"),
+        (np.zeros((1, 2)), np.array([1.0, 1.5]), None, "expected capacity as an array of integers, found float64"),
+        (np.zeros((1, 2)), np.array([1, 2**70]), None, "expected capacity as an array of integers, found object"),
+        (np.zeros((1, 2)), np.array([1, 1]), np.ones((1, 2)), "expected allowed as an array of booleans"),
     ],
-    ids=["NaN", "infinity", "-infinity", "negative capacity", "capacities", "vector", "matrix", "allowed"],
+    ids=[
+        *("NaN", "infinity", "-infinity", "negative capacity", "capacities", "vector", "matrix", "allowed"),
+        *(
+            "NaN beside an overflow",
+            "overflow",
+            "integer scores",
+            "list",
+            "fractions",
+            "absurd capacity",
+            "no booleans",
+        ),
+    ],
 )
 def test_bad_arguments_are_named(scores, capacity, allowed, message):
     with pytest.raises(UsageError, match=message):
         solve(scores, capacity, allowed)
+
+
+def test_every_family_equals_linear_sum_assignment_and_is_proved():
+    feasible = 0
+    for _, scores, capacity, allowed in cases(seed=1, count=512, largest=60):
+        wanted = by_slots(scores, capacity, allowed)
+        if wanted is None:
+            with pytest.raises(InfeasibleError):
+                solve(scores, capacity, allowed)
+            continue
+        feasible += 1
+        found = solve(scores, capacity, allowed)
+        tolerance = 1e-12 * np.abs(scores).max() * len(scores)
+        assert found.objective == pytest.approx(wanted, abs=tolerance)
+        assert is_plan(found.agent_index, capacity, allowed)
+        assert found.upper_bound == pytest.approx(wanted, abs=tolerance) and found.gap <= tolerance
+        proof = certify(scores, capacity, found.agent_index, allowed)
+        assert proof.is_optimal and proof.upper_bound == pytest.approx(wanted, abs=tolerance)
+    assert feasible > 200
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_four_hundred_tasks_equal_linear_sum_assignment(family):
+    rng = np.random.default_rng(7)
+    scores = FAMILIES[family](rng, 400, 10)
+    for capacity in (np.full(10, 40), np.full(10, 55), rng.multinomial(400, rng.dirichlet(np.ones(10)))):
+        found = solve(scores, capacity)
+        assert found.objective == pytest.approx(by_slots(scores, capacity, None), rel=1e-12)
+        assert found.gap <= 1e-12 * np.abs(scores).sum()
+
+
+@pytest.mark.parametrize("family", ["skill", "rounded to 0.1", "3 classes of tasks"])
+def test_thousands_of_tasks_are_proved_optimal(family, monkeypatch):
+    """Enough for prices from samples, contests of some tasks only and reading in several blocks."""
+    monkeypatch.setattr(assignment, "_is_small", IS_SMALL)
+    rng = np.random.default_rng(11)
+    scores = FAMILIES[family](rng, 12_000, 30)
+    allowed = rng.random(scores.shape) < 0.8 if family == "skill" else None
+    for capacity in (np.full(30, 400), np.full(30, 450)):
+        found = solve(scores, capacity, allowed)
+        assert found.algorithm == "prices_and_paths"
+        assert is_plan(found.agent_index, capacity, allowed)
+        assert found.gap <= 1e-12 * scores.sum()
+
+
+def test_a_contest_too_large_to_copy_reads_all_tasks_where_they_are(monkeypatch):
+    monkeypatch.setattr(assignment, "_is_small", IS_SMALL)
+    rng = np.random.default_rng(13)
+    scores, capacity = FAMILIES["rounded to 0.1"](rng, 3000, 30), np.full(30, 100)
+    wanted = solve(scores, capacity).objective
+    monkeypatch.setattr("phase19.solving.transport._SMALL_CONTEST", 1)
+    monkeypatch.setattr("phase19.solving.transport._LARGE_CONTEST", 1)
+    assert solve(scores, capacity).objective == pytest.approx(wanted, rel=1e-12)
+
+
+def test_prices_are_what_one_more_unit_of_capacity_adds():
+    for _, scores, capacity, allowed in cases(seed=2, count=64, largest=25):
+        base = by_slots(scores, capacity, allowed)
+        if base is None:
+            continue
+        found = solve(scores, capacity, allowed)
+        more = [by_slots(scores, capacity + one, allowed) for one in np.eye(capacity.size, dtype=int)]
+        assert found.prices == pytest.approx(np.array(more) - base, abs=1e-10 * np.abs(scores).max() * len(scores))
+
+
+def test_a_corrupted_assignment_is_refuted_by_moves_that_improve_it():
+    refuted = 0
+    for rng, scores, capacity, allowed in cases(seed=3, count=384, largest=40):
+        best_sum = by_slots(scores, capacity, allowed)
+        if best_sum is None:
+            continue
+        worse = solve(scores, capacity, allowed).agent_index.copy()
+        n, m = scores.shape
+        changed = rng.integers(n, size=2)
+        worse[changed] = worse[changed[::-1]] if rng.random() < 0.5 else rng.integers(m, size=2)
+        proof = certify(scores, capacity, worse, allowed)
+        if not is_plan(worse, capacity, allowed):
+            assert not proof.is_optimal and not proof.moves
+            continue
+        lost = best_sum - scores[np.arange(n), worse].sum()
+        rounding = 1e-10 * np.abs(scores).max() * n
+        assert proof.is_optimal == (lost <= rounding)
+        if proof.is_optimal:
+            continue
+        refuted += 1
+        mended = worse.copy()
+        for task, giver, receiver in proof.moves:
+            assert mended[task] == giver
+            mended[task] = receiver
+        assert is_plan(mended, capacity, allowed)
+        assert scores[np.arange(n), mended].sum() == pytest.approx(proof.objective + proof.improvement, abs=rounding)
+        assert 0 < proof.improvement <= lost + rounding
+    assert refuted > 50
+
+
+def test_a_refutation_by_hand():
+    scores, capacity = np.array([[0.9, 0.2], [0.9, 0.8]]), np.array([1, 1])
+    proof = certify(scores, capacity, np.array([1, 0]))
+    # Swapping gains (0.9 - 0.2) + (0.8 - 0.9) = 0.6.
+    assert not proof.is_optimal and proof.reason == "a cycle of 2 moves improves it by 0.6"
+    assert set(proof.moves) == {(0, 1, 0), (1, 0, 1)} and proof.prices is None
+    assert proof.improvement == pytest.approx(0.6)
+    proof = certify(scores, np.array([1, 2]), np.array([1, 1]))  # agent 0 has room for task 0
+    assert proof.reason == "a chain of 1 moves improves it by 0.7" and proof.moves == ((0, 1, 0),)
+    proof = certify(scores, capacity, np.array([0, 1]))
+    assert proof.is_optimal and proof.upper_bound == pytest.approx(proof.objective) == pytest.approx(1.7)
+
+
+@pytest.mark.parametrize(
+    ("agent_index", "reason"),
+    [([0, 0], "agent 0 has 2 tasks for a capacity of 1"), ([0, 2], "task 1 has no agent among the 2"),
+     ([-1, 0], "task 0 has no agent"), ([1, 0], "task 0 does not allow its agent 1")],
+    ids=["over capacity", "no such agent", "left out", "forbidden"],
+)  # fmt: skip
+def test_what_is_no_plan_is_refuted(agent_index, reason):
+    allowed = np.array([[True, False], [True, True]])
+    proof = certify(np.zeros((2, 2)), np.array([1, 1]), np.array(agent_index), allowed)
+    assert not proof.is_optimal and proof.reason.startswith(reason)
+
+
+def test_a_certificate_needs_an_agent_for_each_task():
+    with pytest.raises(UsageError, match="expected agent_index as 2 integers"):
+        certify(np.zeros((2, 2)), np.array([1, 1]), np.zeros(3, int))
+
+
+def test_a_conflict_names_tasks_and_agents_and_has_no_part_in_conflict():
+    conflicts = 0
+    for _, scores, capacity, allowed in cases(seed=4, count=256, largest=30):
+        if allowed is None or by_slots(scores, capacity, allowed) is not None:
+            continue
+        with pytest.raises(InfeasibleError) as caught:
+            solve(scores, capacity, allowed)
+        rows, agents = np.array(caught.value.rows, int), np.array(caught.value.columns, int)
+        if not agents.size:  # too little capacity in all, or tasks that allow nobody
+            assert "total capacity" in str(caught.value) or not allowed[rows].any()
+            continue
+        conflicts += 1
+        assert agents.tolist() == np.flatnonzero(allowed[rows].any(axis=0)).tolist()
+        assert rows.size == np.minimum(capacity, len(scores))[agents].sum() + 1
+        for row in rows:
+            rest = rows[rows != row]
+            assert by_slots(np.zeros((rest.size, capacity.size)), capacity, allowed[rest]) is not None
+    assert conflicts > 10
+
+
+def test_as_few_as_possible_are_left_out_and_then_as_little_score():
+    left_out = 0
+    for _, scores, capacity, allowed in cases(seed=5, count=192, largest=30):
+        found = solve(scores, capacity, allowed, allow_unassigned=True)
+        scale = np.abs(scores).max() or 1.0
+        slots = np.repeat(np.arange(capacity.size), np.minimum(capacity, len(scores)))
+        usable = np.ones(scores.shape, bool) if allowed is None else allowed
+        weight = np.where(usable, scores / scale + 1e4, 0.0)[:, slots]  # a task placed outweighs all scores
+        wanted = weight[linear_sum_assignment(weight, maximize=True)].sum() if slots.size else 0.0
+        placed = int((found.agent_index >= 0).sum())
+        assert is_plan(found.agent_index, capacity, allowed)
+        assert placed * 1e4 + found.objective / scale == pytest.approx(wanted, abs=1e-7)
+        assert found.gap <= 1e-10 * scale * scores.size
+        assert found.prices.shape == capacity.shape
+        left_out += placed < len(scores)
+    assert left_out > 30
+
+
+def test_the_order_of_tasks_changes_nothing_but_the_order():
+    rng = np.random.default_rng(17)
+    scores, capacity = skill(rng, 900, 12), np.full(12, 75)
+    order = rng.permutation(900)
+    found, shuffled = solve(scores, capacity), solve(scores[order], capacity)
+    assert shuffled.agent_index.tolist() == found.agent_index[order].tolist()  # no two plans are equally good
+    assert shuffled.objective == pytest.approx(found.objective, rel=1e-14)
+    again = solve(np.asfortranarray(scores), capacity)
+    assert (again.agent_index.tolist(), again.prices.tolist()) == (found.agent_index.tolist(), found.prices.tolist())
+
+
+def test_the_scores_are_not_written_to():
+    scores = skill(np.random.default_rng(19), 300, 5)
+    scores.setflags(write=False)
+    assert solve(scores, np.full(5, 60)).gap < 1e-11
+
+
+def test_equal_tasks_and_equal_agents_are_found():
+    rng = np.random.default_rng(23)
+    scores = rng.random((3, 4))[np.tile([0, 1, 2], 100)][:, [0, 1, 0, 2, 1]]
+    assert alike_agents(Pairs(scores)).tolist() == [0, 1, 0, 3, 1]
+    kind, first, count = alike_tasks(Pairs(scores))
+    assert count.tolist() == [100, 100, 100] and sorted(first.tolist()) == [0, 1, 2]
+    assert (scores[first[kind]] == scores).all()
+    assert alike_tasks(Pairs(rng.random((300, 4)))) is None
+    assert alike_agents(Pairs(rng.random((300, 4)))) is None
+    allowed = np.ones(scores.shape, bool)
+    allowed[0] = [True, True, False, True, True]  # a row outside the sample or in it, the two agents differ
+    assert alike_agents(Pairs(scores, allowed)).tolist() == [0, 1, 2, 3, 1]
+
+
+def test_bids_kept_up_to_date_equal_those_made_anew():
+    rng = np.random.default_rng(29)
+    pairs, supply, prices = Pairs(rng.random((500, 8))), np.ones(500, int), np.zeros(8)
+    bids = Bids(pairs, supply, prices)
+    for scale in (0.3, 0.1, 0.01, 0.001):
+        prices = prices + scale * rng.random(8)
+        bids.move(prices)
+        fresh = Bids(pairs, supply, prices)
+        assert bids.best.tolist() == fresh.best.tolist()
+        assert bids.own.tolist() == pytest.approx(fresh.own.tolist())
+        assert (bids.margin <= fresh.margin + 1e-12).all()
+
+
+@pytest.mark.parametrize("row", [0, 1500, 2999, 4444])
+def test_agents_that_differ_for_one_task_of_thousands_are_not_equal(row):
+    scores = np.random.default_rng(31).random((5000, 1)).repeat(2, axis=1)
+    assert alike_agents(Pairs(scores)).tolist() == [0, 0]
+    scores[row, 1] += 1e-9  # most rows are outside the sample that is compared first
+    assert alike_agents(Pairs(scores)) is None
+
+
+def test_no_score_is_worth_leaving_out_a_task_that_can_be_placed():
+    # Task 2 fits only if 0 and 1 move on, which costs 2 each and 1 of its own; task 3 allows nobody.
+    scores = np.array([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0], [-1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    allowed = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 0], [0, 0, 0]], dtype=bool)
+    found = solve(scores, np.array([1, 1, 1]), allowed, allow_unassigned=True)
+    assert found.agent_index.tolist() == [1, 2, 0, -1]
+    assert (found.objective, found.upper_bound) == (-3.0, pytest.approx(-3.0))
+
+
+@pytest.mark.parametrize("family", ["skill", "uniform"])
+@pytest.mark.parametrize("spare", [0, 60])
+def test_prices_leave_at_most_half_a_task_an_agent_beyond_capacity(family, spare):
+    scores, capacity = FAMILIES[family](np.random.default_rng(37), 6000, 20), np.full(20, 300 + spare)
+    bids = price(Pairs(scores), np.ones(6000, int), capacity)
+    assert np.maximum(bids.load() - capacity, 0).sum() <= 10
+    assert bids.prices.min() >= 0 or spare == 0
+    assert bids.best.tolist() == (scores - bids.prices).argmax(axis=1).tolist()
+
+
+@pytest.mark.parametrize("spare", [0, 50])
+def test_prices_are_found_where_every_task_ranks_the_agents_alike(spare, monkeypatch):
+    monkeypatch.setattr(assignment, "_is_small", IS_SMALL)
+    scores, capacity = skill(np.random.default_rng(41), 4000, 40, noise=0.0), np.full(40, 100 + spare)
+    bids = price(Pairs(scores), np.ones(4000, int), capacity)
+    assert np.maximum(bids.load() - capacity, 0).sum() < 200  # half of the tasks, were no sample settled
+    assert solve(scores, capacity).gap < 1e-9

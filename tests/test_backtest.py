@@ -444,7 +444,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
 def test_records_of_nobody_planned_are_nothing_to_replay(case, tmp_path):
     path = tmp_path / "executions.jsonl"
     path.write_text('{"task_id": "elsewhere", "agent_id": "agent_0", "status": "success"}\n')
-    with pytest.raises(UsageError, match="executions.jsonl: expected records of the run.s tasks"):
+    with pytest.raises(UsageError, match=r"executions\.jsonl: expected records of the run.s tasks"):
         phase19.backtest(input=case[0], executions=path)
 
 

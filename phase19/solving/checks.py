@@ -1,0 +1,52 @@
+"""What the solver is given is what it can work with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from phase19.errors import InfeasibleError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from phase19.solving.pairs import Pairs
+
+__all__ = ["check_capacity", "check_pairs"]
+
+
+def check_pairs(pairs: Pairs, capacity: NDArray[np.int64]) -> None:
+    """Refuse arrays of other kinds and shapes than agreed on, scores that are not finite, negative capacities."""
+    scores, allowed = pairs.scores, pairs.allowed
+    for name, array, kind in (("scores", scores, "f"), ("capacity", capacity, "iu"), ("allowed", allowed, "b")):
+        is_array = isinstance(array, np.ndarray)
+        if array is not None and not (is_array and array.dtype.kind in kind):
+            wanted = {"f": "floats", "iu": "integers", "b": "booleans"}[kind]
+            found = array.dtype if is_array else type(array).__name__
+            raise UsageError(f"assignment: expected {name} as an array of {wanted}, found {found}")
+    is_matrix = capacity.ndim == 1 and scores.shape[1:] == capacity.shape
+    if not is_matrix or (allowed is not None and allowed.shape != scores.shape):
+        raise UsageError(
+            f"assignment: expected scores (n, m), capacity (m,) and allowed (n, m), found {scores.shape}, "
+            f"{capacity.shape} and {None if allowed is None else allowed.shape}"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_finite = np.isfinite(scores.sum())  # cheaper than a look at each
+    if not is_finite:
+        is_each = all(np.isfinite(scores[block]).all() for block in pairs.blocks(scores.shape[0]))
+        found = "scores too large to add up" if is_each else "NaN or infinity"
+        raise UsageError(f"assignment: expected finite scores, found {found}")
+    if capacity.size and int(capacity.min()) < 0:
+        raise UsageError(f"assignment: expected capacities >= 0, found {int(capacity.min())}")
+
+
+def check_capacity(pairs: Pairs, capacity: NDArray[np.int64]) -> None:
+    """Refuse a total capacity below the number of tasks, and tasks that allow nobody."""
+    n, m = pairs.shape
+    if (total := int(capacity.sum())) < n:
+        raise InfeasibleError(f"no feasible plan: {n} tasks for a total capacity of {total} over {m} agents")
+    if pairs.allowed is not None and not (has_agent := pairs.allowed.any(axis=1)).all():
+        rows = np.flatnonzero(~has_agent)
+        found = f"no feasible plan: {rows.size} tasks find no room because they allow no agent"
+        raise InfeasibleError(found, tuple(rows.tolist()))

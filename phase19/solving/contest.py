@@ -1,0 +1,124 @@
+"""Moving tasks from agents beyond their capacity to agents with room, each way the cheapest there is."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from phase19.solving.exchanges import exchanges, shortest_paths
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from phase19.solving.pairs import Pairs
+
+__all__ = ["Contest"]
+
+
+class Contest:
+    """Tasks that may change agents, by successive shortest paths between agents.
+
+    Parameters
+    ----------
+    pairs
+        Scores, m agents.
+    row, agent, count
+        Which row of `pairs` an entry is of, -1 for dummies, the agent it is with, one of the row's best at
+        `prices`, and how many alike tasks it stands for, shape (entries,).
+    prices
+        Of the agents' capacity, shape (m,).
+    surplus
+        What each agent holds, all tasks counted, above its capacity, shape (m,); sums to 0.
+    reach
+        How far prices may part while every task left out of the contest keeps its agent.
+
+    Notes
+    -----
+    At the prices no move between agents gains. The step from a to b is what moving one of a's tasks there loses
+    at least; a shortest path from an agent with surplus to one with room is the cheapest repair, and raising the
+    prices by the distances keeps it true that no move gains (successive shortest paths: Ahuja, Magnanti, Orlin,
+    Network Flows, 1993, section 9.7). One search serves all disjoint paths, and tasks tied on all of a path's
+    steps move together.
+    """
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        *,
+        row: NDArray[np.int64],
+        agent: NDArray[np.int64],
+        count: NDArray[np.int64],
+        prices: NDArray[np.float64],
+        surplus: NDArray[np.int64],
+        reach: float,
+    ) -> None:
+        self.pairs, self.row, self.agent, self.count = pairs, row, agent, count
+        self.prices, self.surplus = prices, surplus
+        self._start, self._reach = prices, reach
+        self._step = np.full((prices.size, prices.size), np.inf)
+        self._refresh(np.ones(prices.size, dtype=np.bool_))
+        largest = np.abs(self._step).max(initial=0.0, where=np.isfinite(self._step)) + np.abs(prices).max()
+        self._rounding = 4.0 * float(np.finfo(np.float64).eps * largest)
+
+    def settle(self) -> None:
+        """Move tasks until no agent is beyond its capacity or no way within reach is left."""
+        while (self.surplus > 0).any():
+            cost = self._step + (self.prices - self.prices[:, None])
+            cost[cost <= self._rounding] = 0.0
+            distance, before = shortest_paths(cost, self.surplus > 0)
+            drift = self.prices - self._start
+            ends = np.flatnonzero((self.surplus < 0) & (distance <= self._reach - (drift.max() - drift.min())))
+            ends = ends[np.isfinite(distance[ends])]
+            if not ends.size:
+                return
+            is_used = np.zeros(distance.size, dtype=np.bool_)
+            farthest = 0.0
+            for end in ends[np.argsort(distance[ends], kind="stable")].tolist():
+                path = [end]
+                while before[path[-1]] >= 0:
+                    path.append(int(before[path[-1]]))
+                if not is_used[path].any():
+                    is_used[path] = True
+                    self._move(path[::-1])
+                    farthest = float(distance[end])
+            self.prices = self.prices + np.maximum(farthest - distance, 0.0)
+            self._refresh(is_used)
+
+    def _refresh(self, is_stale: NDArray[np.bool_]) -> None:
+        """Find the steps from some agents."""
+        self._step[is_stale] = np.inf
+        entries = np.flatnonzero(is_stale[self.agent] & (self.row >= 0))
+        used, lost = exchanges(self.pairs, self.row[entries], self.agent[entries])
+        self._step[used] = lost
+        idle = self.agent[self.row < 0]
+        self._step[idle] = np.minimum(self._step[idle], 0.0)
+
+    def _move(self, path: list[int]) -> None:
+        """Move as many tasks as surplus, room and ties on every step of a path allow one agent further each."""
+        most = min(int(self.surplus[path[0]]), -int(self.surplus[path[-1]]))
+        moves = []
+        for giver, receiver in pairwise(path):
+            held = np.flatnonzero(self.agent == giver)
+            is_real = self.row[held] >= 0
+            rows, lost = self.row[held[is_real]], np.zeros(held.size)
+            lost[is_real] = self.pairs.column(rows, giver) - self.pairs.column(rows, receiver)
+            tied = held[lost <= self._step[giver, receiver] + self._rounding]
+            before = np.cumsum(self.count[tied])
+            moves.append((receiver, tied, before))
+            most = min(most, int(before[-1]))
+        for receiver, tied, before in moves:
+            whole = int(np.searchsorted(before, most, side="right"))
+            self.agent[tied[:whole]] = receiver
+            rest = most - int(before[whole - 1] if whole else 0)
+            if rest:
+                self._split(int(tied[whole]), rest, receiver)
+        self.surplus[path[0]] -= most
+        self.surplus[path[-1]] += most
+
+    def _split(self, entry: int, count: int, receiver: int) -> None:
+        self.count[entry] -= count
+        self.row = np.append(self.row, self.row[entry])
+        self.agent = np.append(self.agent, receiver)
+        self.count = np.append(self.count, count)
