@@ -281,10 +281,15 @@ WAVE_PLANS = Schema(
         "planned_busy_ms": _ms("mean over draws of the agents' summed busy time; null without tasks", nullable=True),
         "timeline_end_ms": _ms("end of the longest scheduled timeline"),
         "solver": _id("algorithm that solved the assignment"),
-        "objective": _number("objective of the plan, its moves to even out the load included"),
+        "objective": _number(
+            "what the plan maximises: its scores, for throughput the makespan of planned times in ms, negative"
+        ),
         "upper_bound": _number("proved bound on the objective"),
         "gap": _number("upper_bound - objective, 0 where that is rounding"),
         "moved_count": _count("tasks moved off the optimal assignment to even out the load"),
+        "is_load_limit_met": Column(
+            pl.Boolean, "whether all agents keep to --max-load-factor; null where none is given", nullable=True
+        ),
         "learned_attempt_count": _count(
             "attempts of the wave before that were learned from; null before any", nullable=True
         ),

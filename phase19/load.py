@@ -1,4 +1,4 @@
-"""Evening out the load: moves and swaps that lose the least score."""
+"""Keeping to a load limit: the moves and swaps that lose the least score."""
 
 from __future__ import annotations
 
@@ -6,18 +6,38 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from phase19.loads.enumeration import busy_times, every_plan, totals
+from phase19.loads.evenness import even_out
+from phase19.loads.local_search import LocalSearch, improve
+from phase19.makespan import minimize_makespan
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["LoadAdjustment", "adjust_load"]
 
+_ROUNDING = 1e-9  # relative; a load that exceeds the limit by less is at the limit
+
 
 class LoadAdjustment(NamedTuple):
-    """Agents after moving tasks off overloaded agents, and what the moves cost in score."""
+    """A plan after tasks were moved off overloaded agents.
+
+    Attributes
+    ----------
+    agent_index
+        Agent of each task, shape (n,).
+    moved_count
+        Tasks that another agent has now.
+    score_lost
+        What the moves cost in score.
+    is_met
+        Whether no agent exceeds the limit. Where one does, and all plans could be listed, none keeps to it.
+    """
 
     agent_index: NDArray[np.int64]
     moved_count: int
     score_lost: float
+    is_met: bool
 
 
 def adjust_load(
@@ -34,7 +54,7 @@ def adjust_load(
     Parameters
     ----------
     agent_index
-        Agent of each task, shape (n,).
+        Agent of each task, shape (n,); within the capacities and the pairs allowed.
     scores, planned_ms
         Score, and planned busy time in ms, of every pair, shape (n, m).
     capacity
@@ -44,70 +64,84 @@ def adjust_load(
 
     Notes
     -----
-    Each step takes the most loaded agent over the limit and moves, or where the receiver is full swaps, the
-    task that loses least score, to an agent that thereby stays below the giver's load; the largest load
-    falls with every step, so it ends. A step costs O(k (m + n)) for k tasks on the agent. An agent that
-    no step relieves is left as it is.
+    Each step takes the most loaded agent over the limit, and the move or swap that loses least score and leaves both
+    agents below its load; the largest load falls with every step, so it ends. A step costs O(k (m + n)) for k tasks
+    on the agent. Where that ends above the limit, all plans are listed if they are few: of those that keep to it one
+    that makes nobody busier than before is preferred, then the one with the largest score. If they are many, the
+    search starts anew from the shortest makespan and from the evenest loads. Where nothing helps, the first
+    steps' plan stays.
     """
-    chosen = agent_index.copy()
-    n, m = scores.shape
+    n = scores.shape[0]
+    longest = float(planned_ms.max(initial=0.0)) or 1.0
+    planned = np.rint(planned_ms / longest * 2.0**32)  # sums are exact, so that ties are ties in any unit of time
+    first = LocalSearch(planned, capacity, allowed, agent_index)
+    _unload(first, scores, max_load_factor)
+    found = first.agent_index
+    is_met = bool(_keeps(first.load, max_load_factor))
+    if not is_met:
+        other = _otherwise(first, agent_index, scores, max_load_factor)
+        is_met = other is not None
+        found = found if other is None else other
     row = np.arange(n)
-    usable = np.ones((n, m), dtype=bool) if allowed is None else allowed
-    before = float(scores[row, chosen].sum())
-    moved = 0
-    stuck = np.zeros(m, dtype=bool)
-    for _ in range(4 * n):
-        load = np.bincount(chosen, weights=planned_ms[row, chosen], minlength=m).astype(np.float64)
-        over = (load > max_load_factor * load.mean() * (1 + 1e-12)) & ~stuck
+    return LoadAdjustment(
+        agent_index=found,
+        moved_count=int((found != agent_index).sum()),
+        score_lost=float(scores[row, agent_index].sum() - scores[row, found].sum()),
+        is_met=is_met,
+    )
+
+
+def _keeps(load: NDArray[np.float64], factor: float) -> NDArray[np.bool_]:
+    """Whether loads, shape (..., m), keep to the limit, shape (...)."""
+    return np.asarray(load.max(axis=-1) <= factor * load.mean(axis=-1) * (1 + _ROUNDING))
+
+
+def _unload(search: LocalSearch, scores: NDArray[np.float64], factor: float) -> None:
+    """Relieve agents over the limit, step by step."""
+    is_stuck = np.zeros(search.load.size, dtype=bool)
+    while True:
+        over = (search.load > factor * search.load.mean() * (1 + _ROUNDING)) & ~is_stuck
         if not over.any():
-            break
-        giver = int(np.argmax(np.where(over, load, -np.inf)))
-        step = _best_step(
-            giver, chosen, scores=scores, planned_ms=planned_ms, load=load, capacity=capacity, usable=usable
-        )
-        if step is None:
-            stuck[giver] = True
+            return
+        giver = int(np.argmax(np.where(over, search.load, -np.inf)))
+        near, before = search.neighbours(giver), search.load[giver]
+        relieves = near.is_possible & (near.agent_after < before) & (near.partner_after < before)
+        if relieves.any():
+            search.take(near, int(np.argmax(np.where(relieves, near.change(scores), -np.inf))))
+            is_stuck[:] = False
+        else:
+            is_stuck[giver] = True
+
+
+def _otherwise(
+    first: LocalSearch, agent_index: NDArray[np.int64], scores: NDArray[np.float64], factor: float
+) -> NDArray[np.int64] | None:
+    """Another plan, which keeps to the limit; None where none is found."""
+    planned, capacity, allowed = first.planned, first.capacity, first.allowed
+    plans = every_plan(agent_index.size, capacity, allowed)
+    if plans is not None:
+        load = busy_times(planned, plans)
+        keeps = _keeps(load, factor)
+        plans, load = plans[keeps], load[keeps]
+        if not plans.size:
+            return None
+        before = LocalSearch(planned, capacity, allowed, agent_index).load.max()
+        return np.asarray(plans[int(np.lexsort((-totals(scores, plans), load.max(axis=1) > before))[0])])
+    shortest = minimize_makespan(planned, capacity, allowed).agent_index
+    starts = [shortest] + [
+        even_out(start, scores, planned, capacity=capacity, least_score=-np.inf, allowed=allowed)
+        for start in (first.agent_index, shortest)
+    ]
+    best, best_score = None, -np.inf
+    least = _ROUNDING * float(np.abs(scores).max(initial=0.0))
+    for start in starts:
+        search = LocalSearch(planned, capacity, allowed, start)
+        _unload(search, scores, factor)
+        if not _keeps(search.load, factor):
             continue
-        task, receiver, back = step
-        chosen[task] = receiver
-        if back >= 0:
-            chosen[back] = giver
-        moved += 1 + (back >= 0)
-        stuck[:] = False
-    return LoadAdjustment(chosen, moved, before - float(scores[row, chosen].sum()))
-
-
-def _best_step(
-    giver: int,
-    chosen: NDArray[np.int64],
-    *,
-    scores: NDArray[np.float64],
-    planned_ms: NDArray[np.float64],
-    load: NDArray[np.float64],
-    capacity: NDArray[np.int64],
-    usable: NDArray[np.bool_],
-) -> tuple[int, int, int] | None:
-    """The move (task, receiver, -1) or swap (task, receiver, task back) that loses least score."""
-    own = np.flatnonzero(chosen == giver)
-    counts = np.bincount(chosen, minlength=load.size)
-    fits = usable[own] & (load + planned_ms[own] < load[giver]) & (counts < capacity)
-    fits[:, giver] = False
-    move_loss = np.where(fits, scores[own, giver][:, None] - scores[own], np.inf)
-    best = int(np.argmin(move_loss))
-    options = [(float(move_loss.flat[best]), (int(own[best // load.size]), best % load.size, -1))]
-
-    others = np.flatnonzero(chosen != giver)
-    theirs = chosen[others]
-    given, taken = planned_ms[np.ix_(own, theirs)], planned_ms[others, giver]
-    receiver_after = load[theirs] + given - planned_ms[others, theirs]
-    giver_after = load[giver] - planned_ms[own, giver][:, None] + taken
-    swaps = usable[np.ix_(own, theirs)] & usable[others, giver] & (counts[theirs] >= capacity[theirs])
-    swaps &= (receiver_after < load[giver]) & (giver_after < load[giver])
-    if swaps.any():
-        loss = scores[own, giver][:, None] - scores[np.ix_(own, theirs)]
-        loss = np.where(swaps, loss + scores[others, theirs] - scores[others, giver], np.inf)
-        best = int(np.argmin(loss))
-        task, back = int(own[best // others.size]), int(others[best % others.size])
-        options.append((float(loss.flat[best]), (task, int(chosen[back]), back)))
-    lost, step = min(options, key=lambda option: option[0])
-    return step if np.isfinite(lost) else None
+        better = improve(search.copy(), lambda near: near.change(scores), factor * float(search.load.mean()), least)
+        found = better.agent_index if _keeps(better.load, factor) else search.agent_index
+        score = float(scores[np.arange(found.size), found].sum())
+        if score > best_score:
+            best, best_score = found, score
+    return best

@@ -48,7 +48,7 @@ class OptimizationResult:
     expected_confidence_delta
         Mean planned change of confidence.
     objective, upper_bound, gap
-        Of the assignment; a gap of 0 proves it optimal.
+        Of the plan (`WaveAssignment.objective`); a gap of 0 proves it optimal.
     """
 
     strategy: OptimizationStrategy
@@ -141,7 +141,7 @@ class AdaptiveOptimizer:
     def optimize_for_throughput(
         self, tasks: pl.DataFrame | Sequence[dict[str, Any]], agents: pl.DataFrame | Sequence[str]
     ) -> OptimizationResult:
-        """Minimise the summed planned time."""
+        """Minimise the makespan."""
         return self.calculate_optimal_schedule(tasks, agents, OptimizationStrategy.MAXIMIZE_THROUGHPUT)
 
     def optimize_for_minimize_retries(
@@ -262,9 +262,9 @@ def _result(model: ForecastModel, plan: WavePlan) -> OptimizationResult:
         expected_success_rate=mean(plans["planned_success"]) or 0.0,
         expected_throughput=plans.height / end_ms * 1000.0 if end_ms > 0 else 0.0,
         expected_confidence_delta=mean(plans["planned_confidence_delta"]) or 0.0,
-        objective=solved.assignment.objective,
-        upper_bound=solved.assignment.upper_bound,
-        gap=solved.assignment.gap,
+        objective=plan.objective,
+        upper_bound=solved.upper_bound,
+        gap=max(0.0, solved.upper_bound - plan.objective),
         model=model,
     )
 

@@ -43,9 +43,6 @@ __all__ = [
     "schedule_wave",
 ]
 
-# Loads are evened out by default only where evenness is the aim (Phase 19 definition, "Planning").
-_LOAD_FACTORS = {OptimizationStrategy.MAXIMIZE_THROUGHPUT: 1.25, OptimizationStrategy.BALANCE_LOAD: 1.25}
-
 # What may be recommended, and what `auto` takes wave by wave.
 CANDIDATES = tuple(strategy for strategy in OptimizationStrategy if strategy is not OptimizationStrategy.AUTO)
 
@@ -54,8 +51,7 @@ CANDIDATES = tuple(strategy for strategy in OptimizationStrategy if strategy is 
 class PlanParameters:
     """What a plan is asked for; the defaults are the command's.
 
-    `max_load_factor` bounds an agent's planned time as a multiple of the mean; None is 1.25 for throughput and
-    balance and no limit for the others.
+    `max_load_factor` bounds an agent's planned time as a multiple of the mean; None is no limit.
     """
 
     strategy: OptimizationStrategy = OptimizationStrategy.MAXIMIZE_SUCCESS
@@ -87,9 +83,13 @@ class AssignedWave:
     forecast
         Of all pairs, shape (n, m).
     assigned
-        The optimal assignment.
+        The strategy's plan.
     agent_index
-        Agent of each task once loads were evened out, shape (n,), and how many tasks that moved.
+        Agent of each task once the load limit was seen to, shape (n,).
+    moved_count
+        Tasks that are not where the best assignment by score has them.
+    is_limit_met
+        Whether all agents keep to the load limit; None where there is none.
     """
 
     tasks: pl.DataFrame
@@ -98,6 +98,7 @@ class AssignedWave:
     assigned: WaveAssignment
     agent_index: NDArray[np.int64]
     moved_count: int
+    is_limit_met: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +111,21 @@ class WavePlan:
         `frames.PLANS` grouped by agent.
     assigned
         The assignment behind it.
+    objective
+        What the plan maximises (`WaveAssignment.objective`), its moves included.
     moved_count
-        Tasks that were moved to even out the load.
+        Tasks that were moved off the best assignment, for a shorter makespan, evener loads or a load limit.
+    is_limit_met
+        Whether all agents keep to the load limit; None where there is none.
     slot_worth
         What room for one task more would add to the assignment's score, by agent, shape (m,).
     """
 
     plans: pl.DataFrame
     assigned: WaveAssignment
+    objective: float
     moved_count: int
+    is_limit_met: bool | None
     slot_worth: NDArray[np.float64]
 
 
@@ -189,20 +196,20 @@ def recommended(waves: Sequence[AssignedWave], agents: pl.DataFrame) -> int:
 
 def _evened(
     forecast: Forecast, assigned: WaveAssignment, pairs: NDArray[np.bool_] | None, parameters: PlanParameters
-) -> tuple[NDArray[np.int64], int]:
-    """Agent of each task once loads are evened out where that is asked for, and how many tasks that moved."""
-    factor = parameters.max_load_factor or _LOAD_FACTORS.get(assigned.strategy)
-    if factor is None:
-        return assigned.assignment.agent_index, 0
-    evened = adjust_load(
-        assigned.assignment.agent_index,
-        assigned.scores,
-        forecast.planned_duration_ms,
-        capacity=assigned.capacity,
-        max_load_factor=factor,
-        allowed=pairs,
-    )
-    return evened.agent_index, evened.moved_count
+) -> tuple[NDArray[np.int64], int, bool | None]:
+    """Agent of each task once the load limit was seen to, how many tasks moved in all, and whether it is met."""
+    agent_index, is_met = assigned.agent_index, None
+    if parameters.max_load_factor is not None:
+        evened = adjust_load(
+            agent_index,
+            assigned.scores,
+            forecast.planned_duration_ms,
+            capacity=assigned.capacity,
+            max_load_factor=parameters.max_load_factor,
+            allowed=pairs,
+        )
+        agent_index, is_met = evened.agent_index, evened.is_met
+    return agent_index, int((agent_index != assigned.assignment.agent_index).sum()), is_met
 
 
 def schedule_wave(model: ForecastModel, wave: AssignedWave, parameters: PlanParameters) -> WavePlan:
@@ -211,7 +218,14 @@ def schedule_wave(model: ForecastModel, wave: AssignedWave, parameters: PlanPara
     pairs = allowed_pairs(wave.tasks, model.agents)
     why = reasons(assigned.scores, assigned.assignment.agent_index, assigned.capacity, pairs)
     plans = schedule(wave.tasks, plan_rows(model, wave, why), parameters.priority, parameters.heuristics)
-    return WavePlan(plans.select(*frames.PLANS.columns), assigned, wave.moved_count, why.slot_worth)
+    return WavePlan(
+        plans=plans.select(*frames.PLANS.columns),
+        assigned=assigned,
+        objective=assigned.objective(wave.agent_index, wave.forecast.planned_duration_ms),
+        moved_count=wave.moved_count,
+        is_limit_met=wave.is_limit_met,
+        slot_worth=why.slot_worth,
+    )
 
 
 def plan_rows(model: ForecastModel, wave: AssignedWave, why: Reasons) -> pl.DataFrame:

@@ -10,6 +10,9 @@ import numpy as np
 
 from phase19.assignment import Assignment, solve
 from phase19.errors import InfeasibleError
+from phase19.loads.evenness import even_out
+from phase19.loads.local_search import busy_time
+from phase19.makespan import Makespan, minimize_makespan
 from phase19.options import DEFAULT_WEIGHTS, OptimizationStrategy
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from phase19.forecast import Forecast
 
 __all__ = [
+    "BALANCE_TOLERANCE",
     "ScoreTerms",
     "SolverParameters",
     "WaveAssignment",
@@ -29,6 +33,8 @@ __all__ = [
     "score_matrix",
     "score_terms",
 ]
+
+BALANCE_TOLERANCE = 0.01  # share of the expected successes that balance_load may give up for even loads
 
 # Two plans that differ by less than this in their own measure are told apart by success.
 _TIE_BREAK = 1e-7
@@ -60,13 +66,57 @@ class SolverParameters:
 
 @dataclass(frozen=True, slots=True)
 class WaveAssignment:
-    """An assignment with the scores it maximised; `scores` is (n, m)."""
+    """A strategy's plan for a wave of n tasks and m agents.
+
+    Attributes
+    ----------
+    strategy
+        What the plan is for.
+    assignment
+        The best assignment by `scores`. It is the plan itself, but for throughput and balance, which start from it.
+    capacity
+        Tasks each agent may take, shape (m,).
+    scores
+        Of every pair, shape (n, m).
+    terms
+        What scores are made of.
+    agent_index
+        Agent of each task, shape (n,).
+    makespan
+        Throughput's plan and its bound; None for the others.
+    """
 
     strategy: OptimizationStrategy
     assignment: Assignment
     capacity: NDArray[np.int64]
     scores: NDArray[np.float64]
     terms: ScoreTerms
+    agent_index: NDArray[np.int64]
+    makespan: Makespan | None = None
+
+    @property
+    def algorithm(self) -> str:
+        """Name of the algorithm that found the plan, before its load was evened out."""
+        return self.assignment.algorithm if self.makespan is None else self.makespan.algorithm
+
+    @property
+    def upper_bound(self) -> float:
+        """What the objective of no plan exceeds."""
+        return self.assignment.upper_bound if self.makespan is None else -self.makespan.lower_bound_ms
+
+    def objective(self, agent_index: NDArray[np.int64], planned_ms: NDArray[np.float64]) -> float:
+        """What is maximised: the sum of scores, and for throughput the makespan of planned times in ms, negative.
+
+        Parameters
+        ----------
+        agent_index
+            Agent of each task in some plan, shape (n,).
+        planned_ms
+            Busy time of every pair in ms, shape (n, m).
+        """
+        if self.makespan is None:
+            return float(self.scores[np.arange(agent_index.size), agent_index].sum())
+        return -float(busy_time(planned_ms, agent_index).max(initial=0.0))
 
 
 def score_terms(forecast: Forecast) -> ScoreTerms:
@@ -90,25 +140,24 @@ def score_matrix(
 ) -> NDArray[np.float64]:
     """Score of every pair under a strategy, shape (n, m).
 
-    Throughput and balance are linear stand-ins: the sum of planned times, and each planned time's distance
-    from the mean.
+    Balance starts from the assignment with the most successes. Throughput scores pairs by prices that its makespan
+    sets (`Makespan.scores`); the throughput term is that of `weighted`, which keeps the sum of planned times low.
+
+    Raises
+    ------
+    ValueError
+        The strategy has no scores of its own: throughput, and `auto`, which is a choice among plans.
     """
     match strategy:
-        case OptimizationStrategy.MAXIMIZE_SUCCESS:
+        case OptimizationStrategy.MAXIMIZE_SUCCESS | OptimizationStrategy.BALANCE_LOAD:
             return terms.success
-        case OptimizationStrategy.MAXIMIZE_THROUGHPUT:
-            own = terms.throughput
-        case OptimizationStrategy.BALANCE_LOAD:
-            time = forecast.planned_duration_ms
-            longest = time.max(initial=0.0)
-            own = 1.0 - np.abs(time - time.mean()) / longest if longest > 0 else np.ones_like(time)
         case OptimizationStrategy.MINIMIZE_RETRIES:
             retries = forecast.planned_attempts - 1.0
             own = 1.0 - retries / max(float(retries.max(initial=0.0)), 1.0)
         case OptimizationStrategy.CONFIDENCE_OPTIMIZATION:
             own = terms.confidence
-        case OptimizationStrategy.AUTO:
-            raise ValueError("expected a strategy that scores pairs, found auto")
+        case OptimizationStrategy.AUTO | OptimizationStrategy.MAXIMIZE_THROUGHPUT:
+            raise ValueError(f"expected a strategy that scores pairs, found {strategy}")
         case OptimizationStrategy.WEIGHTED:
             total = sum(weights.values())
             own = sum((weights[name] / total) * getattr(terms, name) for name in terms._fields)
@@ -147,7 +196,8 @@ def optimize(
     Returns
     -------
     WaveAssignment
-        Optimal for its strategy.
+        Optimal for its strategy; for throughput and balance where all plans of the wave can be listed, else no single
+        move or swap makes it better.
 
     Raises
     ------
@@ -169,10 +219,22 @@ def _optimize(forecast: Forecast, parameters: SolverParameters, allowed: NDArray
     n, m = forecast.planned_success.shape
     per_agent = parameters.capacity if parameters.capacity is not None else _default_capacity(n, m, allowed)
     capacity = np.full(m, per_agent, dtype=np.int64)
-    scores = score_matrix(forecast, terms, parameters.strategy, parameters.weights)
-    if parameters.explore:
-        scores = scores + _EXPLORATION_BONUS * np.sqrt(forecast.planned_success_variance)
-    return WaveAssignment(parameters.strategy, solve(scores, capacity, allowed), capacity, scores, terms)
+    bonus = _EXPLORATION_BONUS * np.sqrt(forecast.planned_success_variance) if parameters.explore else 0.0
+    planned_ms = forecast.planned_duration_ms
+    if parameters.strategy is OptimizationStrategy.MAXIMIZE_THROUGHPUT:
+        found = minimize_makespan(planned_ms, capacity, allowed, terms.success + bonus)
+        return WaveAssignment(
+            parameters.strategy, found.priced, capacity, found.scores, terms, found.agent_index, found
+        )
+    scores = score_matrix(forecast, terms, parameters.strategy, parameters.weights) + bonus
+    solved = solve(scores, capacity, allowed)
+    agent_index = solved.agent_index
+    if parameters.strategy is OptimizationStrategy.BALANCE_LOAD:
+        least_score = (1.0 - BALANCE_TOLERANCE) * solved.objective
+        agent_index = even_out(
+            agent_index, scores, planned_ms, capacity=capacity, least_score=least_score, allowed=allowed
+        )
+    return WaveAssignment(parameters.strategy, solved, capacity, scores, terms, agent_index)
 
 
 def _default_capacity(n: int, m: int, allowed: NDArray[np.bool_] | None) -> int:

@@ -158,7 +158,13 @@ def summary_document(
         "yardsticks": _yardsticks(tables["executions"], records),
         "observed_share": _observed_share(tables["executions"]["status"]),
         "solver": plans.select(
-            "wave", pl.col("solver").alias("algorithm"), "objective", "upper_bound", "gap", "moved_count"
+            "wave",
+            pl.col("solver").alias("algorithm"),
+            "objective",
+            "upper_bound",
+            "gap",
+            "moved_count",
+            "is_load_limit_met",
         ).to_dicts(),
         "learning": plans.filter(pl.col("learned_attempt_count").is_not_null())
         .select("wave", pl.col("^learned_.*$").name.replace("^learned_", ""))

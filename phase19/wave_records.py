@@ -46,7 +46,7 @@ def record_wave(played: PlayedWave) -> WaveRecord:
     counted = summary
     if not summary.height:
         counted = played.draws.summary(wave, executions.with_columns(status=pl.lit("completed")))
-    objective = float(executions["score"].sum())
+    objective = played.plan.objective
     return WaveRecord(
         decisions=played.decisions,
         executions=executions,
@@ -57,11 +57,12 @@ def record_wave(played: PlayedWave) -> WaveRecord:
             "planned_makespan_ms": mean(counted["makespan_ms"]),
             "planned_busy_ms": mean(counted["busy_ms"]),
             "timeline_end_ms": largest(executions["scheduled_end_time"]) or 0.0,
-            "solver": solved.assignment.algorithm,
+            "solver": solved.algorithm,
             "objective": objective,
-            "upper_bound": solved.assignment.upper_bound,
-            "gap": max(0.0, solved.assignment.upper_bound - objective),
+            "upper_bound": solved.upper_bound,
+            "gap": max(0.0, solved.upper_bound - objective),
             "moved_count": played.plan.moved_count,
+            "is_load_limit_met": played.plan.is_limit_met,
             **({} if played.lesson is None else {f"learned_{key}": x for key, x in played.lesson._asdict().items()}),
         },
         agent_evidence=pl.DataFrame(

@@ -2,7 +2,8 @@
 -- Grain: one row a planned wave and agent of the run, idle ones too.
 -- Inputs: wave_plans, agents, agent_evidence, executions, task_results.
 -- Columns: agent_position (natural order, from 1); *_count [tasks, retries, attempts]; *_sum as the column summed;
---     *_ms [ms]; capacity [tasks]; slot_worth [score]; success_variance [tasks^2] and log_duration_variance: what the forecasts do not know of the agent.
+--     *_ms [ms]; capacity [tasks]; slot_worth [score]; success_variance [tasks^2] and log_duration_variance: what the
+--     forecasts do not know of the agent.
 --     Sums are null where the agent ran nothing.
 with
 

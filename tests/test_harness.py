@@ -427,6 +427,9 @@ class TestRefusals:
         assert not (tmp_path / "out").exists()
 
 
+MAKESPAN_ALGORITHMS = ("enumeration", "makespan_local_search")
+
+
 def keeps_the_rules(run: phase19.RunResult, capacity: int) -> None:
     """Every task once and in one state, capacity kept, timelines without overlap, proved optimal."""
     rows, counts = run.executions, run.summary["task_counts"]
@@ -440,6 +443,8 @@ def keeps_the_rules(run: phase19.RunResult, capacity: int) -> None:
         assert (rows[end] >= rows[start]).all()
     for solved in run.summary["solver"]:
         wave = rows.filter(pl.col("wave") == solved["wave"])
-        assert solved["objective"] == pytest.approx(wave["score"].sum())
+        is_makespan = solved["algorithm"] in MAKESPAN_ALGORITHMS
+        objective = -wave["scheduled_end_time"].max() if is_makespan else wave["score"].sum()
+        assert solved["objective"] == pytest.approx(objective)
         assert solved["gap"] == pytest.approx(solved["upper_bound"] - solved["objective"], abs=1e-9)
-        assert solved["gap"] < 1e-8 or solved["moved_count"] > 0
+        assert solved["gap"] < 1e-8 or solved["moved_count"] > 0 or is_makespan

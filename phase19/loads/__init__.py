@@ -1,0 +1,1 @@
+"""How busy agents are: the parts of makespan, evenness and load limits."""
