@@ -181,7 +181,7 @@ def assign_each(
         waves = []
         for strategy in strategies:
             solver = SolverParameters(strategy, parameters.weights, parameters.capacity, parameters.explore)
-            assigned = optimize(forecast, solver, pairs, tasks)
+            assigned = optimize(forecast, solver, pairs, tasks, model.agents)
             evened = _evened(forecast, assigned, pairs, parameters)
             waves.append(AssignedWave(tasks, allowed, forecast, assigned, *evened))
     return waves

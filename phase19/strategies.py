@@ -38,7 +38,7 @@ BALANCE_TOLERANCE = 0.01  # share of the expected successes that balance_load ma
 
 # Two plans that differ by less than this in their own measure are told apart by success.
 _TIE_BREAK = 1e-7
-_NAMED_TASKS = 5
+_NAMED = 5
 _EXPLORATION_BONUS = 0.3  # standard deviations of planned success; small, since capacity forces exploration already
 
 
@@ -181,6 +181,7 @@ def optimize(
     parameters: SolverParameters,
     allowed: NDArray[np.bool_] | None = None,
     tasks: pl.DataFrame | None = None,
+    agents: pl.DataFrame | None = None,
 ) -> WaveAssignment:
     """Assign a wave's tasks.
 
@@ -190,8 +191,9 @@ def optimize(
         Of all pairs, shape (n, m), rows sorted by task id.
     allowed
         Pairs that may be used, shape (n, m).
-    tasks
-        `frames.TASKS` of the rows, to name those that find no room.
+    tasks, agents
+        `frames.TASKS` of the rows and `frames.AGENTS` of the columns, to name a smallest conflict where there is no
+        plan.
 
     Returns
     -------
@@ -209,9 +211,9 @@ def optimize(
     try:
         return _optimize(forecast, parameters, allowed)
     except InfeasibleError as problem:
-        place = "" if tasks is None or not problem.rows else _place(tasks, problem.rows)
+        place = "" if tasks is None else _place(problem, tasks, agents)
         advice = "raise --capacity or --agents, or widen required_agents"
-        raise InfeasibleError(f"{problem}{place}; {advice}", problem.rows) from problem
+        raise InfeasibleError(f"{problem}{place}; {advice}", problem.rows, problem.columns) from problem
 
 
 def _optimize(forecast: Forecast, parameters: SolverParameters, allowed: NDArray[np.bool_] | None) -> WaveAssignment:
@@ -253,8 +255,16 @@ def _is_enough(per_agent: int, allowed: NDArray[np.bool_]) -> bool:
     return True
 
 
-def _place(tasks: pl.DataFrame, rows: Sequence[int]) -> str:
-    """The wave and the first few tasks among `rows`."""
-    ids = ", ".join(map(repr, tasks["task_id"].gather(list(rows[:_NAMED_TASKS])).to_list()))
-    more = ", ..." if len(rows) > _NAMED_TASKS else ""
-    return f" (wave {tasks['wave'][0]}: {ids}{more})"
+def _place(problem: InfeasibleError, tasks: pl.DataFrame, agents: pl.DataFrame | None) -> str:
+    """The wave, and the first few tasks and agents that conflict."""
+    named = [_named("task", tasks["task_id"], problem.rows)]
+    if agents is not None:
+        named.append(_named("agent", agents["agent_id"], problem.columns))
+    return f" (wave {'; '.join([str(tasks['wave'][0]), *filter(None, named)])})"
+
+
+def _named(noun: str, ids: pl.Series, places: Sequence[int]) -> str:
+    if not places:
+        return ""
+    shown = ", ".join(map(repr, ids.gather(list(places[:_NAMED])).to_list()))
+    return f"{noun}{'s' if len(places) > 1 else ''} {shown}{', ...' if len(places) > _NAMED else ''}"

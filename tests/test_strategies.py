@@ -232,7 +232,7 @@ def test_where_all_agents_are_allowed_there_is_no_mask():
 def test_an_infeasible_wave_says_what_to_do():
     frame = tasks({"task_id": "a", "required_agents": ["nobody"]}, {"task_id": "b"})
     allowed = allowed_pairs(frame, agents("a0", "a1"))
-    advice = r"1 tasks find no room .*\(wave 1: 'a'\); raise --capacity or --agents, or widen required_agents"
+    advice = r"1 tasks find no room .*\(wave 1; task 'a'\); raise --capacity or --agents, or widen required_agents"
     with pytest.raises(InfeasibleError, match=advice):
         optimize(
             forecast_of(planned_success=np.full((2, 2), 0.5)), SolverParameters(), allowed, frame.with_columns(wave=1)
@@ -241,9 +241,20 @@ def test_an_infeasible_wave_says_what_to_do():
         optimize(forecast_of(planned_success=np.full((3, 2), 0.5)), SolverParameters(capacity=1))
 
 
+def test_a_conflict_names_the_tasks_and_the_agents_that_are_too_few_for_them():
+    only = [{"task_id": f"x{i}", "wave": 3, "required_agents": ["a1"]} for i in range(2)]
+    frame = tasks(*only, {"task_id": "y", "wave": 3})
+    both = agents("a0", "a1", "a2")
+    forecast = forecast_of(planned_success=np.full((3, 3), 0.5))
+    with pytest.raises(InfeasibleError, match=r"\(wave 3; tasks 'x0', 'x1'; agent 'a1'\)"):
+        optimize(forecast, SolverParameters(capacity=1), allowed_pairs(frame, both), frame, both)
+    with pytest.raises(InfeasibleError, match=r"3 tasks for a total capacity of 0 over 3 agents \(wave 3\)"):
+        optimize(forecast, SolverParameters(capacity=0), None, frame, both)
+
+
 def test_of_many_tasks_without_room_the_first_five_are_named():
     frame = tasks(*({"task_id": f"x{i}", "wave": 2, "required_agents": ["nobody"]} for i in range(7)))
-    with pytest.raises(InfeasibleError, match=r"7 tasks .*\(wave 2: 'x0', 'x1', 'x2', 'x3', 'x4', \.\.\.\)"):
+    with pytest.raises(InfeasibleError, match=r"7 tasks .*\(wave 2; tasks 'x0', 'x1', 'x2', 'x3', 'x4', \.\.\.\)"):
         optimize(
             forecast_of(planned_success=np.full((7, 2), 0.5)),
             SolverParameters(),
