@@ -321,12 +321,19 @@ def test_gains_by_hand():
         {"task_id": "t0", "is_success": False, "confidence_delta": None},
     ]
     gains = model(rows, agent_count=2, population=replace(POPULATION, confidence_delta=None)).gains
-    # After successes: (.10 + .04 + .03 + prior .05) / 4 = .055; a0 (.14 + 5 x .055) / 7, a1 (.03 + 5 x .055) / 6.
-    assert gains.population_success == pytest.approx(0.055)
-    assert gains.success == pytest.approx([0.415 / 7, 0.305 / 6])
-    # After failures: (-.08 - .02) / 2 = -.05; a0 (-.08 - .25) / 6, a1 unseen.
-    assert gains.population_failure == pytest.approx(-0.05)
-    assert gains.failure == pytest.approx([-0.33 / 6, -0.05])
+    # After successes: .17 / 3; a0 (.14 + 5 x .17 / 3) / 7, a1 (.03 + 5 x .17 / 3) / 6.
+    assert gains.population_success == pytest.approx(0.17 / 3)
+    assert gains.success == pytest.approx([(0.14 + 0.85 / 3) / 7, (0.03 + 0.85 / 3) / 6])
+    # After failures: -.08; a0 (-.08 - 5 x .08) / 6, a1 unseen.
+    assert gains.population_failure == pytest.approx(-0.08)
+    assert gains.failure == pytest.approx([-0.08, -0.08])
+
+
+def test_confidence_that_never_moves_promises_no_change():
+    rows = [{**row, "confidence_delta": 0.0} for row in random_attempts(3, 40)]
+    gains = model(rows).gains
+    assert not gains.success.any() and not gains.failure.any()
+    assert (gains.sd, gains.population_success, gains.population_failure) == (0.0, 0.0, 0.0)
 
 
 def test_gains_without_records_give_back_the_summarys_mean():

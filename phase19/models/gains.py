@@ -59,7 +59,8 @@ def fit_gains(
     )
     by_outcome, means = [], []
     for chosen, prior in ((won, gain), (~won, loss)):
-        overall = (delta[chosen].sum() + prior) / (chosen.sum() + 1.0)
+        # Where confidence is recorded and never moves, a belief mixed in would promise changes too small to be any.
+        overall = delta[chosen].mean() if chosen.any() else prior
         means.append(float(overall))
         named = chosen & (agent >= 0)
         count = np.bincount(agent[named], minlength=records.agent_count)
