@@ -60,6 +60,7 @@ _OPTIONAL = ("wave_draws", "agent_evidence", "decisions", "heuristics")
 _ROWS = "copy (select * from {table}) to $path (format json)"
 _OBJECT = "copy (select encode(json_pretty(to_json(row)) || chr(10)) from {table} as row) to $path (format blob)"
 _DOCUMENT = "copy (select encode(json_pretty(to_json(document)) || chr(10)) from {table}) to $path (format blob)"
+_SMALL_RUN = 1_000  # tasks
 _EACH_WAVE = (
     "copy (select encode(json_pretty(to_json(row)) || chr(10)) from {table} as row where wave = $wave)"
     " to $path (format blob)"
@@ -143,7 +144,7 @@ def analyse(frames: Mapping[str, pl.DataFrame], staging: Path) -> dict[str, pl.D
     if missing:
         raise Phase19Error(f"analyse: expected the frames {', '.join(INPUT_FRAMES)}, found no {', '.join(missing)}")
     named = {"metric_bounds": metric_bounds(), "rules": Rules().frame(), **frames}
-    connection = _connect(staging)
+    connection = _connect(staging, is_small=named["executions"].height <= _SMALL_RUN)
     try:
         for name, frame in named.items():
             # Read once into a table: a registered frame is exported anew by every query that names it.
@@ -238,8 +239,11 @@ def _read_sql(stem: str) -> str:
     return (sql_directory() / f"{stem}.sql").read_text("utf-8")
 
 
-def _connect(staging: Path | None) -> DuckDBPyConnection:
-    """Open a connection that computes on one thread in UTC and reaches nothing but `staging`, if that."""
+def _connect(staging: Path | None, *, is_small: bool = False) -> DuckDBPyConnection:
+    """Open a connection that computes on one thread in UTC and reaches nothing but `staging`, if that.
+
+    Over a small run's tables any plan of a query is quick, and to look for the best takes longer than to run it.
+    """
     import duckdb  # 0.15 s, and only runs need it
 
     connection = duckdb.connect(
@@ -249,6 +253,8 @@ def _connect(staging: Path | None) -> DuckDBPyConnection:
     connection.create_function("upper_tail", _upper_tail, ["DOUBLE"], "DOUBLE")
     connection.create_function("upper_quantile", _upper_quantile, ["DOUBLE"], "DOUBLE")
     connection.execute("set TimeZone = 'UTC'")
+    if is_small:
+        connection.execute("pragma disable_optimizer")
     if staging is not None:
         connection.execute("set allowed_directories = [$staging]", {"staging": str(staging.resolve())})
     connection.execute("set enable_external_access = false")
