@@ -158,7 +158,9 @@ class Phase19Harness:
     def _run_waves(self, loop: WaveLoop, model: ForecastModel) -> tuple[list[WaveRecord], bool]:
         records, is_interrupted = [], False
         for wave in loop.play(model):
-            records.append(record_wave(wave))
+            lesson = loop.lesson(wave)
+            with self._stage("draw"):
+                records.append(record_wave(wave, lesson))
             is_interrupted = wave.execution.is_interrupted
         missed = waves_of(model.tasks)[len(records) :]
         return [*records, *(WaveRecord(loop.gate(tasks, None)) for tasks in missed)], is_interrupted

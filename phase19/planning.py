@@ -90,6 +90,8 @@ class AssignedWave:
         Tasks that are not where the best assignment by score has them.
     is_limit_met
         Whether all agents keep to the load limit; None where there is none.
+    pairs
+        Pairs that may be used, shape (n, m); None for all.
     """
 
     tasks: pl.DataFrame
@@ -99,6 +101,7 @@ class AssignedWave:
     agent_index: NDArray[np.int64]
     moved_count: int
     is_limit_met: bool | None = None
+    pairs: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,7 @@ def assign_wave(
         return assign_each(model, tasks, parameters, (parameters.strategy,), stage)[0]
     waves = assign_each(model, tasks, parameters, CANDIDATES, stage)
     with stage("optimize"):
-        return waves[recommended(waves, model.agents)]
+        return waves[recommended(waves)]
 
 
 def assign_each(
@@ -183,15 +186,15 @@ def assign_each(
             solver = SolverParameters(strategy, parameters.weights, parameters.capacity, parameters.explore)
             assigned = optimize(forecast, solver, pairs, tasks, model.agents)
             evened = _evened(forecast, assigned, pairs, parameters)
-            waves.append(AssignedWave(tasks, allowed, forecast, assigned, *evened))
+            waves.append(AssignedWave(tasks, allowed, forecast, assigned, *evened, pairs))
     return waves
 
 
-def recommended(waves: Sequence[AssignedWave], agents: pl.DataFrame) -> int:
+def recommended(waves: Sequence[AssignedWave]) -> int:
     """Index of the assignment to take among those of one wave by every candidate, on one forecast."""
     own = waves[0]
     agent_index = np.array([wave.agent_index for wave in waves])
-    return recommend_wave(own.forecast, agent_index, own.assigned.capacity, allowed_pairs(own.tasks, agents))
+    return recommend_wave(own.forecast, agent_index, own.assigned.capacity, own.pairs)
 
 
 def _evened(
@@ -215,8 +218,7 @@ def _evened(
 def schedule_wave(model: ForecastModel, wave: AssignedWave, parameters: PlanParameters) -> WavePlan:
     """Lay an assignment on the agents' timelines."""
     assigned = wave.assigned
-    pairs = allowed_pairs(wave.tasks, model.agents)
-    why = reasons(assigned.scores, assigned.assignment.agent_index, assigned.capacity, pairs)
+    why = reasons(assigned.scores, assigned.assignment.agent_index, assigned.capacity, wave.pairs)
     plans = schedule(wave.tasks, plan_rows(model, wave, why), parameters.priority, parameters.heuristics)
     return WavePlan(
         plans=plans.select(*frames.PLANS.columns),

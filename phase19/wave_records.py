@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from phase19.learning import Lesson
     from phase19.reading.history import Previous
     from phase19.waves import PlayedWave
 
@@ -37,8 +38,8 @@ class WaveRecord:
     solo_success: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
-def record_wave(played: PlayedWave) -> WaveRecord:
-    """Gather a wave that was planned and carried out."""
+def record_wave(played: PlayedWave, lesson: Lesson | None) -> WaveRecord:
+    """Gather a wave that was planned and carried out, and how the one before had changed its plan."""
     model, executions, solved = played.model, played.executions, played.plan.assigned
     wave, m = int(played.decisions["wave"][0]), model.agents.height
     summary = played.draws.summary(wave, executions)
@@ -63,7 +64,7 @@ def record_wave(played: PlayedWave) -> WaveRecord:
             "gap": max(0.0, solved.upper_bound - objective),
             "moved_count": played.plan.moved_count,
             "is_load_limit_met": played.plan.is_limit_met,
-            **({} if played.lesson is None else {f"learned_{key}": x for key, x in played.lesson._asdict().items()}),
+            **({} if lesson is None else {f"learned_{key}": x for key, x in lesson._asdict().items()}),
         },
         agent_evidence=pl.DataFrame(
             {

@@ -45,8 +45,11 @@ class PlayedWave:
         `frames.EXECUTIONS`: planned beside actual, in the plan's order.
     execution
         The attempts that were made.
-    lesson
-        How the wave before changed this plan; None for the first.
+    assigned
+        Who does what, before it was laid on timelines.
+    untaught, taught_count
+        What was believed without the wave before, and the attempts of it that were learned from; None and 0 for the
+        first.
     """
 
     model: ForecastModel
@@ -56,7 +59,9 @@ class PlayedWave:
     draws: WaveDraws
     executions: pl.DataFrame
     execution: Execution
-    lesson: Lesson | None
+    assigned: AssignedWave
+    untaught: ForecastModel | None
+    taught_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,28 +102,37 @@ class WaveLoop:
         waves = waves_of(model.tasks)
         rng = np.random.default_rng([self.seed, 19])
         shared = model.shared_normals(draw_count(max(wave.height for wave in waves)), rng)
-        taught: tuple[ForecastModel, int] | None = None
-        rate: float | None = None
+        untaught: ForecastModel | None = None
+        taught_count, rate = 0, None
         for done, wave in enumerate(waves):
             self.progress("waves", done, len(waves))
             decisions = self.gate(wave, rate)
             relaxed = wave.with_columns(heuristics_applied=also(decisions["relaxed_by"]))
             tasks = relaxed.filter(decisions["decision"] == "approved")
             assigned = self.assign(model, tasks)
-            learned = None if taught is None else lesson(self.assign(taught[0], tasks), assigned, taught[1])
             with self.stage("schedule"):
                 plan = schedule_wave(model, assigned, self.parameters)
             with self.stage("draw"):
                 draws = draw_wave(model, *plan_indices(model, plan.plans), shared=shared, rng=rng)
             executions, execution = self.carry_out(model, plan.plans)
-            yield PlayedWave(model, wave, decisions, plan, draws, executions, execution, learned)
+            yield PlayedWave(
+                model, wave, decisions, plan, draws, executions, execution, assigned, untaught, taught_count
+            )
             if execution.is_interrupted:
                 return
             if wave is not waves[-1]:
-                taught, rate = (model, execution.attempts.height), success_rate(executions)
+                untaught, taught_count, rate = model, execution.attempts.height, success_rate(executions)
                 with self.stage("learn"):
                     model = model.observe(execution.attempts)
         self.progress("waves", len(waves), len(waves))
+
+    def lesson(self, played: PlayedWave) -> Lesson | None:
+        """How the wave before changed this one's plan, by assigning it once more without; None for the first."""
+        if played.untaught is None:
+            return None
+        with self.stage("learn"):
+            before = assign_wave(played.untaught, played.assigned.tasks, self.parameters)
+            return lesson(before, played.assigned, played.taught_count)
 
     def assign(self, model: ForecastModel, tasks: pl.DataFrame) -> AssignedWave:
         """Assign a wave's tasks on what is believed."""

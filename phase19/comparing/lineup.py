@@ -9,7 +9,6 @@ import numpy as np
 from phase19.baselines import best_agents_first, round_robin
 from phase19.options import OptimizationStrategy
 from phase19.planning import CANDIDATES, assign_each, positions, recommended
-from phase19.strategies import allowed_pairs
 from phase19.waves import waves_of
 
 if TYPE_CHECKING:
@@ -71,12 +70,11 @@ def line_up(model: ForecastModel, parameters: PlanParameters) -> list[ComparedWa
 
 def _compared(model: ForecastModel, waves: list[AssignedWave], standing: NDArray[np.float64]) -> ComparedWave:
     own, (n, m) = waves[0], waves[0].forecast.planned_success.shape
-    allowed = allowed_pairs(own.tasks, model.agents)
     agent = [
         *(wave.agent_index for wave in waves),
-        waves[recommended(waves, model.agents)].agent_index,
+        waves[recommended(waves)].agent_index,
         round_robin(n, m, 0),
-        best_agents_first(standing, n, own.assigned.capacity, allowed),
+        best_agents_first(standing, n, own.assigned.capacity, own.pairs),
     ]
     task = positions(own.tasks["task_id"], model.tasks["task_id"])
     return ComparedWave(own.tasks, task, own.allowed, own.forecast, np.array(agent))
