@@ -12,11 +12,9 @@ table goes to docs/benchmarks.md when all cases are run: `python -m benchmarks a
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -27,7 +25,8 @@ import numpy as np
 from phase19.assignment import certify, solve
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENT = ROOT / "docs" / "benchmarks.md"
+from benchmarks._document import machine, replace_section, table
+
 LIMIT_S = 60.0
 FAMILIES = ("skill", "uniform", "rounded", "classes")
 SIZES = (
@@ -37,6 +36,7 @@ SIZES = (
     (10_000, 100),
     (10_000, 1_000),
     (100_000, 100),
+    (100_000, 1_000),
     (1_000_000, 4),
     (1_000_000, 100),
 )
@@ -240,36 +240,17 @@ def main() -> int:
                 missed.append(
                     f"{family} {n:,} x {m:,}: {own['seconds']:.1f} s and {own['mb']:.0f} MB, aim 10 s and 500 MB"
                 )
-    write(head, rows, missed)
-    print(*missed, sep="\n")
-    return 1 if missed else 0
-
-
-def write(head: list[str], rows: list[list[str]], missed: list[str]) -> None:
-    versions = ", ".join(
-        f"{name} {importlib.metadata.version(name)}"
-        for name in ("numpy", "scipy", "ortools", "lapx", "highspy")
-        if importlib.util.find_spec({"lapx": "lap"}.get(name, name))
-    )
-    about = Path("/proc/cpuinfo").read_text().splitlines()
-    machine = next((line.split(":")[1].strip() for line in about if line.startswith("model name")), platform.machine())
-    table = [head, ["---"] * len(head), *rows]
-    text = [
-        "# Benchmarks",
-        "",
-        "Written by `python -m benchmarks assignment`; what is measured and how stands at the top of that file.",
-        "",
-        "## Exact assignment",
-        "",
-        f"One thread of {machine}, Python {platform.python_version()}, {versions}.",
+    lines = [
+        machine("ortools", "lapx", "highspy"),
         f"`-` is a solver not asked, as the problem is beyond what it takes in memory or {LIMIT_S:.0f} s, or stopped.",
         "",
-        *("| " + " | ".join(row) + " |" for row in table),
+        *table(head, rows),
         "",
         "Aims missed: " + ("; ".join(missed) if missed else "none") + ".",
-        "",
     ]
-    DOCUMENT.write_text("\n".join(text), "utf-8")
+    replace_section("Exact assignment", "assignment", lines)
+    print(*missed, sep="\n")
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ _POWER = 8  # with some twenty agents and loads that scatter by a fifth, the 8-n
 _ROUNDING, _TIE_BREAK = 1e-12, 1e-9  # of one agent's term at the limit
 _NO_PRICE = 1e-6
 _MOST_PAIRS = 2_000_000  # from which prices are found on a sample of the tasks
+_SAMPLED_PAIRS = 500_000
+_MOST_REFINEMENTS, _FIRST_LENGTH = 24, 0.1  # the length a power of an agent's busy time over the mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +112,8 @@ def minimize_makespan(
         return _timeless(planned_ms, capacity, allowed, preference)
     planned = np.rint(planned_ms / unit_ms * _GRID)
     price, share = _relaxed(planned / _GRID, capacity, allowed)
+    if share is None:
+        price = _refined(planned / _GRID, price, capacity, allowed)
     scores = -price * (planned / _GRID)
     priced = solve(scores, capacity, allowed)
     bound = max(-priced.upper_bound, float(quickest_ms.max()) / unit_ms)
@@ -187,13 +191,37 @@ def _relaxed(
     Rounded, that agents or tasks which are alike be so to the last digit, however the processor sums.
     """
     n = planned.shape[0]
-    every = -(-planned.size // _MOST_PAIRS)
-    if every == 1:
+    if planned.size <= _MOST_PAIRS:
         found = relax(planned, capacity, allowed)
         return _rounded(found.price), found.share.round(6)
+    every = -(-planned.size // _SAMPLED_PAIRS)
     row = np.arange(0, n, every)
     found = relax(planned[row] * every, -(-capacity // every), None if allowed is None else allowed[row])
     return _rounded(found.price), None
+
+
+def _refined(
+    planned: NDArray[np.float64],
+    price: NDArray[np.float64],
+    capacity: NDArray[np.int64],
+    allowed: NDArray[np.bool_] | None,
+) -> NDArray[np.float64]:
+    """Prices of a sample, (m,), made good on all tasks: raised where they leave an agent too busy, by ever less.
+
+    How far to go depends on how alike agents are: further while the busiest agent is less busy for it, else back.
+    """
+    best, load, lowest, length = price, np.ones_like(price), np.inf, _FIRST_LENGTH
+    for _ in range(_MOST_REFINEMENTS):
+        priced = solve(-price * planned, capacity, allowed)
+        found = busy_time(planned, priced.agent_index)
+        if found.max() < lowest:
+            best, load, lowest, length = price, found, float(found.max()), length * 1.2
+        else:
+            length *= 0.5
+        if lowest <= -priced.upper_bound * (1 + _GOOD):
+            break
+        price = _rounded(np.maximum(best, _NO_PRICE) * np.maximum(load / load.mean(), _NO_PRICE) ** length)
+    return best
 
 
 def _rounded(price: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -238,13 +238,19 @@ def test_identical_agents_and_identical_tasks_are_shared_out_evenly():
     assert found.makespan_ms <= 1.01 * lengths.sum() / 10
 
 
-def test_where_prices_come_from_a_sample_the_bound_holds(monkeypatch):
-    planned, capacity = durations(400, 5, 4), np.full(5, 90)
-    whole = minimize_makespan(planned, capacity)
-    monkeypatch.setattr("phase19.makespan._MOST_PAIRS", 700)
-    sampled = minimize_makespan(planned, capacity)
-    assert 0.97 * whole.lower_bound_ms <= sampled.lower_bound_ms <= whole.makespan_ms
-    assert sampled.makespan_ms <= 1.03 * whole.lower_bound_ms
+@pytest.mark.parametrize("scatter", [0.02, 0.3])
+@pytest.mark.parametrize("capacity", [100, 150])
+def test_prices_of_a_sample_are_made_good_on_all_tasks(monkeypatch, capacity, scatter):
+    planned = durations(1_000, 10, 4, scatter=scatter)
+    room = np.full(10, capacity)
+    whole = minimize_makespan(planned, room)
+    monkeypatch.setattr("phase19.makespan._MOST_PAIRS", 9_999)
+    monkeypatch.setattr("phase19.makespan._SAMPLED_PAIRS", 1_000)
+    sampled = minimize_makespan(planned, room)
+    assert 0.99 * whole.lower_bound_ms <= sampled.lower_bound_ms <= whole.makespan_ms
+    assert sampled.makespan_ms <= 1.01 * sampled.lower_bound_ms
+    monkeypatch.setattr("phase19.makespan._MOST_REFINEMENTS", 0)
+    assert minimize_makespan(planned, room).lower_bound_ms < sampled.lower_bound_ms
 
 
 @pytest.mark.parametrize(("n", "m", "capacity"), [(7, 3, 3), (30, 6, 5), (200, 8, 40)])

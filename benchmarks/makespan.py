@@ -1,0 +1,110 @@
+"""Makespan beside other solvers on the same durations: `python -m benchmarks makespan`.
+
+Durations of a task differ by its length, its agent's speed and the pair: exp of normals of standard deviation 0.6, 0.4
+and 0.3. Agents may take half as many tasks again as their even share. `phase19` is `minimize_makespan`, whose bound is
+the linear relaxation's; `longest first` is its own start, the textbook's rule with no search after it; `CP-SAT` is
+OR-Tools' with one worker and 10 s, its model (a Boolean a pair, exactly one a task, durations as whole ten-thousandths
+of their mean) not counted, and left out beyond 300,000 pairs, where it has no plan in that time. Each makespan is given
+as its distance from the bound, so that whatever stands there in a row is comparable. The table goes to
+docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+from benchmarks._document import machine, replace_section, table
+from phase19.loads.local_search import busy_time
+from phase19.makespan import longest_first, minimize_makespan
+
+SIZES = ((12, 4), (40, 8), (100, 4), (500, 10), (1_000, 20), (5_000, 100), (10_000, 100), (100_000, 100))
+LIMIT_S, CP_SAT_PAIRS, GRID = 10.0, 300_000, 10_000
+LARGEST_GAP, FEWEST_TASKS = 0.01, 50  # of the bound, where agents have so many tasks
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+def durations(n: int, m: int) -> np.ndarray:
+    """Durations in ms, shape (n, m)."""
+    rng = np.random.default_rng(19)
+    return 1000.0 * np.exp(rng.normal(0, 0.6, (n, 1)) + rng.normal(0, 0.4, m) + rng.normal(0, 0.3, (n, m)))
+
+
+def by_cp_sat(planned_ms: np.ndarray, capacity: np.ndarray) -> tuple[np.ndarray | None, bool]:
+    """Agent of each task, None where no plan was found in time; and whether it was proved optimal."""
+    from ortools.sat.python import cp_model
+
+    n, m = planned_ms.shape
+    whole = np.rint(planned_ms / planned_ms.mean() * GRID).astype(np.int64)
+    model = cp_model.CpModel()
+    chosen = [[model.new_bool_var("") for _ in range(m)] for _ in range(n)]
+    makespan = model.new_int_var(0, int(whole.max(axis=1).sum()), "makespan")
+    for row in chosen:
+        model.add_exactly_one(row)
+    for j in range(m):
+        own = [row[j] for row in chosen]
+        model.add(cp_model.LinearExpr.weighted_sum(own, whole[:, j].tolist()) <= makespan)
+        model.add(cp_model.LinearExpr.sum(own) <= int(capacity[j]))
+    model.minimize(makespan)
+    solver = cp_model.CpSolver()
+    solver.parameters.max_time_in_seconds, solver.parameters.num_workers = LIMIT_S, 1
+    status = solver.solve(model)
+    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        return None, False
+    found = np.array([[solver.boolean_value(pair) for pair in row] for row in chosen])
+    return found.argmax(axis=1), status == cp_model.OPTIMAL
+
+
+def main() -> int:
+    has_cp_sat = importlib.util.find_spec("ortools") is not None
+    if not has_cp_sat:
+        print("ortools is not installed and is skipped: `uv sync --group bench` or `pip install --group bench`")
+    head = ["tasks", "agents", "bound, ms", "phase19", "time", "longest first", "CP-SAT 10 s"]
+    rows, missed = [], []
+    for n, m in SIZES:
+        planned, capacity = durations(n, m), np.full(m, -(-3 * n // (2 * m)))
+        began = time.perf_counter()
+        found = minimize_makespan(planned, capacity)
+        seconds = time.perf_counter() - began
+        assert (np.bincount(found.agent_index, minlength=m) <= capacity).all()
+        bound = found.lower_bound_ms
+
+        def above(plan: np.ndarray | None, planned: np.ndarray = planned, bound: float = bound) -> float | None:
+            return None if plan is None else float(busy_time(planned, plan).max()) / bound - 1.0
+
+        own, simple = above(found.agent_index), above(longest_first(planned, capacity))
+        other = "-"
+        if has_cp_sat and n * m <= CP_SAT_PAIRS:
+            plan, is_optimal = by_cp_sat(planned, capacity)
+            other = "none found" if plan is None else f"{above(plan):.2%}" + (", proved best" if is_optimal else "")
+        rows.append([f"{n:,}", f"{m:,}", f"{bound:,.0f}", f"{own:.2%}", f"{seconds:.2f} s", f"{simple:.1%}", other])
+        print("  ".join(f"{cell:>14}" for cell in rows[-1]), flush=True)
+        if n >= FEWEST_TASKS * m and own > LARGEST_GAP:
+            missed.append(f"{n:,} x {m:,}: {own:.2%} above the bound, aim {LARGEST_GAP:.0%}")
+        if simple is not None and own > simple:
+            missed.append(f"{n:,} x {m:,}: worse than longest first")
+    lines = [
+        machine("ortools"),
+        "A makespan is given as its distance above the bound. Where all plans can be listed the bound is the best of them.",
+        "",
+        *table(head, rows),
+        "",
+        "Aims missed: " + ("; ".join(missed) if missed else "none") + ".",
+    ]
+    replace_section("Makespan", "makespan", lines)
+    print(*missed, sep="\n")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    if all(os.environ.get(name) == value for name, value in ONE_THREAD.items()):
+        sys.exit(main())
+    environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(ROOT)}
+    sys.exit(subprocess.run([sys.executable, __file__], env=environment, check=False).returncode)
