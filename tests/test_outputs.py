@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -317,6 +318,19 @@ def test_the_files_together_hold_each_row_once_in_its_place(tmp_path_factory, pa
             lines = (top / f"wave_{wave}" / f"a{agent}" / "r.jsonl").read_text().splitlines()
             expected = [i for i, pair in enumerate(pairs) if pair == (wave, agent)]
             assert [json.loads(line)["row"] for line in lines] == expected
+
+
+def test_no_row_of_a_large_run_is_lost(tmp_path):
+    """So many rows for so many files are more than one pass may keep open or in memory."""
+    count, agents = 150_000, 300
+    agent = np.random.default_rng(0).integers(agents, size=count)
+    names = [f"a{number}" for number in range(agents)]
+    frame = pl.DataFrame({"row": np.arange(count), "wave": 1, "agent_id": np.array(names)[agent]})
+    write_agent_rows(frame, tmp_path, "r.jsonl", waves=[1], directories=dict(zip(names, names, strict=True)))
+    for number in (0, 7, agents - 1):
+        lines = (tmp_path / "wave_1" / names[number] / "r.jsonl").read_text().splitlines()
+        assert [json.loads(line)["row"] for line in lines] == np.flatnonzero(agent == number).tolist()
+    assert sum(path.read_bytes().count(b"\n") for path in tmp_path.rglob("r.jsonl")) == count
 
 
 # Feedback
