@@ -1,4 +1,4 @@
-"""All benchmarks, one after another: `python -m benchmarks [name ...]`."""
+"""All benchmarks, one after another: `python -m benchmarks [name ...]`; a number after a name is handed to it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ NAMES = sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswi
 
 
 def main() -> None:
-    chosen = sys.argv[1:] or NAMES
+    numbers = [argument for argument in sys.argv[1:] if argument.isdecimal()]
+    chosen = [argument for argument in sys.argv[1:] if not argument.isdecimal()] or NAMES
     unknown = sorted(set(chosen) - set(NAMES))
     if unknown:
         sys.exit(f"expected benchmarks among {', '.join(NAMES)}, found {', '.join(unknown)}")
     missed = []
     for name in chosen:
         print(f"== {name}\n", flush=True)
-        sys.argv = [name]
+        sys.argv = [name, *numbers]
         try:
             runpy.run_path(str(HERE / f"{name}.py"), run_name="__main__")
         except SystemExit as end:  # some end with what their process would: the others have their turn all the same

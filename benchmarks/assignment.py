@@ -22,10 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks._document import machine, replace_section, table
 from phase19.assignment import certify, solve
 
 ROOT = Path(__file__).resolve().parent.parent
-from benchmarks._document import machine, replace_section, table
 
 LIMIT_S = 60.0
 FAMILIES = ("skill", "uniform", "rounded", "classes")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from statistics import NormalDist
@@ -20,6 +19,7 @@ import polars as pl
 from phase19 import frames as schemas
 from phase19.arrow import ArrowStream
 from phase19.errors import OutputError, Phase19Error
+from phase19.queries import QUERIES, Query
 from phase19.thresholds import Rules, metric_bounds
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ INPUT_FRAMES = (
     "wave_plans",
     "wave_draws",
     "agent_evidence",
+    "risk_evidence",
+    "alternatives",
     "decisions",
     "heuristics",
     "previous_weights",
@@ -50,67 +52,21 @@ _SCHEMAS = {
         schemas.WAVE_PLANS,
         schemas.WAVE_DRAWS,
         schemas.AGENT_EVIDENCE,
+        schemas.RISK_EVIDENCE,
+        schemas.ALTERNATIVES,
         schemas.DECISIONS,
         schemas.HEURISTICS,
+        schemas.CONVERGENCE,
     )
 }
-_OPTIONAL = ("wave_draws", "agent_evidence", "decisions", "heuristics")
+_OPTIONAL = tuple(name for name in _SCHEMAS if name not in {"executions", "agents", "wave_plans"})
 
-# DuckDB's own formats: rows as JSON lines, or one pretty JSON text written as it is.
-_ROWS = "copy (select * from {table}) to $path (format json)"
-_OBJECT = "copy (select encode(json_pretty(to_json(row)) || chr(10)) from {table} as row) to $path (format blob)"
-_DOCUMENT = "copy (select encode(json_pretty(to_json(document)) || chr(10)) from {table}) to $path (format blob)"
 _SMALL_RUN = 1_000  # tasks
-_EACH_WAVE = (
-    "copy (select encode(json_pretty(to_json(row)) || chr(10)) from {table} as row where wave = $wave)"
-    " to $path (format blob)"
-)
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One file of `sql/`: the table it makes, the output file it fills and how, and the copy of that file."""
-
-    stem: str
-    output: str | None = None
-    copy: str = _ROWS
-    twin: str | None = None
-
-
-# In the order they run: a query reads the frames and the tables above it.
-QUERIES = (
-    Query("task_results"),
-    Query("wave_totals"),
-    Query("schedule_comparisons", "schedule_comparisons.jsonl"),
-    Query("run_draws"),
-    Query("optimization_metrics", "optimization_metrics.jsonl", twin="metrics.jsonl"),
-    Query("agent_waves"),
-    Query("prediction_error_tests"),
-    Query("schedule_drift_tests"),
-    Query("performance_degradation_tests"),
-    Query("optimization_failure_tests"),
-    Query("scheduling_anomalies", "scheduling_anomalies.jsonl", twin="anomalies.jsonl"),
-    Query("system_health", "system_health.json", _OBJECT),
-    Query("overall"),
-    Query("heuristic_lifts"),
-    Query("heuristic_weights", "heuristic_weights.json", _DOCUMENT),
-    Query("strategy_results"),
-    Query("strategy_effectiveness", "strategy_effectiveness.json", _DOCUMENT),
-    Query("agent_leads"),
-    Query("learning_signals", "learning_signals.jsonl"),
-    Query("optimization_feedback", "optimization_feedback.jsonl"),
-    Query("schedule_recommendations", "schedule_recommendations.jsonl"),
-    Query("coordination_patterns", "coordination_patterns.json", _DOCUMENT),
-    Query("safety_gate_decisions", "safety_gate_decisions.jsonl"),
-    Query("alerts", "alerts.jsonl"),
-    Query("phase16_feedback", "feedback/phase16_feedback.jsonl"),
-    Query("phase18_feedback", "feedback/phase18_feedback.jsonl"),
-    Query("agent_feedback"),
-    Query("wave_summary", "wave_{wave}/wave_summary.json", _EACH_WAVE),
-)
-
-
-def analyse(frames: Mapping[str, pl.DataFrame], staging: Path) -> dict[str, pl.DataFrame]:
+def analyse(
+    frames: Mapping[str, pl.DataFrame], staging: Path, queries: Sequence[Query] = QUERIES
+) -> dict[str, pl.DataFrame]:
     """Run every query over a run's frames and write the analytical outputs into a directory.
 
     Parameters
@@ -122,11 +78,13 @@ def analyse(frames: Mapping[str, pl.DataFrame], staging: Path) -> dict[str, pl.D
         :mod:`phase19.thresholds`.
     staging
         Existing directory the files are written to; nothing outside it can be reached.
+    queries
+        Some of :data:`QUERIES`, in their order, with what they read among them.
 
     Returns
     -------
     dict of polars.DataFrame
-        The result of each query under its stem, in the order of :data:`QUERIES`.
+        The result of each query under its stem, in the order of the queries.
 
     Raises
     ------
@@ -143,20 +101,23 @@ def analyse(frames: Mapping[str, pl.DataFrame], staging: Path) -> dict[str, pl.D
     missing = [name for name in INPUT_FRAMES if name not in frames]
     if missing:
         raise Phase19Error(f"analyse: expected the frames {', '.join(INPUT_FRAMES)}, found no {', '.join(missing)}")
-    named = {"metric_bounds": metric_bounds(), "rules": Rules().frame(), **frames}
+    defaults = {"metric_bounds": metric_bounds(), "rules": Rules().frame()}
+    named = {**defaults, "previous_convergence": schemas.CONVERGENCE.empty(), **frames}
     connection = _connect(staging, is_small=named["executions"].height <= _SMALL_RUN)
     try:
         for name, frame in named.items():
-            # Read once into a table: a registered frame is exported anew by every query that names it.
+            if frame.height > _SMALL_RUN:  # less to read where it is, by every query that names it, than to copy
+                connection.register(name, ArrowStream(frame))
+                continue
             connection.register("frame", ArrowStream(frame))
             connection.execute(f"create table {name} as from frame")
             connection.unregister("frame")
         connection.execute(_read_sql("macros"))
         waves = named["wave_plans"].get_column("wave").sort().to_list()
-        for query in QUERIES:
+        for query in queries:
             connection.execute(f"create table {query.stem} as {_read_sql(query.stem)}")
             _write(connection, query, waves, staging)
-        return {query.stem: pl.DataFrame(ArrowStream(connection.table(query.stem))) for query in QUERIES}
+        return {query.stem: pl.DataFrame(ArrowStream(connection.table(query.stem))) for query in queries}
     finally:
         connection.close()
 
@@ -249,9 +210,10 @@ def _connect(staging: Path | None, *, is_small: bool = False) -> DuckDBPyConnect
     connection = duckdb.connect(
         config={"threads": 1, "autoinstall_known_extensions": False, "autoload_known_extensions": False}
     )
-    # The normal distribution is the one thing DuckDB lacks; both see aggregates, never tasks.
+    # The normal and the t distribution are what DuckDB lacks; they see aggregates, never tasks.
     connection.create_function("upper_tail", _upper_tail, ["DOUBLE"], "DOUBLE")
     connection.create_function("upper_quantile", _upper_quantile, ["DOUBLE"], "DOUBLE")
+    connection.create_function("upper_t_quantile", _upper_t_quantile, ["DOUBLE", "DOUBLE"], "DOUBLE")
     connection.execute("set TimeZone = 'UTC'")
     if is_small:
         connection.execute("pragma disable_optimizer")
@@ -270,6 +232,13 @@ def _upper_tail(z: float) -> float:
 def _upper_quantile(p: float) -> float:
     """The z that a standard normal exceeds with probability p in (0, 1)."""
     return -NormalDist().inv_cdf(p)
+
+
+def _upper_t_quantile(p: float, degrees: float) -> float:
+    """What Student's t of so many degrees of freedom exceeds with probability p in (0, 1)."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, 1.0 - p))
 
 
 def _write(connection: DuckDBPyConnection, query: Query, waves: list[int], staging: Path) -> None:

@@ -51,7 +51,7 @@ def best_agents_first(
     """
     order = np.argsort(-standing, kind="stable")
     if allowed is None:
-        return np.repeat(order, capacity[order])[:n]
+        return np.repeat(order, np.minimum(capacity[order], n))[:n]
     rank = np.empty(order.size)
     rank[order] = np.arange(order.size)
     return solve(np.broadcast_to(-rank, (n, order.size)), capacity, allowed).agent_index

@@ -66,12 +66,14 @@ def run(
     phase16: InputPath = None,
     phase17: InputPath = None,
     previous: InputPath = None,
+    thresholds: InputPath = None,
     censored_errors: CensoredErrors = None,
     strategy: Strategy = OptimizationStrategy.MAXIMIZE_SUCCESS,
     weights: Annotated[str, Parameter(group=PLANNING)] = WEIGHTS,
     waves: Limit = None,
     agents: Limit = None,
     capacity: Limit = None,
+    allow_unassigned: Annotated[bool, Switch, Parameter(group=PLANNING)] = False,
     max_load_factor: Factor = None,
     max_retries: Annotated[int, Whole, Parameter(group=PLANNING)] = 2,
     explore: Annotated[bool, Switch, Parameter(group=PLANNING)] = False,
@@ -98,7 +100,9 @@ def run(
     phase17
         Phase 17's directory; phase17 beside the input by default.
     previous
-        An earlier run to carry weights and outcomes forward from.
+        An earlier run to carry weights, outcomes and convergence forward from.
+    thresholds
+        TOML that replaces thresholds; docs/thresholds.toml lists them with their defaults.
     censored_errors
         Error messages of attempts that a limit stopped, parted by commas.
     strategy
@@ -111,6 +115,8 @@ def run(
         Use the first N agents.
     capacity
         Tasks an agent may get in a wave.
+    allow_unassigned
+        Leave out tasks that no agent has room for, and say why.
     max_load_factor
         Longest planned time of an agent, in means over the agents.
     max_retries

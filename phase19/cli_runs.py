@@ -3,7 +3,9 @@
 # The parser reads the annotations of a command when it is made, so they are not postponed in this module.
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from phase19.cli_options import DEFAULT_RUN, DONE, Flag
 
@@ -36,21 +38,27 @@ def explain(task: str, /, *, run: Path = DEFAULT_RUN, json: Flag = False) -> int
     return DONE
 
 
-def query(sql: str, /, *, run: Path = DEFAULT_RUN, format: Literal["table", "csv", "jsonl"] = "table") -> int:
-    """Ask a run a question in SQL; its views are those of sql/views.sql, and nothing is changed.
+def query(
+    sql: str | None = None,
+    /,
+    *,
+    run: Annotated[tuple[Path, ...], Parameter(show_default=lambda runs: " ".join(map(str, runs)))] = (DEFAULT_RUN,),
+    format: Literal["table", "csv", "jsonl"] = "table",
+) -> int:
+    """Ask runs a question in SQL, over the views of sql/views.sql; nothing is changed.
 
     Parameters
     ----------
     sql
-        One select.
+        One select; without it, the views and their columns are listed.
     run
-        The run directory.
+        A run directory; may be given several times.
     format
         A table, comma-separated values or one JSON object a line.
     """
-    from phase19.querying import flat, select
+    from phase19.querying import flat, list_views, select
 
-    found = select(run, sql)
+    found = list_views(run) if sql is None else select(run, sql)
     if format == "csv":
         print(flat(found).write_csv(), end="")
     elif format == "jsonl":

@@ -67,11 +67,15 @@ def console_for(stream: TextIO) -> Console:
 
 def print_run(run: RunFiles, run_dir: Path, stream: TextIO) -> None:
     """Print the closing table of a run: waves, metrics, anomalies, health and where the outputs are."""
+    from phase19.lineage import lineage_sentences
+    from phase19.publishing.sensitivity_section import sensitivity_table
     from phase19.report import HTML_FILE, anomalies_table, headline, metrics_table, verdict, waves_table
 
     console = console_for(stream)
     console.print(headline(run), style="bold")
-    for table in (waves_table(run), metrics_table(run), anomalies_table(run)):
+    for sentence in lineage_sentences(run.optimization_summary):
+        console.print(sentence)
+    for table in (waves_table(run), metrics_table(run), anomalies_table(run), sensitivity_table(run)):
         if table is not None:
             console.print()
             _print_table(table, console)

@@ -27,6 +27,7 @@ select
     decisions.decision,
     decisions.live_decision,
     decisions.reason,
+    unassigned.reason as unassigned_reason,
     tasks.agent_id,
     tasks.priority,
     plans.score,
@@ -59,6 +60,7 @@ select
 from decisions
 left join tasks on decisions.task_id = tasks.task_id
 left join plans on decisions.task_id = plans.task_id
+left join unassigned on decisions.task_id = unassigned.task_id
 where decisions.task_id = $task_id
 """
 
@@ -83,7 +85,8 @@ def sentences(task: dict[str, Any]) -> list[str]:
     """Where the task went, why, and what came of it."""
     name, agent = task["task_id"], task["agent_id"]
     if agent is None:
-        return [f"{name} went to nobody: its gate said {task['decision']} ({task['reason']})."]
+        why = task["unassigned_reason"] or f"its gate said {task['decision']} ({task['reason']})"
+        return [f"{name} went to nobody: {why}."]
     told = [f"{name} went to {agent} in wave {task['wave']}, number {task['priority']} in its order of priority."]
     runner_up, margin = task["runner_up_agent_id"], task["score_margin"]
     if runner_up is None:

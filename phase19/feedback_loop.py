@@ -20,6 +20,7 @@ _FILES = (
     "learning_signals.jsonl",
     "optimization_feedback.jsonl",
     "heuristic_weights.json",
+    "heuristic_updates.jsonl",
     "strategy_effectiveness.json",
     "feedback/phase16_feedback.jsonl",
     "feedback/phase18_feedback.jsonl",
@@ -51,8 +52,8 @@ class OptimizationFeedbackLoop:
         return self.analysis.tables["learning_signals"]
 
     def update_heuristic_weights(self) -> pl.DataFrame:
-        """Each heuristic's lift, its previous weight and its new one."""
-        return self.analysis.tables["heuristic_lifts"]
+        """Each heuristic's previous weight and its new one, its lift with an interval, and the reason in words."""
+        return self.analysis.tables["heuristic_updates"]
 
     def evaluate_strategy_effectiveness(self) -> pl.DataFrame:
         """What each strategy promised, what round robin would have given, and what came."""

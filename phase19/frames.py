@@ -14,6 +14,7 @@ __all__ = [
     "AGENTS",
     "AGENT_EVIDENCE",
     "ATTEMPTS",
+    "CONVERGENCE",
     "DECISIONS",
     "EXECUTIONS",
     "HEURISTICS",
@@ -21,10 +22,12 @@ __all__ = [
     "OUTCOMES",
     "PATTERNS",
     "PLANS",
+    "RISK_EVIDENCE",
     "RISK_LEVELS",
     "SIGNALS",
     "SOURCES",
     "TASKS",
+    "UNASSIGNED",
     "WAVE_DRAWS",
     "WAVE_PLANS",
 ]
@@ -81,6 +84,7 @@ TASKS = Schema(
         "deadline_ms": _ms("deadline from the start of the wave", nullable=True),
         "estimated_duration_ms": _ms("estimated duration of one attempt", nullable=True),
         "required_agents": Column(STRINGS, "agents allowed to do it; null or empty for any", nullable=True),
+        "excluded_agents": Column(STRINGS, "agents that may not do it; null or empty for none", nullable=True),
     },
 )
 
@@ -118,6 +122,7 @@ AGENTS = Schema(
         "summary_success_rate": _rate("success rate in agent_performance", nullable=True),
         "summary_duration_ms": _ms("avg_execution_time_ms in agent_performance", nullable=True),
         "summary_confidence_delta": _number("avg_confidence_delta in agent_performance", nullable=True),
+        "capacity": _count("tasks it may take in a wave; null for no limit of its own", nullable=True),
         "evidence": Column(pl.String, "what the agent is judged by", values=("records", "summary", "none")),
     },
 )
@@ -222,6 +227,16 @@ _PLAN_COLUMNS = {
 }
 PLANS = Schema("plans", ("task_id",), _PLAN_COLUMNS)
 
+UNASSIGNED = Schema(
+    "unassigned",
+    ("task_id",),
+    {
+        "task_id": _id("task that no agent got"),
+        "wave": _count("wave, from 1", low=1),
+        "reason": _id("why it was left out"),
+    },
+)
+
 # What an executor may know of a wave: who does what, and no forecast.
 ORDERS = Schema(
     "orders",
@@ -253,6 +268,12 @@ OUTCOMES = Schema(
         "attempt_count": _count("attempts made; 0 where it did not run"),
         "actual_duration_ms": _ms("busy time over its attempts; null where it did not run", nullable=True),
         "actual_confidence_delta": _number("change of confidence; null where it did not run", nullable=True),
+        "is_duration_measured": Column(
+            pl.Boolean, "whether the time of every attempt was recorded; false where some were filled in", default=True
+        ),
+        "is_censored": Column(
+            pl.Boolean, "whether a limit stopped an attempt: it lasted this long at least", default=False
+        ),
     },
 )
 
@@ -267,6 +288,8 @@ EXECUTIONS = Schema(
         "retry_count": _count("attempts after the first"),
         "actual_duration_ms": OUTCOMES.columns["actual_duration_ms"],
         "actual_confidence_delta": OUTCOMES.columns["actual_confidence_delta"],
+        "is_duration_measured": OUTCOMES.columns["is_duration_measured"],
+        "is_censored": OUTCOMES.columns["is_censored"],
     },
 )
 
@@ -290,6 +313,7 @@ WAVE_PLANS = Schema(
         "is_load_limit_met": Column(
             pl.Boolean, "whether all agents keep to --max-load-factor; null where none is given", nullable=True
         ),
+        "unassigned_count": Column(pl.Int64, "tasks of the wave left out for lack of room", "count", low=0, default=0),
         "learned_attempt_count": _count(
             "attempts of the wave before that were learned from; null before any", nullable=True
         ),
@@ -324,8 +348,77 @@ AGENT_EVIDENCE = Schema(
         "agent_id": _id("agent"),
         "capacity": _count("tasks it may take"),
         "slot_worth": _number("what room for one task more would add to the wave's score"),
-        "success_variance": _number("variance over draws of the agent's summed success probability"),
-        "log_duration_variance": _number("posterior variance of the agent's log duration effect"),
-        "residual_variance": _number("variance of one attempt's log duration about its forecast"),
+        "success_variance": _number("variance over draws of the summed success probability of its tasks that ran"),
+        "advantage_variance": _number("the same of their sum(centred advantage x success probability)"),
+        "duration_count": _count("its attempts with a recorded time"),
+        "log_duration_residual_sum": _number("their log times less what was forecast of each outcome, summed"),
+        "log_duration_variance": _number("variance of that sum: scatter, and what is not known of pairs and agent"),
+        "log_duration_outcome_sd": _number(
+            "its standard deviation, signed, for what is not known of outcomes: one figure for all agents"
+        ),
+        "log_duration_third_moment": _number("third central moment of that sum"),
+    },
+)
+
+# What chance may do to an agent's tasks of one risk level, by the plan's draws over the tasks that ran.
+RISK_EVIDENCE = Schema(
+    "risk_evidence",
+    ("wave", "agent_id", "risk_level"),
+    {
+        "wave": _count("wave, from 1", low=1),
+        "agent_id": _id("agent"),
+        "risk_level": _RISK,
+        "success_sd": _number("predictive standard deviation of its completed tasks", "tasks"),
+        "success_low": _number("5 % quantile of its completed tasks", "tasks"),
+        "success_high": _number("95 % quantile of its completed tasks", "tasks"),
+        "success_p_value": _rate("two-sided mid-p of what was completed"),
+        "busy_sd_ms": _ms("predictive standard deviation of its busy time"),
+        "busy_low_ms": _ms("5 % quantile of its busy time"),
+        "busy_high_ms": _ms("95 % quantile of its busy time"),
+        "busy_p_value": _rate("two-sided mid-p of the time it spent"),
+    },
+)
+
+# One wave by a strategy it was not carried out by, in the world it was carried out in.
+ALTERNATIVES = Schema(
+    "alternatives",
+    ("wave", "strategy"),
+    {
+        "wave": _count("wave, from 1", low=1),
+        "chosen_strategy": _id("strategy the wave was carried out by"),
+        "strategy": _id("the other strategy, or round_robin: the mean over its rotations"),
+        "task_count": _count("tasks planned"),
+        "reassigned_count": _count("tasks that another agent would have done; null for round_robin", nullable=True),
+        "ran_count": _count("tasks whose outcome the world knows"),
+        "promised_success_sum": _number("summed planned success"),
+        "planned_success_sum": _number("summed planned success of the tasks counted in ran_count"),
+        "success_sum": _number("tasks that would have been completed"),
+        "retry_sum": _number("attempts after the first"),
+        "confidence_sum": _number("summed change of confidence"),
+        "makespan_ms": _ms("last agent's end; null for round_robin", nullable=True),
+        "paired_count": _count("tasks that ran here and there"),
+        "lead_sum": _number("sum over those of the outcome here less the outcome there"),
+        "lead_square_sum": _number("sum of that difference's square"),
+    },
+)
+
+CONVERGENCE = Schema(
+    "previous_convergence",
+    ("run_rank", "wave"),
+    {
+        "run_id": _id("run of the chain that --previous makes"),
+        "run_rank": _count("rank of the run, the oldest first, from 1", low=1),
+        "wave": _count("wave, from 1", low=1),
+        "planned_success_rate": _rate("mean planned success; null without tasks", nullable=True),
+        "actual_success_rate": _rate("completed of the tasks that ran; null where none did", nullable=True),
+        "success_rate_error": _rate("|planned - actual|", nullable=True),
+        "chance_error": _rate("its standard deviation were the forecasts right", nullable=True),
+        "standardized_error": _number("the one over the other", "standard deviations", nullable=True),
+        "accuracy_score": _rate("1 - |planned - actual| / planned, within [0, 1]", nullable=True),
+        "brier_score": _rate("mean squared error of planned success", nullable=True),
+        "log_loss": _number("mean -log of what was forecast for what happened", nullable=True),
+        "ran_count": _count("tasks that ran"),
+        "simulated": Column(pl.Boolean, "whether the outcomes are a dry run's"),
+        "timestamp": Column(pl.Datetime("us", "UTC"), "moment of the run"),
     },
 )

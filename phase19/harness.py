@@ -8,20 +8,33 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from phase19.alternatives import alternatives
 from phase19.analytics import analyse
 from phase19.errors import UsageError
 from phase19.identity import identify
 from phase19.inputs import load_inputs
+from phase19.lineage import lineage
 from phase19.options import RunOptions
-from phase19.outputs import agent_directories, check_target, deliver_feedback, publish, write_agent_rows, write_json
+from phase19.outputs import (
+    agent_directories,
+    check_target,
+    deliver_feedback,
+    publish,
+    write_agent_rows,
+    write_files,
+    write_json,
+)
+from phase19.placement import never_planned
 from phase19.planning import PlanParameters
 from phase19.preparation import prepare
 from phase19.publishing.delivery import FEEDBACK_FILE
+from phase19.publishing.figures import plural
 from phase19.reading.history import read_approvals, read_executions, read_previous
+from phase19.reading.thresholds_file import Thresholds, read_thresholds
 from phase19.report import write_report
 from phase19.result import RunResult
 from phase19.safety import SafetyGate
-from phase19.summary import agent_files, run_row, summary_document
+from phase19.summary import agent_files, run_row, summary_document, unassigned_rows
 from phase19.wave_records import WaveRecord, analysis_frames, record_wave
 from phase19.waves import WaveLoop, waves_of
 
@@ -36,6 +49,7 @@ if TYPE_CHECKING:
     from phase19.inputs import Inputs
     from phase19.preparation import Preparation
     from phase19.reading.history import Previous
+    from phase19.thresholds import Rules
 
 __all__ = ["Phase19Harness", "RunResult", "run"]
 
@@ -95,21 +109,24 @@ class Phase19Harness:
         self._started = time.perf_counter()
         self._warnings.clear()
         self._check_output()
-        inputs, previous = self._load()
+        thresholds = read_thresholds(self.options.thresholds) if self.options.thresholds else Thresholds()
+        inputs, previous = self._load(thresholds.rules)
         # Whatever can be wrong with the options shows here: a live run cannot be done again.
-        identity = identify(self.options, inputs, previous)
+        identity = identify(self.options, inputs, previous, thresholds)
         prepared = self._initialise(inputs, previous)
         model = prepared.model
         directories = agent_directories(model.agents["agent_id"].to_list())
         records, is_interrupted = self._run_waves(self._loop(prepared), model)
         run = run_row(self.options, identity, model, sum(record.plan is not None for record in records))
-        tables = analysis_frames(records, run, model.agents, inputs.heuristics, previous)
-        return self._publish(inputs, model, records, tables, directories, is_interrupted=is_interrupted)
+        tables = analysis_frames(records, run, model.agents, inputs.heuristics, previous) | thresholds.frames()
+        told = lineage(previous, thresholds)
+        return self._publish(inputs, model, records, tables, directories, told=told, is_interrupted=is_interrupted)
 
     def _check_output(self) -> None:
         options = self.options
         target = options.output_dir.resolve()
-        sources = (options.input, options.phase16_dir, options.phase17_dir, options.executions, options.approve)
+        files = (options.executions, options.approve, options.thresholds)
+        sources = (options.input, options.phase16_dir, options.phase17_dir, *files)
         for source in sources:
             if source is not None and target in (source.resolve(), *source.resolve().parents):
                 raise UsageError(f"--output: {options.output_dir} is or holds the input {source}")
@@ -117,13 +134,14 @@ class Phase19Harness:
             raise UsageError(f"--output: {options.output_dir} is inside the input {options.input}")
         check_target(target)
 
-    def _load(self) -> tuple[Inputs, Previous | None]:
+    def _load(self, rules: Rules | None = None) -> tuple[Inputs, Previous | None]:
         with self._stage("load"):
             options = self.options
-            inputs = load_inputs(options.input, options.phase16_dir, options.phase17_dir, options.censored_errors)
-            previous = read_previous(options.previous) if options.previous else None
+            sources = (options.input, options.phase16_dir, options.phase17_dir)
+            inputs = load_inputs(*sources, options.censored_errors, allow_unassigned=options.allow_unassigned)
+            previous = read_previous(options.previous, rules) if options.previous else None
             if previous is not None and previous.is_simulated:
-                self._warnings.append(f"--previous: {options.previous} is a simulated run, nothing was taken from it")
+                self._warnings.append(f"--previous: {options.previous} is a simulated run and teaches nothing")
             return inputs, previous
 
     def _initialise(self, inputs: Inputs, previous: Previous | None) -> Preparation:
@@ -151,19 +169,27 @@ class Phase19Harness:
         def decide(tasks: pl.DataFrame, rate_before: float | None) -> pl.DataFrame:
             return gate.decide(tasks, approvals, heuristics=prepared.heuristics, rate_before=rate_before)
 
-        parameters = PlanParameters.of(options, prepared.heuristics)
         executor = self._executor(prepared.model)
+        asked = PlanParameters.of(options, prepared.heuristics, allow_unassigned=options.allow_unassigned)
+        parameters = asked.within(executor.most_attempts)
+        if parameters.max_retries < asked.max_retries:
+            most = plural(parameters.max_retries + 1, "attempt")
+            known = f"{options.executions} holds at most {most} of a pair"
+            self._warnings.append(f"--max-retries: {known}, so plans count on no more")
         return WaveLoop(executor, parameters, decide, options.seed, self._stage, self.progress)
 
     def _run_waves(self, loop: WaveLoop, model: ForecastModel) -> tuple[list[WaveRecord], bool]:
         records, is_interrupted = [], False
         for wave in loop.play(model):
             lesson = loop.lesson(wave)
+            with self._stage("alternatives"):
+                others = alternatives(wave, loop.parameters, loop.executor)
             with self._stage("draw"):
-                records.append(record_wave(wave, lesson))
+                records.append(record_wave(wave, lesson, others))
             is_interrupted = wave.execution.is_interrupted
-        missed = waves_of(model.tasks)[len(records) :]
-        return [*records, *(WaveRecord(loop.gate(tasks, None)) for tasks in missed)], is_interrupted
+        missed = (loop.gate(tasks, None) for tasks in waves_of(model.tasks)[len(records) :])
+        records += [WaveRecord(decisions, unassigned=never_planned(decisions)) for decisions in missed]
+        return records, is_interrupted
 
     def _publish(
         self,
@@ -173,6 +199,7 @@ class Phase19Harness:
         tables: dict[str, pl.DataFrame],
         directories: dict[str, str],
         *,
+        told: dict[str, Any],
         is_interrupted: bool,
     ) -> RunResult:
         options, waves = self.options, range(1, tables["run"]["wave_count"][0] + 1)
@@ -186,7 +213,8 @@ class Phase19Harness:
                 for file_name, rows in agent_files(tables).items():
                     write_agent_rows(rows, staging, file_name, waves=waves, directories=directories)
                 elapsed_ms = (time.perf_counter() - self._started) * 1000.0
-                summary = summary_document(inputs, model, records, tables, elapsed_ms)
+                write_files(staging, {"unassigned_tasks.jsonl": unassigned_rows(tables)})
+                summary = summary_document(inputs, model, records, tables, elapsed_ms) | told
                 write_json(staging / "optimization_summary.json", summary)
                 write_report(staging)
         warnings = (*inputs.warnings, *self._warnings, *self._deliver(summary["run_id"]))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from phase19.inputs import Inputs
     from phase19.options import RunOptions
     from phase19.reading.history import Previous
+    from phase19.reading.thresholds_file import Thresholds
 
 __all__ = ["SCHEMA_VERSION", "RunIdentity", "identify"]
 
@@ -27,6 +28,7 @@ _DECIDING = (
     "waves",
     "agents",
     "capacity",
+    "allow_unassigned",
     "max_load_factor",
     "max_retries",
     "explore",
@@ -45,7 +47,9 @@ class RunIdentity:
     moment: datetime
 
 
-def identify(options: RunOptions, inputs: Inputs, previous: Previous | None) -> RunIdentity:
+def identify(
+    options: RunOptions, inputs: Inputs, previous: Previous | None, thresholds: Thresholds | None = None
+) -> RunIdentity:
     """Name a run by the contents of its files, not their places, and every option but the clock.
 
     A live run is evidence of its own each time, so its moment counts too.
@@ -63,6 +67,8 @@ def identify(options: RunOptions, inputs: Inputs, previous: Previous | None) -> 
         "previous": previous.run_id if previous is not None else None,
         **{name: getattr(options, name) for name in _DECIDING},
     }
+    if thresholds is not None and thresholds.changed:
+        decided["thresholds"] = dict(thresholds.changed)
     if options.executor == "live":
         decided["timestamp"] = moment.isoformat()
     text = json.dumps(decided, sort_keys=True, separators=(",", ":"))

@@ -18,7 +18,7 @@ from phase19.reading.history import Previous, read_approvals, read_executions, r
 from phase19.reading.readers import given
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -97,6 +97,8 @@ def load_inputs(
     phase16: Path | None = None,
     phase17: Path | None = None,
     censored_errors: Sequence[str] = (),
+    *,
+    allow_unassigned: bool = False,
 ) -> Inputs:
     """Read and check every input of a run.
 
@@ -108,6 +110,8 @@ def load_inputs(
         Directories of the earlier phases; None where there is none.
     censored_errors
         Error messages of attempts that a limit stopped: their times are survival times.
+    allow_unassigned
+        Take tasks that exclude all the agents they require, which no plan can place.
 
     Returns
     -------
@@ -132,12 +136,16 @@ def load_inputs(
     heuristics = readers.read_heuristics(log, phase16)
     attempts = pl.concat([readers.read_phase17_attempts(log, phase17), readers.read_phase18_attempts(log, phase18)])
     attempts = readers.mark_censored(attempts, censored_errors)
-    tasks, task_source = readers.read_tasks(log, phase18, phase16, attempts, summary.total_tasks)
-    named = pattern_agents | set(tasks["required_agents"].explode().drop_nulls())
+    tasks, task_source = readers.read_tasks(
+        log, phase18, phase16, attempts, summary.total_tasks, allow_unassigned=allow_unassigned
+    )
+    capacity = readers.read_agents(log, phase18)
+    choices = tasks["required_agents"].append(tasks["excluded_agents"]).explode().drop_nulls()
+    named = pattern_agents | capacity.keys() | set(choices)
     return Inputs(
         tasks=tasks,
         attempts=attempts,
-        agents=_agents(summary_path, summary, attempts, named),
+        agents=_agents(summary_path, summary, attempts, named, capacity),
         heuristics=heuristics,
         patterns=patterns,
         signals=signals,
@@ -156,7 +164,13 @@ def load_inputs(
     )
 
 
-def _agents(path: Path, summary: wire.MultiAgentSummary, attempts: pl.DataFrame, named: set[str]) -> pl.DataFrame:
+def _agents(
+    path: Path,
+    summary: wire.MultiAgentSummary,
+    attempts: pl.DataFrame,
+    named: set[str],
+    capacity: Mapping[str, int | None],
+) -> pl.DataFrame:
     """All agents, and what each is judged by: its records, else its summary, else nothing."""
     counted = attempts.get_column("agent_id").drop_nulls().value_counts(name="record_count")
     performance: dict[str, wire.AgentPerformance] = given(summary.agent_performance) or {}
@@ -177,6 +191,7 @@ def _agents(path: Path, summary: wire.MultiAgentSummary, attempts: pl.DataFrame,
             "summary_success_rate": [given(entry.success_rate) for entry in entries],
             "summary_duration_ms": [given(entry.avg_execution_time_ms) for entry in entries],
             "summary_confidence_delta": [given(entry.avg_confidence_delta) for entry in entries],
+            "capacity": [capacity.get(name) for name in order],
         },
         schema={name: dtype for name, dtype in AGENTS.dtypes.items() if name != "evidence"},
     )

@@ -18,8 +18,11 @@ _FILES = (
     "metrics.jsonl",
     "scheduling_anomalies.jsonl",
     "anomalies.jsonl",
+    "anomaly_tests.jsonl",
+    "evidence.jsonl",
     "system_health.json",
     "alerts.jsonl",
+    "convergence.jsonl",
 )
 
 
@@ -49,14 +52,16 @@ class OptimizationMonitor:
         return self.analysis.tables["scheduling_anomalies"]
 
     def generate_system_health(self) -> pl.DataFrame:
-        """The health score, its status and components [points], one row."""
+        """The health score, its status and components [points], one row, with what they are made of.
+
+        Beside the scores stand their weights, what each anomaly cost, the agents' utilisation, the trend of the
+        forecast error, and the alerts counted by severity.
+        """
         return self.analysis.tables["system_health"]
 
     def monitor_agent_utilization(self) -> pl.DataFrame:
-        """Tasks, busy time [ms] and utilisation [fraction of the wave's makespan] of each agent and wave."""
-        return self.analysis.tables["agent_feedback"].select(
-            "wave", "agent_id", "task_count", "planned_busy_ms", "actual_busy_ms", "utilization"
-        )
+        """Tasks, busy time [ms] and utilisation [fraction of the run's makespans], a row an agent, idle ones too."""
+        return self.analysis.tables["agent_utilization"]
 
     def detect_prediction_errors(self) -> pl.DataFrame:
         """The test for over-promised success, fired or not, one row."""
@@ -67,13 +72,14 @@ class OptimizationMonitor:
         return self.analysis.tables["schedule_drift_tests"]
 
     def monitor_optimization_convergence(self) -> pl.DataFrame:
-        """Accuracy, Brier score and log-loss of each wave's forecasts, in order of wave."""
-        return self.analysis.tables["schedule_comparisons"].select(
-            "wave", "planned_success_rate", "actual_success_rate", "accuracy_score", "brier_score", "log_loss"
-        )
+        """How far forecasts and outcomes lay apart, a row a wave of this run and of those before it, oldest first.
+
+        Whether the error shrinks is `convergence` of :meth:`generate_system_health`.
+        """
+        return self.analysis.tables["convergence"]
 
     def generate_alerts(self) -> pl.DataFrame:
-        """What an operator should look at now: metrics out of bounds, then anomalies."""
+        """What an operator should look at now, with severity and action: metrics out of bounds, then anomalies."""
         return self.analysis.tables["alerts"]
 
     def write_monitoring_outputs(self, output_dir: Path) -> list[Path]:

@@ -278,5 +278,7 @@ def _planned_only(plans: pl.DataFrame) -> pl.DataFrame:
         attempt_count=pl.lit(0, dtype=pl.Int64),
         actual_duration_ms=pl.lit(None, dtype=pl.Float64),
         actual_confidence_delta=pl.lit(None, dtype=pl.Float64),
+        is_duration_measured=pl.lit(False),
+        is_censored=pl.lit(False),
     )
     return settle(plans, idle)

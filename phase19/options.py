@@ -99,10 +99,12 @@ class RunOptions:
     waves: int | None = None
     agents: int | None = None
     capacity: int | None = None
+    allow_unassigned: bool = False
     max_load_factor: float | None = None
     max_retries: int = 2
     explore: bool = False
     previous: Path | None = None
+    thresholds: Path | None = None
     censored_errors: tuple[str, ...] = ()
     executor: str = "simulate"
     executions: Path | None = None
@@ -143,7 +145,7 @@ class RunOptions:
             raise UsageError(f"expected options of a run, found {', '.join(sorted(unknown))}")
         if "input" not in settings:
             raise UsageError("input: expected Phase 18's directory, found nothing")
-        for name in ("input", "output", "phase16", "phase17", "previous", "executions", "approve"):
+        for name in ("input", "output", "phase16", "phase17", "previous", "thresholds", "executions", "approve"):
             if settings.get(name) is not None:
                 if settings[name] == "":
                     raise UsageError(f"--{name}: expected a path, found an empty text")

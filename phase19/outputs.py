@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from phase19.errors import OutputError
 from phase19.publishing.delivery import deliver_feedback
-from phase19.publishing.run_files import SUMMARY_FILE, agent_directories, write_agent_rows, write_json
+from phase19.publishing.run_files import SUMMARY_FILE, agent_directories, write_agent_rows, write_files, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +25,7 @@ __all__ = [
     "deliver_feedback",
     "publish",
     "write_agent_rows",
+    "write_files",
     "write_json",
 ]
 

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from phase19 import frames
-from phase19.heuristics import Heuristics
+from phase19.capacity import agent_capacity
 from phase19.load import adjust_load
 from phase19.models.retries import attempts_allowed
-from phase19.options import DEFAULT_WEIGHTS, OptimizationStrategy
+from phase19.options import OptimizationStrategy
+from phase19.placement import left_out, placed_tasks
+from phase19.plan_parameters import PlanParameters
 from phase19.reasons import reasons
 from phase19.recommendation import recommend_wave
-from phase19.roster import PriorityStrategy
 from phase19.strategies import SolverParameters, WaveAssignment, allowed_pairs, optimize
 from phase19.timelines import schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from phase19.forecast import Forecast, ForecastModel
-    from phase19.options import RunOptions
     from phase19.reasons import Reasons
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "plan_rows",
     "plan_wave",
     "positions",
+    "reassign",
     "recommended",
     "schedule_wave",
 ]
@@ -48,36 +49,13 @@ CANDIDATES = tuple(strategy for strategy in OptimizationStrategy if strategy is 
 
 
 @dataclass(frozen=True, slots=True)
-class PlanParameters:
-    """What a plan is asked for; the defaults are the command's.
-
-    `max_load_factor` bounds an agent's planned time as a multiple of the mean; None is no limit.
-    """
-
-    strategy: OptimizationStrategy = OptimizationStrategy.MAXIMIZE_SUCCESS
-    weights: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
-    capacity: int | None = None
-    max_load_factor: float | None = None
-    max_retries: int = 2
-    explore: bool = False
-    priority: PriorityStrategy = PriorityStrategy.RISK_CONFIDENCE
-    heuristics: Heuristics = field(default_factory=Heuristics)
-
-    @classmethod
-    def of(cls, options: RunOptions, heuristics: Heuristics) -> Self:
-        """What a run's options ask of its plans, and the heuristics in force."""
-        names = ("strategy", "weights", "capacity", "max_load_factor", "max_retries", "explore")
-        return cls(heuristics=heuristics, **{name: getattr(options, name) for name in names})
-
-
-@dataclass(frozen=True, slots=True)
 class AssignedWave:
     """Who does what in a wave of n tasks, before it is laid on timelines.
 
     Attributes
     ----------
     tasks
-        `frames.TASKS` of the wave, sorted by task id.
+        `frames.TASKS` of the wave's tasks that an agent has, sorted by task id.
     allowed
         Attempts each task may have, shape (n,).
     forecast
@@ -92,6 +70,8 @@ class AssignedWave:
         Whether all agents keep to the load limit; None where there is none.
     pairs
         Pairs that may be used, shape (n, m); None for all.
+    unassigned
+        `frames.UNASSIGNED`: the wave's tasks left out, and why.
     """
 
     tasks: pl.DataFrame
@@ -102,6 +82,7 @@ class AssignedWave:
     moved_count: int
     is_limit_met: bool | None = None
     pairs: NDArray[np.bool_] | None = None
+    unassigned: pl.DataFrame = field(default_factory=frames.UNASSIGNED.empty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +115,8 @@ class WavePlan:
 
 def positions(ids: pl.Series, among: pl.Series) -> NDArray[np.int64]:
     """Index of each of `ids` in `among`, whose ids are distinct; the shape of `ids`."""
-    return ids.replace_strict(among, pl.int_range(among.len(), eager=True), return_dtype=pl.Int64).to_numpy()
+    found = ids.replace_strict(among, pl.int_range(among.len(), eager=True), return_dtype=pl.Int64)
+    return found.cast(pl.Int64).to_numpy()  # among no ids at all, Polars leaves the type as it was
 
 
 def plan_wave(model: ForecastModel, tasks: pl.DataFrame, parameters: PlanParameters) -> WavePlan:
@@ -181,13 +163,57 @@ def assign_each(
         forecast = model.forecast(task, np.arange(model.agents.height)[None, :], allowed[:, None])
     with stage("optimize"):
         pairs = allowed_pairs(tasks, model.agents)
-        waves = []
-        for strategy in strategies:
-            solver = SolverParameters(strategy, parameters.weights, parameters.capacity, parameters.explore)
-            assigned = optimize(forecast, solver, pairs, tasks, model.agents)
-            evened = _evened(forecast, assigned, pairs, parameters)
-            waves.append(AssignedWave(tasks, allowed, forecast, assigned, *evened, pairs))
-    return waves
+        capacity = agent_capacity(tasks.height, model.agents["capacity"], parameters.capacity, pairs)
+        parameters = replace(parameters, capacity=capacity)
+        unassigned = frames.UNASSIGNED.empty()
+        if parameters.allow_unassigned:
+            # Strategies side by side work on the tasks of the first: for `auto` those of the most successes.
+            is_placed = placed_tasks(forecast, _solver(parameters, strategies[0]), capacity, pairs)
+            rest = None if pairs is None else pairs[~is_placed]
+            unassigned = left_out(tasks.filter(~is_placed), model.agents, capacity, rest)
+            tasks, allowed, pairs = (
+                tasks.filter(is_placed),
+                allowed[is_placed],
+                None if pairs is None else pairs[is_placed],
+            )
+            forecast = forecast._replace(**{name: values[is_placed] for name, values in forecast._asdict().items()})
+        waves = [
+            _assigned(model, tasks, parameters, strategy, allowed=allowed, forecast=forecast, pairs=pairs)
+            for strategy in strategies
+        ]
+        return [replace(wave, unassigned=unassigned) for wave in waves]
+
+
+def reassign(
+    model: ForecastModel, wave: AssignedWave, parameters: PlanParameters, strategies: Sequence[OptimizationStrategy]
+) -> list[AssignedWave]:
+    """Assign a wave's tasks anew by other strategies, on the forecast and under the capacity they were assigned on."""
+    parameters = replace(parameters, capacity=wave.assigned.capacity)
+    return [
+        _assigned(
+            model, wave.tasks, parameters, strategy, allowed=wave.allowed, forecast=wave.forecast, pairs=wave.pairs
+        )
+        for strategy in strategies
+    ]
+
+
+def _assigned(
+    model: ForecastModel,
+    tasks: pl.DataFrame,
+    parameters: PlanParameters,
+    strategy: OptimizationStrategy,
+    *,
+    allowed: NDArray[np.int64],
+    forecast: Forecast,
+    pairs: NDArray[np.bool_] | None,
+) -> AssignedWave:
+    """Assign by one strategy in place of the parameters' own."""
+    assigned = optimize(forecast, _solver(parameters, strategy), pairs, tasks, model.agents)
+    return AssignedWave(tasks, allowed, forecast, assigned, *_evened(forecast, assigned, pairs, parameters), pairs)
+
+
+def _solver(parameters: PlanParameters, strategy: OptimizationStrategy) -> SolverParameters:
+    return SolverParameters(strategy, parameters.weights, parameters.capacity, parameters.explore)
 
 
 def recommended(waves: Sequence[AssignedWave]) -> int:

@@ -1,7 +1,8 @@
-"""A run directory as tables to ask: the views of `views.sql`, opened read-only."""
+"""Run directories as tables to ask: the views of `views.sql`, opened read-only."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,16 +19,33 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-__all__ = ["flat", "select"]
+__all__ = ["flat", "list_views", "select"]
+
+_VIEWS = """
+select
+    table_name as view,
+    string_agg(column_name || ' ' || lower(data_type), ', ' order by column_index) as columns
+from duckdb_columns()
+where not internal
+group by table_oid, table_name
+order by table_oid
+"""
+
+# The views name files by patterns that match them alone: both forms of a directory are allowed.
+_ALLOWED = """
+set variable allowed = list_concat(
+    getvariable('run_names'), list_transform(getvariable('run_names'), lambda run: as_pattern(run))
+)
+"""
 
 
-def select(run_dir: Path, sql: str, **values: object) -> pl.DataFrame:
-    """Ask a run one question.
+def select(runs: Path | Sequence[Path], sql: str, **values: object) -> pl.DataFrame:
+    """Ask one run or several one question.
 
     Parameters
     ----------
-    run_dir
-        A run directory.
+    runs
+        Run directories; each row's `run` is its directory as given here. A run named twice is read once.
     sql
         One statement that only reads, over the views of `views.sql`; `$name` stands for a value.
     values
@@ -36,15 +54,15 @@ def select(run_dir: Path, sql: str, **values: object) -> pl.DataFrame:
     Raises
     ------
     OutputError
-        `run_dir` is no run directory.
+        One of `runs` is no run directory.
     UsageError
         The statement is none, more than one, does not only read, or fails.
 
     Notes
     -----
-    The session reaches no file outside the run directory and changes none in it.
+    The session reaches no file outside the run directories and changes none in them.
     """
-    with _session(run_dir) as connection:
+    with _session(runs) as connection:
         import duckdb
 
         try:
@@ -54,25 +72,38 @@ def select(run_dir: Path, sql: str, **values: object) -> pl.DataFrame:
                 raise UsageError(f"query: expected one select, found {', '.join(kinds).lower() or 'nothing'}")
             # Of the one statement only, and typed as it is: an unused value is refused by name.
             return pl.DataFrame(ArrowStream(connection.sql(sql, params=values or None)))
+        except (duckdb.BinderException, duckdb.CatalogException) as problem:
+            raise UsageError(f"query: {problem}\nA query without SQL lists the views and their columns.") from problem
         except duckdb.Error as problem:
             raise UsageError(f"query: {problem}") from problem
 
 
+def list_views(runs: Path | Sequence[Path]) -> pl.DataFrame:
+    """The views there are to ask, in the order of `views.sql`: `view`, and its `columns` with their types."""
+    return select(runs, _VIEWS)
+
+
 @contextmanager
-def _session(run_dir: Path) -> Iterator[DuckDBPyConnection]:
+def _session(runs: Path | Sequence[Path]) -> Iterator[DuckDBPyConnection]:
     import duckdb
 
-    if not (run_dir / SUMMARY_FILE).is_file():
-        raise OutputError(f"{run_dir}: expected a Phase 19 run, found no {SUMMARY_FILE} in it")
-    place = str(run_dir.resolve())
+    run_dirs = runs if isinstance(runs, Sequence) else [runs]
+    for run_dir in run_dirs:
+        if not (run_dir / SUMMARY_FILE).is_file():
+            raise OutputError(f"{run_dir}: expected a Phase 19 run, found no {SUMMARY_FILE} in it")
+    places = [str(run_dir) for run_dir in run_dirs]
     with duckdb.connect(
         config={"threads": 1, "autoinstall_known_extensions": False, "autoload_known_extensions": False}
     ) as connection:
         connection.execute("set TimeZone = 'UTC'")
-        connection.execute("set allowed_directories = [$place]", {"place": place})
+        connection.execute("set variable runs = $places", {"places": places})
+        try:
+            connection.execute((sql_directory() / "views.sql").read_text("utf-8"))
+        except duckdb.Error as problem:
+            raise OutputError(f"{', '.join(places)}: cannot be read as Phase 19 runs: {problem}") from problem
+        connection.execute(_ALLOWED)
+        connection.execute("set allowed_directories = getvariable('allowed')")
         connection.execute("set enable_external_access = false")
-        connection.execute("set variable run = $place", {"place": place})
-        connection.execute((sql_directory() / "views.sql").read_text("utf-8"))
         connection.execute("set lock_configuration = true")
         yield connection
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from phase19.errors import OutputError
+from phase19.lineage import lineage_sentences
 from phase19.publishing.figures import NO_DATA, interval, number, percent, plural, significant
+from phase19.publishing.health_section import health_blocks, weights_table
 from phase19.publishing.rendering import Chart, Page, Section, Table, WavePoint, to_html, to_markdown
 from phase19.publishing.run_files import SUMMARY_FILE, read_run
+from phase19.publishing.sensitivity_section import sensitivity_section, untested
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +31,8 @@ __all__ = [
 
 MARKDOWN_FILE = "PHASE_19_AUTONOMOUS_OPTIMIZATION.md"
 HTML_FILE = "report.html"
+UNASSIGNED_FILE = "unassigned_tasks.jsonl"
+MAX_LEFT_OUT = 50  # rows of the table of tasks left out; the file lists them all
 MAX_AGENTS = 50  # rows of the table of who did what; the summary lists them all
 
 
@@ -68,13 +73,17 @@ def build_page(run: RunFiles) -> Page:
     return Page(
         "Phase 19: autonomous optimisation",
         (
-            Section("In short", (_provenance(run), verdict(run), _overall_table(run))),
+            Section(
+                "In short",
+                (_provenance(run), *lineage_sentences(run.optimization_summary), verdict(run), _overall_table(run)),
+            ),
             Section("Waves", (_chart(run), waves_table(run))),
             Section("Metrics", (_METRICS_NOTE, metrics_table(run))),
             Section("Anomalies", (anomalies_table(run) or "None beyond what chance explains.",)),
-            Section("Health", (_health_table(run),)),
-            Section("Who did what", _assignments(run)),
-            Section("What was learned", (_signals_table(run), _weights(run))),
+            *sensitivity_section(run),
+            Section("Health", health_blocks(run)),
+            Section("Who did what", (*_assignments(run), *_left_out(run))),
+            Section("What was learned", (_signals_table(run), weights_table(run))),
             Section("Safety gates", (_decisions(run),)),
             Section("How it was made", _making(run)),
         ),
@@ -110,9 +119,9 @@ def verdict(run: RunFiles) -> str:
     states = ", ".join(f"{count:,} {state}" for state, count in counts.items() if count and state != "total")
     score = health["overall_health_score"]
     state = NO_DATA if score is None else f"{number(score, 1)} of 100 ({health['health_status']})"
-    return (
-        f"Health {state}, {plural(len(run.scheduling_anomalies), 'anomaly', 'anomalies')}; tasks: {states or 'none'}."
-    )
+    found = plural(len(run.scheduling_anomalies), "anomaly", "anomalies")
+    told = f"Health {state}, {found}; tasks: {states or 'none'}. {untested(run.anomaly_tests)}".rstrip()
+    return f"{told} Why tasks are unassigned stands in {UNASSIGNED_FILE}." if run.unassigned_tasks else told
 
 
 def _provenance(run: RunFiles) -> str:
@@ -193,12 +202,6 @@ def anomalies_table(run: RunFiles) -> Table | None:
     )
 
 
-def _health_table(run: RunFiles) -> Table:
-    scores = run.system_health["component_scores"]
-    rows = tuple((name.replace("_", " "), number(score, 1)) for name, score in scores.items())
-    return Table(("component", "score of 100"), rows)
-
-
 def _assignments(run: RunFiles) -> tuple[str | Table, ...]:
     results = run.optimization_summary["optimization_results"]
     agents = list(dict.fromkeys(agent for result in results for agent in result["agent_assignments"]))
@@ -211,18 +214,23 @@ def _assignments(run: RunFiles) -> tuple[str | Table, ...]:
     return (table, f"And {plural(left_out, 'more agent')} in {SUMMARY_FILE}.") if left_out else (table,)
 
 
+def _left_out(run: RunFiles) -> tuple[str | Table, ...]:
+    """The tasks that no agent got, and why; nothing where there are none."""
+    tasks = run.unassigned_tasks
+    if not tasks:
+        return ()
+    rows = tuple((row["task_id"], str(row["wave"]), row["reason"]) for row in tasks[:MAX_LEFT_OUT])
+    table = Table(("task left out", "wave", "why"), rows, labels=3)
+    more = len(tasks) - len(rows)
+    return (table, f"And {plural(more, 'more task')} in {UNASSIGNED_FILE}.") if more else (table,)
+
+
 def _signals_table(run: RunFiles) -> Table:
     rows = (
         (row["type"], row["description"], row["recommendation"], number(row["confidence"]))
         for row in run.learning_signals
     )
     return Table(("signal", "what was seen", "recommendation", "confidence"), tuple(rows), labels=3)
-
-
-def _weights(run: RunFiles) -> str | Table:
-    weights = {name: value for name, value in run.heuristic_weights.items() if name != "updated_at"}
-    rows = tuple((name, number(value)) for name, value in weights.items())
-    return Table(("heuristic", "weight"), rows) if rows else "No heuristics were given, so no weights were learned."
 
 
 def _decisions(run: RunFiles) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import polars as pl
 
 from phase19.assignment import Assignment, solve
+from phase19.capacity import agent_capacity
 from phase19.errors import InfeasibleError
 from phase19.loads.evenness import even_out
 from phase19.loads.local_search import busy_time
@@ -18,7 +19,6 @@ from phase19.options import DEFAULT_WEIGHTS, OptimizationStrategy
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import polars as pl
     from numpy.typing import NDArray
 
     from phase19.forecast import Forecast
@@ -30,6 +30,7 @@ __all__ = [
     "WaveAssignment",
     "allowed_pairs",
     "optimize",
+    "placement_scores",
     "score_matrix",
     "score_terms",
 ]
@@ -54,13 +55,13 @@ class ScoreTerms(NamedTuple):
 class SolverParameters:
     """What an assignment is asked for.
 
-    `capacity` is the most tasks an agent takes in a wave; by default ceil(n / m), or more where the agents that
-    tasks allow need it.
+    `capacity` is the most tasks an agent takes in a wave, for all agents, or exactly of each, shape (m,); by default as
+    `agent_capacity` has it.
     """
 
     strategy: OptimizationStrategy = OptimizationStrategy.MAXIMIZE_SUCCESS
     weights: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
-    capacity: int | None = None
+    capacity: int | NDArray[np.int64] | None = None
     explore: bool = False
 
 
@@ -164,16 +165,35 @@ def score_matrix(
     return np.asarray(own + _TIE_BREAK * terms.success)
 
 
+def placement_scores(forecast: Forecast, parameters: SolverParameters) -> NDArray[np.float64]:
+    """Scores that say which tasks to place where not all can be, shape (n, m).
+
+    The strategy's own; for throughput, which has none, those with the least sum of planned times.
+    """
+    terms = score_terms(forecast)
+    if parameters.strategy is OptimizationStrategy.MAXIMIZE_THROUGHPUT:
+        scores = terms.throughput + _TIE_BREAK * terms.success
+    else:
+        scores = score_matrix(forecast, terms, parameters.strategy, parameters.weights)
+    return scores + _exploration_bonus(forecast, parameters)
+
+
 def allowed_pairs(tasks: pl.DataFrame, agents: pl.DataFrame) -> NDArray[np.bool_] | None:
     """Which agents each task allows, shape (n, m), or None where every task allows all."""
-    required = tasks["required_agents"]
-    limited = (required.list.len().fill_null(0) > 0).to_numpy()
-    if not limited.any():
+    required, excluded = tasks["required_agents"], tasks["excluded_agents"]
+    is_limited = required.list.len().fill_null(0) > 0
+    if not (is_limited | (excluded.list.len().fill_null(0) > 0)).any():
         return None
-    names = agents["agent_id"].to_list()
     return np.column_stack(
-        [required.list.contains(name).fill_null(value=False).to_numpy() | ~limited for name in names]
+        [
+            ((_holds(required, name) | ~is_limited) & ~_holds(excluded, name)).to_numpy()
+            for name in agents["agent_id"].to_list()
+        ]
     )
+
+
+def _holds(lists: pl.Series, name: str) -> pl.Series:
+    return lists.list.contains(name).fill_null(value=False)
 
 
 def optimize(
@@ -192,8 +212,8 @@ def optimize(
     allowed
         Pairs that may be used, shape (n, m).
     tasks, agents
-        `frames.TASKS` of the rows and `frames.AGENTS` of the columns, to name a smallest conflict where there is no
-        plan.
+        `frames.TASKS` of the rows and `frames.AGENTS` of the columns: for the agents' own capacities, and to name a
+        smallest conflict where there is no plan.
 
     Returns
     -------
@@ -209,19 +229,27 @@ def optimize(
         The strategy is `auto`, which is a choice among plans (`planning.recommended`), not a score.
     """
     try:
-        return _optimize(forecast, parameters, allowed)
+        return _optimize(forecast, parameters, allowed, agents)
     except InfeasibleError as problem:
         place = "" if tasks is None else _place(problem, tasks, agents)
-        advice = "raise --capacity or --agents, or widen required_agents"
+        advice = (
+            "raise --capacity, the agents' own or --agents, widen required_agents, or leave tasks out with "
+            "--allow-unassigned"
+        )
         raise InfeasibleError(f"{problem}{place}; {advice}", problem.rows, problem.columns) from problem
 
 
-def _optimize(forecast: Forecast, parameters: SolverParameters, allowed: NDArray[np.bool_] | None) -> WaveAssignment:
+def _optimize(
+    forecast: Forecast,
+    parameters: SolverParameters,
+    allowed: NDArray[np.bool_] | None,
+    agents: pl.DataFrame | None,
+) -> WaveAssignment:
     terms = score_terms(forecast)
     n, m = forecast.planned_success.shape
-    per_agent = parameters.capacity if parameters.capacity is not None else _default_capacity(n, m, allowed)
-    capacity = np.full(m, per_agent, dtype=np.int64)
-    bonus = _EXPLORATION_BONUS * np.sqrt(forecast.planned_success_variance) if parameters.explore else 0.0
+    own = pl.repeat(None, m, dtype=pl.Int64, eager=True) if agents is None else agents["capacity"]
+    capacity = agent_capacity(n, own, parameters.capacity, allowed)
+    bonus = _exploration_bonus(forecast, parameters)
     planned_ms = forecast.planned_duration_ms
     if parameters.strategy is OptimizationStrategy.MAXIMIZE_THROUGHPUT:
         found = minimize_makespan(planned_ms, capacity, allowed, terms.success + bonus)
@@ -239,20 +267,8 @@ def _optimize(forecast: Forecast, parameters: SolverParameters, allowed: NDArray
     return WaveAssignment(parameters.strategy, solved, capacity, scores, terms, agent_index)
 
 
-def _default_capacity(n: int, m: int, allowed: NDArray[np.bool_] | None) -> int:
-    """The even share, or the smallest capacity above it with which every task finds an agent it allows."""
-    even = -(-n // m)
-    if allowed is None or not allowed.any(axis=1).all():  # no capacity helps a task that allows nobody
-        return even
-    return even + bisect_left(range(even, n), True, key=lambda per_agent: _is_enough(per_agent, allowed))
-
-
-def _is_enough(per_agent: int, allowed: NDArray[np.bool_]) -> bool:
-    try:
-        solve(np.zeros(allowed.shape), np.full(allowed.shape[1], per_agent, dtype=np.int64), allowed)
-    except InfeasibleError:
-        return False
-    return True
+def _exploration_bonus(forecast: Forecast, parameters: SolverParameters) -> NDArray[np.float64] | float:
+    return _EXPLORATION_BONUS * np.sqrt(forecast.planned_success_variance) if parameters.explore else 0.0
 
 
 def _place(problem: InfeasibleError, tasks: pl.DataFrame, agents: pl.DataFrame | None) -> str:

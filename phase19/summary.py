@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from phase19.options import RunOptions
     from phase19.wave_records import WaveRecord
 
-__all__ = ["agent_assignments", "agent_files", "run_row", "summary_document"]
+__all__ = ["agent_assignments", "agent_files", "run_row", "summary_document", "unassigned_rows"]
 
 _SCHEDULED_KEYS = (
     "task_id",
@@ -39,6 +39,8 @@ _SCHEDULED_KEYS = (
     "actual_duration_ms",
     "actual_confidence_delta",
     "confidence_after",
+    "is_duration_measured",
+    "is_censored",
 )
 _PLANNED_KEYS = (
     "task_id",
@@ -102,6 +104,12 @@ def agent_files(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         "planned_tasks.jsonl": executions.select(*_PLANNED_KEYS),
         "optimization_feedback.json": tables["agent_feedback"],
     }
+
+
+def unassigned_rows(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Rows of unassigned_tasks.jsonl: the tasks that no agent got, and why."""
+    stamp = tables["run"]["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return tables["unassigned"].with_columns(timestamp=pl.lit(stamp.item()))
 
 
 def summary_document(
@@ -204,7 +212,7 @@ def _task_counts(tables: Mapping[str, pl.DataFrame], total: int) -> dict[str, in
     status = tables["executions"]["status"]
     counts = {state: int((status == state).sum()) for state in ("completed", "failed", "unobserved", "interrupted")}
     counts["deferred"] = int((tables["decisions"]["decision"] == "deferred").sum())
-    counts["unassigned"] = total - sum(counts.values())
+    counts["unassigned"] = tables["unassigned"].height
     return {"total": total, **counts}
 
 

@@ -67,24 +67,34 @@ class Rules:
         Over-promise a task that does not matter, however sure.
     prediction_error_medium, prediction_error_high
         Over-promised success rate.
+    detection_power
+        Probability with which a fault of the size that a test calls detectable is found.
     schedule_drift_margin
         Lateness that does not matter, on the log scale: log(1.05) is 5 % longer than forecast.
     schedule_drift_medium, schedule_drift_high
         Duration as a multiple of its forecast.
     performance_degradation_medium, performance_degradation_high
         Drop of an agent's success rate against its peers.
-    performance_degradation_variance
-        Outcome variance, in tasks squared, each side of a split must carry before the normal tail is trusted.
+    performance_degradation_margin
+        Drop that does not matter, however sure.
     optimization_failure_information
-        Information about the promised advantage below which it cannot be tested.
+        Information about the promised advantage below which its slope is not reported.
+    optimization_failure_margin
+        Part of the promised advantage whose loss does not matter: choosing the best of many forecasts over-promises.
     optimization_failure_medium, optimization_failure_high
         Part of the promised advantage that did not come; 1 where all of it is gone.
+    prediction_error_limit, schedule_drift_limit, performance_degradation_limit, optimization_failure_limit
+        Detectable effect beyond which a type is not testable: a run that misses a fifth of all tasks failing, times
+        doubled, half of an agent's tasks failing or the loss of the whole advantage cannot say that nothing is wrong.
     penalty_low, penalty_medium, penalty_high
         Points an anomaly takes from system stability (Phase 19 definition).
     health_excellent, health_good, health_fair
         Least health score of each status; below fair it is poor (Phase 19 definition).
     weight_optimization_accuracy, weight_schedule_adherence, weight_throughput_efficiency, weight_system_stability
         Weights of the health components; those without data are left out of the mean.
+    convergence_margin
+        Change of a wave's error over all waves, in standard deviations of chance, that does not matter: within it
+        forecasts are said to hold steady.
     heuristic_shrinkage
         Tasks of evidence at which a lift counts half: outcome variance over the variance of true lifts,
         0.2 / 0.1^2 where lifts of 10 points are typical.
@@ -109,6 +119,7 @@ class Rules:
     negligible_confidence_delta: float = 1e-6
     log_loss_floor: float = 1e-6
     alarm_probability: float = 0.0125
+    detection_power: float = 0.90
     prediction_error_margin: float = 0.01
     prediction_error_medium: float = 0.05
     prediction_error_high: float = 0.15
@@ -117,10 +128,15 @@ class Rules:
     schedule_drift_high: float = 1.5
     performance_degradation_medium: float = 0.10
     performance_degradation_high: float = 0.25
-    performance_degradation_variance: float = 2.0
+    performance_degradation_margin: float = 0.02
     optimization_failure_information: float = 3.0
+    optimization_failure_margin: float = 0.10
     optimization_failure_medium: float = 0.5
     optimization_failure_high: float = 1.0
+    prediction_error_limit: float = 0.20
+    schedule_drift_limit: float = 2.0
+    performance_degradation_limit: float = 0.5
+    optimization_failure_limit: float = 1.0
     penalty_low: float = 5.0
     penalty_medium: float = 15.0
     penalty_high: float = 30.0
@@ -131,6 +147,7 @@ class Rules:
     weight_schedule_adherence: float = 1.0
     weight_throughput_efficiency: float = 1.0
     weight_system_stability: float = 1.0
+    convergence_margin: float = 1.0
     heuristic_shrinkage: float = 20.0
     heuristic_step: float = 0.05
     heuristic_weight_min: float = 0.5
@@ -154,7 +171,10 @@ class Rules:
             ("health_good", "health_excellent"),
         ):
             if getattr(self, low) > getattr(self, high):
-                raise UsageError(f"rules {low} and {high}: expected {low} <= {high}")
+                found = f"{getattr(self, low)} and {getattr(self, high)}"
+                raise UsageError(f"rules {low} and {high}: expected {low} <= {high}, found {found}")
+        if not 0.5 <= self.detection_power < 1:  # noqa: PLR2004 (a coin finds half of all faults)
+            raise UsageError(f"rule detection_power: expected a probability in [0.5, 1), found {self.detection_power}")
         if not any(getattr(self, field.name) > 0 for field in fields(self) if field.name.startswith("weight_")):
             raise UsageError("rules weight_*: expected at least one health weight above 0")
 

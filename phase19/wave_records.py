@@ -10,6 +10,7 @@ import polars as pl
 
 from phase19 import frames
 from phase19.timelines import largest, mean
+from phase19.wave_evidence import agent_evidence, risk_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,13 +36,16 @@ class WaveRecord:
     draws: pl.DataFrame = field(default_factory=frames.WAVE_DRAWS.empty)
     plan: dict[str, Any] | None = None
     agent_evidence: pl.DataFrame = field(default_factory=frames.AGENT_EVIDENCE.empty)
+    risk_evidence: pl.DataFrame = field(default_factory=frames.RISK_EVIDENCE.empty)
+    alternatives: pl.DataFrame = field(default_factory=frames.ALTERNATIVES.empty)
     solo_success: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    unassigned: pl.DataFrame = field(default_factory=frames.UNASSIGNED.empty)
 
 
-def record_wave(played: PlayedWave, lesson: Lesson | None) -> WaveRecord:
-    """Gather a wave that was planned and carried out, and how the one before had changed its plan."""
-    model, executions, solved = played.model, played.executions, played.plan.assigned
-    wave, m = int(played.decisions["wave"][0]), model.agents.height
+def record_wave(played: PlayedWave, lesson: Lesson | None, alternatives: pl.DataFrame) -> WaveRecord:
+    """Gather a wave that was planned and carried out, how the one before had changed its plan, and what else it had."""
+    executions, solved = played.executions, played.plan.assigned
+    wave = int(played.decisions["wave"][0])
     summary = played.draws.summary(wave, executions)
     # Where nothing ran the plan still promised something: over all its tasks.
     counted = summary
@@ -64,21 +68,14 @@ def record_wave(played: PlayedWave, lesson: Lesson | None) -> WaveRecord:
             "gap": max(0.0, solved.upper_bound - objective),
             "moved_count": played.plan.moved_count,
             "is_load_limit_met": played.plan.is_limit_met,
+            "unassigned_count": played.assigned.unassigned.height,
             **({} if lesson is None else {f"learned_{key}": x for key, x in lesson._asdict().items()}),
         },
-        agent_evidence=pl.DataFrame(
-            {
-                "wave": np.full(m, wave),
-                "agent_id": model.agents["agent_id"],
-                "capacity": solved.capacity,
-                "slot_worth": played.plan.slot_worth,
-                "success_variance": played.draws.agent_success_variance(m),
-                "log_duration_variance": model.duration.agent.sd**2,
-                "residual_variance": np.full(m, model.duration.residual_variance),
-            },
-            schema=frames.AGENT_EVIDENCE.dtypes,
-        ),
+        agent_evidence=agent_evidence(played),
+        risk_evidence=risk_evidence(played),
+        alternatives=alternatives,
         solo_success=solved.terms.success.sum(axis=0),
+        unassigned=played.assigned.unassigned,
     )
 
 
@@ -91,6 +88,7 @@ def analysis_frames(
 ) -> dict[str, pl.DataFrame]:
     """Frames by the names under which the SQL reads them."""
     weights = previous.weights if previous is not None else {}
+    convergence = previous.convergence if previous is not None else frames.CONVERGENCE.empty()
     return {
         "executions": pl.concat([record.executions for record in records]),
         "agents": agents,
@@ -99,11 +97,15 @@ def analysis_frames(
         ),
         "wave_draws": pl.concat([record.draws for record in records]),
         "agent_evidence": pl.concat([record.agent_evidence for record in records]),
+        "risk_evidence": pl.concat([record.risk_evidence for record in records]),
+        "alternatives": pl.concat([record.alternatives for record in records]),
         "decisions": pl.concat([record.decisions for record in records]).sort("wave", "task_id"),
+        "unassigned": pl.concat([record.unassigned for record in records]).sort("wave", "task_id"),
         "heuristics": heuristics,
         "previous_weights": pl.DataFrame(
             {"heuristic_id": list(weights), "weight": list(weights.values())},
             schema={"heuristic_id": pl.String, "weight": pl.Float64},
         ),
+        "previous_convergence": convergence,
         "run": run,
     }

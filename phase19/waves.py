@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,7 +131,8 @@ class WaveLoop:
         if played.untaught is None:
             return None
         with self.stage("learn"):
-            before = assign_wave(played.untaught, played.assigned.tasks, self.parameters)
+            same = replace(self.parameters, capacity=played.assigned.assigned.capacity)
+            before = assign_wave(played.untaught, played.assigned.tasks, same)
             return lesson(before, played.assigned, played.taught_count)
 
     def assign(self, model: ForecastModel, tasks: pl.DataFrame) -> AssignedWave:

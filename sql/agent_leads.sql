@@ -1,8 +1,13 @@
--- Question: which agent leads its peers at which risk level?
+-- Question: which agent leads its peers at which risk level, task for task?
 -- Grain: one row an agent and risk level where both it and its peers ran enough tasks.
 -- Inputs: task_results, rules.
--- Columns: task_count, peer_task_count [tasks]; success_rate, peer_success_rate, success_lead [fraction];
---     statistic of the lead [standard scores]; p_value one-sided, for the best of all rows (Bonferroni).
+-- Columns: task_count, peer_task_count [tasks]; success_rate, peer_success_rate [fraction]; expected_rate,
+--     peer_expected_rate = what an average agent was forecast to reach on the same tasks [fraction]; success_lead = the
+--     agent's success above that, less its peers' above theirs [fraction], with its 90 % interval; statistic of the lead
+--     [standard scores]; p_value one-sided, for the best of all rows (Bonferroni).
+-- Plans give agents the tasks they are good at, so bare success rates flatter all of them: each task is held against
+-- an average agent's forecast for that task. The variance is that of agents who are average: what forecasts do not know
+-- of one task is in it, what they do not know of all agents alike is in the lead twice, and cancels.
 with
 
 agent_levels as (
@@ -11,52 +16,52 @@ agent_levels as (
         risk_level,
         count(*) as task_count,
         count_if(is_completed) as completed_count,
+        sum(baseline_success) as expected_sum,
+        sum(baseline_success * (1e0 - baseline_success)) as variance_sum,
     from task_results
     group by agent_id, risk_level
 ),
 
+levels as (
+    select
+        risk_level,
+        sum(task_count) as task_count,
+        sum(completed_count) as completed_count,
+        sum(expected_sum) as expected_sum,
+        sum(variance_sum) as variance_sum,
+    from agent_levels
+    group by risk_level
+),
+
 compared as (
     select
-        agent_id,
-        risk_level,
-        task_count,
-        completed_count,
-        sum(task_count) over levels as level_task_count,
-        sum(completed_count) over levels as level_completed_count,
-    from agent_levels
-    window levels as (partition by risk_level)
+        own.agent_id,
+        own.risk_level,
+        own.task_count,
+        cast(levels.task_count - own.task_count as bigint) as peer_task_count,
+        own.completed_count / own.task_count as success_rate,
+        own.expected_sum / own.task_count as expected_rate,
+        own.variance_sum / own.task_count / own.task_count as rate_variance,
+        (levels.completed_count - own.completed_count) / (levels.task_count - own.task_count) as peer_success_rate,
+        (levels.expected_sum - own.expected_sum) / (levels.task_count - own.task_count) as peer_expected_rate,
+        greatest(0e0, levels.variance_sum - own.variance_sum)
+        / (levels.task_count - own.task_count)
+        / (levels.task_count - own.task_count) as peer_rate_variance,
+        count(*) over () as lead_count,
+    from agent_levels as own
+    inner join levels on own.risk_level = levels.risk_level
+    cross join rules
+    where
+        own.task_count >= greatest(1e0, rules.specialization_count)
+        and levels.task_count - own.task_count >= greatest(1e0, rules.specialization_count)
 ),
 
 leads as (
     select
-        compared.agent_id,
-        compared.risk_level,
-        compared.task_count,
-        cast(compared.level_task_count - compared.task_count as bigint) as peer_task_count,
-        ratio(compared.completed_count, compared.task_count) as success_rate,
-        ratio(
-            compared.level_completed_count - compared.completed_count, compared.level_task_count - compared.task_count
-        ) as peer_success_rate,
-        ratio(compared.level_completed_count, compared.level_task_count) as level_success_rate,
-        count(*) over () as lead_count,
+        compared.*,
+        success_rate - expected_rate - (peer_success_rate - peer_expected_rate) as success_lead,
+        sqrt(rate_variance + peer_rate_variance) as standard_error,
     from compared
-    cross join rules
-    where
-        compared.task_count >= rules.specialization_count
-        and compared.level_task_count - compared.task_count >= rules.specialization_count
-),
-
-scores as (
-    select
-        leads.*,
-        ratio(
-            leads.success_rate - leads.peer_success_rate,
-            sqrt(
-                leads.level_success_rate * (1e0 - leads.level_success_rate)
-                * (1e0 / leads.task_count + 1e0 / leads.peer_task_count)
-            )
-        ) as statistic,
-    from leads
 )
 
 select
@@ -65,9 +70,13 @@ select
     task_count,
     peer_task_count,
     success_rate,
+    expected_rate,
     peer_success_rate,
-    success_rate - peer_success_rate as success_lead,
-    statistic,
-    least(1e0, lead_count * upper_tail(statistic)) as p_value,
-from scores
+    peer_expected_rate,
+    success_lead,
+    success_lead - upper_quantile(0.05e0) * standard_error as lead_low,
+    success_lead + upper_quantile(0.05e0) * standard_error as lead_high,
+    ratio(success_lead, standard_error) as statistic,
+    least(1e0, lead_count * upper_tail(ratio(success_lead, standard_error))) as p_value,
+from leads
 order by agent_id, risk_level

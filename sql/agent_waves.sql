@@ -1,10 +1,11 @@
 -- Question: what was planned for each agent in each wave, and what came of it?
 -- Grain: one row a planned wave and agent of the run, idle ones too.
 -- Inputs: wave_plans, agents, agent_evidence, executions, task_results.
--- Columns: agent_position (natural order, from 1); *_count [tasks, retries, attempts]; *_sum as the column summed;
---     *_ms [ms]; capacity [tasks]; slot_worth [score]; success_variance [tasks^2] and log_duration_variance: what the
---     forecasts do not know of the agent.
---     Sums are null where the agent ran nothing.
+-- Columns: agent_position (natural order, from 1); *_count [tasks, retries; duration_count attempts]; *_sum as the
+--     column summed, advantage_* those of centred_advantage x residual; *_skew_sum = third moments of the tasks whose
+--     outcomes lengthen the tail of a shortfall [tasks^3]; *_ms [ms]; capacity [tasks]; slot_worth [score];
+--     success_variance, advantage_variance [tasks^2] = what the forecasts do not know of the agent's tasks;
+--     log_duration_* [log time] as agent_evidence has them. Sums are null where the agent ran nothing.
 with
 
 positions as (
@@ -42,15 +43,18 @@ results as (
         sum(planned_success) as planned_success_sum,
         sum(residual) as residual_sum,
         sum(outcome_variance) as outcome_variance_sum,
+        sum(greatest(0e0, -outcome_third_moment)) as shortfall_skew_sum,
+        sum(baseline_residual) as baseline_residual_sum,
+        sum(baseline_success * (1e0 - baseline_success)) as baseline_variance_sum,
+        sum(centred_advantage * centred_advantage) as advantage_square_sum,
         sum(centred_advantage * residual) as advantage_residual_sum,
+        sum(centred_advantage * centred_advantage * outcome_variance) as advantage_variance_sum,
+        sum(greatest(0e0, -pow(centred_advantage, 3) * outcome_third_moment)) as advantage_skew_sum,
         sum(planned_confidence_delta) as planned_confidence_sum,
         sum(actual_confidence_delta) as actual_confidence_sum,
         sum(planned_duration_ms) as planned_busy_ms,
         sum(actual_duration_ms) as actual_busy_ms,
         avg(deviation_ms) as deviation_ms,
-        count(log_duration_residual) as duration_count,
-        sum(log_duration_residual) as log_duration_sum,
-        sum(1e0 / attempt_count) filter (where log_duration_residual is not null) as inverse_attempt_sum,
     from task_results
     group by wave, agent_id
 )
@@ -66,20 +70,27 @@ select
     results.planned_success_sum,
     results.residual_sum,
     results.outcome_variance_sum,
+    results.shortfall_skew_sum,
+    results.baseline_residual_sum,
+    results.baseline_variance_sum,
+    results.advantage_square_sum,
     results.advantage_residual_sum,
+    results.advantage_variance_sum,
+    results.advantage_skew_sum,
     results.planned_confidence_sum,
     results.actual_confidence_sum,
     results.planned_busy_ms,
     results.actual_busy_ms,
     results.deviation_ms,
-    coalesce(results.duration_count, 0) as duration_count,
-    results.log_duration_sum,
-    results.inverse_attempt_sum,
     evidence.capacity,
     evidence.slot_worth,
     evidence.success_variance,
+    evidence.advantage_variance,
+    coalesce(evidence.duration_count, 0) as duration_count,
+    evidence.log_duration_residual_sum,
     evidence.log_duration_variance,
-    evidence.residual_variance,
+    evidence.log_duration_outcome_sd,
+    evidence.log_duration_third_moment,
 from places
 left join plans on places.wave = plans.wave and places.agent_id = plans.agent_id
 left join results on places.wave = results.wave and places.agent_id = results.agent_id

@@ -1,7 +1,8 @@
 -- Question: what should an operator look at now?
 -- Grain: one row a metric out of bounds or an anomaly; metrics first, each in its own order.
 -- Inputs: optimization_metrics, metric_bounds, scheduling_anomalies, run.
--- Columns: severity (info, warning, critical); source = file and name of what raised it; message; action.
+-- Columns: severity: a metric's own status (warning, critical); of an anomaly critical where it is high, warning where
+--     medium, info where low; source = file and name of what raised it; message; action.
 with
 
 metric_alerts as (
@@ -18,7 +19,15 @@ metric_alerts as (
         case
             when metrics.value between metrics.chance_low and metrics.chance_high
                 then 'Watch it: chance explains where it lies.'
-            else 'Compare planned with actual in schedule_comparisons.jsonl, wave by wave.'
+            else case metrics.metric_name
+                when 'schedule_accuracy'
+                    then 'Compare planned with actual success in schedule_comparisons.jsonl, wave by wave.'
+                when 'agent_utilization'
+                    then 'See in system_health.json who waited; more tasks a wave or fewer agents leave less of it.'
+                when 'confidence_trajectory'
+                    then 'Compare planned with actual confidence changes in schedule_comparisons.jsonl, wave by wave.'
+                else 'Compare planned with actual busy times in optimization_feedback.json of each wave and agent.'
+            end
         end as action,
     from optimization_metrics as metrics
     inner join metric_bounds as bounds on metrics.metric_name = bounds.metric_name

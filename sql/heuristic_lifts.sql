@@ -1,28 +1,81 @@
 -- Question: what did each heuristic add to the outcomes its tasks were forecast to have?
--- Grain: one row a heuristic, of Phase 16 or applied in this run.
--- Inputs: heuristics, previous_weights, executions, task_results, rules.
+-- Grain: one row a heuristic, of Phase 16, applied in this run, or with a weight from the run before.
+-- Inputs: heuristics, previous_weights, executions, task_results, agent_evidence, rules.
 -- Columns: applied_count, other_count [tasks that ran]; lift = mean residual where it applied less that of the others
---     [fraction], null without both; shrunk_lift = lift n / (n + k) with n = applied other / (applied + other), the
---     tasks the difference is worth, and k of the rules; statistic [standard scores]; p_value two-sided;
---     previous_weight, weight = previous_weight + shrunk_lift, its step and its value bounded by the rules.
+--     [fraction], null without both; lift_low, lift_high = its 90 % interval; shrunk_lift = lift n / (n + k),
+--     n = applied other / (applied + other), the tasks the difference is worth, and k of the rules; statistic [standard
+--     scores]; p_value two-sided; previous_weight, weight = previous_weight + shrunk_lift, its step and its value
+--     bounded by the rules.
+-- The lift's variance is that of outcomes, p (1 - p) a task, and what an agent's tasks of a wave share: what is not
+-- known of the agent moves all their forecasts. That covariance is taken as the same for every two of them, (Var(sum p)
+-- less sum V) / (n (n - 1)), with V the posterior variance of a forecast; it adds where a heuristic tells agents apart,
+-- and cancels where it tells apart the tasks of one. A later wave is forecast after the earlier ones were learned from:
+-- waves share nothing.
 with
+
+ran as (
+    select
+        wave,
+        agent_id,
+        count(*) as ran_count,
+        sum(planned_success * (1e0 - planned_success) - outcome_variance) as success_variance_sum,
+    from task_results
+    group by wave, agent_id
+),
+
+shared as (
+    select
+        ran.wave,
+        ran.agent_id,
+        ran.ran_count,
+        coalesce(
+            ratio(evidence.success_variance - ran.success_variance_sum, ran.ran_count * (ran.ran_count - 1)), 0e0
+        ) as covariance,
+    from ran
+    left join agent_evidence as evidence on ran.wave = evidence.wave and ran.agent_id = evidence.agent_id
+),
+
+shared_sums as (
+    select coalesce(sum(covariance * ran_count * (ran_count - 1)), 0e0) as covariance_sum, from shared
+),
 
 applied as (
     select
+        wave,
+        agent_id,
         unnest(list_distinct(heuristics_applied)) as heuristic_id,
         residual,
         planned_success * (1e0 - planned_success) as outcome_variance,
+        outcome_variance as noise_variance,
     from task_results
+),
+
+applied_places as (
+    select
+        heuristic_id,
+        wave,
+        agent_id,
+        count(*) as applied_count,
+        sum(residual) as residual_sum,
+        sum(outcome_variance) as variance_sum,
+        sum(noise_variance) as noise_sum,
+    from applied
+    group by heuristic_id, wave, agent_id
 ),
 
 applied_sums as (
     select
-        heuristic_id,
-        count(*) as applied_count,
-        sum(residual) as residual_sum,
-        sum(outcome_variance) as variance_sum,
-    from applied
-    group by heuristic_id
+        places.heuristic_id,
+        cast(sum(places.applied_count) as bigint) as applied_count,
+        sum(places.residual_sum) as residual_sum,
+        sum(places.variance_sum) as variance_sum,
+        sum(places.noise_sum) as noise_sum,
+        sum(shared.covariance * places.applied_count * places.applied_count) as square_sum,
+        sum(shared.covariance * places.applied_count * shared.ran_count) as product_sum,
+        sum(shared.covariance * places.applied_count) as single_sum,
+    from applied_places as places
+    inner join shared on places.wave = shared.wave and places.agent_id = shared.agent_id
+    group by places.heuristic_id
 ),
 
 all_sums as (
@@ -30,6 +83,7 @@ all_sums as (
         count(*) as ran_count,
         coalesce(sum(residual), 0e0) as residual_sum,
         coalesce(sum(planned_success * (1e0 - planned_success)), 0e0) as variance_sum,
+        coalesce(sum(outcome_variance), 0e0) as noise_sum,
     from task_results
 ),
 
@@ -37,29 +91,57 @@ known as (
     select heuristic_id, from heuristics
     union
     select unnest(heuristics_applied) as heuristic_id, from executions
+    union
+    select heuristic_id, from previous_weights
 ),
 
-lifts as (
+-- One over the number of tasks on either side: the weights of their residuals in the lift.
+parts as (
     select
         known.heuristic_id,
         coalesce(applied_sums.applied_count, 0) as applied_count,
         all_sums.ran_count - coalesce(applied_sums.applied_count, 0) as other_count,
-        applied_sums.residual_sum / applied_sums.applied_count
-        - ratio(
-            all_sums.residual_sum - applied_sums.residual_sum, all_sums.ran_count - applied_sums.applied_count
-        ) as lift,
-        sqrt(
-            greatest(0e0, applied_sums.variance_sum) / applied_sums.applied_count / applied_sums.applied_count
-            + ratio(
-                greatest(0e0, all_sums.variance_sum - applied_sums.variance_sum),
-                (all_sums.ran_count - applied_sums.applied_count) * (all_sums.ran_count - applied_sums.applied_count)
-            )
-        ) as standard_error,
+        ratio(1e0, applied_sums.applied_count) as applied_part,
+        ratio(1e0, all_sums.ran_count - applied_sums.applied_count) as other_part,
+        applied_sums.residual_sum,
+        all_sums.residual_sum - applied_sums.residual_sum as other_residual_sum,
+        applied_sums.variance_sum,
+        greatest(0e0, all_sums.variance_sum - applied_sums.variance_sum) as other_variance_sum,
+        applied_sums.noise_sum,
+        greatest(0e0, all_sums.noise_sum - applied_sums.noise_sum) as other_noise_sum,
+        applied_sums.square_sum,
+        applied_sums.product_sum,
+        applied_sums.single_sum,
+        shared_sums.covariance_sum,
         coalesce(previous_weights.weight, 1e0) as previous_weight,
     from known
     cross join all_sums
+    cross join shared_sums
     left join applied_sums on known.heuristic_id = applied_sums.heuristic_id
     left join previous_weights on known.heuristic_id = previous_weights.heuristic_id
+),
+
+-- With w the weights and c an agent's covariance, sum c ((sum w)^2 - sum w^2), expanded about a heuristic that none of
+-- the agent's tasks has. Never less than what is left once the forecasts' parameters are known.
+lifts as (
+    select
+        heuristic_id,
+        applied_count,
+        other_count,
+        previous_weight,
+        residual_sum * applied_part - other_residual_sum * other_part as lift,
+        sqrt(greatest(
+            noise_sum * power(applied_part, 2) + other_noise_sum * power(other_part, 2),
+            variance_sum * power(applied_part, 2)
+            + other_variance_sum * power(other_part, 2)
+            + covariance_sum * power(other_part, 2)
+            + (applied_part + other_part) * (
+                (applied_part + other_part) * square_sum
+                - 2e0 * other_part * product_sum
+                - (applied_part - other_part) * single_sum
+            )
+        )) as standard_error,
+    from parts
 ),
 
 shrunk as (
@@ -79,6 +161,8 @@ select
     shrunk.applied_count,
     shrunk.other_count,
     shrunk.lift,
+    shrunk.lift - upper_quantile(0.05e0) * shrunk.standard_error as lift_low,
+    shrunk.lift + upper_quantile(0.05e0) * shrunk.standard_error as lift_high,
     shrunk.shrunk_lift,
     ratio(shrunk.lift, shrunk.standard_error) as statistic,
     2e0 * upper_tail(abs(ratio(shrunk.lift, shrunk.standard_error))) as p_value,

@@ -1,8 +1,9 @@
 -- Question: what does this run teach?
 -- Grain: one row a signal: the strategy's validation always, others only where the evidence carries them.
--- Inputs: overall, strategy_results, heuristic_lifts, schedule_drift_tests, prediction_error_tests,
---     optimization_failure_tests, agent_leads, run, rules.
--- Columns: confidence = schedule_accuracy for strategy_validation (0 where nothing ran), else 1 - p-value [fraction];
+-- Inputs: overall, strategy_results, strategy_alternatives, heuristic_lifts, schedule_drift_tests,
+--     prediction_error_tests, optimization_failure_tests, agent_leads, run, rules.
+-- Columns: confidence = schedule_accuracy for strategy_validation (0 where nothing ran), else 1 - p-value [fraction], the
+--     p-value that of the best of all that were looked at (Bonferroni);
 --     supporting_evidence = counts, rates and intervals as text; simulated.
 with
 
@@ -48,26 +49,35 @@ strategy_validations as (
     cross join prediction_error_tests as errors
 ),
 
+compared_lifts as (
+    select
+        *,
+        least(1e0, count(*) over () * p_value) as shared_p_value,
+    from heuristic_lifts
+    where lift is not null
+),
+
 heuristic_updates as (
     select
         2 as type_rank,
         lifts.heuristic_id as subject,
         'heuristic_update' as type,
-        coalesce(1e0 - lifts.p_value, 0e0) as confidence,
+        1e0 - lifts.shared_p_value as confidence,
         printf(
             '%s: weight %.4f to %.4f on a lift of %.1f points.',
             lifts.heuristic_id, lifts.previous_weight, lifts.weight, lifts.lift * 100
         ) as description,
-        if(
-            lifts.weight > lifts.previous_weight, 'Apply it more readily.', 'Apply it less readily.'
-        ) as recommendation,
+        if(lifts.lift > 0, 'Apply it more readily.', 'Apply it less readily.') as recommendation,
         [
             printf('%d tasks with it, %d without', lifts.applied_count, lifts.other_count),
+            printf('90 %% interval of the lift %.1f to %.1f points', lifts.lift_low * 100, lifts.lift_high * 100),
             printf('shrunk lift %.2f points', lifts.shrunk_lift * 100)
         ] as supporting_evidence,
-    from heuristic_lifts as lifts
+    from compared_lifts as lifts
     cross join rules
-    where lifts.lift is not null and abs(lifts.weight - lifts.previous_weight) >= rules.heuristic_signal_step
+    where
+        lifts.shared_p_value < rules.signal_probability
+        and abs(lifts.weight - lifts.previous_weight) >= rules.heuristic_signal_step
 ),
 
 schedule_adjustments as (
@@ -89,26 +99,44 @@ schedule_adjustments as (
     where is_anomaly
 ),
 
+leads as (
+    select
+        *,
+        upper_tail(statistic) as own_p_value,
+        count(*) over (partition by strategy) * upper_tail(-statistic) as other_p_value,
+    from strategy_alternatives
+    where paired_count > 0
+),
+
 coordination_improvements as (
     select
         4 as type_rank,
-        '' as subject,
+        leads.strategy || ' ' || leads.alternative as subject,
         'coordination_improvement' as type,
-        1e0 - upper_tail(tests.baseline_lead_statistic) as confidence,
+        1e0 - if(leads.success_lead > 0, leads.own_p_value, leads.other_p_value) as confidence,
         printf(
-            'Success came %.1f points above what round robin was forecast to give.',
-            (overall.actual_success_rate - overall.baseline_success_rate) * 100
+            '%s: %.1f points %s success than %s would have had in the same world.',
+            leads.strategy, abs(leads.success_lead) * 100, if(leads.success_lead > 0, 'more', 'less'),
+            leads.alternative
         ) as description,
-        'Keep assigning by forecast.' as recommendation,
+        if(
+            leads.success_lead > 0,
+            'Keep assigning by forecast.',
+            'Compare it with ' || leads.alternative || ' before the next run, where success is what counts.'
+        ) as recommendation,
         [
-            printf('%d of %d tasks completed', overall.completed_count, overall.ran_count),
-            printf('round robin forecast %.3f', overall.baseline_success_rate),
-            printf('standard score %.2f', tests.baseline_lead_statistic)
+            printf('%d tasks ran under both', leads.paired_count),
+            printf(
+                'lead %.1f points, 90 %% interval %.1f to %.1f',
+                leads.success_lead * 100, leads.success_lead_low * 100, leads.success_lead_high * 100
+            ),
+            printf('standard score %.2f', leads.statistic)
         ] as supporting_evidence,
-    from prediction_error_tests as tests
-    cross join overall
+    from leads
     cross join rules
-    where upper_tail(tests.baseline_lead_statistic) < rules.signal_probability
+    where
+        (leads.alternative = 'round_robin' and leads.own_p_value < rules.signal_probability)
+        or leads.other_p_value < rules.signal_probability
 ),
 
 agent_specializations as (
@@ -118,12 +146,20 @@ agent_specializations as (
         'agent_specialization' as type,
         1e0 - leads.p_value as confidence,
         printf(
-            '%s leads its peers by %.1f points at %s risk.', leads.agent_id, leads.success_lead * 100, leads.risk_level
+            '%s leads its peers by %.1f points at %s risk, task for task.',
+            leads.agent_id, leads.success_lead * 100, leads.risk_level
         ) as description,
         printf('Prefer %s for %s risk tasks.', leads.agent_id, leads.risk_level) as recommendation,
         [
-            printf('%.3f over %d tasks', leads.success_rate, leads.task_count),
-            printf('peers %.3f over %d tasks', leads.peer_success_rate, leads.peer_task_count),
+            printf(
+                '%.3f over %d tasks, an average agent was forecast %.3f',
+                leads.success_rate, leads.task_count, leads.expected_rate
+            ),
+            printf(
+                'peers %.3f over %d tasks, forecast %.3f',
+                leads.peer_success_rate, leads.peer_task_count, leads.peer_expected_rate
+            ),
+            printf('90 %% interval %.1f to %.1f points', leads.lead_low * 100, leads.lead_high * 100),
             printf('standard score %.2f', leads.statistic)
         ] as supporting_evidence,
     from agent_leads as leads

@@ -34,3 +34,25 @@ case when effect >= high then 'high' when effect >= medium then 'medium' else 'l
 -- Wilson, Probable inference, the law of succession, and statistical inference, 1927.
 create macro wilson_width(rate, n, z) as
 ratio(2e0 * z * sqrt(rate * (1e0 - rate) / n + z * z / (4e0 * n * n)), 1e0 + z * z / n);
+
+-- Standard score of a sum of that skewness in the place of a normal's z, never below it: few failures among confident
+-- tasks have a longer tail than the normal. To first order, of Cornish, Fisher, Moments and cumulants in the
+-- specification of distributions, 1938.
+create macro skewed_score(z, skewness) as
+z + (z * z - 1e0) * greatest(skewness, 0e0) / 6e0;
+
+-- Variance [tasks^2] of n outcomes whose mean rate has fallen by so much, given variance and rate before.
+create macro fallen_variance(variance, n, rate, fall) as
+greatest(0e0, variance + n * fall * (2e0 * rate - 1e0 - fall));
+
+-- Fall of the rate of n outcomes that takes their sum z standard scores further than reach [tasks] below its mean: the
+-- larger root of (n fall - reach)^2 = z^2 fallen_variance, or where the sum reaches as far without any variance left.
+create macro detectable_fall(reach, variance, n, rate, z) as
+greatest(ratio(reach, n), ratio(
+    2e0 * reach + z * z * (2e0 * rate - 1e0) + sqrt(greatest(
+        0e0,
+        pow(2e0 * reach + z * z * (2e0 * rate - 1e0), 2)
+        - 4e0 * (1e0 + ratio(z * z, n)) * (reach * reach - z * z * variance)
+    )),
+    2e0 * (n + z * z)
+));

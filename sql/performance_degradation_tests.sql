@@ -1,11 +1,15 @@
--- Question: does an agent do worse against its peers after some wave than before it?
--- Grain: one row an agent and a split between two of its waves, where enough was at stake on both sides.
+-- Question: does an agent do worse, its peers held constant, than its own record or than earlier in the run?
+-- Grain: one row an agent, a baseline and a window of its last waves: all waves, the last half, quarter, and so on to
+--     the last one. Against `record` an agent stands with its forecasts, each made before its wave; against `run`, what
+--     it did after the window's start stands with what it did before.
 -- Inputs: agent_waves, rules.
--- Columns: split_wave = last wave before; next_wave = first after; effect = drop of the success rate against peers
---     [fraction]; statistic = standard score of the drop; fixed_statistic the same with the agent's level before taken
---     as wholly unknown; threshold [standard scores], the alarm probability shared by all rows; is_anomaly.
--- An agent's residuals less its share of the wave's are R: noise v a wave and a level of variance u the forecasts do
--- not know. T = -(after - c before) / sqrt(v2 / L + u v1 / (v1 + h u)), c = u h / (v1 + h u), h and L waves each side.
+-- Columns: first_wave of the window; task_count, shortfall [tasks] = planned less completed, less its share of the
+--     wave's; effect = fall of its success rate [fraction] with a 90 % interval; statistic = its standard score past
+--     the margin; threshold [standard scores], the alarm probability shared by all rows; detectable_effect = fall found
+--     with the rules' power; is_anomaly.
+-- The shortfall R of an agent with a share s of the wave's tasks has the variance (1 - 2 s) v + s^2 sum v over agents;
+-- v is the outcomes' noise plus the draws' variance, what the forecasts do not know. Each wave's forecasts knew the
+-- waves before, so the shortfalls of different waves add up as independent ones.
 with
 
 shares as (
@@ -14,13 +18,14 @@ shares as (
         agent_id,
         agent_position,
         ran_count,
-        residual_sum,
-        outcome_variance_sum,
-        coalesce(success_variance, 0e0) as success_variance,
+        planned_success_sum,
+        -residual_sum as shortfall,
+        outcome_variance_sum + success_variance as variance,
+        shortfall_skew_sum as third_moment,
         ratio(ran_count, sum(ran_count) over waves) as share,
-        sum(residual_sum) over waves as wave_residual,
-        sum(outcome_variance_sum) over waves as wave_outcome_variance,
-        sum(coalesce(success_variance, 0e0)) over waves as wave_success_variance,
+        -sum(residual_sum) over waves as wave_shortfall,
+        sum(outcome_variance_sum + success_variance) over waves as wave_variance,
+        dense_rank() over (order by wave) as wave_rank,
     from agent_waves
     where ran_count > 0
     window waves as (partition by wave)
@@ -29,85 +34,121 @@ shares as (
 relative as (
     select
         wave,
+        wave_rank,
         agent_id,
         agent_position,
         ran_count,
-        residual_sum - share * wave_residual as residual,
-        (1e0 - 2e0 * share) * outcome_variance_sum + share * share * wave_outcome_variance as noise,
-        (1e0 - 2e0 * share) * success_variance + share * share * wave_success_variance as level_variance,
+        planned_success_sum,
+        ran_count * (1e0 - share) as own_count,
+        shortfall - share * wave_shortfall as shortfall,
+        (1e0 - 2e0 * share) * variance + share * share * wave_variance as variance,
+        pow(1e0 - share, 3) * third_moment as third_moment,
     from shares
 ),
 
-running as (
+halvings as (
     select
-        wave,
-        agent_id,
-        agent_position,
-        lead(wave) over agent_order as next_wave,
-        count(*) over so_far as before_count,
-        count(*) over agent - count(*) over so_far as after_count,
-        sum(residual) over so_far as before_residual,
-        sum(residual) over agent - sum(residual) over so_far as after_residual,
-        sum(noise) over so_far as before_noise,
-        sum(noise) over agent - sum(noise) over so_far as after_noise,
-        avg(level_variance) over agent as level_variance,
-        avg(ran_count) over agent as wave_ran_count,
+        max(wave_rank) as wave_count,
+        unnest(range(0, 32)) as halving,
     from relative
-    window
-        agent as (partition by agent_id),
-        agent_order as (partition by agent_id order by wave),
-        so_far as (partition by agent_id order by wave rows between unbounded preceding and current row)
 ),
 
-splits as (
+windows as (
+    select distinct cast(wave_count - ceil(wave_count / pow(2, halving)) + 1 as bigint) as first_rank,
+    from halvings
+),
+
+sums as (
     select
-        running.wave as split_wave,
-        running.next_wave,
-        running.agent_id,
-        running.agent_position,
-        running.before_residual / running.before_count as before_mean,
-        running.after_residual / running.after_count as after_mean,
-        running.before_noise / running.before_count as before_noise,
-        running.after_noise / running.after_count / running.after_count as after_variance,
-        running.before_count as h,
-        running.level_variance as u,
-        running.wave_ran_count,
-    from running
+        relative.agent_id,
+        relative.agent_position,
+        windows.first_rank,
+        min(relative.wave) filter (where relative.wave_rank >= windows.first_rank) as first_wave,
+        sum(relative.ran_count) filter (where relative.wave_rank >= windows.first_rank) as task_count,
+        sum(relative.planned_success_sum) filter (where relative.wave_rank >= windows.first_rank) as planned_sum,
+        sum(relative.own_count) filter (where relative.wave_rank >= windows.first_rank) as n,
+        sum(relative.shortfall) filter (where relative.wave_rank >= windows.first_rank) as shortfall,
+        sum(relative.variance) filter (where relative.wave_rank >= windows.first_rank) as variance,
+        sum(relative.third_moment) filter (where relative.wave_rank >= windows.first_rank) as third_moment,
+        sum(relative.own_count) filter (where relative.wave_rank < windows.first_rank) as n_before,
+        sum(relative.shortfall) filter (where relative.wave_rank < windows.first_rank) as shortfall_before,
+        sum(relative.variance) filter (where relative.wave_rank < windows.first_rank) as variance_before,
+    from relative
+    cross join windows
+    group by relative.agent_id, relative.agent_position, windows.first_rank
+),
+
+compared as (
+    select
+        agent_id,
+        agent_position,
+        first_rank,
+        first_wave,
+        task_count,
+        ratio(planned_sum, task_count) as planned_rate,
+        n,
+        'record' as baseline,
+        shortfall,
+        variance,
+        third_moment,
+    from sums
+    where variance > 0
+    union all
+    select
+        agent_id,
+        agent_position,
+        first_rank,
+        first_wave,
+        task_count,
+        ratio(planned_sum, task_count) as planned_rate,
+        n,
+        'run' as baseline,
+        shortfall - n / n_before * shortfall_before as shortfall,
+        variance + pow(n / n_before, 2) * variance_before as variance,
+        third_moment,
+    from sums
+    where variance > 0 and variance_before > 0
+),
+
+thresholds as (
+    select
+        compared.*,
+        skewed_score(
+            upper_quantile(rules.alarm_probability / count(*) over ()),
+            ratio(compared.third_moment, pow(compared.variance, 1.5e0))
+        ) as threshold,
+        5e-1 + rules.performance_degradation_margin * compared.n as allowance,
+        upper_quantile(1e0 - rules.detection_power) as power_score,
+    from compared
     cross join rules
-    where
-        running.after_count > 0
-        and least(running.before_noise, running.after_noise) >= rules.performance_degradation_variance
 ),
 
 scores as (
     select
-        splits.split_wave,
-        splits.next_wave,
-        splits.agent_id,
-        splits.agent_position,
-        ratio(splits.before_mean - splits.after_mean, splits.wave_ran_count) as effect,
-        ratio(
-            ratio(u * h, before_noise + h * u) * splits.before_mean - splits.after_mean,
-            sqrt(splits.after_variance + ratio(u * before_noise, before_noise + h * u))
-        ) as statistic,
-        ratio(
-            splits.before_mean - splits.after_mean, sqrt(splits.after_variance + splits.before_noise / splits.h)
-        ) as fixed_statistic,
-        upper_quantile(rules.alarm_probability / count(*) over ()) as threshold,
-    from splits
-    cross join rules
+        *,
+        ratio(shortfall, n) as effect,
+        ratio(sqrt(fallen_variance(variance, n, planned_rate, ratio(shortfall, n))), n) as effect_sd,
+        ratio(shortfall - allowance, sqrt(variance)) as statistic,
+        detectable_fall(allowance + threshold * sqrt(variance), variance, n, planned_rate, power_score)
+            as detectable_effect,
+    from thresholds
 )
 
 select
     agent_id,
     agent_position,
-    split_wave,
-    next_wave,
+    baseline,
+    first_rank,
+    first_wave,
+    cast(task_count as bigint) as task_count,
+    planned_rate,
+    shortfall,
     effect,
+    effect - upper_quantile(0.05e0) * effect_sd as effect_low,
+    effect + upper_quantile(0.05e0) * effect_sd as effect_high,
     statistic,
-    fixed_statistic,
     threshold,
+    detectable_effect,
     coalesce(statistic > threshold, false) as is_anomaly,
-    coalesce(fixed_statistic > threshold, false) as is_fixed_anomaly,
 from scores
-order by agent_position, split_wave
+order by agent_position, first_rank, baseline

@@ -1,69 +1,121 @@
 -- Question: did the run's plans promise more success than came?
 -- Grain: one row, the run.
--- Inputs: wave_totals, run_draws, rules.
--- Columns: effect = planned less actual success rate [fraction]; statistic = its standard score past the margin;
---     threshold [standard scores]; worse_share = share of the plan's own draws at least as bad;
---     baseline_statistic = the standard score with round robin's forecasts in place of the plan's; is_anomaly.
+-- Inputs: agent_waves, wave_draws, performance_degradation_tests, optimization_failure_tests, rules.
+-- Columns: effect = planned less actual success rate [fraction] with a 90 % interval; statistic = its standard score
+--     past the margin; threshold [standard scores]; detectable_effect = over-promise found with the rules' power;
+--     baseline_statistic = the standard score with round robin's forecasts in place of the plan's, peer_statistic
+--     without the agents whose degradation stands; baseline_lead_statistic = score of the outcomes' lead over round
+--     robin's forecasts; is_beyond_chance; is_anomaly = beyond chance, and also with round robin's forecasts where the
+--     promised advantage failed, and without degraded agents: else these are the cause.
 --     Null where nothing ran or no draws are known.
 -- The variance is the outcomes' noise plus the draws' variance of expected success, what the forecasts do not know.
--- The normal tail is thinner than a few failures' own, so the draws must agree.
+-- Each wave's forecasts knew the waves before, so the waves add up as independent ones.
 with
+
+degraded_agents as (
+    select distinct tests.agent_id,
+    from performance_degradation_tests as tests
+    cross join optimization_failure_tests as failures
+    where tests.is_anomaly and (tests.baseline = 'run' or not failures.is_anomaly)
+),
+
+chances as (
+    select
+        wave,
+        var_samp(expected_success_sum) as forecast_variance,
+    from wave_draws
+    group by wave
+),
+
+waves as (
+    select
+        agent_waves.wave,
+        any_value(chances.forecast_variance) as forecast_variance,
+        sum(agent_waves.ran_count) as ran_count,
+        sum(agent_waves.planned_success_sum) as planned_success_sum,
+        -sum(agent_waves.residual_sum) as shortfall,
+        sum(agent_waves.outcome_variance_sum) as noise,
+        sum(agent_waves.shortfall_skew_sum) as third_moment,
+        -sum(agent_waves.baseline_residual_sum) as baseline_shortfall,
+        sum(agent_waves.baseline_variance_sum) as baseline_noise,
+        sum(agent_waves.ran_count) filter (where degraded.agent_id is null) as peer_count,
+        -sum(agent_waves.residual_sum) filter (where degraded.agent_id is null) as peer_shortfall,
+        sum(agent_waves.outcome_variance_sum) filter (where degraded.agent_id is null) as peer_noise,
+        greatest(
+            0e0,
+            any_value(chances.forecast_variance)
+            - coalesce(sum(agent_waves.success_variance) filter (where degraded.agent_id is not null), 0e0)
+        ) as peer_forecast_variance,
+    from agent_waves
+    left join chances on agent_waves.wave = chances.wave
+    left join degraded_agents as degraded on agent_waves.agent_id = degraded.agent_id
+    where agent_waves.ran_count > 0
+    group by agent_waves.wave
+),
 
 totals as (
     select
-        cast(sum(ran_count) as bigint) as ran_count,
-        cast(sum(completed_count) as bigint) as completed_count,
-        sum(residual_sum) as residual_sum,
-        sum(baseline_residual_sum) as baseline_residual_sum,
-        sum(outcome_variance_sum) as outcome_variance_sum,
-        sum(baseline_variance_sum) as baseline_variance_sum,
-    from wave_totals
-    where ran_count > 0
-),
-
-draws as (
-    select
-        count(*) as draw_count,
-        var_samp(run_draws.expected_success_sum) as forecast_variance,
-        count_if(
-            run_draws.completed_count <= totals.completed_count + rules.prediction_error_margin * totals.ran_count
-        ) as worse_count,
-    from run_draws
-    cross join totals
-    cross join rules
+        cast(sum(ran_count) as bigint) as n,
+        ratio(sum(planned_success_sum), sum(ran_count)) as planned_rate,
+        sum(shortfall) as shortfall,
+        sum(noise + forecast_variance) as variance,
+        sum(third_moment) as third_moment,
+        sum(baseline_shortfall) as baseline_shortfall,
+        sum(baseline_noise + forecast_variance) as baseline_variance,
+        sum(peer_count) as peer_count,
+        sum(peer_shortfall) as peer_shortfall,
+        sum(peer_noise + peer_forecast_variance) as peer_variance,
+    from waves
 ),
 
 tests as (
     select
-        totals.ran_count,
-        ratio(-totals.residual_sum, totals.ran_count) as effect,
+        totals.*,
+        ratio(totals.shortfall, totals.n) as effect,
+        5e-1 + rules.prediction_error_margin * totals.n as allowance,
+        ratio(totals.shortfall - rules.prediction_error_margin * totals.n - 5e-1, sqrt(totals.variance)) as statistic,
         ratio(
-            -totals.residual_sum - rules.prediction_error_margin * totals.ran_count,
-            sqrt(totals.outcome_variance_sum + draws.forecast_variance)
-        ) as statistic,
-        ratio(
-            -totals.baseline_residual_sum - rules.prediction_error_margin * totals.ran_count,
-            sqrt(totals.baseline_variance_sum + draws.forecast_variance)
+            totals.baseline_shortfall - rules.prediction_error_margin * totals.n - 5e-1, sqrt(totals.baseline_variance)
         ) as baseline_statistic,
-        ratio(totals.baseline_residual_sum, sqrt(totals.baseline_variance_sum + draws.forecast_variance))
-            as baseline_lead_statistic,
-        upper_quantile(rules.alarm_probability) as threshold,
-        (1e0 + draws.worse_count) / (1e0 + draws.draw_count) as worse_share,
-        greatest(rules.alarm_probability, 1e0 / (1e0 + draws.draw_count)) as worse_share_limit,
+        ratio(-totals.baseline_shortfall, sqrt(totals.baseline_variance)) as baseline_lead_statistic,
+        ratio(
+            totals.peer_shortfall - rules.prediction_error_margin * totals.peer_count - 5e-1, sqrt(totals.peer_variance)
+        ) as peer_statistic,
+        skewed_score(upper_quantile(rules.alarm_probability), ratio(totals.third_moment, pow(totals.variance, 1.5e0)))
+            as threshold,
+        upper_quantile(1e0 - rules.detection_power) as power_score,
     from totals
-    cross join draws
     cross join rules
+),
+
+scores as (
+    select
+        *,
+        ratio(sqrt(fallen_variance(variance, n, planned_rate, effect)), n) as effect_sd,
+        detectable_fall(allowance + threshold * sqrt(variance), variance, n, planned_rate, power_score)
+            as detectable_effect,
+    from tests
 )
 
 select
-    ran_count,
-    effect,
-    statistic,
-    threshold,
-    worse_share,
-    baseline_statistic,
-    baseline_lead_statistic,
-    coalesce(statistic > threshold and worse_share <= worse_share_limit, false) as is_anomaly,
-    coalesce(baseline_statistic > threshold, false) as is_baseline_anomaly,
-from tests
+    scores.n as ran_count,
+    scores.planned_rate,
+    scores.effect,
+    scores.effect - upper_quantile(0.05e0) * scores.effect_sd as effect_low,
+    scores.effect + upper_quantile(0.05e0) * scores.effect_sd as effect_high,
+    scores.statistic,
+    scores.threshold,
+    scores.detectable_effect,
+    scores.baseline_statistic,
+    scores.baseline_lead_statistic,
+    scores.peer_statistic,
+    coalesce(scores.statistic > scores.threshold, false) as is_beyond_chance,
+    coalesce(
+        scores.statistic > scores.threshold
+        and scores.peer_statistic > scores.threshold
+        and (scores.baseline_statistic > scores.threshold or not failures.is_anomaly),
+        false
+    ) as is_anomaly,
+from scores
+cross join optimization_failure_tests as failures
 order by ran_count

@@ -1,8 +1,7 @@
 -- Question: what would the run's figures have been in each predictive draw of its plan?
 -- Grain: one row a draw; a draw's number stands for the same agents in every wave, so its waves add up.
 -- Inputs: wave_draws, wave_totals, schedule_comparisons, run.
--- Columns: the five metrics as optimization_metrics defines them; completed_count [tasks];
---     expected_success_sum and expected_advantage_sum [tasks].
+-- Columns: the five metrics as optimization_metrics defines them.
 select
     draws.draw,
     ratio(
@@ -15,9 +14,6 @@ select
         sum(draws.ran_count * clip(1e0 - ratio(draws.deviation_ms, totals.timeline_end_ms), 0e0, 1e0)),
         sum(draws.ran_count)
     ) as schedule_adherence,
-    sum(draws.ran_count * draws.success_rate) as completed_count,
-    sum(draws.expected_success_sum) as expected_success_sum,
-    sum(draws.expected_advantage_sum) as expected_advantage_sum,
 from wave_draws as draws
 inner join wave_totals as totals on draws.wave = totals.wave
 inner join schedule_comparisons as comparisons on draws.wave = comparisons.wave

@@ -1,11 +1,14 @@
--- Question: do tasks of the run's second half take longer than forecast, for an agent or for all?
--- Grain: one row an agent with timed tasks there, and one pooled (agent_id null), last.
--- Inputs: agent_waves, wave_totals, rules.
--- Columns: effect = geometric mean of actual over forecast duration [ratio]; statistic = standard score of its log past
---     the margin; threshold [standard scores], the alarm probability halved between the pooled test and the agents';
---     first_wave = where the second half begins; duration_count [tasks]; is_anomaly.
--- One attempt's log duration scatters by s^2 about its forecast and the agent's own level is known to its variance. The
--- mean of k attempts has, to second order, log-mean (1 - 1 / k) s^2 / 2 above one attempt's and variance s^2 / k.
+-- Question: do attempts of the run's second half take longer than forecast, for an agent or for all?
+-- Grain: one row an agent with timed attempts there, and one pooled (agent_id null), last.
+-- Inputs: agent_waves, rules.
+-- Columns: effect = geometric mean of actual over forecast duration [ratio] with a 90 % interval; statistic = standard
+--     score of its log; threshold [standard scores], the alarm probability halved between the pooled test and the
+--     agents'; detectable_effect = slow-down found with the rules' power [ratio]; first_wave = where the second half
+--     begins; duration_count [attempts]; p_value; is_anomaly = beyond the threshold, and the effect beyond the margin.
+--     The pooled test is one only where those agents that are not late by themselves are so together, or none is left.
+-- An attempt stands against the forecast of how it ended, so failing more often is not being slow. The variance is the
+-- scatter of attempts plus what the forecasts do not know of pairs, agents and outcomes; each wave's forecasts knew the
+-- waves before, so the waves add up as independent ones.
 with
 
 waves as (
@@ -13,8 +16,9 @@ waves as (
         wave,
         row_number() over (order by wave) as wave_rank,
         count(*) over () as wave_count,
-    from wave_totals
+    from agent_waves
     where ran_count > 0
+    group by wave
 ),
 
 later_waves as (
@@ -25,24 +29,62 @@ later_waves as (
     where wave_rank > wave_count / 2
 ),
 
-agents as (
+places as (
     select
+        agent_waves.wave,
         agent_waves.agent_id,
         agent_waves.agent_position,
-        any_value(later_waves.first_wave) as first_wave,
-        sum(agent_waves.duration_count) as duration_count,
-        sum(
-            agent_waves.log_duration_sum
-            - (agent_waves.duration_count - agent_waves.inverse_attempt_sum) * agent_waves.residual_variance / 2
-        ) as residual_sum,
-        sum(agent_waves.residual_variance * agent_waves.inverse_attempt_sum) as noise_variance,
-        ratio(
-            sum(agent_waves.duration_count * agent_waves.log_duration_variance), sum(agent_waves.duration_count)
-        ) as level_variance,
+        agent_waves.duration_count,
+        agent_waves.log_duration_residual_sum as residual,
+        agent_waves.log_duration_variance as variance,
+        agent_waves.log_duration_outcome_sd as outcome_sd,
+        agent_waves.log_duration_third_moment as third_moment,
+        later_waves.first_wave,
     from agent_waves
     inner join later_waves on agent_waves.wave = later_waves.wave
     where agent_waves.duration_count > 0
-    group by agent_waves.agent_id, agent_waves.agent_position
+),
+
+agents as (
+    select
+        places.agent_id,
+        places.agent_position,
+        any_value(places.first_wave) as first_wave,
+        sum(places.duration_count) as n,
+        sum(places.residual) as residual,
+        sum(places.variance + places.outcome_sd * places.outcome_sd) as variance,
+        sum(places.third_moment) as third_moment,
+        any_value(rules.alarm_probability) / 2 / count(*) over () as probability,
+    from places
+    cross join rules
+    group by places.agent_id, places.agent_position
+),
+
+late_agents as (
+    select agents.agent_id,
+    from agents
+    cross join rules
+    where
+        agents.residual > rules.schedule_drift_margin * agents.n
+        and ratio(agents.residual, sqrt(agents.variance))
+        > skewed_score(upper_quantile(agents.probability), ratio(agents.third_moment, pow(agents.variance, 1.5e0)))
+),
+
+-- What is not known of outcomes is one figure for all agents: it adds up before it is squared.
+pooled_waves as (
+    select
+        any_value(places.first_wave) as first_wave,
+        sum(places.duration_count) as n,
+        sum(places.residual) as residual,
+        sum(places.variance) + pow(sum(places.outcome_sd), 2) as variance,
+        sum(places.third_moment) as third_moment,
+        coalesce(sum(places.duration_count) filter (where late.agent_id is null), 0) as others_n,
+        sum(places.residual) filter (where late.agent_id is null) as others_residual,
+        sum(places.variance) filter (where late.agent_id is null)
+        + pow(sum(places.outcome_sd) filter (where late.agent_id is null), 2) as others_variance,
+    from places
+    left join late_agents as late on places.agent_id = late.agent_id
+    group by places.wave
 ),
 
 tests as (
@@ -50,23 +92,30 @@ tests as (
         agent_id,
         agent_position,
         first_wave,
-        duration_count,
-        ratio(residual_sum, duration_count) as log_effect,
-        sqrt(ratio(noise_variance, duration_count * duration_count) + level_variance) as standard_error,
-        count(*) over () as test_count,
+        n,
+        residual,
+        variance,
+        third_moment,
+        n as others_n,
+        residual as others_residual,
+        variance as others_variance,
+        probability,
     from agents
     union all
     select
         null as agent_id,
         null as agent_position,
-        min(first_wave) as first_wave,
-        sum(duration_count) as duration_count,
-        ratio(sum(residual_sum), sum(duration_count)) as log_effect,
-        ratio(
-            sqrt(sum(noise_variance + duration_count * duration_count * level_variance)), sum(duration_count)
-        ) as standard_error,
-        1 as test_count,
-    from agents
+        min(pooled.first_wave) as first_wave,
+        sum(pooled.n) as n,
+        sum(pooled.residual) as residual,
+        sum(pooled.variance) as variance,
+        sum(pooled.third_moment) as third_moment,
+        sum(pooled.others_n) as others_n,
+        sum(pooled.others_residual) as others_residual,
+        sum(pooled.others_variance) as others_variance,
+        any_value(rules.alarm_probability) / 2 as probability,
+    from pooled_waves as pooled
+    cross join rules
     having count(*) > 0
 ),
 
@@ -75,10 +124,17 @@ scores as (
         tests.agent_id,
         tests.agent_position,
         tests.first_wave,
-        cast(tests.duration_count as bigint) as duration_count,
-        exp(tests.log_effect) as effect,
-        ratio(tests.log_effect - rules.schedule_drift_margin, tests.standard_error) as statistic,
-        upper_quantile(rules.alarm_probability / 2 / tests.test_count) as threshold,
+        cast(tests.n as bigint) as duration_count,
+        ratio(tests.residual, tests.n) as log_effect,
+        ratio(sqrt(tests.variance), tests.n) as standard_error,
+        rules.schedule_drift_margin as margin,
+        ratio(tests.residual, sqrt(tests.variance)) as statistic,
+        ratio(tests.others_residual, tests.others_n) as others_log_effect,
+        ratio(tests.others_residual, sqrt(tests.others_variance)) as others_statistic,
+        skewed_score(
+            upper_quantile(tests.probability), ratio(tests.third_moment, pow(tests.variance, 1.5e0))
+        ) as threshold,
+        upper_quantile(1e0 - rules.detection_power) as power_score,
     from tests
     cross join rules
 )
@@ -88,10 +144,18 @@ select
     agent_position,
     first_wave,
     duration_count,
-    effect,
+    exp(log_effect) as effect,
+    exp(log_effect - upper_quantile(0.05e0) * standard_error) as effect_low,
+    exp(log_effect + upper_quantile(0.05e0) * standard_error) as effect_high,
     statistic,
     threshold,
+    exp(greatest(margin, threshold * standard_error) + power_score * standard_error) as detectable_effect,
     upper_tail(statistic) as p_value,
-    coalesce(statistic > threshold, false) as is_anomaly,
+    coalesce(
+        statistic > threshold
+        and log_effect > margin
+        and coalesce(others_statistic > threshold and others_log_effect > margin, true),
+        false
+    ) as is_anomaly,
 from scores
 order by agent_position nulls last

@@ -1,24 +1,19 @@
--- Question: which departures from the plan are beyond chance and matter?
--- Grain: one row an anomaly type that fired, in the order of the types in the contract.
--- Inputs: prediction_error_tests, schedule_drift_tests, performance_degradation_tests, optimization_failure_tests,
---     agent_waves, wave_totals, run, rules.
--- Columns: affected_waves and affected_agents (those the departure shows in); effect [the test's own unit];
---     statistic and threshold [standard scores] of the strongest test.
--- Where the promised advantage failed, over-promise and degradation follow from it: they are kept only if they stand
--- with round robin's forecasts, and with each agent's level taken as unknown, in place of the plan's.
+-- Question: which departures from the plan are beyond chance and matter, and what is to be done?
+-- Grain: one row an anomaly type that was found, in the order of the types in the contract.
+-- Inputs: anomaly_tests, prediction_error_tests, schedule_drift_tests, performance_degradation_tests,
+--     optimization_failure_tests, agent_waves, wave_totals, run, rules.
+-- Columns: affected_waves and affected_agents (those the departure shows in); effect [the test's own unit] with its
+--     90 % interval; statistic and threshold [standard scores] of the strongest test; evidence = the counts and rates
+--     that carry it, as text.
 with
-
-failures as (
-    select is_anomaly as has_failed, from optimization_failure_tests
-),
 
 shown_waves as (
     select
-        list(totals.wave order by totals.wave) filter (
+        coalesce(list(totals.wave order by totals.wave) filter (
             where -totals.residual_sum > rules.prediction_error_margin * totals.ran_count
-        ) as over_promised,
-        list(totals.wave order by totals.wave) filter (where totals.advantage_residual_sum < 0) as failed,
-        list(totals.wave order by totals.wave) filter (where totals.ran_count > 0) as ran,
+        ), []) as over_promised,
+        coalesce(list(totals.wave order by totals.wave) filter (where totals.advantage_residual_sum < 0), []) as failed,
+        coalesce(list(totals.wave order by totals.wave) filter (where totals.ran_count > 0), []) as ran,
     from wave_totals as totals
     cross join rules
 ),
@@ -27,11 +22,14 @@ agent_sums as (
     select
         agent_id,
         agent_position,
+        sum(ran_count) as ran_count,
+        sum(planned_success_sum) as planned_success_sum,
+        sum(completed_count) filter (where ran_count > 0) as completed_count,
         sum(residual_sum) as residual_sum,
         sum(advantage_residual_sum) as advantage_residual_sum,
-        sum(ran_count) as ran_count,
     from agent_waves
     group by agent_id, agent_position
+    having sum(ran_count) > 0
 ),
 
 shown_agents as (
@@ -41,14 +39,20 @@ shown_agents as (
         ), []) as over_promised,
         coalesce(list(sums.agent_id order by sums.agent_position) filter (where sums.advantage_residual_sum < 0), [])
             as failed,
-        coalesce(list(sums.agent_id order by sums.agent_position) filter (where sums.ran_count > 0), []) as ran,
+        list(sums.agent_id order by sums.agent_position) as ran,
+        printf(
+            '%s stands out: %.1f of its %d tasks were planned to succeed, %d did',
+            arg_max(sums.agent_id, -sums.residual_sum), arg_max(sums.planned_success_sum, -sums.residual_sum),
+            cast(arg_max(sums.ran_count, -sums.residual_sum) as bigint),
+            cast(arg_max(sums.completed_count, -sums.residual_sum) as bigint)
+        ) as worst,
     from agent_sums as sums
     cross join rules
+    having count(*) > 0
 ),
 
 prediction_errors as (
     select
-        1 as type_rank,
         'prediction_error' as anomaly_type,
         severity_of(tests.effect, rules.prediction_error_medium, rules.prediction_error_high) as severity,
         printf(
@@ -58,46 +62,50 @@ prediction_errors as (
         ) as description,
         shown_waves.over_promised as affected_waves,
         shown_agents.over_promised as affected_agents,
-        'Plan on lower success for these agents until their new records are in.' as recommendation,
-        tests.effect,
-        tests.statistic,
-        tests.threshold,
+        printf('Plan on success %.2f lower for these agents until their new records are in.', tests.effect)
+            as recommendation,
+        [
+            printf(
+                '%.1f of %d tasks were planned to succeed, %.0f did',
+                tests.planned_rate * tests.ran_count, tests.ran_count,
+                (tests.planned_rate - tests.effect) * tests.ran_count
+            ),
+            printf('planned too high in %d of %d waves', len(shown_waves.over_promised), len(shown_waves.ran)),
+            shown_agents.worst
+        ] as evidence,
     from prediction_error_tests as tests
-    cross join failures
     cross join shown_waves
     cross join shown_agents
     cross join rules
-    where tests.is_anomaly and (tests.is_baseline_anomaly or not failures.has_failed)
 ),
 
 drift_tests as (
     select
-        list(agent_id order by agent_position) filter (where agent_id is not null) as agents,
-        bool_or(agent_id is null) as is_pooled,
+        coalesce(list(agent_id order by agent_position) filter (where is_anomaly and agent_id is not null), [])
+            as agents,
+        list(printf(
+            '%s: x %.2f over %d timed attempts, 90 %% interval %.2f to %.2f',
+            coalesce(agent_id, 'all agents'), effect, duration_count, effect_low, effect_high
+        ) order by statistic - threshold desc) filter (where is_anomaly) as evidence,
+        bool_or(is_anomaly and agent_id is null) as is_pooled,
         any_value(first_wave) as first_wave,
-        arg_max({'effect': effect, 'statistic': statistic, 'threshold': threshold}, statistic)
-            as strongest,
     from schedule_drift_tests
-    where is_anomaly
-    having count(*) > 0
 ),
 
 schedule_drifts as (
     select
-        2 as type_rank,
         'schedule_drift' as anomaly_type,
-        severity_of(tests.strongest.effect, rules.schedule_drift_medium, rules.schedule_drift_high) as severity,
+        severity_of(found.effect, rules.schedule_drift_medium, rules.schedule_drift_high) as severity,
         printf(
-            'Tasks took %.2f times their forecast duration from wave %d on, beyond the scatter of durations.',
-            tests.strongest.effect, tests.first_wave
+            'Attempts took %.2f times their forecast duration from wave %d on, beyond the scatter of durations.',
+            found.effect, tests.first_wave
         ) as description,
         list_filter(shown_waves.ran, lambda wave: wave >= tests.first_wave) as affected_waves,
-        coalesce(tests.agents, shown_agents.ran) as affected_agents,
-        printf('Multiply planned durations by %.2f.', tests.strongest.effect) as recommendation,
-        tests.strongest.effect,
-        tests.strongest.statistic,
-        tests.strongest.threshold,
+        if(tests.is_pooled, shown_agents.ran, tests.agents) as affected_agents,
+        printf('Multiply planned durations by %.2f for these agents.', found.effect) as recommendation,
+        tests.evidence[1:3] as evidence,
     from drift_tests as tests
+    inner join anomaly_tests as found on found.anomaly_type = 'schedule_drift'
     cross join shown_waves
     cross join shown_agents
     cross join rules
@@ -105,50 +113,66 @@ schedule_drifts as (
 
 degradation_tests as (
     select
-        list_distinct(list(tests.agent_id)) as agents,
-        min(tests.next_wave) as first_wave,
+        tests.agent_id,
+        tests.agent_position,
         arg_max(
             {
-                'agent_id': tests.agent_id,
-                'next_wave': tests.next_wave,
+                'first_wave': tests.first_wave,
+                'baseline': tests.baseline,
+                'task_count': tests.task_count,
+                'planned_rate': tests.planned_rate,
                 'effect': tests.effect,
-                'statistic': tests.statistic,
-                'threshold': tests.threshold
+                'effect_low': tests.effect_low,
+                'effect_high': tests.effect_high
             },
-            tests.statistic
+            tests.statistic - tests.threshold
         ) as strongest,
+        max(tests.statistic - tests.threshold) as excess,
     from performance_degradation_tests as tests
-    cross join failures
-    where tests.is_anomaly and (tests.is_fixed_anomaly or not failures.has_failed)
+    cross join optimization_failure_tests as failures
+    where tests.is_anomaly and (tests.baseline = 'run' or not failures.is_anomaly)
+    group by tests.agent_id, tests.agent_position
+),
+
+degraded as (
+    select
+        list(degradation_tests.agent_id order by degradation_tests.agent_position) as agents,
+        arg_max(degradation_tests.agent_id, degradation_tests.excess) as agent_id,
+        arg_max(degradation_tests.strongest, degradation_tests.excess) as strongest,
+        min(degradation_tests.strongest.first_wave) as first_wave,
+        list(printf(
+            '%s: success down %.1f points against %s over %d tasks from wave %d on, 90 %% interval %.1f to %.1f',
+            degradation_tests.agent_id, degradation_tests.strongest.effect * 100,
+            if(degradation_tests.strongest.baseline = 'run', 'the waves before', 'its record'),
+            degradation_tests.strongest.task_count, degradation_tests.strongest.first_wave,
+            degradation_tests.strongest.effect_low * 100, degradation_tests.strongest.effect_high * 100
+        ) order by degradation_tests.excess desc) as evidence,
+    from degradation_tests
     having count(*) > 0
 ),
 
 performance_degradations as (
     select
-        3 as type_rank,
         'performance_degradation' as anomaly_type,
         severity_of(
             tests.strongest.effect, rules.performance_degradation_medium, rules.performance_degradation_high
         ) as severity,
         printf(
-            '%s succeeded %.1f points less often against its peers from wave %d on, beyond chance.',
-            tests.strongest.agent_id, tests.strongest.effect * 100, tests.strongest.next_wave
+            '%s succeeded %.1f points less often than %s from wave %d on, its peers held constant, beyond chance.',
+            tests.agent_id, tests.strongest.effect * 100,
+            if(tests.strongest.baseline = 'run', 'before', 'its record promised'), tests.strongest.first_wave
         ) as description,
         list_filter(shown_waves.ran, lambda wave: wave >= tests.first_wave) as affected_waves,
-        list_filter(shown_agents.ran, lambda agent: list_contains(tests.agents, agent)) as affected_agents,
+        tests.agents as affected_agents,
         'Look into what changed for these agents, and route work around them meanwhile.' as recommendation,
-        tests.strongest.effect,
-        tests.strongest.statistic,
-        tests.strongest.threshold,
-    from degradation_tests as tests
+        tests.evidence[1:3] as evidence,
+    from degraded as tests
     cross join shown_waves
-    cross join shown_agents
     cross join rules
 ),
 
 optimization_failures as (
     select
-        4 as type_rank,
         'optimization_failure' as anomaly_type,
         severity_of(tests.effect, rules.optimization_failure_medium, rules.optimization_failure_high) as severity,
         printf(
@@ -158,17 +182,22 @@ optimization_failures as (
         shown_waves.failed as affected_waves,
         shown_agents.failed as affected_agents,
         'Do not route on these forecasts; spread tasks evenly until they hold again.' as recommendation,
-        tests.effect,
-        tests.statistic,
-        tests.threshold,
+        [
+            printf(
+                'outcomes follow the promised advantage with slope %.2f, where 1 is all of it; 90 %% interval %.2f to '
+                || '%.2f',
+                tests.slope, 1e0 - tests.effect_high, 1e0 - tests.effect_low
+            ),
+            printf('it fell short in %d of %d waves', len(shown_waves.failed), len(shown_waves.ran)),
+            printf('it stood %.1f standard scores above chance', tests.information)
+        ] as evidence,
     from optimization_failure_tests as tests
     cross join shown_waves
     cross join shown_agents
     cross join rules
-    where tests.is_anomaly
 ),
 
-anomalies as (
+departures as (
     select *, from prediction_errors
     union all
     select *, from schedule_drifts
@@ -176,6 +205,27 @@ anomalies as (
     select *, from performance_degradations
     union all
     select *, from optimization_failures
+),
+
+found_tests as (
+    select
+        *,
+        row_number() over () as type_rank,
+    from anomaly_tests
+),
+
+anomalies as (
+    select
+        found.type_rank,
+        departures.*,
+        found.effect,
+        found.statistic,
+        found.threshold,
+        found.effect_low,
+        found.effect_high,
+    from departures
+    inner join found_tests as found on departures.anomaly_type = found.anomaly_type
+    where found.status = 'found'
 )
 
 select
@@ -190,6 +240,9 @@ select
     anomalies.effect,
     anomalies.statistic,
     anomalies.threshold,
+    anomalies.effect_low,
+    anomalies.effect_high,
+    anomalies.evidence,
 from anomalies
 cross join run
 order by anomaly_id

@@ -1,9 +1,33 @@
 -- Question: how effective was each strategy, as one document?
 -- Grain: one row, one document.
--- Inputs: strategy_results.
--- Columns: document = strategy to its row of strategy_results, in order of name.
+-- Inputs: strategy_results, strategy_alternatives.
+-- Columns: document = strategy to its row of strategy_results, in order of name, with its alternatives: their rows of
+--     strategy_alternatives.
+with
+
+alternatives as (
+    select
+        strategy,
+        list(columns order by columns.alternative) as alternatives,
+    from (
+        select
+            others.strategy,
+            others as columns,
+        from strategy_alternatives as others
+    )
+    group by strategy
+),
+
+strategies as (
+    select
+        results.*,
+        coalesce(alternatives.alternatives, []) as alternatives,
+    from strategy_results as results
+    left join alternatives on results.strategy = alternatives.strategy
+)
+
 select
-    map_from_entries(coalesce(list({'key': results.strategy, 'value': results} order by results.strategy), []))
+    map_from_entries(coalesce(list({'key': strategies.strategy, 'value': strategies} order by strategies.strategy), []))
         as document,
-from strategy_results as results
+from strategies
 order by document

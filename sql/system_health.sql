@@ -1,9 +1,12 @@
 -- Question: how healthy is the system after this run?
 -- Grain: one row, the run.
--- Inputs: optimization_metrics, scheduling_anomalies, metric_bounds, run, rules.
+-- Inputs: optimization_metrics, scheduling_anomalies, metric_bounds, agent_utilization, convergence_trend, alerts, run,
+--     rules.
 -- Columns: overall_health_score and component_scores [points, 0 to 100], null where a component has no data; the mean
 --     is over components with data, weighted by the rules; health_status, null without any;
---     optimization_metrics; detected_anomalies.
+--     optimization_metrics; detected_anomalies; component_weights of that mean, as the rules give them; anomaly_costs
+--     [points each takes from system_stability]; agent_utilization; convergence = the trend of the forecast error over
+--     waves and runs; alert_counts by severity.
 with
 
 metric_values as (
@@ -19,18 +22,64 @@ metric_values as (
     inner join metric_bounds as bounds on metrics.metric_name = bounds.metric_name
 ),
 
+costs as (
+    select
+        anomalies.anomaly_id,
+        anomalies.anomaly_type,
+        anomalies.severity,
+        case anomalies.severity
+            when 'high' then rules.penalty_high
+            when 'medium' then rules.penalty_medium
+            when 'low' then rules.penalty_low
+        end as points,
+    from scheduling_anomalies as anomalies
+    cross join rules
+),
+
 penalties as (
     select
-        count(anomalies.anomaly_id) as anomaly_count,
-        coalesce(sum(
-            case anomalies.severity
-                when 'high' then rules.penalty_high
-                when 'medium' then rules.penalty_medium
-                when 'low' then rules.penalty_low
-            end
-        ), 0e0) as penalty_points,
-    from rules
-    left join scheduling_anomalies as anomalies on true
+        count(*) as anomaly_count,
+        coalesce(sum(points), 0e0) as penalty_points,
+        coalesce(
+            list(
+                {
+                    'anomaly_id': anomaly_id,
+                    'anomaly_type': anomaly_type,
+                    'severity': severity,
+                    'points': points
+                }
+                order by anomaly_id
+            ),
+            []
+        ) as anomaly_costs,
+    from costs
+),
+
+agents as (
+    select
+        coalesce(
+            list(
+                {
+                    'agent_id': agent_id,
+                    'task_count': task_count,
+                    'busy_ms': busy_ms,
+                    'utilization': utilization
+                }
+                order by agent_position
+            ),
+            []
+        ) as agent_utilization,
+    from agent_utilization
+),
+
+alert_counts as (
+    select
+        {
+            'info': count(*) filter (where severity = 'info'),
+            'warning': count(*) filter (where severity = 'warning'),
+            'critical': count(*) filter (where severity = 'critical')
+        } as alert_counts,
+    from alerts
 ),
 
 components as (
@@ -42,6 +91,7 @@ components as (
             as stability_score,
         metric_values.optimization_metrics,
         penalties.anomaly_count,
+        penalties.anomaly_costs,
     from metric_values
     cross join penalties
 ),
@@ -80,7 +130,29 @@ select
     scores.optimization_metrics,
     scores.anomaly_count as detected_anomalies,
     iso_timestamp(run.timestamp) as timestamp,
+    {
+        'optimization_accuracy': rules.weight_optimization_accuracy,
+        'schedule_adherence': rules.weight_schedule_adherence,
+        'throughput_efficiency': rules.weight_throughput_efficiency,
+        'system_stability': rules.weight_system_stability
+    } as component_weights,
+    scores.anomaly_costs,
+    agents.agent_utilization,
+    {
+        'verdict': trend.verdict,
+        'wave_count': trend.wave_count,
+        'run_count': trend.run_count,
+        'slope': trend.slope,
+        'slope_low': trend.slope_low,
+        'slope_high': trend.slope_high,
+        'change': trend.change,
+        'simulated': trend.simulated
+    } as convergence,
+    alert_counts.alert_counts,
 from scores
+cross join agents
+cross join alert_counts
+cross join convergence_trend as trend
 cross join rules
 cross join run
 order by timestamp

@@ -1,344 +1,381 @@
--- Question: what does a run directory hold, as typed tables for an analyst with nothing but duckdb?
+-- Question: what do run directories hold, as typed tables for an analyst with nothing but duckdb?
 -- Grain: one view a kind of row; each states its own.
--- Inputs: a run directory: the current one, or `set variable run = 'outputs/phase19'` before reading this file.
--- Columns: explicit and typed, so that an empty file is an empty table. Times [ms from the start of the wave], rates
---     [fraction], throughput [tasks per second]. The views read the files anew each time; the list of agents' files is
---     taken when this file is read.
-set variable run = coalesce(getvariable('run'), '.');
+-- Inputs: run directories: `set variable runs = ['outputs/phase19', 'archive/monday']`, or `run` for one, before
+--     reading this file; the current directory where neither is set. What is no run is refused; a file that a run lacks
+--     is an empty table.
+-- Columns: those of the files, declared here, then run (the directory as it was given, without needless dots and
+--     slashes) and run_id. Times [ms from the start of the wave], rates [fraction], throughput [tasks per second]. The
+--     views read the files anew each time; the list of files is taken when this file is read.
+
+-- A view's columns are declared once, in the structure of its file.
+-- noqa: disable=AL03,AM04
+set variable run_names = (
+    with
+
+    names as (
+        select distinct path_join(given, '') as name,
+        from unnest(coalesce(getvariable('runs'), [coalesce(getvariable('run'), '.')])) as runs (given)
+    )
+
+    select list(name order by length(path_join(name, '_')), name) as names,
+    from names
+);
 
 -- A path as a pattern that matches it alone, whatever characters of a pattern it holds.
 create or replace temp macro as_pattern(path) as regexp_replace(path, '([*?\[])', '[\1]', 'g');
-set variable run_pattern = as_pattern(getvariable('run'));
 
--- A pattern that matches no file is an error to read_json: a run without tasks stands on its empty decisions instead.
-set variable scheduled_files = (
-    select
-        coalesce(
-            list(as_pattern(file) order by file), [getvariable('run_pattern') || '/safety_gate_decisions.jsonl']
-        ),
-    from glob(getvariable('run_pattern') || '/wave_*/*/scheduled_tasks.jsonl')
-);
-set variable planned_files = (
-    select
-        coalesce(
-            list(as_pattern(file) order by file), [getvariable('run_pattern') || '/safety_gate_decisions.jsonl']
-        ),
-    from glob(getvariable('run_pattern') || '/wave_*/*/planned_tasks.jsonl')
-);
+-- The run that a file lies in; where one run lies in another, the inner one.
+create or replace temp macro run_of(file) as
+list_filter(getvariable('run_names'), lambda run: starts_with(file, left(path_join(run, '_'), -1)))[-1];
 
--- One row a scheduled task, every state, with its wall-clock plan and what came.
-create or replace temp view tasks as
-select
-    task_id,
-    agent_id,
-    wave,
-    scheduled_start_time,
-    scheduled_end_time,
-    actual_start_time,
-    actual_end_time,
-    priority,
-    status,
-    confidence,
-    retry_count,
-    risk_level,
-    category,
-    heuristics_applied,
-    actual_duration_ms,
-    actual_confidence_delta,
-    confidence_after,
-from
-    read_json(
-        getvariable('scheduled_files'),
-        format = 'newline_delimited',
-        columns = {
-            task_id: 'varchar',
-            agent_id: 'varchar',
-            wave: 'bigint',
-            scheduled_start_time: 'double',
-            scheduled_end_time: 'double',
-            actual_start_time: 'double',
-            actual_end_time: 'double',
-            priority: 'bigint',
-            status: 'varchar',
-            confidence: 'double',
-            retry_count: 'bigint',
-            risk_level: 'varchar',
-            category: 'varchar',
-            heuristics_applied: 'varchar[]',
-            actual_duration_ms: 'double',
-            actual_confidence_delta: 'double',
-            confidence_after: 'double'
-        }
+-- Patterns of the rows' files, by file name.
+set variable run_files = (
+    with
+
+    patterns as (
+        select
+            parse_filename(file) as name,
+            list(as_pattern(file) order by file) as files,
+        from
+            glob(list_concat(
+                list_transform(getvariable('run_names'), lambda run: path_join(as_pattern(run), '*.jsonl')),
+                list_transform(getvariable('run_names'), lambda run: path_join(as_pattern(run), 'wave_*/*/*.jsonl'))
+            ))
+        group by name
     )
-where agent_id is not null;
+
+    select map_from_entries(list({'key': name, 'value': files})) as files_by_name,
+    from patterns
+);
+
+-- The rows of all files of one name. No file is an error to read_json: it gets the metrics', which every run has.
+create or replace temp macro rows_of(name, structure) as table
+    select
+        * exclude (file),
+        run_of(file) as run,
+        getvariable('run_ids')[run_of(file)] as run_id,
+    from
+        read_json(
+            coalesce(getvariable('run_files')[name], getvariable('run_files')['optimization_metrics.jsonl']),
+            columns = structure,
+            filename = 'file',
+            format = 'newline_delimited'
+        )
+    where parse_filename(file) = name;
+
+-- The document of one name of each run, which may be of any size.
+create or replace temp macro documents_of(name, structure) as table
+    select
+        run_of(filename) as run,
+        unnest(json_transform(content, cast(structure as json))),
+    from read_text(list_transform(getvariable('run_names'), lambda run: path_join(as_pattern(run), name)));
+
+-- One row a run.
+create or replace temp view runs as
+select
+    run,
+    run_id,
+    timestamp,
+    optimization_strategy as strategy,
+    executor,
+    simulated,
+    seed,
+    total_waves_optimized as total_waves,
+    total_agents,
+    total_tasks,
+    unnest(overall_metrics),
+    system_health_score,
+from documents_of('optimization_summary.json', {
+    'run_id': 'varchar',
+    'timestamp': 'timestamp',
+    'optimization_strategy': 'varchar',
+    'executor': 'varchar',
+    'simulated': 'boolean',
+    'seed': 'bigint',
+    'total_waves_optimized': 'bigint',
+    'total_agents': 'bigint',
+    'total_tasks': 'bigint',
+    'overall_metrics': {
+        'expected_success_rate': 'double',
+        'actual_success_rate': 'double',
+        'prediction_accuracy': 'double',
+        'expected_throughput': 'double',
+        'actual_throughput': 'double',
+        'schedule_adherence': 'double'
+    },
+    'system_health_score': 'double'
+});
+
+-- What a row of a run refers to the run by; known once, so that a view reads no summary.
+set variable run_ids = (
+    with
+
+    found as (
+        select
+            coalesce(list(run), []) as names,
+            map_from_entries(coalesce(list({'key': run, 'value': run_id}), [])) as ids,
+        from runs
+    )
+
+    select
+        if(
+            len(names) = len(getvariable('run_names')),
+            ids,
+            error('no optimization_summary.json in ' || array_to_string(
+                list_filter(getvariable('run_names'), lambda run: not list_contains(names, run)), ', '
+            ))
+        ) as ids_by_run,
+    from found
+);
+
+-- One row a scheduled task, every state: its plan on the wall clock and what came.
+create or replace temp view tasks as
+from rows_of('scheduled_tasks.jsonl', {
+    'task_id': 'varchar',
+    'agent_id': 'varchar',
+    'wave': 'bigint',
+    'scheduled_start_time': 'double',
+    'scheduled_end_time': 'double',
+    'actual_start_time': 'double',
+    'actual_end_time': 'double',
+    'priority': 'bigint',
+    'status': 'varchar',
+    'confidence': 'double',
+    'retry_count': 'bigint',
+    'risk_level': 'varchar',
+    'category': 'varchar',
+    'heuristics_applied': 'varchar[]',
+    'actual_duration_ms': 'double',
+    'actual_confidence_delta': 'double',
+    'confidence_after': 'double',
+    'is_duration_measured': 'boolean',
+    'is_censored': 'boolean'
+});
 
 -- One row a scheduled task: the forecast it was planned on.
 create or replace temp view plans as
-select
-    task_id,
-    agent_id,
-    wave,
-    success_probability,
-    success_low,
-    success_high,
-    planned_success,
-    baseline_success,
-    planned_attempts,
-    max_attempts,
-    duration_ms_p50,
-    duration_ms_p90,
-    planned_duration_ms,
-    planned_confidence_delta,
-    confidence_boost,
-    updated_confidence,
-    success_term,
-    throughput_term,
-    confidence_term,
-    score,
-    agent_price,
-    runner_up_agent_id,
-    runner_up_score,
-    score_margin,
-    record_count,
-from
-    read_json(
-        getvariable('planned_files'),
-        format = 'newline_delimited',
-        columns = {
-            task_id: 'varchar',
-            agent_id: 'varchar',
-            wave: 'bigint',
-            success_probability: 'double',
-            success_low: 'double',
-            success_high: 'double',
-            planned_success: 'double',
-            baseline_success: 'double',
-            planned_attempts: 'double',
-            max_attempts: 'bigint',
-            duration_ms_p50: 'double',
-            duration_ms_p90: 'double',
-            planned_duration_ms: 'double',
-            planned_confidence_delta: 'double',
-            confidence_boost: 'double',
-            updated_confidence: 'double',
-            success_term: 'double',
-            throughput_term: 'double',
-            confidence_term: 'double',
-            score: 'double',
-            agent_price: 'double',
-            runner_up_agent_id: 'varchar',
-            runner_up_score: 'double',
-            score_margin: 'double',
-            record_count: 'bigint'
-        }
-    )
-where agent_id is not null;
+from rows_of('planned_tasks.jsonl', {
+    'task_id': 'varchar',
+    'agent_id': 'varchar',
+    'wave': 'bigint',
+    'success_probability': 'double',
+    'success_low': 'double',
+    'success_high': 'double',
+    'planned_success': 'double',
+    'baseline_success': 'double',
+    'planned_attempts': 'double',
+    'max_attempts': 'bigint',
+    'duration_ms_p50': 'double',
+    'duration_ms_p90': 'double',
+    'planned_duration_ms': 'double',
+    'planned_confidence_delta': 'double',
+    'confidence_boost': 'double',
+    'updated_confidence': 'double',
+    'success_term': 'double',
+    'throughput_term': 'double',
+    'confidence_term': 'double',
+    'score': 'double',
+    'agent_price': 'double',
+    'runner_up_agent_id': 'varchar',
+    'runner_up_score': 'double',
+    'score_margin': 'double',
+    'record_count': 'bigint'
+});
 
--- One row a task that ran, with its forecast beside its outcome.
+-- One row a task that ran: all of tasks and of plans, its forecast beside its outcome.
 create or replace temp view executions as
 select
-    tasks.task_id,
-    tasks.agent_id,
-    tasks.wave,
-    tasks.risk_level,
-    tasks.category,
+    tasks.* exclude (run, run_id),
     tasks.status = 'completed' as is_completed,
-    tasks.retry_count,
-    tasks.actual_start_time,
-    tasks.actual_end_time,
-    tasks.actual_duration_ms,
-    tasks.actual_confidence_delta,
-    plans.planned_success,
-    plans.baseline_success,
-    plans.planned_duration_ms,
-    plans.planned_confidence_delta,
+    plans.* exclude (task_id, agent_id, wave),
 from tasks
-left join plans on tasks.task_id = plans.task_id
+inner join plans on tasks.run = plans.run and tasks.task_id = plans.task_id
 where tasks.status in ('completed', 'failed');
 
 -- One row a wave: planned against actual.
 create or replace temp view comparisons as
-select
-    wave,
-    planned_success_rate,
-    actual_success_rate,
-    planned_throughput,
-    actual_throughput,
-    planned_confidence_delta,
-    actual_confidence_delta,
-    accuracy_score,
-    ran_count,
-    success_rate_low,
-    success_rate_high,
-    throughput_low,
-    throughput_high,
-    throughput_efficiency,
-    schedule_adherence,
-    agent_utilization,
-    brier_score,
-    log_loss,
-from read_json(
-    getvariable('run_pattern') || '/schedule_comparisons.jsonl',
-    format = 'newline_delimited',
-    columns = {
-        wave: 'bigint',
-        planned_success_rate: 'double',
-        actual_success_rate: 'double',
-        planned_throughput: 'double',
-        actual_throughput: 'double',
-        planned_confidence_delta: 'double',
-        actual_confidence_delta: 'double',
-        accuracy_score: 'double',
-        ran_count: 'bigint',
-        success_rate_low: 'double',
-        success_rate_high: 'double',
-        throughput_low: 'double',
-        throughput_high: 'double',
-        throughput_efficiency: 'double',
-        schedule_adherence: 'double',
-        agent_utilization: 'double',
-        brier_score: 'double',
-        log_loss: 'double'
-    }
-);
+from rows_of('schedule_comparisons.jsonl', {
+    'wave': 'bigint',
+    'planned_success_rate': 'double',
+    'actual_success_rate': 'double',
+    'planned_throughput': 'double',
+    'actual_throughput': 'double',
+    'planned_confidence_delta': 'double',
+    'actual_confidence_delta': 'double',
+    'accuracy_score': 'double',
+    'ran_count': 'bigint',
+    'success_rate_low': 'double',
+    'success_rate_high': 'double',
+    'throughput_low': 'double',
+    'throughput_high': 'double',
+    'throughput_efficiency': 'double',
+    'schedule_adherence': 'double',
+    'agent_utilization': 'double',
+    'brier_score': 'double',
+    'log_loss': 'double'
+});
 
 -- One row a metric.
 create or replace temp view metrics as
-select
-    metric_name,
-    value,
-    unit,
-    target_value,
-    threshold_min,
-    threshold_max,
-    status,
-    timestamp,
-    chance_low,
-    chance_high,
-from read_json(
-    getvariable('run_pattern') || '/optimization_metrics.jsonl',
-    format = 'newline_delimited',
-    columns = {
-        metric_name: 'varchar',
-        value: 'double',
-        unit: 'varchar',
-        target_value: 'double',
-        threshold_min: 'double',
-        threshold_max: 'double',
-        status: 'varchar',
-        timestamp: 'timestamp',
-        chance_low: 'double',
-        chance_high: 'double'
-    }
-);
+from rows_of('optimization_metrics.jsonl', {
+    'metric_name': 'varchar',
+    'value': 'double',
+    'unit': 'varchar',
+    'target_value': 'double',
+    'threshold_min': 'double',
+    'threshold_max': 'double',
+    'status': 'varchar',
+    'timestamp': 'timestamp',
+    'chance_low': 'double',
+    'chance_high': 'double'
+});
+
+-- One row a wave, agent and risk level where a task ran: plan, outcome and how surprising it is.
+create or replace temp view evidence as
+from rows_of('evidence.jsonl', {
+    'wave': 'bigint',
+    'agent_id': 'varchar',
+    'risk_level': 'varchar',
+    'task_count': 'bigint',
+    'planned_success_count': 'double',
+    'actual_success_count': 'bigint',
+    'success_sd': 'double',
+    'success_low': 'double',
+    'success_high': 'double',
+    'success_p_value': 'double',
+    'planned_busy_ms': 'double',
+    'actual_busy_ms': 'double',
+    'busy_sd_ms': 'double',
+    'busy_low_ms': 'double',
+    'busy_high_ms': 'double',
+    'busy_p_value': 'double',
+    'simulated': 'boolean'
+});
+
+-- One row an anomaly type: what its test found, and how small a fault it could have found.
+create or replace temp view anomaly_tests as
+from rows_of('anomaly_tests.jsonl', {
+    'anomaly_type': 'varchar',
+    'status': 'varchar',
+    'effect': 'double',
+    'effect_low': 'double',
+    'effect_high': 'double',
+    'unit': 'varchar',
+    'statistic': 'double',
+    'threshold': 'double',
+    'detectable_effect': 'double',
+    'reason': 'varchar'
+});
 
 -- One row an anomaly.
 create or replace temp view anomalies as
-select
-    anomaly_id,
-    anomaly_type,
-    severity,
-    description,
-    affected_waves,
-    affected_agents,
-    recommendation,
-    timestamp,
-    effect,
-    statistic,
-    threshold,
-from read_json(
-    getvariable('run_pattern') || '/scheduling_anomalies.jsonl',
-    format = 'newline_delimited',
-    columns = {
-        anomaly_id: 'varchar',
-        anomaly_type: 'varchar',
-        severity: 'varchar',
-        description: 'varchar',
-        affected_waves: 'bigint[]',
-        affected_agents: 'varchar[]',
-        recommendation: 'varchar',
-        timestamp: 'timestamp',
-        effect: 'double',
-        statistic: 'double',
-        threshold: 'double'
-    }
-);
+from rows_of('scheduling_anomalies.jsonl', {
+    'anomaly_id': 'varchar',
+    'anomaly_type': 'varchar',
+    'severity': 'varchar',
+    'description': 'varchar',
+    'affected_waves': 'bigint[]',
+    'affected_agents': 'varchar[]',
+    'recommendation': 'varchar',
+    'timestamp': 'timestamp',
+    'effect': 'double',
+    'statistic': 'double',
+    'threshold': 'double',
+    'effect_low': 'double',
+    'effect_high': 'double',
+    'evidence': 'varchar[]'
+});
 
 -- One row a learning signal.
 create or replace temp view signals as
-select
-    signal_id,
-    type,
-    confidence,
-    description,
-    recommendation,
-    feedback_id,
-    supporting_evidence,
-    timestamp,
-    simulated,
-from read_json(
-    getvariable('run_pattern') || '/learning_signals.jsonl',
-    format = 'newline_delimited',
-    columns = {
-        signal_id: 'varchar',
-        type: 'varchar',
-        confidence: 'double',
-        description: 'varchar',
-        recommendation: 'varchar',
-        feedback_id: 'varchar',
-        supporting_evidence: 'varchar[]',
-        timestamp: 'timestamp',
-        simulated: 'boolean'
-    }
-);
+from rows_of('learning_signals.jsonl', {
+    'signal_id': 'varchar',
+    'type': 'varchar',
+    'confidence': 'double',
+    'description': 'varchar',
+    'recommendation': 'varchar',
+    'feedback_id': 'varchar',
+    'feedback_type': 'varchar',
+    'supporting_evidence': 'varchar[]',
+    'timestamp': 'timestamp',
+    'simulated': 'boolean'
+});
+
+-- One row a heuristic: why it has the weight it has.
+create or replace temp view heuristic_updates as
+from rows_of('heuristic_updates.jsonl', {
+    'heuristic_id': 'varchar',
+    'previous_weight': 'double',
+    'weight': 'double',
+    'lift': 'double',
+    'lift_low': 'double',
+    'lift_high': 'double',
+    'shrunk_lift': 'double',
+    'applied_count': 'bigint',
+    'other_count': 'bigint',
+    'is_step_bounded': 'boolean',
+    'weight_bound': 'varchar',
+    'reason': 'varchar',
+    'simulated': 'boolean',
+    'timestamp': 'timestamp'
+});
+
+-- One row a wave of this run and of each that it carries forward, whose own run_id stands with it.
+create or replace temp view convergence as
+select * exclude (run_id_1),
+from rows_of('convergence.jsonl', {
+    'run_id': 'varchar',
+    'run_rank': 'bigint',
+    'wave': 'bigint',
+    'planned_success_rate': 'double',
+    'actual_success_rate': 'double',
+    'success_rate_error': 'double',
+    'chance_error': 'double',
+    'standardized_error': 'double',
+    'accuracy_score': 'double',
+    'brier_score': 'double',
+    'log_loss': 'double',
+    'ran_count': 'bigint',
+    'simulated': 'boolean',
+    'timestamp': 'timestamp'
+});
 
 -- One row a task: what the safety gates decided.
 create or replace temp view decisions as
-select
-    task_id,
-    wave,
-    risk_level,
-    confidence,
-    decision,
-    live_decision,
-    reason,
-from read_json(
-    getvariable('run_pattern') || '/safety_gate_decisions.jsonl',
-    format = 'newline_delimited',
-    columns = {
-        task_id: 'varchar',
-        wave: 'bigint',
-        risk_level: 'varchar',
-        confidence: 'double',
-        decision: 'varchar',
-        live_decision: 'varchar',
-        reason: 'varchar'
-    }
-);
+from rows_of('safety_gate_decisions.jsonl', {
+    'task_id': 'varchar',
+    'wave': 'bigint',
+    'risk_level': 'varchar',
+    'confidence': 'double',
+    'decision': 'varchar',
+    'live_decision': 'varchar',
+    'reason': 'varchar'
+});
 
--- One row, the run.
+-- One row a task that no agent got: why it was left out.
+create or replace temp view unassigned as
+from rows_of('unassigned_tasks.jsonl', {
+    'task_id': 'varchar',
+    'wave': 'bigint',
+    'reason': 'varchar'
+});
+
+-- One row a run: its health and the scores that it is the mean of.
 create or replace temp view health as
 select
-    overall_health_score,
-    health_status,
-    component_scores.optimization_accuracy,
-    component_scores.schedule_adherence,
-    component_scores.throughput_efficiency,
-    component_scores.system_stability,
-    detected_anomalies,
-    timestamp,
-from read_json(
-    getvariable('run_pattern') || '/system_health.json',
-    columns = {
-        overall_health_score: 'double',
-        health_status: 'varchar',
-        component_scores: 'struct(
-            optimization_accuracy double,
-            schedule_adherence double,
-            throughput_efficiency double,
-            system_stability double
-        )',
-        detected_anomalies: 'bigint',
-        timestamp: 'timestamp'
-    }
-);
+    * exclude (run, component_scores),
+    unnest(component_scores),
+    run,
+    getvariable('run_ids')[run] as run_id,
+from documents_of('system_health.json', {
+    'overall_health_score': 'double',
+    'health_status': 'varchar',
+    'component_scores': {
+        'optimization_accuracy': 'double',
+        'schedule_adherence': 'double',
+        'throughput_efficiency': 'double',
+        'system_stability': 'double'
+    },
+    'detected_anomalies': 'bigint',
+    'timestamp': 'timestamp'
+});

@@ -3,6 +3,7 @@
 -- Inputs: wave_totals, wave_plans, schedule_comparisons, agent_feedback, run.
 -- Columns: wave, strategy, state counts [tasks], figures as schedule_comparisons, makespans [ms], solver, learning =
 --     what the wave before changed in this plan, null where there was none [attempts, fractions, successes a task],
+--     unassigned_count = tasks of the wave that no agent had room for [tasks],
 --     agents = each agent's tasks, rates, utilisation, capacity and worth of one slot more [tasks, fraction, score].
 with
 
@@ -61,6 +62,7 @@ select
             'reassignment_gain': plans.learned_reassignment_gain
         }
     end as learning,
+    plans.unassigned_count,
     coalesce(agents.agents, []) as agents,
     iso_timestamp(run.timestamp) as timestamp,
     run.is_simulated as simulated,

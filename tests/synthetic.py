@@ -37,6 +37,8 @@ def empty_frames(**changes: pl.DataFrame) -> dict[str, pl.DataFrame]:
         "wave_plans": frames.WAVE_PLANS.empty(),
         "wave_draws": frames.WAVE_DRAWS.empty(),
         "agent_evidence": frames.AGENT_EVIDENCE.empty(),
+        "risk_evidence": frames.RISK_EVIDENCE.empty(),
+        "alternatives": frames.ALTERNATIVES.empty(),
         "decisions": frames.DECISIONS.empty(),
         "heuristics": frames.HEURISTICS.empty(),
         "previous_weights": pl.DataFrame(schema={"heuristic_id": pl.String, "weight": pl.Float64}),
@@ -113,6 +115,28 @@ def wave_plan(wave: int, **changes: Any) -> dict[str, Any]:
     return row | changes
 
 
+def alternative(wave: int, **changes: Any) -> dict[str, Any]:
+    """One wave by another strategy, with plain figures."""
+    plain = {
+        "wave": wave,
+        "chosen_strategy": "maximize_success",
+        "strategy": "balance_load",
+        "task_count": 10,
+        "reassigned_count": 4,
+        "ran_count": 8,
+        "promised_success_sum": 7.0,
+        "planned_success_sum": 6.0,
+        "success_sum": 5.0,
+        "retry_sum": 3.0,
+        "confidence_sum": 0.4,
+        "makespan_ms": 2000.0,
+        "paired_count": 8,
+        "lead_sum": 2.0,
+        "lead_square_sum": 4.0,
+    }
+    return plain | changes
+
+
 def hand_frames(executions: list[dict[str, Any]], plans: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
     """Frames of hand-made executions and wave plans, with as many agents as they name and no draws."""
     rows = frames.EXECUTIONS.conform(executions)
@@ -160,11 +184,14 @@ def synthetic_run(
     rng = np.random.default_rng(seed)
     n, m, s = tasks_a_wave, agent_count, draw_count
     logits = rng.normal(1.0, 1.0, (wave_count, n, m))
-    levels = rng.normal(0.0, forecast_sd, (s + 1, m))  # the last is the world the run happens in
+    levels = rng.normal(0.0, forecast_sd, (s + 1, m))  # the last is the world a wave happens in
     duration_levels = rng.normal(0.0, 0.1, (s + 1, m))
+    # Each wave's forecasts know the waves before: what they do not know is new in every wave.
+    worlds = np.random.default_rng([seed, 3]).normal(0.0, 1.0, (wave_count, 2, m)) * [[forecast_sd], [0.1]]
     sigma = 0.4
     executions, plans, draws, evidence = [], [], [], []
     for w in range(wave_count):
+        levels[s], duration_levels[s] = worlds[w]
         cost = logits[w] - 2 * (np.arange(n)[:, None] % m == np.arange(m))
         agent = np.argsort(np.argsort(-cost.max(axis=1))) % m
         p = 1 / (1 + np.exp(-(logits[w] + levels[:, None, :])))  # (s + 1, n, m)
@@ -263,8 +290,12 @@ def synthetic_run(
                 "capacity": -(-n // m),
                 "slot_worth": 0.01 * a,
                 "success_variance": float(chosen[:s, agent == a].sum(axis=1).var(ddof=1)),
-                "log_duration_variance": 0.1**2,
-                "residual_variance": sigma**2,
+                "advantage_variance": float((centred * chosen[:s])[:, agent == a].sum(axis=1).var(ddof=1)),
+                "duration_count": int((agent == a).sum()),
+                "log_duration_residual_sum": float(np.log(actual / median)[agent == a].sum()),
+                "log_duration_variance": float(sigma**2 * (agent == a).sum() + (0.1 * (agent == a).sum()) ** 2),
+                "log_duration_outcome_sd": 0.0,
+                "log_duration_third_moment": 0.0,
             }
             for a in range(m)
         ]
@@ -275,6 +306,13 @@ def synthetic_run(
         wave_plans=frames.WAVE_PLANS.conform(plans),
         wave_draws=frames.WAVE_DRAWS.conform(pl.concat(draws)),
         agent_evidence=frames.AGENT_EVIDENCE.conform(evidence),
+        alternatives=frames.ALTERNATIVES.conform(
+            [
+                alternative(w, strategy=name, ran_count=n - w, lead_sum=lead * w, paired_count=n - w)
+                for w in range(1, wave_count + 1)
+                for name, lead in (("balance_load", -0.5), ("round_robin", 1.5))
+            ]
+        ),
         decisions=frames.DECISIONS.conform(
             rows.select(
                 "task_id",

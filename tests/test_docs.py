@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -53,11 +55,22 @@ def execute(command, checkout):
     return done.stdout
 
 
+def asked(text):
+    """The command that a console block begins with, to the end of the line on which its quotes are closed."""
+    command = ""
+    for line in text.splitlines(keepends=True):
+        command += line
+        with contextlib.suppress(ValueError):  # no closing quotation
+            shlex.split(command)
+            break
+    return command
+
+
 def executed(kind, text, checkout):
     """A block's text as it stands after executing it."""
     if kind == "console":
-        command, _, _ = text.partition("\n")
-        return f"{command}\n{execute(command.removeprefix('$ '), checkout)}"
+        command = asked(text)
+        return f"{command}{execute(command.removeprefix('$ '), checkout)}"
     if kind == "python":
         execute(f"python -W error - <<'END'\n{text}END\n", checkout)
     else:

@@ -7,9 +7,10 @@ import json
 import polars as pl
 import pytest
 
+from phase19 import frames
 from phase19.analytics import Analysis
 from phase19.feedback_loop import OptimizationFeedbackLoop
-from tests.synthetic import execution, hand_frames, synthetic_run, wave_plan
+from tests.synthetic import alternative, execution, hand_frames, synthetic_run, wave_plan
 
 LARGE = {"wave_count": 10, "tasks_a_wave": 100, "agent_count": 5, "draw_count": 256, "forecast_sd": 0.15}
 
@@ -66,9 +67,43 @@ class TestOptimizationFeedbackLoop:
         ]  # fmt: skip
         signals = OptimizationFeedbackLoop(Analysis(hand_frames(rows, [wave_plan(1)]))).generate_learning_signals()
         found = signals.filter(pl.col("type") == "agent_specialization")
-        assert found["description"].to_list() == ["agent_0 leads its peers by 50.0 points at LOW risk."]
-        # z = 0.5 / sqrt(0.75 * 0.25 * 2 / 30) = 4.472, two rows: 1 - 2 * 3.87e-6
-        assert found["confidence"].item() == pytest.approx(1 - 2 * 3.87e-6, abs=1e-7)
+        assert found["description"].to_list() == ["agent_0 leads its peers by 50.0 points at LOW risk, task for task."]
+        # Round robin was forecast 0.8 on all: z = (0.2 + 0.3) / sqrt(2 * 0.8 * 0.2 / 30) = 4.841, two rows: 6.46e-7 each
+        assert found["confidence"].item() == pytest.approx(1 - 2 * 6.46e-7, abs=1e-8)
+
+    def test_an_agent_with_the_easier_tasks_is_no_specialist(self):
+        # Both do as well as an average agent was forecast to on their tasks: 0.9 and 0.5.
+        rows = [
+            execution(f"{agent}{i}", agent_id=f"agent_{agent}", baseline_success=rate,
+                      status="completed" if i < 30 * rate else "failed")
+            for agent, rate in ((0, 0.9), (1, 0.5))
+            for i in range(30)
+        ]  # fmt: skip
+        analysis = Analysis(hand_frames(rows, [wave_plan(1)]))
+        assert analysis.tables["agent_leads"]["success_lead"].to_list() == pytest.approx([0.0, 0.0])
+        assert "agent_specialization" not in analysis.tables["learning_signals"]["type"]
+
+    @pytest.mark.parametrize(
+        ("strategy", "lead", "told"),
+        [
+            ("round_robin", 8.0, "20.0 points more success than round_robin would"),
+            ("round_robin", -8.0, "20.0 points less success than round_robin would"),
+            ("balance_load", -8.0, "20.0 points less success than balance_load would"),
+            ("balance_load", 8.0, None),  # the strategy was chosen over it: nothing new
+            ("round_robin", 2.0, None),
+        ],
+    )
+    def test_what_another_strategy_would_have_given_is_a_signal_beyond_chance(self, strategy, lead, told):
+        # 40 tasks ran under both, 10 with another outcome: z = 8 / sqrt(10 + 1 - 64 / 42) = 2.599, for a lead of 2 0.605
+        other = alternative(1, strategy=strategy, paired_count=40, lead_sum=lead, lead_square_sum=10.0)
+        others = frames.ALTERNATIVES.conform([other])
+        run = hand_frames([execution("a")], [wave_plan(1)], alternatives=others)
+        signals = OptimizationFeedbackLoop(Analysis(run)).generate_learning_signals()
+        found = signals.filter(pl.col("type") == "coordination_improvement")
+        assert found.height == (told is not None)
+        if told is not None:
+            assert told in found["description"].item()
+            assert found["confidence"].item() == pytest.approx(1 - 0.00468, abs=1e-5)
 
     def test_update_heuristic_weights(self):
         weights = loop().update_heuristic_weights()
@@ -77,6 +112,23 @@ class TestOptimizationFeedbackLoop:
         assert by_id["H_1"]["previous_weight"] == 1.2
         assert (by_id["H_3"]["applied_count"], by_id["H_3"]["weight"]) == (0, 1.0)
         assert all(abs(row["weight"] - row["previous_weight"]) <= 0.05 + 1e-12 for row in by_id.values())
+
+    @pytest.mark.parametrize(("failed", "told"), [(3, 0), (12, 1)])
+    def test_a_lift_is_a_signal_only_where_the_evidence_carries_it(self, failed, told):
+        # 40 tasks with H and 40 without, all forecast 0.9; of those with it some fail, of the others 4. Without what
+        # forecasts share the lift's standard error is sqrt(2 * 0.09 / 40) = 0.067: 12 failures are 0.2 / 0.067 = 2.98.
+        rows = [
+            execution(f"{kind}{i}", heuristics_applied=["H"] if kind == "with" else [],
+                      status="failed" if i < lost else "completed")
+            for kind, lost in (("with", failed), ("without", 4))
+            for i in range(40)
+        ]  # fmt: skip
+        signals = OptimizationFeedbackLoop(Analysis(hand_frames(rows, [wave_plan(1)]))).generate_learning_signals()
+        found = signals.filter(pl.col("type") == "heuristic_update")
+        assert found.height == told
+        if told:
+            assert found["confidence"].item() == pytest.approx(1 - 0.00287, abs=1e-5)
+            assert "90 % interval of the lift -31.0 to -9.0 points" in found["supporting_evidence"].item()
 
     def test_a_heuristic_that_always_applied_has_no_lift(self):
         run = hand_frames([execution("a", heuristics_applied=["H"])], [wave_plan(1)])

@@ -192,8 +192,8 @@ class TestPhase19Integration:
             phase19.run(input=copied, output=tmp_path / "next", previous=previous, **FIXED)
             for previous in (None, tmp_path / "dry", tmp_path / "replayed")
         )
-        told = [[w for w in run.warnings if "nothing was taken" in w] for run in (plain_run, after_dry_run, taught_run)]
-        assert told == [[], [f"--previous: {tmp_path / 'dry'} is a simulated run, nothing was taken from it"], []]
+        told = [[w for w in run.warnings if "teaches nothing" in w] for run in (plain_run, after_dry_run, taught_run)]
+        assert told == [[], [f"--previous: {tmp_path / 'dry'} is a simulated run and teaches nothing"], []]
         plain, after_dry, taught = (run.executions for run in (plain_run, after_dry_run, taught_run))
         keys = ("task_id", "agent_id", "planned_success")
         assert after_dry.select(keys).equals(plain.select(keys))
@@ -293,6 +293,30 @@ class TestWhatHoldsOfEveryRun:
         assert comparisons["actual_success_rate"].to_list() == [None] * 3
         assert json.loads((run.run_dir / "system_health.json").read_text())["health_status"] is None
         assert "Health no data, no anomalies" in (run.run_dir / "PHASE_19_AUTONOMOUS_OPTIMIZATION.md").read_text()
+
+    @pytest.mark.parametrize("most", [1, 2, 5])
+    def test_a_replay_promises_no_retries_that_no_record_holds(self, tmp_path, most):
+        """Of each pair `most` attempts are recorded, all lost: with one, a plan of retries would be held to it."""
+        asked = 3  # attempts, by default
+        rows = [
+            {"task_id": f"task_{t}", "agent_id": f"agent_{a}", "attempt": k, "status": "failed"}
+            for t in range(12)
+            for a in range(4)
+            for k in range(1, most + 1)
+        ]
+        (tmp_path / "lost.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        run = phase19.run(
+            input=SAMPLE, output=tmp_path / "out", executor="replay", executions=tmp_path / "lost.jsonl", **FIXED
+        )
+        assert run.executions["max_attempts"].max() == min(most, asked)
+        assert (run.executions["retry_count"] + 1).to_list() == run.executions["max_attempts"].to_list()
+        told = [warning for warning in run.warnings if "--max-retries" in warning]
+        assert len(told) == (most < asked)
+        if told:
+            assert f"at most {most} attempt" in told[0]
+        if most == 1:
+            planned = run.executions.select("planned_success", "success_probability")
+            assert planned["planned_success"].to_list() == planned["success_probability"].to_list()
 
     def test_evening_out_the_load_is_told_of_and_paid_for(self, tmp_path):
         run = phase19.run(input=SAMPLE, output=tmp_path / "out", strategy="balance_load", agents=3, **FIXED)

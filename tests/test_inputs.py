@@ -82,7 +82,7 @@ def test_tasks_keep_what_is_recorded_and_get_defaults_for_the_rest():
         "confidence_boost": 0.0, "heuristics_applied": ["H16_001"],
         "predicted_success_rate": 0.9, "predicted_confidence_delta": 0.05,
         "approval_status": "APPROVED", "reason": "planned", "deadline_ms": 500.0, "estimated_duration_ms": 25.0,
-        "required_agents": ["agent_2", "reviewer"],
+        "required_agents": ["agent_2", "reviewer"], "excluded_agents": None,
     }  # fmt: skip
     given_of_second = {name: value for name, value in second.items() if value is not None}
     assert given_of_second == {
@@ -141,7 +141,8 @@ def test_records_come_before_summaries():
     assert agents["agent_2"]["record_count"] == 3
     assert agents["agent_10"] == {
         "agent_id": "agent_10", "record_count": 0, "summary_task_count": 10, "summary_success_rate": 0.9,
-        "summary_duration_ms": 20.0, "summary_confidence_delta": 0.05, "evidence": "summary",
+        "summary_duration_ms": 20.0, "summary_confidence_delta": 0.05, "capacity": None,
+        "evidence": "summary",
     }  # fmt: skip
     assert agents["reviewer"]["evidence"] == "none"
     assert agents["reviewer"]["summary_task_count"] is None
@@ -234,6 +235,7 @@ def test_sources_say_what_was_read(root):
         ("task_outcomes.jsonl", 3, "used"),
         ("tasks.jsonl", 0, "absent"),
         ("planned_tasks.jsonl", 3, "used"),
+        ("agents.jsonl", 0, "absent"),
     ]
 
 
@@ -247,7 +249,7 @@ def test_earlier_phases_may_be_absent():
     inputs = load_inputs(SMALL / "phase18")
     assert inputs.heuristics.is_empty()
     assert inputs.attempts["source"].unique().to_list() == ["phase18"]
-    assert inputs.sources.filter(status="absent").height == 4
+    assert inputs.sources.filter(status="absent").height == 5
 
 
 def test_unknown_fields_are_left_out_and_counted_once_a_file(root):

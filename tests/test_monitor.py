@@ -64,7 +64,8 @@ class TestOptimizationMonitor:
         row = watched.detect_anomalies().row(0, named=True)
         assert (row["anomaly_id"], row["anomaly_type"], row["severity"]) == ("AN_001", "prediction_error", "medium")
         assert row["effect"] == pytest.approx(0.13, abs=0.05)
-        assert row["statistic"] > row["threshold"] == pytest.approx(2.2414, abs=1e-4)
+        assert row["statistic"] > row["threshold"] > 2.2414  # the normal quantile, and what failures are skewed by
+        assert row["effect_low"] < row["effect"] < row["effect_high"]
         assert set(row["affected_waves"]) <= set(range(1, 11))
         assert len(row["affected_agents"]) > 0
         assert watched.detect_prediction_errors()["is_anomaly"].item()
@@ -144,9 +145,9 @@ class TestOptimizationMonitor:
         assert alerts.height == out + watched.detect_anomalies().height
         assert alerts["source"].to_list()[out].startswith("scheduling_anomalies: AN_001")
 
-    def test_utilization_and_convergence_have_a_row_an_agent_and_a_wave(self):
+    def test_utilization_has_a_row_an_agent_and_convergence_a_row_a_wave(self):
         watched = monitor()
-        assert watched.monitor_agent_utilization().height == 9
+        assert watched.monitor_agent_utilization()["agent_id"].to_list() == ["agent_0", "agent_1", "agent_2"]
         assert watched.monitor_optimization_convergence()["wave"].to_list() == [1, 2, 3]
 
     def test_write_monitoring_outputs(self, tmp_path):

@@ -361,22 +361,56 @@ def test_feedback_without_a_phase_16_goes_to_phase_18_alone(tmp_path, run_dir):
     assert tree(tmp_path / "phase16") == {}
 
 
-def test_a_missing_final_newline_is_mended_and_a_torn_line_counts_for_nothing(tmp_path, run_dir):
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('{"run_id": "r0"}', '{"run_id": "r0"}\n'),
+        ('{"run_id": "r0"}\n{"run_id": "r1", "ty', '{"run_id": "r0"}\n'),
+        ('{"run_id": "r1', ""),
+        ('torn long ago\n{"run_id": "r0"}\n', 'torn long ago\n{"run_id": "r0"}\n'),
+        ('{"run_id": ["r1"]}\n"r1"\n', '{"run_id": ["r1"]}\n"r1"\n'),
+    ],
+    ids=["no final newline", "torn last line", "nothing but a torn line", "torn line in between", "not our lines"],
+)
+def test_a_line_torn_by_a_crash_is_cut_off_and_a_missing_newline_added(tmp_path, run_dir, before, after):
     place = tmp_path / "phase18" / "phase19_feedback.jsonl"
-    place.write_text('{"run_id": "r0"}\n{"run_id": "r1", "ty')
+    place.write_text(before)
     assert deliver_feedback(run_dir, None, tmp_path / "phase18") == [place]
-    assert place.read_text() == '{"run_id": "r0"}\n{"run_id": "r1", "ty\n{"type": "for 18", "run_id": "r1"}\n'
+    assert place.read_text() == after + '{"type": "for 18", "run_id": "r1"}\n'
 
 
-def test_feedback_that_does_not_fit_leaves_the_file_as_long_as_before(tmp_path, run_dir):
+@pytest.mark.usefixtures("run_dir")
+def test_processes_that_deliver_at_once_tear_no_line_and_deliver_each_run_once(tmp_path):
+    line = {"type": "for 18", "weights": dict.fromkeys(map(str, range(2_000)), 1.0)}
+    for i in range(20):
+        (tmp_path / f"run_{i}" / "feedback").mkdir(parents=True)
+        text = json.dumps(line | {"run_id": f"r{i}"}) + "\n"
+        (tmp_path / f"run_{i}" / "feedback" / "phase18_feedback.jsonl").write_text(text)
+    code = (
+        "import sys; from pathlib import Path; from phase19.outputs import deliver_feedback\n"
+        "place = Path(sys.argv[1]); sys.stdin.read()\n"
+        "for i in range(20): deliver_feedback(place / f'run_{i}', None, place / 'phase18')"
+    )
+    command = [sys.executable, "-c", code, tmp_path]
+    started = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(4)]
+    for process in started:
+        process.stdin.close()  # all are off at once, but for their imports
+    assert [process.wait(60) for process in started] == [0] * 4
+    rows = [json.loads(text) for text in (tmp_path / "phase18" / "phase19_feedback.jsonl").read_text().splitlines()]
+    assert sorted(row["run_id"] for row in rows) == sorted(f"r{i}" for i in range(20))
+    assert all(row["weights"] == line["weights"] for row in rows)
+
+
+@pytest.mark.parametrize(("room", "reason"), [(5, "No space left on device"), (0, "File too large")])
+def test_feedback_that_does_not_fit_leaves_the_file_as_long_as_before(tmp_path, run_dir, room, reason):
     resource = pytest.importorskip("resource")
     place = tmp_path / "phase18" / "phase19_feedback.jsonl"
     place.write_text('{"run_id": "r0"}\n')
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (place.stat().st_size + 5, limits[1]))
-        with pytest.raises(OutputError, match=r"phase19_feedback.jsonl: cannot be written: No space left on device"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (place.stat().st_size + room, limits[1]))
+        with pytest.raises(OutputError, match=f"phase19_feedback.jsonl: cannot be written: {reason}"):
             deliver_feedback(run_dir, None, tmp_path / "phase18")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

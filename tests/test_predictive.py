@@ -32,11 +32,6 @@ def hand_draws():
     )
 
 
-def test_the_variance_of_an_agent_is_that_of_its_summed_chances_and_0_without_tasks(hand_draws):
-    # Agent 0 has 0.5 + 0.6 and 0.1 + 0.2, agent 2 has 0.7 + 0.8 and 0.3 + 0.4: both 0.8 apart, so 0.4^2.
-    assert hand_draws.agent_success_variance(4).tolist() == pytest.approx([0.16, 0.0, 0.16, 0.0])
-
-
 def executions(*statuses):
     starts, ends = (0.0, 15.0, 0.0, 30.0), (15.0, 30.0, 30.0, 40.0)
     return frames.EXECUTIONS.conform(
@@ -95,11 +90,6 @@ def test_the_advantage_is_centred_over_the_tasks_that_ran(hand_draws):
 
 def test_where_nothing_ran_there_are_no_draws(hand_draws):
     assert hand_draws.summary(1, executions(*["unobserved"] * 4)).equals(frames.WAVE_DRAWS.empty())
-
-
-def test_agent_success_variance_by_hand(hand_draws):
-    # Sums 1.1 and 0.3 of agent 0, none of agent 1, 1.5 and 0.7 of agent 2: variance .4^2 both.
-    assert hand_draws.agent_success_variance(3) == pytest.approx([0.16, 0.0, 0.16])
 
 
 TASK, AGENT, ALLOWED = np.array([0, 3, 1, 4, 5, 2]), np.array([0, 0, 1, 1, 1, 2]), np.array([3, 3, 3, 3, 1, 1])
@@ -166,4 +156,3 @@ def test_an_empty_wave(fitted):
     draws = draw_wave(fitted, none, none, none, shared=fitted.shared_normals(32, rng), rng=rng)
     assert draws.busy_ms.shape == (32, 0)
     assert draws.summary(1, frames.EXECUTIONS.empty()).equals(frames.WAVE_DRAWS.empty())
-    assert draws.agent_success_variance(3).tolist() == [0.0, 0.0, 0.0]

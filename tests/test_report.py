@@ -82,6 +82,7 @@ def run_dir(tmp_path):
         "scheduling_anomalies.jsonl": jsonl([anomaly]),
         "learning_signals.jsonl": jsonl([signal]),
         "safety_gate_decisions.jsonl": jsonl(decisions),
+        "unassigned_tasks.jsonl": "",
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)

@@ -232,7 +232,7 @@ def test_where_all_agents_are_allowed_there_is_no_mask():
 def test_an_infeasible_wave_says_what_to_do():
     frame = tasks({"task_id": "a", "required_agents": ["nobody"]}, {"task_id": "b"})
     allowed = allowed_pairs(frame, agents("a0", "a1"))
-    advice = r"1 tasks find no room .*\(wave 1; task 'a'\); raise --capacity or --agents, or widen required_agents"
+    advice = r"1 tasks find no room .*\(wave 1; task 'a'\); raise --capacity, .* leave tasks out with --allow-un"
     with pytest.raises(InfeasibleError, match=advice):
         optimize(
             forecast_of(planned_success=np.full((2, 2), 0.5)), SolverParameters(), allowed, frame.with_columns(wave=1)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from phase19.backtesting.rehearsal import rehearse
 from phase19.backtesting.time_split import split_inputs
 from phase19.errors import UsageError
+from phase19.executors.replay import ReplayExecutor
 from phase19.forecast_table import forecast_table
 from phase19.inputs import load_inputs
 from phase19.moments import parse_moment
@@ -33,7 +34,16 @@ if TYPE_CHECKING:
 __all__ = ["BacktestResult", "backtest", "backtest_tables", "headline", "run_backtest"]
 
 SCHEMA_VERSION = "1.0"
-_NOT_REPLAYED = {"approve", "deliver_feedback", "executor", "explore", "output", "previous", "require_approval"}
+_NOT_REPLAYED = {
+    "approve",
+    "deliver_feedback",
+    "executor",
+    "explore",
+    "output",
+    "previous",
+    "require_approval",
+    "thresholds",
+}
 _ORACLE_NOTE = (
     "The oracle knew every outcome before it assigned the same tasks under the same capacity: what hindsight with "
     "luck could reach, and no forecast can promise."
@@ -146,7 +156,7 @@ def _backtest(
     elif moment is not None:
         inputs, replayed = split_inputs(inputs, moment)
     model, heuristics = prepare(inputs, waves=options.waves, agents=options.agents)
-    parameters = PlanParameters.of(options, heuristics)
+    parameters = PlanParameters.of(options, heuristics).within(ReplayExecutor(replayed).most_attempts)
     rehearsal = rehearse(model, replayed, parameters, seed=options.seed, progress=progress)
     if not rehearsal.found.scores.pair_count:
         raise UsageError(f"{executions or '--split-at'}: expected records of the run's tasks and agents, found none")
@@ -155,7 +165,7 @@ def _backtest(
         "timestamp": _iso(made_at),
         "schema_version": SCHEMA_VERSION,
         "optimization_strategy": str(options.strategy),
-        "max_retries": options.max_retries,
+        "max_retries": parameters.max_retries,
         "seed": options.seed,
         "split_at": None if moment is None else moment.isoformat().replace("+00:00", "Z"),
         "total_tasks": model.tasks.height,

@@ -56,6 +56,7 @@ class LiveExecutor:
     """
 
     is_simulated = False
+    most_attempts: int | None = None
 
     def __init__(
         self, runner: Callable[[dict[str, Any], int], LiveResult], censored_errors: Sequence[str] = ()
@@ -76,6 +77,9 @@ class LiveExecutor:
                 made = [row for future in running for row in future.result()]
         attempts = mark_censored(attempt_rows(orders, pl.DataFrame(made, schema=_MADE)), self.censored_errors)
         return Execution(attempts, is_interrupted=self._stop.is_set())
+
+    def what_if(self, pairs: pl.DataFrame) -> None:
+        """Nothing: what another agent would have done is not known of the real world."""
 
     def _work(self, queue: list[dict[str, Any]]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []

@@ -34,9 +34,18 @@ class Execution(NamedTuple):
 
 
 class Executor(Protocol):
-    """Carries out one wave after another."""
+    """Carries out one wave after another.
+
+    Attributes
+    ----------
+    is_simulated
+        Whether its outcomes are drawn.
+    most_attempts
+        Attempts of a task that it could make at most, 1 or more, whatever is ordered; None for no limit.
+    """
 
     is_simulated: bool
+    most_attempts: int | None
 
     def execute(self, orders: pl.DataFrame) -> Execution:
         """Carry out a wave.
@@ -45,6 +54,23 @@ class Executor(Protocol):
         ----------
         orders
             `frames.ORDERS`, agents together, each in the order of its timeline. It holds no forecast.
+        """
+        ...
+
+    def what_if(self, pairs: pl.DataFrame) -> pl.DataFrame | None:
+        """What pairs would come to in the same world, each on its own; nothing is carried out.
+
+        Parameters
+        ----------
+        pairs
+            Distinct task_id and agent_id, confidence and max_attempts.
+
+        Returns
+        -------
+        polars.DataFrame or None
+            In the order of `pairs`: is_success, attempt_count, spent_ms and confidence_delta (null where nobody
+            knows). A pair the world is silent about has a null is_success and no attempts. None where the world
+            cannot be asked.
         """
         ...
 
@@ -112,6 +138,8 @@ def outcomes(orders: pl.DataFrame, execution: Execution, mean_change: Sequence[f
             pl.col("is_success").last(),
             pl.col("spent_ms").sum().alias("actual_duration_ms"),
             pl.col("confidence_delta").last(),
+            pl.col("duration_ms").is_not_null().all().alias("is_duration_measured"),
+            pl.col("is_censored").any(),
         )
         .collect(engine="in-memory")
     )
@@ -132,4 +160,6 @@ def outcomes(orders: pl.DataFrame, execution: Execution, mean_change: Sequence[f
         pl.col("attempt_count").fill_null(0),
         pl.when(won.is_not_null()).then("actual_duration_ms"),
         pl.when(won.is_not_null()).then(pl.coalesce("confidence_delta", change)).alias("actual_confidence_delta"),
+        (pl.col("is_duration_measured") & won.is_not_null()).fill_null(False),
+        (pl.col("is_censored") & won.is_not_null()).fill_null(False),
     )

@@ -14,7 +14,8 @@ class ReplayExecutor:
 
     A pair without any record is not observed; a pair whose records run out ends with its last one. An attempt
     whose time was not recorded spends its agent's mean recorded time, else the mean of all; since nobody measured
-    it, its `duration_ms` stays null, and nothing is learned from it.
+    it, its `duration_ms` stays null, and nothing is learned from it. `most_attempts` is the largest number of records
+    of a pair: a plan that counts on more retries promises what no record can keep.
 
     Parameters
     ----------
@@ -30,6 +31,8 @@ class ReplayExecutor:
         self._records = ordered.filter(pl.col("agent_id").is_not_null()).with_columns(
             spent_ms=pl.coalesce("duration_ms", mean.over("agent_id"), mean, pl.lit(0.0))
         )
+        by_pair = self._records.group_by("task_id", "agent_id").len()["len"]
+        self.most_attempts: int | None = by_pair.cast(pl.Int64).max()  # type: ignore[assignment]
 
     def attempts(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """Attempts made of pairs, were each carried out on its own.
@@ -69,3 +72,22 @@ class ReplayExecutor:
             "timestamp",
         )
         return Execution(attempt_rows(orders, facts), is_interrupted=False, spent_ms=made["spent_ms"])
+
+    def what_if(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        """What the records say of pairs; nothing where they hold none."""
+        asked = pairs.select("task_id", "agent_id", "max_attempts")
+        by_pair = (
+            self.attempts(asked)
+            .group_by("task_id", "agent_id", maintain_order=True)
+            .agg(
+                pl.col("is_success").last(),
+                pl.len().cast(pl.Int64).alias("attempt_count"),
+                pl.col("spent_ms").sum(),
+                pl.col("confidence_delta").last(),
+            )
+        )
+        return (
+            asked.join(by_pair, on=["task_id", "agent_id"], how="left", maintain_order="left")
+            .with_columns(pl.col("attempt_count").fill_null(0))
+            .drop("task_id", "agent_id", "max_attempts")
+        )

@@ -10,6 +10,9 @@ import polars as pl
 from phase19.executors.protocol import Execution, attempt_rows
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from phase19.models.retries import Played
     from phase19.models.worlds import World
 
 __all__ = ["SimulateExecutor"]
@@ -27,6 +30,7 @@ class SimulateExecutor:
     """
 
     is_simulated = True
+    most_attempts: int | None = None
 
     def __init__(self, world: World, task_ids: pl.Series, agent_ids: pl.Series) -> None:
         self.world = world
@@ -35,19 +39,13 @@ class SimulateExecutor:
 
     def execute(self, orders: pl.DataFrame) -> Execution:
         """Play a wave; the same (task, agent, attempt) has the same luck whatever else is ordered."""
-        indexed = orders.join(self._tasks, on="task_id", maintain_order="left").join(
-            self._agents, on="agent_id", maintain_order="left"
-        )
-        task, agent = indexed["task"].to_numpy(), indexed["agent"].to_numpy()
-        played, attempt_ms = self.world.play(task, agent, indexed["max_attempts"].to_numpy())
-        change = self.world.confidence_change(task, agent, played.succeeded, indexed["confidence"].to_numpy())
-
+        task, played, attempt_ms, change = self._play(orders)
         row = np.repeat(np.arange(task.size), played.attempts)
         attempt = np.arange(row.size) - np.repeat(np.cumsum(played.attempts) - played.attempts, played.attempts)
         is_last = attempt + 1 == played.attempts[row]
         made = pl.DataFrame(
             {
-                "task_id": indexed["task_id"].gather(row),
+                "task_id": orders["task_id"].gather(row),
                 "attempt": attempt + 1,
                 "is_success": is_last & played.succeeded[row],
                 "duration_ms": attempt_ms[attempt, row],
@@ -56,3 +54,26 @@ class SimulateExecutor:
             }
         )
         return Execution(attempt_rows(orders, made), is_interrupted=False)
+
+    def what_if(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        """What pairs would come to, with the luck they have whoever orders them."""
+        _, played, _, change = self._play(pairs)
+        return pl.DataFrame(
+            {
+                "is_success": played.succeeded,
+                "attempt_count": played.attempts,
+                "spent_ms": played.busy_ms,
+                "confidence_delta": change,
+            },
+            schema_overrides={"attempt_count": pl.Int64},
+        )
+
+    def _play(self, pairs: pl.DataFrame) -> tuple[NDArray[np.int64], Played, NDArray[np.float64], NDArray[np.float64]]:
+        """Each pair's task, what happened, the duration of every attempt in ms, and the change of confidence."""
+        indexed = pairs.join(self._tasks, on="task_id", maintain_order="left").join(
+            self._agents, on="agent_id", maintain_order="left"
+        )
+        task, agent = indexed["task"].to_numpy(), indexed["agent"].to_numpy()
+        played, attempt_ms = self.world.play(task, agent, pairs["max_attempts"].to_numpy())
+        change = self.world.confidence_change(task, agent, played.succeeded, pairs["confidence"].to_numpy())
+        return task, played, attempt_ms, change

@@ -38,13 +38,6 @@ class WaveDraws:
     confidence_delta: NDArray[np.float64]
     attempts: NDArray[np.int64]
 
-    def agent_success_variance(self, agents: int) -> NDArray[np.float64]:
-        """Variance over draws of each agent's summed success probability, shape (agents,)."""
-        used, column = np.unique(self.agent, return_inverse=True)
-        variance = np.zeros(agents)
-        variance[used] = _by_agent(self.success_probability, column, used.size).var(axis=0)
-        return variance
-
     def summary(self, wave: int, executions: pl.DataFrame) -> pl.DataFrame:
         """Measures of the wave in every draw, over the tasks that ran: `frames.WAVE_DRAWS`.
 
@@ -128,10 +121,3 @@ def draw_wave(
         confidence_delta=np.clip(change, -confidence, 1.0 - confidence),
         attempts=played.attempts,
     )
-
-
-def _by_agent(values: NDArray[np.float64], agent: NDArray[np.int64], agents: int) -> NDArray[np.float64]:
-    """Sum columns by agent: (s, p) to (s, agents)."""
-    member = np.zeros((agent.size, agents))
-    member[np.arange(agent.size), agent] = 1.0
-    return np.asarray(values @ member)

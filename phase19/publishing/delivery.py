@@ -21,6 +21,8 @@ FEEDBACK_FILE = "phase19_feedback.jsonl"
 def deliver_feedback(run_dir: Path, phase16: Path | None, phase18: Path | None) -> list[Path]:
     """Append a run's feedback to `phase19_feedback.jsonl` of the neighbouring phases, once per run id.
 
+    A line that a crash tore, which no reader can read, is cut off first; a last line without its newline gets it.
+
     Parameters
     ----------
     run_dir
@@ -36,7 +38,7 @@ def deliver_feedback(run_dir: Path, phase16: Path | None, phase18: Path | None) 
     Raises
     ------
     OutputError
-        A file cannot be written; it is then as long as before.
+        A file cannot be written; every line that was whole still is, and none was added.
     """
     deliveries = {"phase16_feedback.jsonl": phase16, "phase18_feedback.jsonl": phase18}
     return [
@@ -56,10 +58,14 @@ def _append_once(path: Path, lines: bytes) -> bool:
             new = b"".join(line for line in lines.splitlines(keepends=True) if not _run_ids(line) <= known)
             if not new:
                 return False
-            repair = b"" if not present or present.endswith(b"\n") else b"\n"
+            tail = present[present.rfind(b"\n") + 1 :]
+            is_whole = _parsed(tail) is not None
+            kept = len(present) if is_whole else len(present) - len(tail)
+            file.truncate(kept)
+            repair = b"\n" if is_whole else b""
             # One write in append mode: no reader sees half a line, no other writer gets between.
             if file.write(repair + new) < len(repair + new):
-                file.truncate(len(present))
+                file.truncate(kept)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(file.fileno())
     except OSError as problem:
@@ -70,7 +76,7 @@ def _append_once(path: Path, lines: bytes) -> bool:
 def _run_ids(lines: bytes) -> set[object]:
     """Run ids of the lines that are whole; a line torn by a crash belongs to no run."""
     rows = (_parsed(line) for line in lines.splitlines())
-    return {row["run_id"] for row in rows if isinstance(row, dict) and "run_id" in row}
+    return {row["run_id"] for row in rows if isinstance(row, dict) and isinstance(row.get("run_id"), str)}
 
 
 def _parsed(line: bytes) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["NO_DATA", "interval", "number", "percent", "plural", "significant"]
+__all__ = ["NO_DATA", "interval", "number", "percent", "plural", "signed", "significant"]
 
 NO_DATA = "no data"
 _TINY = 1e-4  # below it digits are harder to count than an exponent is to read
@@ -28,6 +28,11 @@ def significant(value: float | None, digits: int = 3) -> str:
 def percent(value: float | None) -> str:
     """A fraction in percent."""
     return NO_DATA if value is None else f"{value:.1%}".replace("%", " %")
+
+
+def signed(value: float) -> str:
+    """A difference to three significant digits, with its sign."""
+    return f"{'-' if value < 0 else '+'}{significant(abs(value))}"
 
 
 def interval(low: float | None, high: float | None) -> str:

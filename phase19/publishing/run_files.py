@@ -199,6 +199,11 @@ _ROWS = {
     "scheduling_anomalies": "anomaly_type severity description recommendation",
     "learning_signals": "type description recommendation confidence",
     "safety_gate_decisions": "decision live_decision",
+    "unassigned_tasks": "task_id wave reason",
+}
+_NEWER = {  # runs of before have none
+    "anomaly_tests": "anomaly_type status unit effect effect_low effect_high detectable_effect",
+    "heuristic_updates": "heuristic_id previous_weight weight reason",
 }
 
 
@@ -214,6 +219,9 @@ class RunFiles:
     scheduling_anomalies: list[Row]
     learning_signals: list[Row]
     safety_gate_decisions: list[Row]
+    anomaly_tests: list[Row]
+    heuristic_updates: list[Row]
+    unassigned_tasks: list[Row]
 
 
 def read_run(run_dir: Path) -> RunFiles:
@@ -228,12 +236,13 @@ def read_run(run_dir: Path) -> RunFiles:
         raise OutputError(f"{run_dir}: expected a Phase 19 run, found no {SUMMARY_FILE} in it")
     documents = {name: _read(run_dir / f"{name}.json") for name in _DOCUMENTS}
     rows = {name: _read(run_dir / f"{name}.jsonl") for name in _ROWS}
+    newer = {name: _read(run_dir / f"{name}.jsonl") if (run_dir / f"{name}.jsonl").exists() else [] for name in _NEWER}
     for name, keys in _DOCUMENTS.items():
         _check_keys(run_dir / f"{name}.json", [documents[name]], keys)
     _check_keys(run_dir / SUMMARY_FILE, [documents["optimization_summary"]["overall_metrics"]], _OVERALL)
-    for name, keys in _ROWS.items():
-        _check_keys(run_dir / f"{name}.jsonl", rows[name], keys)
-    return RunFiles(**documents, **rows)
+    for name, keys in {**_ROWS, **_NEWER}.items():
+        _check_keys(run_dir / f"{name}.jsonl", {**rows, **newer}[name], keys)
+    return RunFiles(**documents, **rows, **newer)
 
 
 def _check_keys(path: Path, objects: Sequence[object], keys: str) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from phase19.errors import InputError
-from phase19.frames import ATTEMPTS, STRINGS
+from phase19.frames import ATTEMPTS, CONVERGENCE, STRINGS
 from phase19.natural import natural_order
 from phase19.reading import wire
 from phase19.reading.decoding import LINE, decode_document, decode_json, decode_lines, decode_text
 from phase19.reading.readers import attempt_columns, check_unique, mark_censored
+from phase19.thresholds import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,7 @@ __all__ = ["Previous", "read_approvals", "read_executions", "read_previous"]
 
 @dataclass(frozen=True, slots=True)
 class Previous:
-    """What an earlier run hands on; a simulated one hands on nothing but its name.
+    """What an earlier run hands on; a simulated one teaches nothing.
 
     Attributes
     ----------
@@ -36,12 +37,16 @@ class Previous:
         ATTEMPTS with source ``previous``.
     is_simulated
         Whether it was a dry run.
+    convergence
+        How forecasts and outcomes lay apart in it and its predecessors, `frames.CONVERGENCE`: for show, of dry runs
+        too, each row marked as what it is.
     """
 
     run_id: str
     weights: dict[str, float]
     attempts: pl.DataFrame
     is_simulated: bool
+    convergence: pl.DataFrame = field(default_factory=CONVERGENCE.empty)
 
 
 def read_executions(path: Path, censored_errors: Sequence[str] = ()) -> pl.DataFrame:
@@ -103,44 +108,61 @@ def read_approvals(path: Path) -> pl.Series:
     return pl.Series("task_id", list(ids), dtype=pl.String)
 
 
-def read_previous(run_dir: Path) -> Previous:
+def read_previous(run_dir: Path, rules: Rules | None = None) -> Previous:
     """Read what an earlier run may teach this one (``--previous``).
 
     Parameters
     ----------
     run_dir
         The earlier run's output directory.
+    rules
+        The rules in force, which bound the weights; the defaults if left out.
 
     Returns
     -------
     Previous
         Its weights and outcomes: for each task that ran, `retry_count` failed attempts of unknown duration and the
-        last one, which takes an equal share of the task's time. None of them where the run was simulated.
+        last one, which takes an equal share of the task's time where that was measured. None of them where the run
+        was simulated; its convergence in any case.
 
     Raises
     ------
     InputError
-        The directory is not a run's, or a file in it breaks the contract.
+        The directory is not a run's, a file in it breaks the contract, or a weight is out of bounds.
     """
     summary: wire.OptimizationSummary = decode_document(
         run_dir / "optimization_summary.json", wire.OptimizationSummary
     ).value
+    convergence = _convergence(run_dir / "convergence.jsonl")
     if summary.simulated:
-        return Previous(summary.run_id, {}, ATTEMPTS.empty(), is_simulated=True)
-    weights = _weights(run_dir / "heuristic_weights.json")
+        return Previous(summary.run_id, {}, ATTEMPTS.empty(), is_simulated=True, convergence=convergence)
+    weights = _weights(run_dir / "heuristic_weights.json", Rules() if rules is None else rules)
     below = {path.relative_to(run_dir).as_posix(): path for path in run_dir.glob("wave_*/*/scheduled_tasks.jsonl")}
     attempts = [_previous_attempts(below[name]) for name in natural_order(below)]
-    return Previous(summary.run_id, weights, pl.concat([ATTEMPTS.empty(), *attempts]), is_simulated=False)
+    taught = pl.concat([ATTEMPTS.empty(), *attempts])
+    return Previous(summary.run_id, weights, taught, is_simulated=False, convergence=convergence)
 
 
-def _weights(path: Path) -> dict[str, float]:
-    """One weight a heuristic; the time they were written is not one."""
+def _convergence(path: Path) -> pl.DataFrame:
+    """The rows of a run and its predecessors; none where the run is of before they were written."""
+    if not (path.exists() or path.is_symlink()):
+        return CONVERGENCE.empty()
+    frame: pl.DataFrame = decode_lines(path, wire.ConvergenceRow).value
+    check_unique(path, frame, CONVERGENCE.grain)
+    return frame.select(*CONVERGENCE.columns)
+
+
+def _weights(path: Path, rules: Rules) -> dict[str, float]:
+    """One weight a heuristic, within the rules' bounds; the time they were written is not one."""
+    low, high = rules.heuristic_weight_min, rules.heuristic_weight_max
     members: dict[str, float | str] = decode_document(path, wire.HeuristicWeights).value
     members.pop("updated_at", None)
     weights = {name: weight for name, weight in members.items() if isinstance(weight, float)}
-    wrong = next((name for name in members if name not in weights), None)
+    wrong = next((name for name in members if name not in weights or not low <= weights[name] <= high), None)
     if wrong is not None:
-        raise InputError(str(path), field=wrong, expected="a number >= 0", found=repr(members[wrong]))
+        raise InputError(
+            str(path), field=wrong, expected=f"a number in [{low:g}, {high:g}]", found=repr(members[wrong])
+        )
     return weights
 
 
@@ -156,9 +178,12 @@ def _previous_attempts(path: Path) -> pl.DataFrame:
     is_last = pl.col("attempt") == count
     made = {
         "is_success": is_last & (pl.col("status") == "completed"),
-        "duration_ms": pl.when(is_last).then((pl.col("actual_end_time") - pl.col("actual_start_time")) / count),
+        # A replay fills in times that were not recorded; runs of before that was marked are taken at their word.
+        "duration_ms": pl.when(is_last & pl.col("is_duration_measured").fill_null(True)).then(
+            (pl.col("actual_end_time") - pl.col("actual_start_time")) / count
+        ),
         "confidence_boost": pl.lit(0.0),
-        "is_censored": pl.lit(False),
+        "is_censored": is_last & pl.col("is_censored").fill_null(False),
         "heuristics_applied": pl.col("heuristics_applied").fill_null(pl.lit([], dtype=STRINGS)),
         "source": pl.lit("previous"),
     }

@@ -15,7 +15,7 @@ import polars as pl
 from msgspec import UNSET
 
 from phase19.errors import InputError
-from phase19.frames import ATTEMPTS, HEURISTICS, PATTERNS, RISK_LEVELS, SIGNALS, SOURCES, STRINGS, TASKS
+from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, PATTERNS, RISK_LEVELS, SIGNALS, SOURCES, STRINGS, TASKS
 from phase19.natural import natural_order
 from phase19.reading import wire
 from phase19.reading.decoding import LINE, Decoded, decode_document, decode_lines
@@ -32,6 +32,7 @@ __all__ = [
     "attempt_columns",
     "check_unique",
     "given",
+    "read_agents",
     "read_document",
     "read_heuristics",
     "read_patterns",
@@ -44,6 +45,7 @@ __all__ = [
 
 TASK_OUTCOMES = "task_outcomes.jsonl"
 WAVE_OUTCOMES = f"wave_*/*/{TASK_OUTCOMES}"
+NAMED_AGENTS = 5  # in one error
 WARNED_FIELDS = 10  # names in one warning; further ones are counted
 
 
@@ -150,7 +152,13 @@ def read_phase18_attempts(log: SourceLog, phase18: Path) -> pl.DataFrame:
 
 
 def read_tasks(
-    log: SourceLog, phase18: Path, phase16: Path | None, attempts: pl.DataFrame, total_tasks: int
+    log: SourceLog,
+    phase18: Path,
+    phase16: Path | None,
+    attempts: pl.DataFrame,
+    total_tasks: int,
+    *,
+    allow_unassigned: bool = False,
 ) -> tuple[pl.DataFrame, str]:
     """The tasks to schedule and where they are from: the first file with rows, else synthetic ones."""
     for phase, directory, name in (("phase18", phase18, "tasks.jsonl"), ("phase16", phase16, "planned_tasks.jsonl")):
@@ -159,6 +167,8 @@ def read_tasks(
             log.absent(name)
             continue
         frame = _keyed(log, phase, path, wire.PlannedTask, TASKS)
+        if not allow_unassigned:
+            _check_choice(path, frame)
         if frame.height:
             filled = frame.with_columns(
                 pl.col("risk_level").fill_null("MEDIUM"),
@@ -168,6 +178,33 @@ def read_tasks(
             return filled.select(list(TASKS.columns)), name
         log.warnings.append(f"{name} is empty; tasks are taken from elsewhere")
     return synthetic_tasks(attempts, total_tasks), "synthetic"
+
+
+def _check_choice(path: Path, tasks: pl.DataFrame) -> None:
+    """Raise InputError at the first task that excludes all the agents it requires."""
+    required, excluded = pl.col("required_agents"), pl.col("excluded_agents")
+    is_left = required.list.set_difference(excluded.fill_null(pl.lit([], dtype=STRINGS))).list.len() > 0
+    stuck = tasks.filter((required.list.len() > 0) & ~is_left)
+    if stuck.is_empty():
+        return
+    row = stuck.row(0, named=True)
+    raise InputError(
+        str(path),
+        line=row[LINE],
+        field="excluded_agents",
+        expected=f"one of the required_agents of {row['task_id']!r} left (or --allow-unassigned, to leave it out)",
+        found=f"all of them excluded: {', '.join(map(repr, row['required_agents'][:NAMED_AGENTS]))}",
+    )
+
+
+def read_agents(log: SourceLog, phase18: Path) -> dict[str, int | None]:
+    """Tasks that each agent of agents.jsonl may take in a wave, None for those without a limit of their own."""
+    path = _within(phase18, "agents.jsonl")
+    if path is None:
+        log.absent("agents.jsonl")
+        return {}
+    frame = _keyed(log, "phase18", path, wire.Agent, AGENTS)
+    return dict(zip(frame["agent_id"], frame["capacity"], strict=True))
 
 
 def synthetic_tasks(attempts: pl.DataFrame, count: int) -> pl.DataFrame:

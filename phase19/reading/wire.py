@@ -12,8 +12,10 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 __all__ = [
+    "Agent",
     "AgentPerformance",
     "Approval",
+    "ConvergenceRow",
     "Execution",
     "ExecutionOutcome",
     "Heuristic",
@@ -35,6 +37,9 @@ MAX_AGENTS = 100_000
 MAX_TASKS = 10_000_000
 MAX_DURATION_MS = 1e15
 MAX_RETRIES = 1000
+MAX_CAPACITY = 2**31
+MAX_RANK = 10_000_000
+MAX_ERROR = 1e100  # standard deviations: its square is still a number
 
 Id = Annotated[
     str,
@@ -49,8 +54,12 @@ Positive = Annotated[int, Meta(ge=1, le=MAX_INTEGER, description="an integer >= 
 Integer = Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER, description="an integer of 64 bits")]
 AgentCount = Annotated[int, Meta(ge=0, le=MAX_AGENTS, description=f"an integer in [0, {MAX_AGENTS}]")]
 TaskCount = Annotated[int, Meta(ge=0, le=MAX_TASKS, description=f"an integer in [0, {MAX_TASKS}]")]
+Capacity = Annotated[int, Meta(ge=0, le=MAX_CAPACITY, description=f"an integer in [0, {MAX_CAPACITY}]")]
 RetryCount = Annotated[int, Meta(ge=0, le=MAX_RETRIES, description=f"an integer in [0, {MAX_RETRIES}]")]
 Weight = Annotated[float, Meta(ge=0.0, description="a number >= 0")]
+Rank = Annotated[int, Meta(ge=1, le=MAX_RANK, description=f"an integer in [1, {MAX_RANK}]")]
+Loss = Annotated[float, Meta(ge=0.0, description="a number >= 0")]
+Error = Annotated[float, Meta(ge=0.0, le=MAX_ERROR, description=f"a number in [0, {MAX_ERROR:g}]")]
 Risk = Literal["LOW", "MEDIUM", "HIGH", "UNKNOWN"]
 
 MaybeText = str | UnsetType | None
@@ -124,6 +133,14 @@ class PlannedTask(Struct, kw_only=True, gc=False):
     deadline_ms: MaybeDuration = UNSET
     estimated_duration_ms: MaybeDuration = UNSET
     required_agents: MaybeIds = UNSET
+    excluded_agents: MaybeIds = UNSET
+
+
+class Agent(Struct, kw_only=True, gc=False):
+    """A row of Phase 18's agents.jsonl."""
+
+    agent_id: Id
+    capacity: Capacity | UnsetType | None = UNSET
 
 
 class Heuristic(Struct, kw_only=True, gc=False):
@@ -225,6 +242,27 @@ class ScheduledTask(Struct, kw_only=True, gc=False):
     risk_level: MaybeRisk = UNSET
     category: MaybeText = UNSET
     heuristics_applied: MaybeIds = UNSET
+    is_duration_measured: MaybeFlag = UNSET
+    is_censored: MaybeFlag = UNSET
+
+
+class ConvergenceRow(Struct, kw_only=True, gc=False):
+    """A row of a run's convergence.jsonl."""
+
+    run_id: Id
+    run_rank: Rank
+    wave: Positive
+    planned_success_rate: Rate | None
+    actual_success_rate: Rate | None
+    success_rate_error: Rate | None
+    chance_error: Rate | None
+    standardized_error: Error | None
+    accuracy_score: Rate | None
+    brier_score: Rate | None
+    log_loss: Loss | None
+    ran_count: Count
+    simulated: bool
+    timestamp: datetime
 
 
 class Approval(Struct, kw_only=True, gc=False):

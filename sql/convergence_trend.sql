@@ -1,0 +1,72 @@
+-- Question: does the forecast error shrink from wave to wave, over this run and those before it?
+-- Grain: one row, the chain of runs.
+-- Inputs: convergence, run, rules.
+-- Columns: wave_count and run_count that it rests on: those of this run's kind, simulated or real, with a standardized
+--     error; slope of that error [standard deviations of chance a wave], by least squares, and its 90 % interval
+--     (Student's t with two degrees of freedom fewer than waves: it takes the scatter of the waves as it is);
+--     change = slope over all the waves; verdict: improving or worsening where the interval is on one side of zero,
+--     steady where it holds zero and no change beyond the margin, else insufficient_data.
+with
+
+waves as (
+    select
+        convergence.run_rank,
+        convergence.standardized_error as error,
+        cast(row_number() over (order by convergence.run_rank, convergence.wave) as double) as position,
+    from convergence
+    inner join run on convergence.simulated = run.is_simulated
+    where convergence.standardized_error is not null
+),
+
+centres as (
+    select
+        avg(position) as position,
+        avg(error) as error,
+    from waves
+),
+
+moments as (
+    select
+        count(*) as wave_count,
+        count(distinct waves.run_rank) as run_count,
+        sum(power(waves.position - centres.position, 2)) as position_square,
+        sum((waves.position - centres.position) * (waves.error - centres.error)) as product,
+        sum(power(waves.error - centres.error, 2)) as error_square,
+    from waves
+    cross join centres
+),
+
+slopes as (
+    select
+        wave_count,
+        run_count,
+        case when wave_count > 2 then ratio(product, position_square) end as slope,
+        upper_t_quantile(0.05e0, greatest(1, wave_count - 2)) * sqrt(
+            ratio(
+                greatest(0e0, error_square - ratio(product * product, position_square)),
+                (wave_count - 2) * position_square
+            )
+        ) as margin,
+    from moments
+)
+
+select
+    slopes.wave_count,
+    slopes.run_count,
+    slopes.slope,
+    slopes.slope - slopes.margin as slope_low,
+    slopes.slope + slopes.margin as slope_high,
+    slopes.slope * (slopes.wave_count - 1) as change,
+    case
+        when slopes.slope + slopes.margin < 0 then 'improving'
+        when slopes.slope - slopes.margin > 0 then 'worsening'
+        when
+            greatest(slopes.margin - slopes.slope, slopes.margin + slopes.slope) * (slopes.wave_count - 1)
+            <= rules.convergence_margin then 'steady'
+        else 'insufficient_data'
+    end as verdict,
+    run.is_simulated as simulated,
+from slopes
+cross join rules
+cross join run
+order by run.run_id

@@ -1,0 +1,551 @@
+"""The four tests for anomalies: worked by hand, one cause reported once, and as sure of themselves as they say."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import binom
+
+from phase19 import frames
+from phase19.analytics import analyse
+from phase19.executors.simulate import SimulateExecutor
+from phase19.planning import PlanParameters
+from phase19.queries import QUERIES
+from phase19.safety import SafetyGate
+from phase19.thresholds import Rules
+from phase19.wave_evidence import _limited_mean, _two_sided, agent_evidence, risk_evidence
+from phase19.waves import WaveLoop, plan_indices
+from tests.builders import model, random_attempts
+from tests.synthetic import agents_frame, execution, hand_frames, synthetic_run, wave_plan
+
+TYPES = ["prediction_error", "schedule_drift", "performance_degradation", "optimization_failure"]
+NEEDED = {"task_results", "wave_totals", "schedule_comparisons", "run_draws", "agent_waves", "evidence"}
+NEEDED |= {*(f"{name}_tests" for name in TYPES), "anomaly_tests", "scheduling_anomalies"}
+LARGE = {"wave_count": 10, "tasks_a_wave": 100, "agent_count": 5, "draw_count": 256, "forecast_sd": 0.15}
+
+
+def z(p):
+    return -NormalDist().inv_cdf(p)
+
+
+@pytest.fixture
+def detect(tmp_path):
+    def run(tables, **rules):
+        named = tables | {"rules": Rules(**rules).frame()}
+        return analyse(named, tmp_path, [query for query in QUERIES if query.stem in NEEDED])
+
+    return run
+
+
+def sure_draws(*waves, success=(0.0,), advantage=(0.0,), ran_count=1):
+    """Draws that know what the forecasts do not know: nothing, or what the sums given differ by."""
+    return frames.WAVE_DRAWS.conform(
+        [
+            {
+                "wave": wave,
+                "draw": draw,
+                "ran_count": ran_count,
+                "success_rate": 0.5,
+                "makespan_ms": 1000.0,
+                "busy_ms": 1000.0,
+                "confidence_delta": 0.0,
+                "deviation_ms": 0.0,
+                "expected_success_sum": success[draw % len(success)],
+                "expected_advantage_sum": advantage[draw % len(advantage)],
+            }
+            for wave in waves
+            for draw in range(2)
+        ]
+    )
+
+
+def evidence(*rows):
+    """Evidence of agents of which all is known, but for what `rows` say of them."""
+    plain = dict.fromkeys(frames.AGENT_EVIDENCE.columns, 0) | {"wave": 1, "agent_id": "agent_0"}
+    return frames.AGENT_EVIDENCE.conform([plain | row for row in rows])
+
+
+def outcomes(count, completed, *, prefix="", **changes):
+    return [
+        execution(f"{prefix}{i}", status="completed" if i < completed else "failed", **changes) for i in range(count)
+    ]
+
+
+def status_of(tables):
+    return dict(tables["anomaly_tests"].select("anomaly_type", "status").iter_rows())
+
+
+def over_promise(completed, success=(90.0,)):
+    rows = outcomes(100, completed, planned_success=0.9, baseline_success=0.9)
+    return hand_frames(rows, [wave_plan(1)], wave_draws=sure_draws(1, success=success), agent_evidence=evidence({}))
+
+
+class TestPredictionError:
+    def test_by_hand(self, detect):
+        # 90 planned, 80 came. Noise 100 x 0.09 = 9, third moment 100 x 0.09 x 0.8 = 7.2, skewness 7.2 / 27 = 0.2667:
+        # threshold 2.2414 + (2.2414^2 - 1) x 0.2667 / 6 = 2.4203; (10 - 0.5 - 0.01 x 100) / 3 = 2.8333 is above it.
+        row = detect(over_promise(80))["prediction_error_tests"].row(0, named=True)
+        assert row["effect"] == pytest.approx(0.10)
+        assert row["threshold"] == pytest.approx(2.4203, abs=1e-4)
+        assert row["statistic"] == pytest.approx(2.8333, abs=1e-4)
+        assert row["is_anomaly"]
+        # Were it so, 100 x 0.8 x 0.2 = 16 would be the noise: 0.10 less and more 1.6449 x 4 / 100.
+        assert (row["effect_low"], row["effect_high"]) == pytest.approx((0.0342, 0.1658), abs=1e-4)
+        # Found nine times in ten, 1.2816 scores past 1.5 + 2.4203 x 3 = 8.7608: with 1.2816^2 = 1.6424,
+        # B = 2 x 8.7608 + 1.6424 x 0.8 = 18.8355, B^2 - 4 (1 + 0.0164) (8.7608^2 - 1.6424 x 9) = 10.1405^2, and
+        # (18.8355 + 10.1405) / (2 x 101.6424) = 0.1425.
+        assert row["detectable_effect"] == pytest.approx(0.1425, abs=1e-4)
+        # 82 came: (8 - 1.5) / 3 = 2.1667.
+        row = detect(over_promise(82))["prediction_error_tests"].row(0, named=True)
+        assert (row["statistic"], row["is_anomaly"]) == (pytest.approx(2.1667, abs=1e-4), False)
+
+    def test_tasks_that_hardly_ever_succeed_do_not_shorten_the_tail_of_failures(self, detect):
+        # 100 tasks at 0.9 lengthen it by 7.2, 100 at 0.1 by nothing: 2.2414 + 4.0239 x (7.2 / 18^1.5) / 6 = 2.3046.
+        rows = outcomes(100, 90, planned_success=0.9) + outcomes(100, 10, prefix="b", planned_success=0.1)
+        run = over_promise(90) | hand_frames(rows, [wave_plan(1)])
+        run |= {"wave_draws": sure_draws(1), "agent_evidence": evidence({})}
+        assert detect(run)["prediction_error_tests"]["threshold"].item() == pytest.approx(2.3046, abs=1e-4)
+
+    def test_what_the_forecasts_do_not_know_explains_what_noise_does_not(self, detect):
+        # Draws 86 and 94 apart have the variance 32: (10 - 1.5) / sqrt(9 + 32) = 1.3275.
+        found = detect(over_promise(80, success=(86.0, 94.0)))
+        row = found["prediction_error_tests"].row(0, named=True)
+        assert (row["statistic"], row["is_anomaly"]) == (pytest.approx(1.3275, abs=1e-4), False)
+        assert found["scheduling_anomalies"].height == 0
+
+    def test_the_detectable_effect_is_found_nine_times_in_ten(self, detect):
+        row = detect(over_promise(90))["prediction_error_tests"].row(0, named=True)
+        worst = next(k for k in range(90, 0, -1) if (90 - k - 1.5) / 3 > row["threshold"])
+        assert 0.88 < binom.cdf(worst, 100, 0.9 - row["detectable_effect"]) < 0.95
+        assert binom.cdf(worst, 100, 0.9) < Rules().alarm_probability
+
+    def test_success_above_plan_is_no_anomaly(self, detect):
+        assert status_of(detect(over_promise(100)))["prediction_error"] == "clear"
+
+
+def halves(*completed, agents=2, tasks=40):
+    """Two waves in which every agent has `tasks` tasks of chance 0.5; `completed` of each agent, wave by wave."""
+    rows = [
+        row
+        for w in (1, 2)
+        for a in range(agents)
+        for row in outcomes(
+            tasks,
+            completed[(w - 1) * agents + a],
+            prefix=f"{w}{a}_",
+            wave=w,
+            agent_id=f"agent_{a}",
+            planned_success=0.5,
+            baseline_success=0.5,
+        )
+    ]
+    told = [{"wave": w, "agent_id": f"agent_{a}"} for w in (1, 2) for a in range(agents)]
+    return hand_frames(
+        rows,
+        [wave_plan(1), wave_plan(2)],
+        wave_draws=sure_draws(1, 2),
+        agent_evidence=evidence(*told),
+        agents=agents_frame(agents),
+    )
+
+
+class TestPerformanceDegradation:
+    def test_by_hand(self, detect):
+        # agent_0 fails all 40 of wave 2, planned 20: 20 short, its peer 0. Half of 20 is the wave's: R = 10.
+        # Noise 40 x 0.25 = 10 an agent and wave, so var R = (1 - 2 x 0.5) 10 + 0.25 x 20 = 5; no skewness at 0.5.
+        # Wave 2 against the record: (10 - 0.5 - 0.02 x 20) / sqrt(5) = 4.0696, a fall of 10 / 20 = 0.5.
+        # Wave 2 against wave 1: (10 - 0.9) / sqrt(5 + 5) = 2.8777. Both waves: (10 - 0.5 - 0.8) / sqrt(10) = 2.7512.
+        # 2 agents x (2 windows and 1 before and after) = 6 tests: threshold z(0.0125 / 6) = 2.8653.
+        found = detect(halves(20, 20, 0, 20))
+        rows = found["performance_degradation_tests"].filter(agent_id="agent_0")
+        keys = rows.select("first_wave", "baseline").rows()
+        assert keys == [(1, "record"), (2, "record"), (2, "run")]
+        assert rows["statistic"].to_list() == pytest.approx([2.7512, 4.0696, 2.8777], abs=1e-4)
+        assert rows["threshold"].to_list() == pytest.approx([z(0.0125 / 6)] * 3)
+        assert rows["is_anomaly"].to_list() == [False, True, True]
+        assert rows["effect"].to_list() == pytest.approx([0.25, 0.5, 0.5])
+        anomaly = found["scheduling_anomalies"].filter(anomaly_type="performance_degradation").row(0, named=True)
+        assert (anomaly["affected_agents"], anomaly["affected_waves"]) == (["agent_0"], [2])
+        assert anomaly["evidence"][0].startswith("agent_0: success down 50.0 points against its record over 40 tasks")
+
+    def test_the_detectable_effect_of_the_run_is_the_median_agents_from_the_middle_on(self, detect):
+        found = detect(halves(20, 20, 20, 20, 20, 20, agents=3))
+        rows = found["performance_degradation_tests"].filter(first_wave=2, baseline="record")
+        assert rows.height == 3
+        assert found["anomaly_tests"]["detectable_effect"][2] == pytest.approx(rows["detectable_effect"].median())
+
+    def test_peers_that_fall_alike_are_no_degradation(self, detect):
+        found = detect(halves(20, 20, 0, 0))
+        assert not found["performance_degradation_tests"]["is_anomaly"].any()
+        assert status_of(found)["prediction_error"] == "found"
+
+    def test_an_agent_alone_has_no_peers_to_be_held_against(self, detect):
+        assert status_of(detect(halves(20, 0, agents=1)))["performance_degradation"] == "not_testable"
+
+    def test_the_detectable_effect_is_found_nine_times_in_ten(self, detect):
+        rows = detect(halves(100, 100, 100, 100, tasks=200))["performance_degradation_tests"]
+        row = rows.filter(agent_id="agent_0", first_wave=2, baseline="record").row(0, named=True)
+        rng = np.random.default_rng(0)
+        short = 100 - rng.binomial(200, [[0.5 - row["detectable_effect"]], [0.5]], (2, 20_000))
+        statistic = (short[0] - short.sum(axis=0) / 2 - 0.5 - 0.02 * 100) / 5.0  # var R = 0.25 x 100 = 25
+        assert 0.87 < (statistic > row["threshold"]).mean() < 0.93
+
+
+def late(first, second, sd=0.0):
+    """Two agents of 25 timed attempts in the second of two waves, whose log durations scatter by 0.4."""
+    rows = [execution(f"{w}{a}", wave=w, agent_id=f"agent_{a}") for w in (1, 2) for a in (0, 1)]
+    timed = {"duration_count": 25, "log_duration_variance": 25 * 0.16, "log_duration_outcome_sd": sd}
+    told = [
+        {"wave": w, "agent_id": f"agent_{a}", "log_duration_residual_sum": (w - 1) * 25 * math.log(factor), **timed}
+        for w in (1, 2)
+        for a, factor in enumerate((first, second))
+    ]
+    draws = sure_draws(1, 2)
+    return hand_frames(rows, [wave_plan(1), wave_plan(2)], wave_draws=draws, agent_evidence=evidence(*told))
+
+
+class TestScheduleDrift:
+    def test_by_hand(self, detect):
+        # agent_0 takes 1.5 times as long: 25 ln 1.5 / sqrt(4) = 5.0683, above z(0.0125 / 2 / 2) = 2.7344.
+        # Both: 25 ln 1.5 / sqrt(8) = 3.5838, above z(0.0125 / 2) = 2.4977, but nothing without agent_0.
+        found = detect(late(1.5, 1.0))
+        rows = found["schedule_drift_tests"]
+        assert rows["agent_id"].to_list() == ["agent_0", "agent_1", None]
+        assert rows["statistic"].to_list() == pytest.approx([5.0683, 0.0, 3.5838], abs=1e-4)
+        assert rows["threshold"].to_list() == pytest.approx([z(0.003125)] * 2 + [z(0.00625)])
+        assert rows["is_anomaly"].to_list() == [True, False, False]
+        # 1.5 in a standard error of 2 / 25 = 0.08 each way: x exp(1.6449 x 0.08) = 1.1406.
+        assert rows.row(0, named=True)["effect_high"] == pytest.approx(1.5 * 1.1406, abs=1e-3)
+        assert rows["detectable_effect"][0] == pytest.approx(math.exp(0.08 * (z(0.003125) + z(0.1))))
+        anomaly = found["scheduling_anomalies"].row(0, named=True)
+        assert (anomaly["affected_agents"], anomaly["affected_waves"]) == (["agent_0"], [2])
+        assert anomaly["effect"] == pytest.approx(1.5)
+
+    def test_the_lateness_of_one_agent_is_not_that_of_all_though_the_others_are_a_little_late(self, detect):
+        # Without agent_0, 25 ln 1.06 / sqrt(4) = 0.73 standard scores are left.
+        assert detect(late(1.5, 1.06))["schedule_drift_tests"]["is_anomaly"].to_list() == [True, False, False]
+
+    def test_all_agents_late_by_themselves_are_late_together(self, detect):
+        found = detect(late(1.5, 1.6))
+        assert found["schedule_drift_tests"]["is_anomaly"].to_list() == [True, True, True]
+        assert found["anomaly_tests"]["effect"][1] == pytest.approx(math.sqrt(1.5 * 1.6))  # the strongest: 7.0 scores
+
+    def test_all_agents_late_together_are_named_together(self, detect):
+        # 25 ln 1.22 is 2.4857 standard scores for each, 3.5153 for both.
+        found = detect(late(1.22, 1.22))
+        assert found["schedule_drift_tests"]["is_anomaly"].to_list() == [False, False, True]
+        assert found["scheduling_anomalies"]["affected_agents"].to_list() == [["agent_0", "agent_1"]]
+
+    def test_what_is_not_known_of_outcomes_is_shared_by_all(self, detect):
+        # Variance 4 + 3^2 = 13 for an agent, 8 + 6^2 = 44 for both.
+        rows = detect(late(1.5, 1.0, sd=3.0))["schedule_drift_tests"]
+        lateness = 25 * math.log(1.5)
+        assert [rows["statistic"][0], rows["statistic"][2]] == pytest.approx([lateness / 13**0.5, lateness / 44**0.5])
+
+    def test_lateness_that_does_not_matter_is_no_anomaly_however_sure(self, detect):
+        # 10,000 attempts 4 % late are 9.8 standard scores, but less than the 5 % that matter; 6 % are more.
+        for factor, is_anomaly in ((1.04, False), (1.06, True)):
+            run = late(1.0, 1.0)
+            many = run["agent_evidence"].with_columns(
+                duration_count=pl.lit(10_000, pl.Int64),
+                log_duration_variance=pl.lit(1600.0),
+                log_duration_residual_sum=10_000 * math.log(factor) * (pl.col("wave") - 1),
+            )
+            rows = detect(run | {"agent_evidence": many})["schedule_drift_tests"]
+            assert rows["is_anomaly"].to_list()[:2] == [is_anomaly] * 2
+
+    def test_the_detectable_effect_is_found_nine_times_in_ten(self, detect):
+        row = detect(late(1.0, 1.0))["schedule_drift_tests"].row(2, named=True)
+        noise = np.random.default_rng(0).normal(math.log(row["detectable_effect"]), 8**0.5 / 50, 20_000)
+        is_found = (noise / (8**0.5 / 50) > row["threshold"]) & (noise > Rules().schedule_drift_margin)
+        assert 0.89 < is_found.mean() < 0.91
+
+    def test_a_record_without_times_is_not_testable(self, detect):
+        run = late(1.5, 1.5) | {"agent_evidence": evidence({"agent_id": "agent_0"})}
+        row = detect(run)["anomaly_tests"].row(1, named=True)
+        assert (row["status"], row["effect"], row["detectable_effect"]) == ("not_testable", None, None)
+
+
+def advantage(first, second):
+    """50 tasks planned 0.2 above round robin and 50 planned 0.2 below; how many of each completed."""
+    rows = outcomes(50, first, prefix="a", planned_success=0.8, baseline_success=0.6)
+    rows += outcomes(50, second, prefix="b", planned_success=0.6, baseline_success=0.8)
+    return hand_frames(rows, [wave_plan(1)], wave_draws=sure_draws(1), agent_evidence=evidence({}))
+
+
+class TestOptimizationFailure:
+    def test_by_hand(self, detect):
+        # Sum A^2 = 100 x 0.04 = 4, its noise 0.04 (50 x 0.16 + 50 x 0.24) = 0.8. 30 of 40 and 40 of 30 came: lost
+        # 0.2 x 10 + 0.2 x 10 = 4, all of it; (4 - 0.1 x 4) / sqrt(0.8) = 4.0249. What lengthens the tail of the loss is
+        # 50 x 0.2^3 x 0.16 x 0.6 = 0.0384 of the first 50: threshold 2.2414 + 4.0239 x (0.0384 / 0.8^1.5) / 6 = 2.2774.
+        # Found nine times in ten from 0.1 + (2.2774 + 1.2816) / (4 / sqrt(0.8)) = 0.8958: less than all of it.
+        row = detect(advantage(30, 40))["optimization_failure_tests"].row(0, named=True)
+        assert (row["effect"], row["slope"]) == pytest.approx((1.0, 0.0))
+        assert row["statistic"] == pytest.approx(4.0249, abs=1e-4)
+        assert row["threshold"] == pytest.approx(2.2774, abs=1e-4)
+        assert row["detectable_effect"] == pytest.approx(0.8958, abs=1e-4)
+        assert row["is_testable"] and row["is_anomaly"]
+
+    def test_an_advantage_that_came_is_clear(self, detect):
+        assert status_of(detect(advantage(40, 30)))["optimization_failure"] == "clear"
+
+    def test_too_small_a_promise_is_not_testable_whatever_came(self, detect):
+        found = detect(advantage(30, 40), optimization_failure_limit=0.8)
+        assert found["optimization_failure_tests"]["is_testable"].to_list() == [False]
+        assert status_of(found)["optimization_failure"] == "not_testable"
+
+
+class TestPrecedence:
+    @pytest.mark.parametrize(
+        ("fault", "kind"),
+        [
+            ({}, None),
+            ({"success_bias": 0.15}, "prediction_error"),
+            ({"slowdown": 2.0, "slow_agent": 3}, "schedule_drift"),
+            ({"drop": 0.5, "slow_agent": 2}, "performance_degradation"),
+            ({"is_advantage_real": False}, "optimization_failure"),
+        ],
+        ids=["none", "bias", "slow agent", "falling agent", "no advantage"],
+    )
+    def test_one_cause_is_reported_once(self, detect, fault, kind):
+        found = detect(synthetic_run(**LARGE, **fault))
+        assert found["scheduling_anomalies"]["anomaly_type"].to_list() == [kind] * (kind is not None)
+
+    def test_the_over_promise_of_a_falling_agent_is_explained_by_it(self, detect):
+        # 20 of 160 short: beyond chance on its own, gone without agent_0.
+        found = detect(halves(20, 20, 0, 20))
+        assert found["prediction_error_tests"]["is_beyond_chance"].to_list() == [True]
+        assert status_of(found)["prediction_error"] == "explained"
+        assert "agents that degraded" in found["anomaly_tests"]["reason"][0]
+        # With the peer 20 short too, over both waves, the rest is beyond chance as well.
+        assert status_of(detect(halves(20, 8, 0, 8)))["prediction_error"] == "found"
+
+    def test_the_over_promise_of_an_advantage_that_did_not_come_is_explained_by_it(self, detect):
+        # 200 tasks planned 0.8 and 200 planned 0.6, all of chance 0.6 as round robin would have it: 40 short of 280,
+        # (40 - 0.5 - 4) / sqrt(80) = 3.97, but as many as round robin's 240. A is 0.1 and -0.1: lost is 0.1 x 40 of 4.
+        rows = outcomes(200, 120, planned_success=0.8, baseline_success=0.6)
+        rows += outcomes(200, 120, prefix="b", planned_success=0.6, baseline_success=0.6)
+        draws = {"wave_draws": sure_draws(1), "agent_evidence": evidence({})}
+        found = detect(hand_frames(rows, [wave_plan(1)], **draws))
+        assert found["optimization_failure_tests"]["effect"].to_list() == pytest.approx([1.0])
+        assert status_of(found)["optimization_failure"] == "found"
+        assert status_of(found)["prediction_error"] == "explained"
+        assert "the promised advantage that failed" in found["anomaly_tests"]["reason"][0]
+
+    def test_agents_short_of_an_advantage_that_did_not_come_have_not_fallen(self, detect):
+        # Of 60 tasks promised 0.9, not 0.5, agent_0 completes 12 and agent_1 36 in both waves; of 60 at 0.5 half.
+        # agent_0 is 42 short a wave, agent_1 18: both fail their promise, and neither falls within the run.
+        rows = [
+            row
+            for w in (1, 2)
+            for a, came in enumerate((12, 36))
+            for planned, completed in ((0.9, came), (0.5, 30))
+            for row in outcomes(
+                60, completed, prefix=f"{w}{a}{planned}", wave=w, agent_id=f"agent_{a}", planned_success=planned,
+                baseline_success=0.5,
+            )
+        ]  # fmt: skip
+        told = [{"wave": w, "agent_id": f"agent_{a}"} for w in (1, 2) for a in (0, 1)]
+        draws = {"wave_draws": sure_draws(1, 2), "agent_evidence": evidence(*told)}
+        found = detect(hand_frames(rows, [wave_plan(1), wave_plan(2)], **draws))
+        fired = found["performance_degradation_tests"].filter("is_anomaly")
+        assert set(fired.select("agent_id", "baseline").rows()) == {("agent_0", "record")}
+        assert status_of(found) == {
+            "prediction_error": "explained",
+            "schedule_drift": "not_testable",
+            "performance_degradation": "explained",
+            "optimization_failure": "found",
+        }
+
+    def test_an_advantage_lost_by_a_falling_agent_alone_is_explained_by_it(self, detect):
+        run = halves(20, 20, 0, 20)
+        # agent_0's tasks were promised 0.2 above round robin, its peer's 0.2 below.
+        lead = pl.when(agent_id="agent_0").then(0.3).otherwise(0.7)
+        found = detect(run | {"executions": run["executions"].with_columns(baseline_success=lead)})
+        row = found["optimization_failure_tests"].row(0, named=True)
+        assert (row["is_beyond_chance"], row["is_anomaly"]) == (True, False)
+        assert status_of(found) == {
+            "prediction_error": "explained",
+            "schedule_drift": "not_testable",
+            "performance_degradation": "found",
+            "optimization_failure": "explained",
+        }
+
+
+def test_a_run_of_three_waves_of_twelve_tasks_says_that_it_cannot_tell(detect):
+    found = detect(synthetic_run(wave_count=3, tasks_a_wave=12, agent_count=4))
+    told = dict(found["anomaly_tests"].select("anomaly_type", "detectable_effect").iter_rows())
+    assert [name for name, status in status_of(found).items() if status == "not_testable"] == [
+        "prediction_error",
+        "performance_degradation",
+        "optimization_failure",
+    ]
+    assert told["prediction_error"] > 0.2
+    assert told["performance_degradation"] > 0.5
+    assert told["optimization_failure"] > 1.0
+
+
+def test_the_four_types_are_always_there_in_order_and_agree_with_the_anomalies(detect):
+    for run in (synthetic_run(), synthetic_run(**LARGE, success_bias=0.3), over_promise(80)):
+        found = detect(run)
+        assert found["anomaly_tests"]["anomaly_type"].to_list() == TYPES
+        for row in found["scheduling_anomalies"].to_dicts():
+            test = found["anomaly_tests"].filter(anomaly_type=row["anomaly_type"]).row(0, named=True)
+            assert test["status"] == "found"
+            keys = ("effect", "effect_low", "effect_high", "statistic", "threshold")
+            assert [row[key] for key in keys] == [test[key] for key in keys]
+            assert row["effect_low"] <= row["effect"] <= row["effect_high"]
+            assert row["evidence"] and row["affected_agents"] and row["affected_waves"]
+
+
+# What numpy says of a wave.
+
+
+@pytest.fixture(scope="module")
+def played():
+    fitted = model(random_attempts(8, 90), task_count=6)
+    world = fitted.world(3)
+    executor = SimulateExecutor(world, fitted.tasks["task_id"], fitted.agents["agent_id"])
+    loop = WaveLoop(executor, PlanParameters(), lambda wave, _: SafetyGate().decide(wave), seed=4)
+    return next(iter(loop.play(type(fitted).fit(
+        fitted.tasks.with_columns(wave=pl.lit(1, pl.Int64)), fitted.agents, fitted.attempts, fitted.population
+    ))))  # fmt: skip
+
+
+def test_evidence_of_agents_agrees_with_a_recomputation_task_by_task(played):
+    found = agent_evidence(played)
+    frames.AGENT_EVIDENCE.validate(found)
+    duration, executions, draws = played.model.duration, played.executions, played.draws
+    tasks, agents, _ = plan_indices(played.model, executions)
+    lead = (executions["planned_success"] - executions["baseline_success"]).to_numpy()
+    lead = lead - lead.mean()
+    attempts = played.execution.attempts.to_dicts()
+    for a, row in enumerate(found.to_dicts()):
+        mine = np.flatnonzero(agents == a)
+        assert row["success_variance"] == pytest.approx(draws.success_probability[:, mine].sum(axis=1).var(ddof=1))
+        weighted = (draws.success_probability * lead)[:, mine].sum(axis=1)
+        assert row["advantage_variance"] == pytest.approx(weighted.var(ddof=1))
+        residual = variance = known = third = 0.0
+        count = 0
+        for i in mine:
+            own = [x for x in attempts if x["task_id"] == executions["task_id"][int(i)]]
+            spread = duration.task.sd[tasks[i]] ** 2 + duration.pair.at(tasks[i], np.int64(a))[1] ** 2
+            variance += len(own) ** 2 * spread
+            count += len(own)
+            for x in own:
+                won = int(x["is_success"])
+                mean = duration.mean(tasks[i], np.int64(a)) + duration.outcome.shift()[won]
+                residual += math.log(x["duration_ms"]) - mean - duration.residuals[won].mean()
+                variance += duration.residuals[won].var()
+                known += duration.outcome.sd * duration.outcome.code[won]
+                third += (duration.residuals[won] ** 3).mean()
+        assert row["duration_count"] == count
+        assert row["log_duration_residual_sum"] == pytest.approx(residual)
+        assert row["log_duration_variance"] == pytest.approx(variance + (count * duration.agent.sd[a]) ** 2)
+        assert row["log_duration_outcome_sd"] == pytest.approx(known)
+        assert row["log_duration_third_moment"] == pytest.approx(third)
+
+
+def test_evidence_of_risk_levels_agrees_with_a_recomputation_and_adds_up(played):
+    found = risk_evidence(played)
+    frames.RISK_EVIDENCE.validate(found)
+    executions, draws = played.executions, played.draws
+    assert found.select("agent_id", "risk_level").n_unique() == executions.select("agent_id", "risk_level").n_unique()
+    for row in found.to_dicts():
+        mine = executions.select(
+            agent_id=pl.col("agent_id") == row["agent_id"], risk=pl.col("risk_level") == row["risk_level"]
+        )
+        here = (mine["agent_id"] & mine["risk"]).to_numpy()
+        count, busy = draws.succeeded[:, here].sum(axis=1), draws.busy_ms[:, here].sum(axis=1)
+        actual = (executions["status"] == "completed").to_numpy()[here].sum()
+        assert row["success_sd"] == pytest.approx(count.std())
+        assert (row["busy_low_ms"], row["busy_high_ms"]) == pytest.approx(tuple(np.quantile(busy, (0.05, 0.95))))
+        assert row["success_low"] <= row["success_high"]
+        below, same = (count < actual).sum(), (count == actual).sum()
+        share = (below + (same + 1) / 2) / (count.size + 1)
+        assert row["success_p_value"] == pytest.approx(2 * min(share, 1 - share))
+
+
+def test_evidence_of_risk_levels_by_hand_in_whatever_order_they_come():
+    # LOW tasks before and after a HIGH one: 2 and 1 of them succeed in the two draws, taking 10 + 40 and 1 + 4.
+    rows = [execution(f"t{i}", risk_level=risk) for i, risk in enumerate(("LOW", "HIGH", "LOW"))]
+    wave = SimpleNamespace(
+        executions=frames.EXECUTIONS.conform(rows),
+        decisions={"wave": [3]},
+        draws=SimpleNamespace(
+            agent=np.zeros(3, np.int64),
+            succeeded=np.array([[True, False, True], [True, True, False]]),
+            busy_ms=np.array([[10.0, 20.0, 40.0], [1.0, 2.0, 4.0]]),
+        ),
+    )
+    found = {row["risk_level"]: row for row in risk_evidence(wave).to_dicts()}
+    assert found.keys() == {"LOW", "HIGH"}
+    assert (found["LOW"]["wave"], found["LOW"]["success_sd"], found["LOW"]["busy_sd_ms"]) == (3, 0.5, 22.5)
+    assert (found["HIGH"]["success_low"], found["HIGH"]["success_high"]) == (0.0, 1.0)
+    # Both LOW tasks completed, as in one draw of two: (1 + 2 / 2) / 3. They spent 2,000 ms, beyond both: 2.5 / 3.
+    assert (found["LOW"]["success_p_value"], found["LOW"]["busy_p_value"]) == pytest.approx((2 / 3, 1 / 3))
+
+
+def test_evidence_is_of_the_tasks_that_ran(played):
+    idle = played.executions.with_columns(status=pl.lit("unobserved"))
+    none = type(played)(**{name: getattr(played, name) for name in type(played).__slots__} | {"executions": idle})
+    assert risk_evidence(none).equals(frames.RISK_EVIDENCE.empty())
+    assert agent_evidence(none)["success_variance"].to_list() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(("found", "p"), [(1, 1.0), (0, 0.4), (2, 0.4), (5, 0.2), (-1, 0.2)])
+def test_a_two_sided_mid_p_by_hand(found, p):
+    # Draws 0, 1, 1, 2 and what was found: 1 is above 1 and level with 2 and itself, (1 + 3 / 2) / 5 = 1/2;
+    # 0 is level with 1 and itself, 1 / 5; what no draw reached is level with itself alone, 0.5 / 5.
+    draws = np.array([[0.0], [1.0], [1.0], [2.0]])
+    assert _two_sided(draws, np.array([float(found)])) == pytest.approx([p])
+
+
+def test_a_limit_cuts_the_mean_of_residuals_by_hand():
+    # After a failure residuals -1 and 1: under a limit at 0 they are -1 and 0, under one at -2 both -2.
+    residuals = np.array([[-1.0, 1.0], [-0.5, 0.5]])
+    found = _limited_mean(residuals, np.array([0, 0, 1, 1]), np.array([0.0, -2.0, np.inf, 0.25]))
+    assert found.tolist() == pytest.approx([-0.5, -2.0, 0.0, -0.125])
+
+
+def test_the_evidence_file_adds_up_to_the_agents(detect):
+    found = detect(synthetic_run())
+    summed = found["evidence"].group_by("wave", "agent_id").agg(pl.col("task_count", "actual_success_count").sum())
+    waves = (
+        found["agent_waves"].filter(pl.col("ran_count") > 0).select("wave", "agent_id", "ran_count", "completed_count")
+    )
+    both = waves.join(summed, on=["wave", "agent_id"], how="full", coalesce=True)
+    assert (both["ran_count"] == both["task_count"]).all()
+    assert (both["completed_count"] == both["actual_success_count"]).all()
+
+
+def run_files(tests):
+    from phase19.publishing.run_files import RunFiles
+
+    empty = dict.fromkeys(RunFiles.__slots__, ())
+    return RunFiles(**empty | {"anomaly_tests": tests})
+
+
+def test_the_report_says_what_the_run_could_have_seen(detect):
+    from phase19.publishing.sensitivity_section import sensitivity_section, untested
+
+    tests = detect(synthetic_run(wave_count=3, tasks_a_wave=12, agent_count=4))["anomaly_tests"].to_dicts()
+    (section,) = sensitivity_section(run_files(tests))
+    rows = section.blocks[1].rows
+    assert [row[0] for row in rows] == [name.replace("_", " ") for name in TYPES]
+    assert [row[1] for row in rows] == ["not testable", "clear", "not testable", "not testable"]
+    assert [row[5] for row in rows] == [f"{row['detectable_effect']:.2f}" for row in tests]
+    assert untested(tests) == (
+        "Too little ran to tell: prediction error, performance degradation, optimization failure."
+    )
+
+
+def test_a_run_of_before_the_tests_were_written_down_has_no_section_on_them():
+    from phase19.publishing.sensitivity_section import sensitivity_section, untested
+
+    assert (sensitivity_section(run_files([])), untested([])) == ((), "")

@@ -1,0 +1,225 @@
+"""What a run takes over from the one that `--previous` names: real outcomes and weights, and convergence for show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import phase19
+from phase19 import frames
+from phase19.errors import InputError
+from phase19.lineage import lineage_sentences
+from phase19.reading.history import read_previous
+from phase19.thresholds import Rules
+
+ROOT = Path(__file__).parent.parent
+SAMPLE = ROOT / "outputs" / "phase18"
+FIXED: dict[str, Any] = {"input": SAMPLE, "seed": 7, "timestamp": "2026-02-05T12:00:00Z"}
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def document(path: Path) -> Any:
+    return json.loads(path.read_text("utf-8"))
+
+
+def planned(run_dir: Path) -> dict[str, bytes]:
+    """The bytes of every forecast of a run, and of its weights."""
+    files = [*run_dir.glob("wave_*/*/planned_tasks.jsonl"), run_dir / "heuristic_weights.json"]
+    return {path.relative_to(run_dir).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """A dry run, a replay that knows some of the times, and two runs that name the replay, one after another."""
+    place = tmp_path_factory.mktemp("chain")
+    dry = phase19.run(output=place / "dry", **FIXED)
+    executions = place / "executions.jsonl"
+    records = [
+        {"task_id": task, "agent_id": f"agent_{i}", "attempt": 1, "status": "failed" if i == 0 else "success"}
+        | ({"execution_time_ms": 20.0 + i, "is_censored": i == 2} if i > 1 else {})
+        for task in dry.executions["task_id"]
+        for i in range(4)
+    ]
+    executions.write_text("".join(json.dumps(row) + "\n" for row in records))
+    replay: dict[str, Any] = {"executor": "replay", "executions": executions, **FIXED}
+    phase19.run(output=place / "replayed", **replay)
+    phase19.run(output=place / "second", previous=place / "replayed", **replay)
+    phase19.run(output=place / "third", previous=place / "second", **FIXED)
+    return place
+
+
+class TestWhatWasSimulatedNeverTeaches:
+    def test_a_dry_run_changes_no_forecast_and_no_weight(self, run_cli, places, tmp_path):
+        for name, more in (("plain", ()), ("after", ("--previous", places / "dry"))):
+            options = ("--input", SAMPLE, "--seed", "3", "--timestamp", "2026-02-05T12:00:00Z", "--output")
+            done = run_cli(*options, tmp_path / name, *more)
+            assert done.returncode == 0
+        assert done.stderr == f"warning: --previous: {places / 'dry'} is a simulated run and teaches nothing\n"
+        before = document(places / "dry" / "optimization_summary.json")["run_id"]
+        assert f"Run {before} before it was simulated and taught nothing; 3 waves of its past shown." in done.stdout
+        forecasts = planned(tmp_path / "plain")
+        assert len(forecasts) > 12
+        assert planned(tmp_path / "after") == forecasts
+        summary = document(tmp_path / "after" / "optimization_summary.json")
+        assert summary["previous"] == {
+            "run_id": before,
+            "simulated": True,
+            "attempt_count": 0,
+            "weight_count": 0,
+            "convergence_row_count": 3,
+        }
+        assert document(tmp_path / "plain" / "optimization_summary.json")["previous"] is None
+
+    def test_its_weights_are_marked_and_stay_behind(self, places):
+        updates = rows(places / "dry" / "heuristic_updates.jsonl")
+        assert any(row["weight"] != 1.0 for row in updates)
+        assert all(row["simulated"] and "no run takes the weight over" in row["reason"] for row in updates)
+        assert read_previous(places / "dry").weights == {}
+
+
+class TestWhatWasRealTeaches:
+    def test_the_summary_and_the_report_say_what_was_taken(self, places):
+        replayed = document(places / "replayed" / "optimization_summary.json")
+        taken = document(places / "second" / "optimization_summary.json")["previous"]
+        assert taken["run_id"] == replayed["run_id"]
+        weights = document(places / "replayed" / "heuristic_weights.json")
+        attempts = sum(
+            row["retry_count"] + 1
+            for path in (places / "replayed").glob("wave_*/*/scheduled_tasks.jsonl")
+            for row in rows(path)
+        )
+        assert (taken["simulated"], taken["attempt_count"]) == (False, attempts)
+        assert (taken["weight_count"], taken["convergence_row_count"]) == (len(weights) - 1, 3)
+        report = (places / "second" / "PHASE_19_AUTONOMOUS_OPTIMIZATION.md").read_text()
+        assert f"Learned from run {taken['run_id']}: {attempts} attempts, " in report
+        updates = {
+            row["heuristic_id"]: row["previous_weight"] for row in rows(places / "second" / "heuristic_updates.jsonl")
+        }
+        assert updates == {name: weight for name, weight in weights.items() if name != "updated_at"}
+        assert planned(places / "second") != planned(places / "replayed")
+
+    def test_a_time_that_nobody_measured_is_marked_and_teaches_no_duration(self, places):
+        tasks = [row for path in (places / "replayed").glob("wave_*/*/scheduled_tasks.jsonl") for row in rows(path)]
+        assert list(tasks[0])[-2:] == ["is_duration_measured", "is_censored"]
+        marks = {(row["agent_id"], row["is_duration_measured"], row["is_censored"]) for row in tasks}
+        assert marks == {
+            ("agent_0", False, False), ("agent_1", False, False), ("agent_2", True, True), ("agent_3", True, False),
+        }  # fmt: skip
+        assert all(row["actual_duration_ms"] > 0 for row in tasks)
+        attempts = read_previous(places / "replayed").attempts
+        frames.ATTEMPTS.validate(attempts)
+        measured = attempts.group_by("agent_id").agg(
+            pl.col("duration_ms").is_not_null().any(), pl.col("is_censored").any()
+        )
+        assert measured.sort("agent_id").rows() == [
+            ("agent_0", False, False), ("agent_1", False, False), ("agent_2", True, True), ("agent_3", True, False),
+        ]  # fmt: skip
+
+    def test_a_dry_run_measures_every_time(self, places):
+        tasks = [row for path in (places / "dry").glob("wave_*/*/scheduled_tasks.jsonl") for row in rows(path)]
+        assert {(row["is_duration_measured"], row["is_censored"]) for row in tasks} == {(True, False)}
+
+
+class TestTheChain:
+    def test_convergence_grows_by_a_run_and_each_row_says_what_it_is(self, places):
+        chain = rows(places / "third" / "convergence.jsonl")
+        assert [(row["run_rank"], row["wave"]) for row in chain] == [(r, w) for r in (1, 2, 3) for w in (1, 2, 3)]
+        assert [row["simulated"] for row in chain] == [False] * 6 + [True] * 3
+        assert chain[:3] == rows(places / "replayed" / "convergence.jsonl")
+        assert chain[:6] == rows(places / "second" / "convergence.jsonl")
+        ids = [
+            document(places / name / "optimization_summary.json")["run_id"] for name in ("replayed", "second", "third")
+        ]
+        assert [row["run_id"] for row in chain[::3]] == ids
+
+    def test_the_trend_is_over_the_waves_of_the_runs_own_kind(self, places):
+        real, simulated = (
+            document(places / name / "system_health.json")["convergence"] for name in ("second", "third")
+        )
+        assert (real["wave_count"], real["run_count"], real["simulated"]) == (6, 2, False)
+        assert (simulated["wave_count"], simulated["run_count"], simulated["simulated"]) == (3, 1, True)
+
+    def test_a_run_of_before_convergence_was_written_is_read(self, places, copy):
+        (copy / "convergence.jsonl").unlink()
+        assert read_previous(copy).convergence.equals(frames.CONVERGENCE.empty())
+        assert read_previous(copy).attempts.equals(read_previous(places / "replayed").attempts)
+
+
+@pytest.fixture
+def copy(places, tmp_path):
+    """The replay's run directory, to be spoilt."""
+    for path in (places / "replayed").rglob("*"):
+        if path.is_file():
+            target = tmp_path / "run" / path.relative_to(places / "replayed")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    return tmp_path / "run"
+
+
+class TestWhatIsRefused:
+    @pytest.mark.parametrize(
+        ("change", "field"),
+        [
+            ({"run_rank": 0}, "run_rank"),
+            ({"run_rank": 1.5}, "run_rank"),
+            ({"run_rank": 2**63 - 1}, "run_rank"),
+            ({"wave": 1}, "run_rank, wave"),
+            ({"brier_score": 1.2}, "brier_score"),
+            ({"standardized_error": "0.1"}, "standardized_error"),
+            ({"log_loss": -0.1}, "log_loss"),
+            ({"ran_count": -1}, "ran_count"),
+            ({"simulated": None}, "simulated"),
+            ({"timestamp": "yesterday"}, "timestamp"),
+            ({"run_id": ""}, "run_id"),
+            ({"actual_success_rate": ...}, "actual_success_rate"),
+        ],
+        ids=lambda value: str(value) if isinstance(value, dict) else "",
+    )
+    def test_a_row_of_convergence_that_breaks_its_schema_is_named(self, copy, change, field):
+        path = copy / "convergence.jsonl"
+        first, second, *others = path.read_text().splitlines()
+        spoilt = {key: value for key, value in (json.loads(second) | change).items() if value is not ...}
+        path.write_text("\n".join([first, json.dumps(spoilt), *others]))
+        with pytest.raises(InputError) as caught:
+            read_previous(copy)
+        assert (caught.value.file, caught.value.line, caught.value.field) == (str(path), 2, field)
+
+    @pytest.mark.parametrize("simulated", [False, True])
+    def test_a_torn_convergence_is_refused_of_any_run(self, copy, simulated):
+        summary = document(copy / "optimization_summary.json") | {"simulated": simulated}
+        (copy / "optimization_summary.json").write_text(json.dumps(summary))
+        path = copy / "convergence.jsonl"
+        path.write_text(path.read_text()[:-20])
+        with pytest.raises(InputError, match="line 3: expected one complete JSON object"):
+            read_previous(copy)
+
+    @pytest.mark.parametrize("weight", [0.49, 1.51, 1e300])
+    def test_a_weight_out_of_bounds_ends_the_command_with_2(self, run_cli, copy, tmp_path, weight):
+        path = copy / "heuristic_weights.json"
+        path.write_text(json.dumps(document(path) | {"H16_002": weight}))
+        done = run_cli("--input", SAMPLE, "--output", tmp_path / "out", "--previous", copy)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"error: {path}: field 'H16_002': expected a number in [0.5, 1.5], found {weight!r}\n"
+        assert not (tmp_path / "out").exists()
+
+    def test_the_bounds_of_a_weight_are_those_of_the_rules(self, copy):
+        path = copy / "heuristic_weights.json"
+        path.write_text(json.dumps(document(path) | {"H16_002": 1.8}))
+        assert read_previous(copy, Rules(heuristic_weight_max=2.0)).weights["H16_002"] == 1.8
+        with pytest.raises(InputError, match=r"expected a number in \[0.5, 1.7\], found 1.8"):
+            read_previous(copy, Rules(heuristic_weight_max=1.7))
+
+
+def test_a_run_without_a_past_has_nothing_to_say_of_it():
+    assert lineage_sentences({"previous": None, "thresholds": {"file": None, "changed": {}}}) == []
+    assert lineage_sentences({}) == []
+    assert lineage_sentences({"thresholds": {"file": "a.toml", "changed": {"rules.penalty_low": 7.0}}}) == [
+        "Thresholds of a.toml: rules.penalty_low = 7."
+    ]

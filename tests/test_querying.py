@@ -1,0 +1,216 @@
+"""`query` over one run or several: what it reads, what it refuses, and that no figure of a run is out of its reach."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import phase19
+from phase19.errors import OutputError, UsageError
+from phase19.querying import list_views, select
+from phase19.sample import write_sample
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "queries.md"
+STRATEGIES = {"first": "maximize_success", "second": "balance_load"}
+TASKS = 60
+FILES = {
+    "tasks": "wave_*/*/scheduled_tasks.jsonl",
+    "executions": "wave_*/*/planned_tasks.jsonl",
+    "comparisons": "schedule_comparisons.jsonl",
+    "metrics": "optimization_metrics.jsonl",
+    "evidence": "evidence.jsonl",
+    "anomaly_tests": "anomaly_tests.jsonl",
+    "signals": "learning_signals.jsonl",
+    "heuristic_updates": "heuristic_updates.jsonl",
+    "convergence": "convergence.jsonl",
+    "decisions": "safety_gate_decisions.jsonl",
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs of the same inputs, by strategies of their own."""
+    place = tmp_path_factory.mktemp("runs")
+    write_sample(place, tasks=TASKS, agents=4, waves=2, seed=5)
+    for name, strategy in STRATEGIES.items():
+        output = place / name
+        phase19.run(input=place / "phase18", output=output, strategy=strategy, seed=3, timestamp="2026-02-05T12:00:00Z")
+    return place
+
+
+def rows_of(run_dir, pattern):
+    """The rows of a run's files as Polars reads them, in the order of their task ids."""
+    return pl.read_ndjson(sorted(run_dir.glob(pattern)), infer_schema_length=None).sort("task_id")
+
+
+def test_several_runs_are_one_table_and_run_tells_them_apart(runs, monkeypatch):
+    monkeypatch.chdir(runs)
+    shutil.copytree("first", "again")
+    question = (
+        "select run, run_id, strategy, count(*) as tasks from runs join executions using (run, run_id) group by all"
+    )
+    found = select([Path("first"), runs / "second", Path("again"), Path("first")], question).sort("run")
+    assert found["run"].to_list() == [str(runs / "second"), "again", "first"]
+    assert found["strategy"].to_list() == ["balance_load", "maximize_success", "maximize_success"]
+    assert found["tasks"].to_list() == [TASKS] * 3
+    assert found["run_id"][1] == found["run_id"][2] != found["run_id"][0]
+
+
+@pytest.mark.parametrize("name", ["run [1]*?", "it's", "run;--", "ü 1"])
+def test_a_run_is_read_whatever_its_name_and_its_neighbours_are_not(runs, tmp_path, name):
+    shutil.copytree(runs / "first", tmp_path / name)
+    shutil.copytree(runs / "second", tmp_path / "run 1xy")
+    found = select(tmp_path / name, "select run, strategy, count(*) from runs join tasks using (run) group by all")
+    assert found.rows() == [(str(tmp_path / name), "maximize_success", TASKS)]
+    with pytest.raises(UsageError, match="Permission Error"):
+        select(tmp_path / name, f"from read_text('{tmp_path}/run 1xy/optimization_summary.json')")
+
+
+def test_every_figure_of_a_runs_rows_is_a_column_of_a_view(runs):
+    """What a file gains, its view gains; what a view names is in the file."""
+    run_dir = runs / "first"
+    columns = dict(select(run_dir, "select table_name, list(column_name) from duckdb_columns() group by all").rows())
+    for view, pattern in FILES.items():
+        lines = [line for path in run_dir.glob(pattern) for line in path.read_text().splitlines()]
+        assert lines, pattern
+        keys = set(json.loads(lines[0]))
+        assert keys <= set(columns[view]), pattern
+        if view != "executions":  # it holds what came of the tasks too
+            assert set(columns[view]) - keys <= {"run", "run_id"}, pattern
+
+
+def test_the_views_are_listed_with_their_columns_and_each_says_which_run(runs):
+    listed = list_views([runs / "first", runs / "second"])
+    assert listed["view"][0] == "runs"
+    assert {*FILES, "runs", "plans", "anomalies", "health"} <= set(listed["view"])
+    assert all({"run", "run_id"} <= {name.split()[0] for name in row.split(", ")} for row in listed["columns"])
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("from taks", 'Did you mean "tasks"'),
+        ("select agent from tasks", 'Candidate bindings: "agent_id"'),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_those_there_are(runs, sql, message):
+    with pytest.raises(UsageError, match=message) as refused:
+        select(runs / "first", sql)
+    assert str(refused.value).endswith("A query without SQL lists the views and their columns.")
+
+
+def test_a_run_that_cannot_be_read_is_named(runs, tmp_path):
+    with pytest.raises(OutputError, match=f"^{tmp_path}: expected a Phase 19 run"):
+        select([runs / "first", tmp_path], "select 1")
+    (tmp_path / "optimization_summary.json").write_text("{")
+    with pytest.raises(OutputError, match=f"^{tmp_path}: cannot be read as Phase 19 runs: .*Malformed JSON"):
+        select(tmp_path, "select 1")
+
+
+def test_the_command_reads_several_runs_and_lists_the_views_where_nothing_is_asked(runs, run_cli):
+    places = [part for name in STRATEGIES for part in ("--run", name)]
+    sql = "select run, any_value(strategy) as strategy, list(wave order by wave) as waves from runs"
+    sql += " join comparisons using (run) group by run order by run"
+    asked = run_cli("query", sql, *places, "--format", "jsonl", cwd=runs)
+    assert [json.loads(line) for line in asked.stdout.splitlines()] == [
+        {"run": name, "strategy": strategy, "waves": [1, 2]} for name, strategy in STRATEGIES.items()
+    ]
+    listed = run_cli("query", *places, "--format", "csv", cwd=runs)
+    assert listed.stdout.splitlines()[1].startswith('runs,"run varchar, run_id varchar, timestamp timestamp')
+    assert (asked.returncode, listed.returncode) == (0, 0)
+
+
+# What docs/queries.md asks, recomputed from the files; that its tables are what the program prints, test_docs holds.
+
+
+@pytest.fixture(scope="module")
+def answers(runs):
+    """The answers to the document's questions, in its order."""
+    document = DOCUMENT.read_text("utf-8").replace("outputs/phase19", "first").replace("outputs/throughput", "second")
+    questions = re.findall(r'phase19 query[^"\n]* "\n(.*?)\n"$', document, re.MULTILINE | re.DOTALL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(runs)
+        both = [Path(name) for name in STRATEGIES]
+        return [select(both if "first" in sql else both[0], sql) for sql in questions]
+
+
+@pytest.fixture(scope="module")
+def outcomes(runs):
+    """Each run's tasks with their forecasts, in the order of their ids."""
+    return [
+        rows_of(runs / name, "wave_*/*/scheduled_tasks.jsonl").with_columns(
+            rows_of(runs / name, "wave_*/*/planned_tasks.jsonl")["planned_success"],
+            completed=pl.col("status") == "completed",
+        )
+        for name in STRATEGIES
+    ]
+
+
+def test_the_cells_that_miss_their_plan_most_are_those_whose_failures_chance_explains_least(answers, outcomes):
+    found, tasks = answers[0], outcomes[0]
+    assert found["cells"][0] == tasks.select("agent_id", "risk_level").n_unique()
+    chances = []
+    for (agent, risk), cell in tasks.group_by("agent_id", "risk_level"):
+        expected, failed = (1 - cell["planned_success"]).sum(), (~cell["completed"]).sum()
+        if failed > expected:
+            chances.append(
+                (np.exp(failed - expected) * (expected / failed) ** failed, agent, risk, cell.height, failed)
+            )
+    wanted = sorted(chances)[:5]
+    assert [(row[1], row[2], row[3], row[4]) for row in wanted] == found.select(
+        "agent_id", "risk", "tasks", "failed"
+    ).rows()
+    assert found["chance"].to_list() == pytest.approx([row[0] for row in wanted], abs=6e-4)
+
+
+def test_the_heuristics_stand_with_the_tasks_they_were_applied_to(answers, outcomes):
+    applied = outcomes[0]["heuristics_applied"].list.unique().explode().value_counts()
+    wanted = dict(applied.rows())
+    assert {name: count for name, count in answers[1].select("heuristic_id", "with_it").rows() if count} == wanted
+
+
+def test_all_of_a_waves_time_is_accounted_for(answers, outcomes):
+    found, tasks = answers[2], outcomes[0]
+    assert found["tasks"].sum() == TASKS
+    assert (found["completed"] + found["failed"] + found["idle"]).to_list() == pytest.approx([100.0] * 2, abs=0.2)
+    first = tasks.filter(pl.col("wave") == 1)
+    span = first["actual_end_time"].max() * 4
+    assert found["idle"][0] == pytest.approx(100 - 100 * first["actual_duration_ms"].sum() / span, abs=0.06)
+    assert found["last_agent"][0] == first.sort("actual_end_time")["agent_id"][-1]
+
+
+def test_reliability_counts_each_task_once_in_the_order_of_what_was_promised(answers, outcomes):
+    found, tasks = answers[3], outcomes[0].sort("planned_success", "task_id")
+    count, z = TASKS // 10, 1.645
+    actual = tasks["completed"].to_numpy().reshape(10, count).mean(axis=1)
+    centre = (actual + z**2 / (2 * count)) / (1 + z**2 / count)
+    width = z * np.sqrt(actual * (1 - actual) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    wanted = (
+        tasks["planned_success"].to_numpy().reshape(10, count).mean(axis=1),
+        actual,
+        centre - width,
+        centre + width,
+    )
+    for name, values in zip(("planned", "actual", "low", "high"), wanted, strict=True):
+        assert found[name].to_list() == pytest.approx(values.tolist(), abs=6e-4), name
+
+
+def test_two_runs_are_compared_task_by_task(answers, outcomes):
+    found = answers[4].row(-1, named=True)
+    before, after = (tasks["completed"].to_numpy().astype(int) for tasks in outcomes)
+    gained, lost = int((after > before).sum()), int((after < before).sum())
+    assert (found["risk"], found["tasks"], found["gained"], found["lost"]) == ("all", TASKS, gained, lost)
+    assert gained + lost > 0
+    assert found["moved"] == (outcomes[0]["agent_id"] != outcomes[1]["agent_id"]).sum() > 0
+    # Half a task more in each of the four cells: shares of TASKS + 2, whose difference has this variance.
+    share = np.array([gained + 0.5, lost + 0.5]) / (TASKS + 2)
+    deviation = np.sqrt((share.sum() - (share[0] - share[1]) ** 2) / (TASKS + 2))
+    interval = [100 * (share[0] - share[1] + sign * 1.645 * deviation) for sign in (-1, 1)]
+    assert [found["low"], found["high"]] == pytest.approx(interval, abs=0.06)
+    assert sum(answers[4]["tasks"]) == 2 * TASKS

@@ -1,0 +1,195 @@
+"""A thresholds file replaces what it names, or is refused by line and field; docs/thresholds.toml lists them all."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from polars.testing import assert_frame_equal
+
+from phase19.errors import InputError, Phase19Error, UsageError
+from phase19.reading.thresholds_file import BOUND_KEYS, read_thresholds
+from phase19.thresholds import Rules, metric_bounds
+
+ROOT = Path(__file__).parent.parent
+DOCUMENT = ROOT / "docs" / "thresholds.toml"
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text: str | bytes) -> Path:
+        path = tmp_path / "thresholds.toml"
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    return write
+
+
+def defaults_document() -> str:
+    """Every threshold with its default, and what it is, as the docstring of the rules says it."""
+    section = Rules.__doc__.partition("----------\n")[2].partition("Raises\n")[0]
+    lines = [
+        "# Every threshold with its default: what is not given to `--thresholds` has the value it has here.",
+        "",
+        "[rules]",
+    ]
+    for names, about in re.findall(r"^ {4}(\w.*)\n((?: {8}.*\n)+)", section, re.MULTILINE):
+        lines += ["", *textwrap.wrap(" ".join(about.split()), 118, initial_indent="# ", subsequent_indent="# ")]
+        lines += [f"{name} = {getattr(Rules(), name)!r}".replace("True", "true") for name in names.split(", ")]
+    for row in metric_bounds().to_dicts():
+        lines += ["", f"[metrics.{row['metric_name']}]  # {row['unit']}"]
+        lines += [f"{key} = {row[column]}" for key, column in BOUND_KEYS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_documented_file_lists_every_threshold_with_its_default(golden):
+    if golden.is_updating:
+        DOCUMENT.write_text(defaults_document(), "utf-8")
+    text = DOCUMENT.read_text("utf-8")
+    assert text == defaults_document()
+    assert [rule.name for rule in fields(Rules) if not re.search(rf"^{rule.name} = ", text, re.MULTILINE)] == []
+    found = read_thresholds(DOCUMENT)
+    assert (found.rules, dict(found.changed)) == (Rules(), {})
+    assert_frame_equal(found.bounds, metric_bounds())
+
+
+def test_what_a_file_names_is_replaced_and_the_rest_keeps_its_default(file):
+    found = read_thresholds(
+        file(
+            b"\xef\xbb\xbf[rules]\r\nalarm_probability = 0.02\r\npenalty_low = 7\r\npenalty_high = 30.0\r\n"
+            b"[metrics.schedule_accuracy]\r\nmin = 0.5\r\nmax = 1\r\n"
+        )
+    )
+    assert found.rules == Rules(alarm_probability=0.02, penalty_low=7.0)
+    assert isinstance(found.rules.penalty_low, float)
+    assert dict(found.changed) == {
+        "rules.alarm_probability": 0.02,
+        "rules.penalty_low": 7,
+        "metrics.schedule_accuracy.min": 0.5,
+    }
+    changed = metric_bounds().to_dicts()
+    changed[0]["threshold_min"] = 0.5
+    assert found.bounds.to_dicts() == changed
+    assert found.bounds.schema == metric_bounds().schema
+    assert found.file == "thresholds.toml"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "[rules]\n[metrics]\n[metrics.schedule_accuracy]\n"])
+def test_a_file_that_names_nothing_changes_nothing(file, text):
+    found = read_thresholds(file(text))
+    assert (found.rules, dict(found.changed), found.bounds.to_dicts()) == (Rules(), {}, metric_bounds().to_dicts())
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "field", "expected", "found"),
+    [
+        ("[rules]\nalarm_probability = \n", 2, None, "TOML", "Invalid value"),
+        ("[rules\n", 1, None, "TOML", "Expected ']'"),
+        ("[rules]\na = '", 2, None, "TOML", "an error"),
+        ("[rules]\npenalty_low = 1\npenalty_low = 2\n", 3, None, "TOML", "Cannot overwrite a value"),
+        ("[rules]\npenalty_low = 1.0\n\n# so\nalarm = 0.02\n", 5, "rules.alarm", "one of critical_margin", "'alarm'"),
+        ("rules.penalty_low = true\n", 1, "rules.penalty_low", "a number", "True"),
+        ('[rules]\npenalty_low = """\n9\n"""\n', 2, "rules.penalty_low", "a number", "'9\\n'"),
+        ("[rules]\npenalty_low = 2026-01-01\n", 2, "rules.penalty_low", "a number", "datetime.date(2026, 1, 1)"),
+        ("[rules]\npenalty_low = 1" + "0" * 400, 2, "rules.penalty_low", "at most 1,000,000,000", "1000"),
+        ("[rules]\npenalty_low = 1" + "0" * 5000, 2, None, "TOML", "an error ("),
+        ("[rules]\npenalty_low = " + "[" * 9000, 2, None, "TOML", "an error ("),
+        ("rules = 3\n", 1, "rules", "a table", "3"),
+        ("metrics = []\n", 1, "metrics", "a table", "[]"),
+        ("alarm_probability = 0.02\n", 1, "alarm_probability", "one of rules, metrics", "'alarm_probability'"),
+        ("[metrics.speed]\nmin = 1\n", 1, "metrics.speed", "one of schedule_accuracy", "'speed'"),
+        ("[metrics]\nschedule_accuracy = 0.9\n", 2, "metrics.schedule_accuracy", "a table", "0.9"),
+        ("[metrics.schedule_accuracy]\nlow = 1\n", 2, "metrics.schedule_accuracy.low", "one of target", "'low'"),
+        ("[metrics]\nagent_utilization = {min = '0.5'}\n", 2, "metrics.agent_utilization.min", "a number", "'0.5'"),
+        ("[metrics.schedule_accuracy]\nmax = 1.1\n", 2, "metrics.schedule_accuracy.max", "a number in [0, 1]", "1.1"),
+        ("[metrics.schedule_accuracy]\nmin = nan\n", 2, "metrics.schedule_accuracy.min", "a number in [0, 1]", "nan"),
+        ("metrics.throughput_efficiency.max = inf\n", 1, "metrics.throughput_efficiency.max", "at most 1,000", "inf"),
+        ("metrics.throughput_efficiency.min = -1\n", 1, "metrics.throughput_efficiency.min", "in [0, 1e+09]", "-1"),
+        (
+            "[metrics.schedule_accuracy]\n\nmin = 0.95\n", 3, "metrics.schedule_accuracy.min",
+            "min <= target <= max", "target 0.9, min 0.95, max 1",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_with_its_line_and_field(file, text, line, field, expected, found):
+    with pytest.raises(InputError) as caught:
+        read_thresholds(file(text))
+    problem = caught.value
+    assert (problem.line, problem.field) == (line, field)
+    assert expected in problem.expected and found in problem.found
+    assert str(problem).startswith(f"{file(text)}, line {line}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("alarm_probability = 0.6", 2, r"rule alarm_probability: expected a probability in \(0, 0\.5\], found 0\.6"),
+        ("penalty_low = -1", 2, r"rule penalty_low: expected a finite number >= 0, found -1\.0"),
+        ("penalty_low = nan", 2, "rule penalty_low: expected a finite number"),
+        (
+            "penalty_low = 1\nschedule_drift_medium = 9",
+            3,
+            "schedule_drift_high: expected .* found 9.0 and",
+        ),
+    ],
+)
+def test_a_rule_out_of_bounds_is_named_with_its_line(file, text, line, message):
+    with pytest.raises(UsageError, match=rf"thresholds\.toml, line {line}: .*{message}"):
+        read_thresholds(file(f"[rules]\n{text}\n"))
+
+
+def test_rules_that_only_together_are_wrong_name_the_file(file):
+    weights = [rule.name for rule in fields(Rules) if rule.name.startswith("weight_")]
+    with pytest.raises(UsageError, match=r"thresholds\.toml: rules weight_\*: expected at least one health weight"):
+        read_thresholds(file("[rules]\n" + "".join(f"{name} = 0\n" for name in weights)))
+
+
+def test_a_file_that_is_not_there_or_not_text_is_named(file, tmp_path):
+    with pytest.raises(InputError, match="expected a file, found nothing"):
+        read_thresholds(tmp_path / "nowhere.toml")
+    with pytest.raises(InputError, match="line 2: expected UTF-8 text"):
+        read_thresholds(file(b"[rules]\n# \xff\n"))
+    with pytest.raises(Phase19Error, match="expected a file, found a directory"):
+        read_thresholds(tmp_path)
+
+
+def test_a_run_is_judged_by_the_file_and_named_by_what_it_changes(run_cli, file, tmp_path):
+    def run(name: str, *more: str | Path) -> dict:
+        options = ("--input", "outputs/phase18", "--output", tmp_path / name, "--quiet")
+        done = run_cli(*options, "--timestamp", "2026-02-05T12:00:00Z", *more)
+        assert (done.returncode, done.stderr) == (0, "")
+        return json.loads((tmp_path / name / "optimization_summary.json").read_text())
+
+    plain, same = run("plain"), run("same", "--thresholds", DOCUMENT)
+    strict = file(
+        "[rules]\npenalty_low = 6.0\nweight_system_stability = 0.0\n"
+        "[metrics.schedule_accuracy]\ntarget = 1.0\nmin = 1.0\nmax = 1.0\n"
+    )
+    judged = run("judged", "--thresholds", strict)
+    assert plain["thresholds"] == {"file": None, "changed": {}}
+    assert same["thresholds"] == {"file": "thresholds.toml", "changed": {}}
+    assert same["run_id"] == plain["run_id"] != judged["run_id"]
+    assert judged["thresholds"]["changed"] == {
+        "rules.penalty_low": 6.0,
+        "rules.weight_system_stability": 0.0,
+        "metrics.schedule_accuracy.target": 1.0,
+        "metrics.schedule_accuracy.min": 1.0,
+    }
+    metric = json.loads((tmp_path / "judged" / "metrics.jsonl").read_text().splitlines()[0])
+    assert (metric["target_value"], metric["threshold_min"], metric["status"] == "normal") == (1.0, 1.0, False)
+    health = json.loads((tmp_path / "judged" / "system_health.json").read_text())
+    scores = list(health["component_scores"].values())
+    assert health["component_weights"]["system_stability"] == 0.0
+    assert health["overall_health_score"] == pytest.approx(sum(scores[:3]) / 3)
+
+
+def test_a_bad_file_ends_the_command_with_2_and_nothing_written(run_cli, file, tmp_path):
+    path = file("[rules]\nalarm = 1\n")
+    done = run_cli("--input", "outputs/phase18", "--output", tmp_path / "out", "--thresholds", path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {path}, line 2: field 'rules.alarm': expected one of critical_margin, ")
+    assert not (tmp_path / "out").exists()
