@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["ROUND_ROBIN", "alternatives"]
 
 ROUND_ROBIN = "round_robin"
-# These search for a plan, which takes seconds a wave from some thousand tasks on; the others are one assignment.
+# These search for a plan, which takes a second a wave from a thousand tasks on; the others are one assignment.
 _SEARCHED = (OptimizationStrategy.MAXIMIZE_THROUGHPUT, OptimizationStrategy.BALANCE_LOAD)
-_SEARCHED_TASKS = 2_000
+_SEARCHED_TASKS = 300
 _ASKED_PAIRS = 1_000_000  # up to this many the world is asked about all, as round robin needs
 
 
@@ -43,7 +43,7 @@ def alternatives(played: PlayedWave, parameters: PlanParameters, executor: Execu
     -------
     polars.DataFrame
         `frames.ALTERNATIVES`: a row a strategy, round robin last. Nothing ran where the world cannot be asked.
-        Waves of more than 2,000 tasks leave out the strategies that search for their plan, of more than 1,000,000
+        Waves of more than 300 tasks leave out the strategies that search for their plan, of more than 1,000,000
         pairs round robin.
     """
     wave = played.assigned

@@ -101,7 +101,7 @@ class WaveLoop:
         """
         waves = waves_of(model.tasks)
         rng = np.random.default_rng([self.seed, 19])
-        shared = model.shared_normals(draw_count(max(wave.height for wave in waves)), rng)
+        draw_number = draw_count(max(wave.height for wave in waves))
         untaught: ForecastModel | None = None
         taught_count, rate = 0, None
         for done, wave in enumerate(waves):
@@ -113,6 +113,8 @@ class WaveLoop:
             with self.stage("schedule"):
                 plan = schedule_wave(model, assigned, self.parameters)
             with self.stage("draw"):
+                # Anew each wave: its forecasts knew those before, so what they do not know is not what those did not.
+                shared = model.shared_normals(draw_number, rng)
                 draws = draw_wave(model, *plan_indices(model, plan.plans), shared=shared, rng=rng)
             executions, execution = self.carry_out(model, plan.plans)
             yield PlayedWave(

@@ -2,9 +2,9 @@
 -- Grain: one row an agent and risk level where both it and its peers ran enough tasks.
 -- Inputs: task_results, rules.
 -- Columns: task_count, peer_task_count [tasks]; success_rate, peer_success_rate [fraction]; expected_rate,
---     peer_expected_rate = what an average agent was forecast to reach on the same tasks [fraction]; success_lead = the
---     agent's success above that, less its peers' above theirs [fraction], with its 90 % interval; statistic of the lead
---     [standard scores]; p_value one-sided, for the best of all rows (Bonferroni).
+--     peer_expected_rate = what an average agent was forecast to reach on the same tasks [fraction]; success_lead =
+--     the agent's success above that, less its peers' above theirs [fraction], with its 90 % interval; statistic of the
+--     lead [standard scores]; p_value one-sided, for the best of all rows (Bonferroni).
 -- Plans give agents the tasks they are good at, so bare success rates flatter all of them: each task is held against
 -- an average agent's forecast for that task. The variance is that of agents who are average: what forecasts do not know
 -- of one task is in it, what they do not know of all agents alike is in the lead twice, and cancels.
@@ -58,7 +58,7 @@ compared as (
 
 leads as (
     select
-        compared.*,
+        *,
         success_rate - expected_rate - (peer_success_rate - peer_expected_rate) as success_lead,
         sqrt(rate_variance + peer_rate_variance) as standard_error,
     from compared

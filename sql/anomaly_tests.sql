@@ -3,9 +3,9 @@
 -- Inputs: prediction_error_tests, schedule_drift_tests, performance_degradation_tests, optimization_failure_tests,
 --     rules.
 -- Columns: status (found; explained: beyond chance, but another anomaly's cause covers it; not_testable: a fault as
---     large as the rules' limit would have gone unseen; clear); effect with its 90 % interval, and detectable_effect =
---     the smallest fault that this run would have found with the rules' power [unit]; statistic and threshold [standard
---     scores]; reason. Figures are null where there is no data.
+--     large as the rules' limit, or as all the success there was to lose, would have gone unseen; clear); effect with
+--     its 90 % interval, and detectable_effect = the smallest fault that this run would have found with the rules' power
+--     [unit]; statistic and threshold [standard scores]; reason. Figures are null where there is no data.
 -- Where a type has many tests, the figures are those of the strongest; detectable_effect is that of all agents' drift
 -- together, and for degradation that of the median agent, from the middle of the run on against its record.
 with
@@ -73,7 +73,7 @@ tests as (
         tests.detectable_effect,
         tests.is_beyond_chance,
         tests.is_anomaly,
-        rules.prediction_error_limit as detectable_limit,
+        least(rules.prediction_error_limit, coalesce(tests.planned_rate, 0e0)) as detectable_limit,
         printf('plans that promise %.2f too much', tests.detectable_effect) as fault,
         if(failures.is_anomaly, 'the promised advantage that failed', 'the agents that degraded') as cause,
         printf('%d tasks ran', tests.ran_count) as basis,

@@ -2,9 +2,9 @@
 -- Grain: one row a signal: the strategy's validation always, others only where the evidence carries them.
 -- Inputs: overall, strategy_results, strategy_alternatives, heuristic_lifts, schedule_drift_tests,
 --     prediction_error_tests, optimization_failure_tests, agent_leads, run, rules.
--- Columns: confidence = schedule_accuracy for strategy_validation (0 where nothing ran), else 1 - p-value [fraction], the
---     p-value that of the best of all that were looked at (Bonferroni);
---     supporting_evidence = counts, rates and intervals as text; simulated.
+-- Columns: confidence = schedule_accuracy for strategy_validation (0 where nothing ran), else 1 - p-value [fraction],
+--     that of the best of all that were looked at (Bonferroni); supporting_evidence = counts, rates and intervals as
+--     text; simulated.
 with
 
 strategies as (
@@ -80,30 +80,42 @@ heuristic_updates as (
         and abs(lifts.weight - lifts.previous_weight) >= rules.heuristic_signal_step
 ),
 
+-- Half of the drift tests' chance is the pooled one's, half all the agents'. Where all are late together, one signal
+-- says so: to multiply an agent's durations for itself and for all would be twice too much.
+drifts as (
+    select
+        *,
+        bool_or(is_anomaly and agent_id is null) over () as is_pooled,
+        least(1e0, 2e0 * if(agent_id is null, 1, count(agent_id) over ()) * p_value) as shared_p_value,
+    from schedule_drift_tests
+),
+
 schedule_adjustments as (
     select
         3 as type_rank,
         coalesce(agent_id, '') as subject,
         'schedule_adjustment' as type,
-        1e0 - p_value as confidence,
+        1e0 - shared_p_value as confidence,
         printf(
-            '%s: tasks take %.2f times their forecast duration from wave %d on.',
+            '%s: attempts take %.2f times their forecast duration from wave %d on.',
             coalesce(agent_id, 'all agents'), effect, first_wave
         ) as description,
         printf('Multiply planned durations by %.2f.', effect) as recommendation,
         [
-            printf('%d timed tasks', duration_count),
-            printf('standard score %.2f past the margin, threshold %.2f', statistic, threshold)
+            printf('%d timed attempts', duration_count),
+            printf('90 %% interval x %.2f to x %.2f', effect_low, effect_high),
+            printf('standard score %.2f, threshold %.2f', statistic, threshold)
         ] as supporting_evidence,
-    from schedule_drift_tests
-    where is_anomaly
+    from drifts
+    where is_anomaly and (agent_id is null or not is_pooled)
 ),
 
+-- Half of the chance is for leads over round robin, half for what any other strategy would have given more.
 leads as (
     select
         *,
-        upper_tail(statistic) as own_p_value,
-        count(*) over (partition by strategy) * upper_tail(-statistic) as other_p_value,
+        least(1e0, 2e0 * count_if(alternative = 'round_robin') over () * upper_tail(statistic)) as own_p_value,
+        least(1e0, 2e0 * count(*) over () * upper_tail(-statistic)) as other_p_value,
     from strategy_alternatives
     where paired_count > 0
 ),

@@ -41,9 +41,10 @@ ratio(2e0 * z * sqrt(rate * (1e0 - rate) / n + z * z / (4e0 * n * n)), 1e0 + z *
 create macro skewed_score(z, skewness) as
 z + (z * z - 1e0) * greatest(skewness, 0e0) / 6e0;
 
--- Variance [tasks^2] of n outcomes whose mean rate has fallen by so much, given variance and rate before.
+-- Variance [tasks^2] of n outcomes whose mean rate has fallen by so much, given variance and rate before; never below
+-- half a task squared, the grain of a count.
 create macro fallen_variance(variance, n, rate, fall) as
-greatest(0e0, variance + n * fall * (2e0 * rate - 1e0 - fall));
+greatest(25e-2, variance + n * fall * (2e0 * rate - 1e0 - fall));
 
 -- Fall of the rate of n outcomes that takes their sum z standard scores further than reach [tasks] below its mean: the
 -- larger root of (n fall - reach)^2 = z^2 fallen_variance, or where the sum reaches as far without any variance left.

@@ -1,5 +1,6 @@
 -- Question: what would the run's figures have been in each predictive draw of its plan?
--- Grain: one row a draw; a draw's number stands for the same agents in every wave, so its waves add up.
+-- Grain: one row a draw: one of each wave's. Each wave's forecasts knew the waves before, so its draws are its own, and
+--     what they do not know of different waves adds up as independent.
 -- Inputs: wave_draws, wave_totals, schedule_comparisons, run.
 -- Columns: the five metrics as optimization_metrics defines them.
 select

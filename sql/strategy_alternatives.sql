@@ -1,11 +1,11 @@
 -- Question: what would each other strategy have given the waves of a strategy, in the same world?
 -- Grain: one row a strategy used and an alternative to it; round robin is the mean over its rotations.
 -- Inputs: alternatives.
--- Columns: *_count [tasks]; promised_success_rate over all tasks, planned_success_rate over those whose outcome the world
---     knows, as actual_success_rate [fraction]; actual_throughput [tasks per second]; retry_count [attempts];
---     reassigned_share [fraction] = tasks that another agent would have done; success_lead = success rate of the strategy
---     used less the alternative's over the paired_count tasks that ran under both [fraction], and its 90 % interval
---     over tasks; statistic of that lead [standard scores]. Actual figures are null where nothing is known.
+-- Columns: *_count [tasks]; promised_success_rate over all tasks, planned_success_rate over those whose outcome the
+--     world knows, as actual_success_rate [fraction]; actual_throughput [tasks per second]; retry_count [attempts];
+--     reassigned_share [fraction] = tasks that another agent would have done; success_lead = success rate of the
+--     strategy used less the alternative's over the paired_count tasks that ran under both [fraction], and its 90 %
+--     interval over tasks; statistic of that lead [standard scores]. Actual figures are null where nothing is known.
 -- The interval is of matched pairs with half a task added to each cell, so that a few tasks without a difference prove
 -- nothing. Agresti, Min: Simple improved confidence intervals for comparing matched proportions, 2005.
 with

@@ -7,15 +7,10 @@ with
 
 alternatives as (
     select
-        strategy,
-        list(columns order by columns.alternative) as alternatives,
-    from (
-        select
-            others.strategy,
-            others as columns,
-        from strategy_alternatives as others
-    )
-    group by strategy
+        others.strategy,
+        list(others order by others.alternative) as alternatives,
+    from strategy_alternatives as others
+    group by others.strategy
 ),
 
 strategies as (

@@ -28,23 +28,23 @@ totals as (
     group by strategy
 ),
 
-strategy_draws as (
+-- Each wave's forecasts knew the waves before: what they do not know of different waves adds up as independent.
+wave_variances as (
     select
-        totals.strategy,
-        draws.draw,
-        sum(draws.expected_advantage_sum) as expected_advantage_sum,
-    from wave_draws as draws
-    inner join wave_totals as totals on draws.wave = totals.wave
-    where totals.ran_count > 0
-    group by totals.strategy, draws.draw
+        wave,
+        var_samp(expected_advantage_sum) as forecast_variance,
+    from wave_draws
+    group by wave
 ),
 
 forecast_variances as (
     select
-        strategy,
-        var_samp(expected_advantage_sum) as forecast_variance,
-    from strategy_draws
-    group by strategy
+        totals.strategy,
+        sum(variances.forecast_variance) as forecast_variance,
+    from wave_variances as variances
+    inner join wave_totals as totals on variances.wave = totals.wave
+    where totals.ran_count > 0
+    group by totals.strategy
 ),
 
 slopes as (

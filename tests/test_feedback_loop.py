@@ -68,7 +68,7 @@ class TestOptimizationFeedbackLoop:
         signals = OptimizationFeedbackLoop(Analysis(hand_frames(rows, [wave_plan(1)]))).generate_learning_signals()
         found = signals.filter(pl.col("type") == "agent_specialization")
         assert found["description"].to_list() == ["agent_0 leads its peers by 50.0 points at LOW risk, task for task."]
-        # Round robin was forecast 0.8 on all: z = (0.2 + 0.3) / sqrt(2 * 0.8 * 0.2 / 30) = 4.841, two rows: 6.46e-7 each
+        # Round robin was forecast 0.8: z = (0.2 + 0.3) / sqrt(2 * 0.8 * 0.2 / 30) = 4.841, two rows: 6.46e-7 each
         assert found["confidence"].item() == pytest.approx(1 - 2 * 6.46e-7, abs=1e-8)
 
     def test_an_agent_with_the_easier_tasks_is_no_specialist(self):
@@ -94,7 +94,7 @@ class TestOptimizationFeedbackLoop:
         ],
     )
     def test_what_another_strategy_would_have_given_is_a_signal_beyond_chance(self, strategy, lead, told):
-        # 40 tasks ran under both, 10 with another outcome: z = 8 / sqrt(10 + 1 - 64 / 42) = 2.599, for a lead of 2 0.605
+        # 40 tasks ran under both, 10 with another outcome: z = 8 / sqrt(10 + 1 - 64 / 42) = 2.599, lead of 2: 0.605
         other = alternative(1, strategy=strategy, paired_count=40, lead_sum=lead, lead_square_sum=10.0)
         others = frames.ALTERNATIVES.conform([other])
         run = hand_frames([execution("a")], [wave_plan(1)], alternatives=others)
@@ -103,7 +103,7 @@ class TestOptimizationFeedbackLoop:
         assert found.height == (told is not None)
         if told is not None:
             assert told in found["description"].item()
-            assert found["confidence"].item() == pytest.approx(1 - 0.00468, abs=1e-5)
+            assert found["confidence"].item() == pytest.approx(1 - 2 * 0.00468, abs=1e-5)
 
     def test_update_heuristic_weights(self):
         weights = loop().update_heuristic_weights()

@@ -1,0 +1,176 @@
+"""Worlds drawn apart from any plan, the records they leave, and what may go wrong in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from phase19 import frames
+from phase19.forecast import ForecastModel
+from phase19.inputs import Population
+from phase19.models.durations import PairEffects, attempt_ms
+from phase19.models.effects import sigmoid
+from phase19.models.luck import id_keys
+from phase19.models.retries import attempts_allowed, within_attempts
+from phase19.models.worlds import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+RECORDS_A_PAIR, RETRIES, CATEGORIES = 3, 2, 5
+GAINS = (-0.04, 0.03)  # change of confidence after a failure and after a success
+GRID = np.linspace(0.0, 1.0, 20_001)
+
+
+class Size(NamedTuple):
+    """Waves of a run, tasks a wave, agents, and how many of the agents have records of a task."""
+
+    waves: int
+    tasks: int
+    agents: int
+    recorders: int
+
+
+@dataclass(frozen=True, slots=True)
+class FaultyWorld(World):
+    """A world in which tasks succeed as `success` says: from tasks, agents and their chances (p,) to chances."""
+
+    success: Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]], NDArray[np.float64]]
+    allowed: NDArray[np.int64]
+
+    def success_probability(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> NDArray[np.float64]:
+        """First attempts' chances that give the tasks, retries and all, the chance that the fault leaves them."""
+        first = World.success_probability(self, task, agent)
+        allowed = self.allowed[task]
+        have = within_attempts(first, allowed)[0]
+        want = self.success(task, agent, have)
+        for attempts in np.unique(allowed):
+            here = (allowed == attempts) & (want != have)
+            first[here] = np.interp(want[here], within_attempts(GRID, attempts)[0], GRID)
+        return first
+
+
+class Slower(NamedTuple):
+    """Pairs' durations, later by `shift`: from tasks and agents (p,) to log ms."""
+
+    pairs: PairEffects
+    shift: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]
+
+    def at(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        mean, sd = self.pairs.at(task, agent)
+        return mean + self.shift(task, agent), sd
+
+
+def draw_world(size: Size, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, World]:
+    """Tasks, agents and what is true of them; a task's recorded confidence knows something of its difficulty."""
+    rng = np.random.default_rng([seed, size.tasks, 1])
+    n, m = size.waves * size.tasks, size.agents
+    risk, category = rng.integers(3, size=n), rng.integers(CATEGORIES, size=n)
+    difficulty = 0.8 + np.array([0.2, 0.0, -0.3])[risk] + rng.normal(0.0, 0.8, n)
+    special, pair = rng.normal(0.0, 0.3, (CATEGORIES, m)), rng.normal(0.0, 0.6, (n, m))
+    tasks = frames.TASKS.conform(
+        pl.DataFrame(
+            {
+                "task_id": [f"task_{i:05d}" for i in range(n)],
+                "wave": 1 + np.arange(n) // size.tasks,
+                "risk_level": np.array(["LOW", "MEDIUM", "HIGH"])[risk],
+                "category": np.array(list("abcde"))[category],
+                "confidence": sigmoid(0.5 * difficulty + rng.normal(0.0, 0.5, n)),
+            }
+        )
+    )
+    agents = frames.AGENTS.conform(
+        [{"agent_id": f"agent_{i:02d}", "record_count": 0, "evidence": "records"} for i in range(m)]
+    )
+    residuals = np.sort(rng.normal(0.0, 0.5, (2, 400)), axis=1)
+    return (
+        tasks,
+        agents,
+        World(
+            seed=seed,
+            task_keys=id_keys(tasks["task_id"]),
+            agent_keys=id_keys(agents["agent_id"]),
+            task_logit=difficulty,
+            agent_logit=rng.normal(0.0, 0.5, m),
+            pair_logit=special[category] + pair,
+            pair_logit_sd=np.zeros((n, m)),
+            task_log_ms=rng.normal(7.0, 0.4, n),
+            agent_log_ms=rng.normal(0.0, 0.3, m),
+            pair_log_ms=PairEffects(np.arange(n * m), rng.normal(0.0, 0.2, n * m), np.zeros(n * m), 0.0, m),
+            outcome_log_ms=np.array([0.3, 0.0]),  # failures take a third longer
+            residuals=residuals - residuals.mean(axis=1, keepdims=True),
+            limit_ms=np.full(n, np.inf),
+            gain_success=np.full(m, GAINS[1]),
+            gain_failure=np.full(m, GAINS[0]),
+            gain_sd=0.02,
+        ),
+    )
+
+
+def fit_history(size: Size, tasks: pl.DataFrame, agents: pl.DataFrame, world: World) -> ForecastModel:
+    """Let some agents attempt each task three times, and fit the forecast to the records."""
+    rng = np.random.default_rng([world.seed, size.tasks, 2])
+    task = np.repeat(np.arange(tasks.height), size.recorders)
+    agent = rng.permuted(np.tile(np.arange(size.agents), (tasks.height, 1)), axis=1)[:, : size.recorders].ravel()
+    won = rng.random((RECORDS_A_PAIR, task.size)) < world.success_probability(task, agent)
+    duration_ms = attempt_ms(
+        world.task_log_ms[task] + world.agent_log_ms[agent] + world.pair_log_ms.at(task, agent)[0],
+        world.outcome_log_ms,
+        world.residuals,
+        world.limit_ms[task],
+        has_succeeded=won,
+        luck=rng.random(won.shape),
+    )
+    records = pl.DataFrame(
+        {
+            "task_id": tasks["task_id"].gather(np.tile(task, RECORDS_A_PAIR)),
+            "agent_id": agents["agent_id"].gather(np.tile(agent, RECORDS_A_PAIR)),
+            "is_success": won.ravel(),
+            "duration_ms": duration_ms.ravel(),
+            "confidence_delta": np.array(GAINS)[won.ravel().astype(int)],
+            "source": "phase18",
+        }
+    )
+    population = Population(
+        success_rate=float(won.mean()),
+        duration_ms=float(duration_ms.mean()),
+        confidence_delta=float(records["confidence_delta"].mean()),
+        agent_count=size.agents,
+        task_count=tasks.height,
+        wave_count=None,
+    )
+    return ForecastModel.fit(tasks, agents, frames.ATTEMPTS.conform(records), population)
+
+
+def with_fault(world: World, fault: str, tasks: pl.DataFrame, agent: int, drop: float) -> World:
+    """The world with one fault, or none; `agent` is whose it is where it is one agent's."""
+    allowed = attempts_allowed(tasks["risk_level"], RETRIES)
+    is_late = tasks["wave"].to_numpy() > tasks["wave"].max() / 2
+
+    def failing(success: Callable[..., NDArray[np.float64]]) -> World:
+        return FaultyWorld(**{part.name: getattr(world, part.name) for part in fields(World)}, success=success,
+                           allowed=allowed)  # fmt: skip
+
+    def slower(applies: Callable[..., NDArray[np.bool_]]) -> World:
+        return replace(world, pair_log_ms=Slower(world.pair_log_ms, lambda t, a: np.log(1.5) * applies(t, a)))
+
+    def alike(task: NDArray[np.int64], _agent: NDArray[np.int64], _p: NDArray[np.float64]) -> NDArray[np.float64]:
+        every = World.success_probability(world, task[:, None], np.arange(world.agent_keys.size))
+        return within_attempts(every, allowed[task][:, None])[0].mean(axis=1)
+
+    if fault == "bias":
+        return failing(lambda _t, _a, p: np.maximum(p - 0.10, 0.0))
+    if fault == "drop":
+        return failing(lambda t, a, p: np.where(is_late[t] & (a == agent), np.maximum(p - drop, 0.0), p))
+    if fault == "alike":
+        return failing(alike)
+    if fault == "slow_agent":
+        return slower(lambda t, a: is_late[t] & (a == agent))
+    if fault == "slow_late":
+        return slower(lambda t, _a: is_late[t])
+    return slower(lambda t, _a: np.ones(t.shape, dtype=bool)) if fault == "slow" else world

@@ -1,0 +1,173 @@
+"""False alarms and power of the four anomalies: `python -m benchmarks detection [RUNS]`.
+
+Writes docs/detection.md, which says what is simulated and how. RUNS is how many runs without a fault there are at the
+smallest size, 1,000 unless said; all others are in proportion. Exits with 1 where an aim is missed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import polars as pl
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # a part of the runs is a process of its own
+
+from benchmarks._detection_document import FAULTS, TYPES, document  # noqa: E402
+from benchmarks._faults import Size, draw_world, fit_history, with_fault  # noqa: E402
+from phase19 import frames  # noqa: E402
+from phase19.analytics import analyse  # noqa: E402
+from phase19.executors.simulate import SimulateExecutor  # noqa: E402
+from phase19.forecast import ForecastModel  # noqa: E402
+from phase19.planning import PlanParameters  # noqa: E402
+from phase19.queries import QUERIES  # noqa: E402
+from phase19.safety import SafetyGate  # noqa: E402
+from phase19.wave_records import analysis_frames, record_wave  # noqa: E402
+from phase19.waves import WaveLoop  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phase19.models.worlds import World
+
+RUNS, PROCESSES = 1_000, 2
+ONE_THREAD = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # a process
+NEEDED = {"task_results", "wave_totals", "agent_waves", "anomaly_tests", "scheduling_anomalies"}
+NEEDED |= {f"{kind}_tests" for kind in TYPES}
+MOMENT = dt.datetime(2026, 2, 5, 12, tzinfo=dt.UTC)
+
+
+class Plan(NamedTuple):
+    """Runs at one size: without a fault and with each, and how far one agent's success drops."""
+
+    name: str
+    size: Size
+    calm: int
+    faulty: int
+    drop: float
+    is_learning: bool = True
+
+    def faults(self, seed: int, share: float) -> list[str]:
+        """What is played in the world of this seed, where a share of all runs is asked for; at least one of each."""
+        counts = {"none": self.calm, **dict.fromkeys(FAULTS, self.faulty)}
+        return [fault for fault, count in counts.items() if seed < max(round(share * count), 1)]
+
+
+PLANS = (
+    Plan("3 x 12 x 4", Size(3, 12, 4, 4), 1_000, 200, 0.37),
+    Plan("10 x 100 x 10", Size(10, 100, 10, 10), 400, 100, 0.37),
+    Plan("30 x 1,000 x 50", Size(30, 1_000, 50, 5), 16, 4, 0.20),
+    Plan("30 x 1,000 x 50, not learning", Size(30, 1_000, 50, 5), 100, 10, 0.20, is_learning=False),
+)
+
+
+class Found(NamedTuple):
+    """What one type's test said of one run; `is_exact` where it named the agent at fault and no other."""
+
+    plan: int
+    fault: str
+    seed: int
+    seconds: float
+    anomaly_type: str
+    status: str
+    detectable_effect: float | None
+    is_exact: bool
+
+
+class Frozen(ForecastModel):
+    """A forecast that learns nothing between waves."""
+
+    __slots__ = ()
+
+    def observe(self, attempts: pl.DataFrame) -> ForecastModel:  # noqa: ARG002 (what it does not learn from)
+        return self
+
+
+def play(plan: Plan, model: ForecastModel, world: World, staging: Path) -> dict[str, pl.DataFrame]:
+    """One run's tables, of the queries that matter here."""
+    gate, seed = SafetyGate(), world.seed
+    executor = SimulateExecutor(world, model.tasks["task_id"], model.agents["agent_id"])
+    loop = WaveLoop(executor, PlanParameters(), lambda tasks, _: gate.decide(tasks), seed)
+    believed = model if plan.is_learning else Frozen(*(getattr(model, name) for name in ForecastModel.__slots__))
+    records = [record_wave(wave, None, frames.ALTERNATIVES.empty()) for wave in loop.play(believed)]
+    run = {
+        "run_id": str(seed),
+        "timestamp": MOMENT,
+        "strategy": "maximize_success",
+        "executor": "simulate",
+        "is_simulated": True,
+        "seed": seed,
+        "agent_count": plan.size.agents,
+        "task_count": model.tasks.height,
+        "wave_count": plan.size.waves,
+    }
+    tables = analysis_frames(records, pl.DataFrame([run]), model.agents, frames.HEURISTICS.empty(), None)
+    return analyse(tables, staging, [query for query in QUERIES if query.stem in NEEDED])
+
+
+def measure(place: int, seed: int, faults: list[str], staging: Path) -> Iterator[Found]:
+    """Play one world with each of the faults, on the same history and luck."""
+    plan = PLANS[place]
+    tasks, agents, world = draw_world(plan.size, seed)
+    model = fit_history(plan.size, tasks, agents, world)
+    agent = int(np.random.default_rng([seed, 3]).integers(plan.size.agents))
+    for fault in faults:
+        began = time.perf_counter()
+        tables = play(plan, model, with_fault(world, fault, tasks, agent, plan.drop), staging)
+        seconds = time.perf_counter() - began
+        named = dict(tables["scheduling_anomalies"].select("anomaly_type", "affected_agents").iter_rows())
+        for row in tables["anomaly_tests"].to_dicts():
+            kind = row["anomaly_type"]
+            is_exact = named.get(kind) == [agents["agent_id"][agent]]
+            yield Found(place, fault, seed, seconds, kind, row["status"], row["detectable_effect"], is_exact)
+
+
+def part(first: int, runs: int) -> pl.DataFrame:
+    """A process's part of all runs: every other seed."""
+    rows: list[Found] = []
+    with tempfile.TemporaryDirectory() as staging:
+        for place, plan in enumerate(PLANS):
+            seed = first
+            while faults := plan.faults(seed, runs / RUNS):
+                rows += measure(place, seed, faults, Path(staging))
+                seed += PROCESSES
+            print(f"{plan.name}: process {first} is done", file=sys.stderr, flush=True)
+    schema = {"detectable_effect": pl.Float64, "seconds": pl.Float64}
+    return pl.DataFrame(rows, schema=list(Found._fields), schema_overrides=schema, orient="row")
+
+
+def share_out(runs: int) -> pl.DataFrame:
+    """All runs, in processes side by side."""
+    command, environment = [sys.executable, __file__, "part"], {**os.environ, **ONE_THREAD}
+    parts = [
+        subprocess.Popen([*command, str(first), str(runs)], env=environment, stdout=subprocess.PIPE)
+        for first in range(PROCESSES)
+    ]
+    printed = [process.communicate()[0] for process in parts]
+    if any(process.returncode for process in parts):
+        sys.exit("a process failed: see above")
+    schema = {"detectable_effect": pl.Float64}
+    return pl.concat(pl.read_ndjson(BytesIO(rows), schema_overrides=schema) for rows in printed if rows)
+
+
+def main(runs: int) -> int:
+    page, is_met = document(share_out(runs), {plan.name: plan.drop for plan in PLANS})
+    print(page)
+    (ROOT / "docs" / "detection.md").write_text(page, "utf-8")
+    return 0 if is_met else 1
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["part"]:
+        sys.stdout.write(part(int(sys.argv[2]), int(sys.argv[3])).write_ndjson())
+    else:
+        sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else RUNS))

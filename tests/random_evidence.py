@@ -1,0 +1,145 @@
+"""What a random run's plans say of chance, of the alternatives and of the runs before."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from phase19 import frames
+from tests.synthetic import TIMESTAMP, alternative
+
+STRATEGIES = ("maximize_success", "maximize_throughput", "balance_load")
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def ran_counts(executions: pl.DataFrame) -> dict[int, int]:
+    ran = executions.filter(pl.col("status").is_in(["completed", "failed"]))
+    return {w: int((ran["wave"] == w).sum()) for w in sorted(set(executions["wave"]))}
+
+
+def draws_frame(
+    rng: np.random.Generator, executions: pl.DataFrame, draw_count: int, *, is_advantage_real: bool
+) -> pl.DataFrame:
+    rows: list[dict[str, Any]] = [
+        {
+            "wave": w,
+            "draw": draw,
+            "ran_count": count,
+            "success_rate": rng.beta(40, 20) if count else 0.0,
+            "makespan_ms": rng.uniform(15e3, 25e3) if count else 0.0,
+            "busy_ms": rng.uniform(50e3, 90e3) if count else 0.0,
+            "confidence_delta": rng.normal(0.02, 0.005) if count else 0.0,
+            "deviation_ms": rng.uniform(0, 30e3) if count else 0.0,
+            "expected_success_sum": rng.normal(count * 0.6, 0.1 * count**0.5),
+            # Where the advantage fails, little is unknown of it: the test can tell.
+            "expected_advantage_sum": rng.normal(0, (0.1 if is_advantage_real else 0.02) * count**0.5),
+        }
+        for w, count in ran_counts(executions).items()
+        for draw in range(draw_count)
+    ]
+    return frames.WAVE_DRAWS.conform(rows)
+
+
+def agent_evidence_frame(
+    rng: np.random.Generator, executions: pl.DataFrame, agents: list[str], wave_count: int, late: float
+) -> pl.DataFrame:
+    ran = executions.filter(pl.col("status").is_in(["completed", "failed"]))
+    counts = Counter(ran.select("wave", "agent_id").rows())
+    rows = []
+    for w in range(1, wave_count + 1):
+        for position, name in enumerate(agents):
+            count = counts[w, name]
+            timed = count if rng.random() < 0.9 else 0
+            rows.append(
+                {
+                    "wave": w,
+                    "agent_id": name,
+                    "capacity": int(rng.integers(1, 9)),
+                    "slot_worth": rng.random(),
+                    "success_variance": rng.uniform(0, 0.05) * count,
+                    "advantage_variance": rng.uniform(0, 0.0002) * count,
+                    "duration_count": timed,
+                    "log_duration_residual_sum": timed * late * (0.3 if position < 6 else 1 + position / 10)
+                    + rng.normal(0, 0.4) * timed**0.5,
+                    "log_duration_variance": 0.2 * timed,
+                    "log_duration_outcome_sd": rng.normal(0, 0.01) * timed,
+                    "log_duration_third_moment": rng.normal(0.01, 0.02) * timed,
+                }
+            )
+    return frames.AGENT_EVIDENCE.conform(rows)
+
+
+def risk_evidence_frame(rng: np.random.Generator, executions: pl.DataFrame) -> pl.DataFrame:
+    ran = executions.filter(pl.col("status").is_in(["completed", "failed"]))
+    rows = [
+        {
+            "wave": w,
+            "agent_id": agent,
+            "risk_level": risk,
+            "success_sd": rng.random(),
+            "success_low": rng.uniform(0, 3),
+            "success_high": rng.uniform(3, 9),
+            "success_p_value": rng.random(),
+            "busy_sd_ms": rng.random(),
+            "busy_low_ms": rng.uniform(0, 500),
+            "busy_high_ms": rng.uniform(500, 900),
+            "busy_p_value": rng.random(),
+        }
+        for w, agent, risk in sorted(ran.select("wave", "agent_id", "risk_level").unique().rows())
+        if rng.random() < 0.95
+    ]
+    return frames.RISK_EVIDENCE.conform(rows)
+
+
+def alternatives_frame(rng: np.random.Generator, executions: pl.DataFrame, strategies: dict[int, str]) -> pl.DataFrame:
+    rows = []
+    for w, ran_count in ran_counts(executions).items():
+        for rank, name in enumerate((*STRATEGIES, "round_robin")):
+            if name == strategies[w]:
+                continue
+            is_robin, paired = name == "round_robin", ran_count if w % 2 else 0
+            rows.append(
+                alternative(
+                    w,
+                    chosen_strategy=strategies[w],
+                    strategy=name,
+                    task_count=ran_count + 3,
+                    reassigned_count=None if is_robin else int(rng.integers(0, ran_count + 1)),
+                    ran_count=ran_count,
+                    promised_success_sum=rng.uniform(0, ran_count + 3),
+                    planned_success_sum=rng.uniform(0, ran_count),
+                    success_sum=rng.uniform(0, ran_count),
+                    retry_sum=rng.uniform(0, 9),
+                    confidence_sum=rng.normal(),
+                    makespan_ms=None if is_robin else rng.uniform(1e3, 2e4) if ran_count else 0.0,
+                    paired_count=paired,
+                    lead_sum=(0.2 - 0.15 * rank + rng.normal(0, 0.05)) * paired,
+                    lead_square_sum=0.5 * paired,
+                )
+            )
+    return frames.ALTERNATIVES.conform(rows)
+
+
+def previous_frame(rng: np.random.Generator) -> pl.DataFrame:
+    rows = [
+        {
+            "run_id": f"before-{rank}",
+            "run_rank": rank,
+            "wave": w,
+            **{name: rng.random() for name in ("planned_success_rate", "actual_success_rate", "success_rate_error")},
+            **{name: rng.random() for name in ("accuracy_score", "brier_score", "log_loss")},
+            "chance_error": rng.random(),
+            "standardized_error": None if rank == 1 and w == 2 else abs(rng.normal(3.0 - 0.2 * w, 0.2)),
+            "ran_count": int(rng.integers(2, 90)),
+            "simulated": rank != 2,
+            "timestamp": TIMESTAMP - dt.timedelta(days=10 - rank),
+        }
+        for rank in (1, 2, 3)
+        for w in range(1, 6)
+    ]
+    return frames.CONVERGENCE.conform(rows[::-1])

@@ -1,0 +1,203 @@
+"""Recomputed: what each agent was to do, and what came of it."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+
+import numpy as np
+
+from tests.recomputation import STAMP, Z90, Rows, Says, World, accuracy, over, recomputes
+from tests.recomputed_waves import sums
+
+
+@recomputes("agent_waves")
+def agent_waves(world: World) -> Rows:
+    names = [
+        "planned_success_sum",
+        "residual_sum",
+        "outcome_variance_sum",
+        "shortfall_skew_sum",
+        "baseline_residual_sum",
+        "baseline_variance_sum",
+        "advantage_square_sum",
+        "advantage_residual_sum",
+        "advantage_variance_sum",
+        "advantage_skew_sum",
+        "planned_confidence_sum",
+        "actual_confidence_sum",
+        "planned_busy_ms",
+        "actual_busy_ms",
+        "deviation_ms",
+    ]
+    told = [
+        "capacity",
+        "slot_worth",
+        "success_variance",
+        "advantage_variance",
+        "duration_count",
+        "log_duration_residual_sum",
+        "log_duration_variance",
+        "log_duration_outcome_sd",
+        "log_duration_third_moment",
+    ]
+    assigned: dict[tuple[int, str], int] = defaultdict(int)
+    for task in world.tasks:
+        assigned[task["wave"], task["agent_id"]] += 1
+    rows = []
+    for plan in world.plans:
+        for position, agent in enumerate(world.agents, 1):
+            key = plan["wave"], agent
+            mask = (world.results["wave"] == key[0]) & (world.results["agent_id"] == agent)
+            total, evidence = sums(world, mask), world.evidence.get(key, dict.fromkeys(told))
+            rows.append(
+                {
+                    "wave": key[0],
+                    "agent_id": agent,
+                    "agent_position": position,
+                    "task_count": assigned[key],
+                    **{name: total[name] for name in ("ran_count", "completed_count", "retry_count")},
+                    **{name: total[name] for name in names},
+                    **{name: evidence[name] for name in told},
+                    "duration_count": evidence["duration_count"] or 0,
+                }
+            )
+    return [{name: row[name] for name in (*(n for n in row if n not in told), *told)} for row in rows]
+
+
+@recomputes("agent_feedback")
+def agent_feedback(world: World) -> Rows:
+    makespan = {row["wave"]: row["actual_makespan_ms"] for row in world["wave_totals"]}
+    rows = []
+    for row in world["agent_waves"]:
+        n = row["ran_count"]
+        planned, actual = over(row["planned_success_sum"], n), over(row["completed_count"], n)
+        rows.append(
+            {
+                **{name: row[name] for name in ("wave", "agent_id", "task_count", "ran_count", "completed_count")},
+                "retry_count": row["retry_count"],
+                "planned_success_rate": planned,
+                "actual_success_rate": actual,
+                "accuracy_score": accuracy(planned, actual),
+                "planned_busy_ms": row["planned_busy_ms"],
+                "actual_busy_ms": row["actual_busy_ms"],
+                "duration_ratio": over(row["actual_busy_ms"], row["planned_busy_ms"]),
+                "utilization": over(row["actual_busy_ms"], makespan[row["wave"]]),
+                "deviation_ms": row["deviation_ms"],
+                "planned_confidence_delta": over(row["planned_confidence_sum"], n),
+                "actual_confidence_delta": over(row["actual_confidence_sum"], n),
+                "capacity": row["capacity"],
+                "slot_worth": row["slot_worth"],
+                "timestamp": STAMP,
+                "simulated": world.is_simulated,
+            }
+        )
+    return rows
+
+
+@recomputes("agent_utilization")
+def agent_utilization(world: World) -> Rows:
+    span = math.fsum(row["actual_makespan_ms"] for row in world.waves_that_ran())
+    rows = []
+    for position, agent in enumerate(world.agents, 1):
+        own = [task for task in world.tasks if task["agent_id"] == agent]
+        busy = math.fsum(task["actual_duration_ms"] or 0.0 for task in own)
+        rows.append(
+            {
+                "agent_id": agent,
+                "agent_position": position,
+                "task_count": len(own),
+                "busy_ms": busy,
+                "utilization": over(busy, span),
+            }
+        )
+    return rows
+
+
+@recomputes("evidence")
+def evidence(world: World) -> Rows:
+    chances = {
+        (row["wave"], row["agent_id"], row["risk_level"]): row for row in world.frames["risk_evidence"].to_dicts()
+    }
+    cells = defaultdict(list)
+    for task in world["task_results"]:
+        cells[task["wave"], world.agents.index(task["agent_id"]), task["risk_level"]].append(task)
+    rows = []
+    for (wave, position, risk), tasks in sorted(cells.items()):
+        agent = world.agents[position]
+        found = chances.get((wave, agent, risk), {})
+        rows.append(
+            {
+                "wave": wave,
+                "agent_id": agent,
+                "risk_level": risk,
+                "task_count": len(tasks),
+                "planned_success_count": math.fsum(task["planned_success"] for task in tasks),
+                "actual_success_count": sum(task["is_completed"] for task in tasks),
+                **{f"success_{name}": found.get(f"success_{name}") for name in ("sd", "low", "high", "p_value")},
+                "planned_busy_ms": math.fsum(task["planned_duration_ms"] for task in tasks),
+                "actual_busy_ms": math.fsum(task["actual_duration_ms"] for task in tasks),
+                **{f"busy_{name}": found.get(f"busy_{name}") for name in ("sd_ms", "low_ms", "high_ms", "p_value")},
+                "simulated": world.is_simulated,
+            }
+        )
+    return rows
+
+
+@recomputes("schedule_recommendations")
+def schedule_recommendations(world: World) -> Rows:
+    places = defaultdict(list)
+    for task in world.tasks:
+        places[task["wave"], task["agent_id"]].append(task)
+    rows = []
+    for rank, (key, tasks) in enumerate(sorted(places.items()), 1):
+        tasks.sort(key=lambda task: (task["scheduled_start_time"], task["task_id"]))
+        mean = {
+            name: math.fsum(task[name] for task in tasks) / len(tasks)
+            for name in (
+                *("score", "success_term", "throughput_term", "confidence_term", "planned_success"),
+                *("baseline_success", "success_high", "success_low"),
+            )
+        }
+        figures = list(mean.values())[:6]
+        rows.append(
+            {
+                "recommendation_id": f"REC_{rank:03d}",
+                "wave": key[0],
+                "agent_id": key[1],
+                "task_ids": [task["task_id"] for task in tasks],
+                "expected_completion_time_ms": max(task["scheduled_end_time"] for task in tasks),
+                "expected_success_probability": mean["planned_success"],
+                "rationale": Says(f"{figure:.3f}" for figure in figures),
+                "confidence": min(1.0, max(0.0, 1 - (mean["success_high"] - mean["success_low"]))),
+            }
+        )
+    return rows
+
+
+@recomputes("coordination_patterns")
+def coordination_patterns(world: World) -> Rows:
+    patterns = []
+    for strategy in world["strategy_results"]:
+        shares: dict[str, list[str]] = defaultdict(list)
+        for row in world["schedule_recommendations"]:
+            if row["wave"] in strategy["waves"]:
+                shares[row["agent_id"]] += row["task_ids"]
+        n, rate = strategy["ran_count"], strategy["actual_success_rate"]
+        confidence = 0.0
+        if n:
+            # Wilson's interval: the rates p whose test against the one seen, (rate - p)^2 = z^2 p (1 - p) / n, is Z90.
+            low, high = np.roots([1 + Z90**2 / n, -(2 * rate + Z90**2 / n), rate**2])
+            confidence = 1 - abs(float(high) - float(low))
+        patterns.append(
+            {
+                "pattern_type": strategy["strategy"],
+                "agent_assignments": {agent: shares[agent] for agent in sorted(shares)},
+                "success_rate": rate,
+                "confidence": confidence,
+                "waves": strategy["waves"],
+                "task_count": strategy["task_count"],
+                "simulated": world.is_simulated,
+            }
+        )
+    return [{"document": patterns}]

@@ -1,0 +1,219 @@
+"""Recomputed: what the four tests found, and the anomalies told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tests.recomputation import STAMP, Rows, Says, World, recomputes
+
+TYPES = ("prediction_error", "schedule_drift", "performance_degradation", "optimization_failure")
+
+UNITS = ("planned - actual success", "actual / forecast time", "fall of success rate", "share of advantage lost")
+
+
+def strongest(rows: Rows, chosen: Rows) -> dict[str, Any]:
+    """The test furthest beyond its threshold, one that stands before any that does not."""
+    return max(chosen or rows, key=lambda row: row["statistic"] - row["threshold"])
+
+
+@recomputes("anomaly_tests")
+def anomaly_tests(world: World) -> Rows:
+    rules = world.rules
+    error, failure = world.one("prediction_error_tests"), world.one("optimization_failure_tests")
+    drifts, falls = world["schedule_drift_tests"], world["performance_degradation_tests"]
+    late = [row for row in drifts if row["is_anomaly"]]
+    beyond = [row for row in falls if row["is_anomaly"]]
+    own = [row for row in beyond if row["baseline"] == "run" or not failure["is_anomaly"]]
+    # From the middle of the run on, against the record: what the median agent's fall would have to be.
+    count = len(world.ran_waves)
+    middle = [row for row in falls if row["baseline"] == "record" and row["first_rank"] == count // 2 + 1]
+    seen = [row["detectable_effect"] for row in middle]
+    late_seen = float(np.median([row["detectable_effect"] for row in drifts[:-1]]))
+    basis = (
+        [f"{error['ran_count']} tasks ran"],
+        [f"{drifts[-1]['duration_count']} timed attempts"],
+        [f"{len({row['agent_id'] for row in falls})} agents"],
+        [f"{failure['information']:.1f} standard scores"],
+    )
+    told = (
+        (error, error["detectable_effect"], error["is_beyond_chance"], error["is_anomaly"]),
+        (strongest(drifts, late), drifts[-1]["detectable_effect"], bool(late), bool(late)),
+        (strongest(falls, own), float(np.median(seen)), bool(beyond), bool(own)),
+        (failure, failure["detectable_effect"], failure["is_beyond_chance"], failure["is_anomaly"]),
+    )
+    faults = (
+        [f"{told[0][1]:.2f} too much"],
+        [f"x {told[1][1]:.2f}", f"x {late_seen:.2f}"],
+        [f"{told[2][1]:.2f} lower", f"{min(seen):.2f} of the best"],
+        [f"{told[3][1] * 100:.0f} %"],
+    )
+    advantage, agents = ["the promised advantage that failed"], ["the agents that degraded"]
+    causes = (advantage if failure["is_anomaly"] else agents, [], advantage, agents)
+    rows = []
+    for name, unit, (test, smallest, is_beyond, is_found), base, fault, cause in zip(
+        TYPES, UNITS, told, basis, faults, causes, strict=True
+    ):
+        score_text = [f"{test['statistic']:.2f}", f"{test['threshold']:.2f}"]
+        if is_found or is_beyond:
+            status, reason = "found" if is_found else "explained", [*(cause * (not is_found)), *score_text]
+        else:
+            limit = getattr(rules, f"{name}_limit")
+            if name == "prediction_error":  # no more can be lost than was planned
+                limit = min(limit, test["planned_rate"])
+            status = "not_testable" if smallest > limit else "clear"
+            reason = [*base, *fault]
+        rows.append(
+            {
+                "anomaly_type": name,
+                "status": status,
+                **{key: test[key] for key in ("effect", "effect_low", "effect_high")},
+                "unit": unit,
+                **{key: test[key] for key in ("statistic", "threshold")},
+                "detectable_effect": smallest,
+                "reason": Says(reason),
+            }
+        )
+    return rows
+
+
+@recomputes("scheduling_anomalies")
+def scheduling_anomalies(world: World) -> Rows:
+    details = {
+        "prediction_error": _over_promised,
+        "schedule_drift": _drifted,
+        "performance_degradation": _fell,
+        "optimization_failure": _failed,
+    }
+    rows = []
+    for test in world["anomaly_tests"]:
+        if test["status"] != "found":
+            continue
+        name = test["anomaly_type"]
+        said = details[name](world)
+        size = said.pop("size", test["effect"])
+        levels = [getattr(world.rules, f"{name}_{level}") for level in ("medium", "high")]
+        rows.append(
+            {
+                "anomaly_id": f"AN_{len(rows) + 1:03d}",
+                "anomaly_type": name,
+                "severity": ("low", "medium", "high")[sum(size >= level for level in levels)],
+                "description": Says(said["description"]),
+                "affected_waves": said["waves"],
+                "affected_agents": said["agents"],
+                "recommendation": Says(said["recommendation"]),
+                "timestamp": STAMP,
+                **{key: test[key] for key in ("effect", "statistic", "threshold", "effect_low", "effect_high")},
+                "evidence": [Says(line) for line in said["evidence"]],
+            }
+        )
+    return rows
+
+
+def _shown(world: World, column: str, margin: float) -> tuple[list[int], list[str]]:
+    """Waves and agents whose sum of a column lies below what a task's margin allows."""
+    ran = world.results
+
+    def is_short(mask: np.ndarray) -> bool:
+        return bool(mask.any()) and -float(ran[column][mask].sum()) > margin * mask.sum()
+
+    waves = [wave for wave in world.ran_waves if is_short(ran["wave"] == wave)]
+    return waves, [agent for agent in world.agents if is_short(ran["agent_id"] == agent)]
+
+
+def _agents_that_ran(world: World) -> list[str]:
+    return [agent for agent in world.agents if (world.results["agent_id"] == agent).any()]
+
+
+def _over_promised(world: World) -> dict[str, Any]:
+    test, ran = world.one("prediction_error_tests"), world.results
+    waves, agents = _shown(world, "residual", world.rules.prediction_error_margin)
+    n, completed = test["ran_count"], int(ran["is_completed"].sum())
+    worst = max(_agents_that_ran(world), key=lambda agent: -ran["residual"][ran["agent_id"] == agent].sum())
+    own = ran["agent_id"] == worst
+    return {
+        "waves": waves,
+        "agents": agents,
+        "description": [f"{test['effect'] * 100:.1f} points", f"{n} tasks"],
+        "recommendation": [f"{test['effect']:.2f} lower"],
+        "evidence": [
+            [f"{ran['planned_success'].sum():.1f} of {n} tasks", f"{completed} did"],
+            [f"in {len(waves)} of {len(world.ran_waves)} waves"],
+            [
+                worst,
+                f"{ran['planned_success'][own].sum():.1f} of its {own.sum()}",
+                f"{ran['is_completed'][own].sum()} did",
+            ],
+        ],
+    }
+
+
+def _drifted(world: World) -> dict[str, Any]:
+    late = [row for row in world["schedule_drift_tests"] if row["is_anomaly"]]
+    late.sort(key=lambda row: row["threshold"] - row["statistic"])
+    is_pooled = any(row["agent_id"] is None for row in late)
+    named = [agent for agent in world.agents if agent in {row["agent_id"] for row in late}]
+    first, effect = late[0]["first_wave"], late[0]["effect"]
+    return {
+        "waves": [wave for wave in world.ran_waves if wave >= first],
+        "agents": _agents_that_ran(world) if is_pooled else named,
+        "description": [f"{effect:.2f} times", f"wave {first}"],
+        "recommendation": [f"by {effect:.2f}"],
+        "evidence": [
+            [
+                row["agent_id"] or "all agents",
+                f"x {row['effect']:.2f}",
+                f"{row['duration_count']} timed",
+                f"{row['effect_low']:.2f} to {row['effect_high']:.2f}",
+            ]
+            for row in late[:3]
+        ],
+    }
+
+
+def _fell(world: World) -> dict[str, Any]:
+    is_failure = world.one("optimization_failure_tests")["is_anomaly"]
+    best: dict[str, dict[str, Any]] = {}
+    for row in world["performance_degradation_tests"]:
+        excess = row["statistic"] - row["threshold"]
+        if row["is_anomaly"] and (row["baseline"] == "run" or not is_failure):
+            other = best.get(row["agent_id"])
+            if other is None or excess > other["excess"]:
+                best[row["agent_id"]] = row | {"excess": excess}
+    rows = sorted(best.values(), key=lambda row: -row["excess"])
+    first, worst, before = min(row["first_wave"] for row in rows), rows[0], "the waves before"
+    return {
+        "size": worst["effect"],
+        "waves": [wave for wave in world.ran_waves if wave >= first],
+        "agents": [agent for agent in world.agents if agent in best],
+        "description": [worst["agent_id"], f"{worst['effect'] * 100:.1f} points", f"wave {worst['first_wave']}"],
+        "recommendation": ["route work around"],
+        "evidence": [
+            [
+                row["agent_id"],
+                f"{row['effect'] * 100:.1f} points against {before if row['baseline'] == 'run' else 'its record'}",
+                f"{row['task_count']} tasks from wave {row['first_wave']}",
+                f"{row['effect_low'] * 100:.1f} to {row['effect_high'] * 100:.1f}",
+            ]
+            for row in rows[:3]
+        ],
+    }
+
+
+def _failed(world: World) -> dict[str, Any]:
+    test, ran = world.one("optimization_failure_tests"), world.results
+    lost = ran["centred_advantage"] * ran["residual"]
+    world.results["advantage_residual"] = lost
+    waves, agents = _shown(world, "advantage_residual", 0.0)
+    return {
+        "waves": waves,
+        "agents": agents,
+        "description": [f"{test['effect'] * 100:.0f} %"],
+        "recommendation": ["Do not route"],
+        "evidence": [
+            [f"slope {test['slope']:.2f}", f"{1 - test['effect_high']:.2f} to {1 - test['effect_low']:.2f}"],
+            [f"in {len(waves)} of {len(world.ran_waves)} waves"],
+            [f"{test['information']:.1f} standard scores"],
+        ],
+    }
