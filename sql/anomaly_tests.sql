@@ -4,8 +4,8 @@
 --     rules.
 -- Columns: status (found; explained: beyond chance, but another anomaly's cause covers it; not_testable: a fault as
 --     large as the rules' limit, or as all the success there was to lose, would have gone unseen; clear); effect with
---     its 90 % interval, and detectable_effect = the smallest fault that this run would have found with the rules' power
---     [unit]; statistic and threshold [standard scores]; reason. Figures are null where there is no data.
+--     its 90 % interval, and detectable_effect = the smallest fault that this run would have found with the rules'
+--     power [unit]; statistic and threshold [standard scores]; reason. Figures are null where there is no data.
 -- Where a type has many tests, the figures are those of the strongest; detectable_effect is that of all agents' drift
 -- together, and for degradation that of the median agent, from the middle of the run on against its record.
 with
