@@ -113,15 +113,29 @@ def solve(
     try:
         check_capacity(pairs, room)
         chosen, algorithm = _assign(pairs, room)
-    except InfeasibleError:
-        if not allow_unassigned:
+    except InfeasibleError as problem:
+        if allow_unassigned:
+            return _place_most(scores, allowed, room)
+        if allowed is None or problem.rows:
             raise
-        pairs, room = Pairs(scores, allowed, opt_out=_opt_out(scores, allowed)), np.append(room, n)
-        chosen, algorithm = _assign(pairs, room)
-        agent_index = np.where(chosen < scores.shape[1], chosen, -1)
-        objective = float(np.where(agent_index < 0, 0.0, pairs.at(chosen)).sum())
-        return Assignment(agent_index, objective, algorithm, pairs, room, chosen)
+        # Too little in all, and perhaps in a part, which is found from a task of it that is left over unless another
+        # task takes its agents. Tasks whose agents have the least room go first, so that hardly any does.
+        worth = np.broadcast_to(-(allowed @ room).astype(np.float64)[:, None], scores.shape)
+        part = conflict(allowed, room, _place_most(worth, allowed, room).agent_index)
+        raise (part if len(part.rows) <= room.sum() else problem) from None
     return Assignment(chosen, float(pairs.at(chosen).sum()), algorithm, pairs, room, chosen)
+
+
+def _place_most(
+    scores: NDArray[np.float64], allowed: NDArray[np.bool_] | None, capacity: NDArray[np.int64]
+) -> Assignment:
+    """The assignment that leaves out as few tasks as possible, and then as little score."""
+    n, m = scores.shape
+    pairs, room = Pairs(scores, allowed, opt_out=_opt_out(scores, allowed)), np.append(capacity, n)
+    chosen, algorithm = _assign(pairs, room)
+    agent_index = np.where(chosen < m, chosen, -1)
+    objective = float(np.where(agent_index < 0, 0.0, pairs.at(chosen)).sum())
+    return Assignment(agent_index, objective, algorithm, pairs, room, chosen)
 
 
 def _assign(pairs: Pairs, capacity: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:

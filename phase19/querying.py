@@ -71,7 +71,7 @@ def select(runs: Path | Sequence[Path], sql: str, **values: object) -> pl.DataFr
             if kinds != ["SELECT"]:
                 raise UsageError(f"query: expected one select, found {', '.join(kinds).lower() or 'nothing'}")
             # Of the one statement only, and typed as it is: an unused value is refused by name.
-            return pl.DataFrame(ArrowStream(connection.sql(sql, params=values or None)))
+            return _narrow(pl.DataFrame(ArrowStream(connection.sql(sql, params=values or None))))
         except (duckdb.BinderException, duckdb.CatalogException) as problem:
             raise UsageError(f"query: {problem}\nA query without SQL lists the views and their columns.") from problem
         except duckdb.Error as problem:
@@ -106,6 +106,16 @@ def _session(runs: Path | Sequence[Path]) -> Iterator[DuckDBPyConnection]:
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
         yield connection
+
+
+def _narrow(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with 128-bit integers as 64-bit ones where they fit.
+
+    DuckDB sums integers to 128 bits and hands them on as decimals without places, which JSON would have as text.
+    """
+    wide = [column for column in table if isinstance(column.dtype, pl.Decimal) and column.dtype.scale == 0]
+    fits = [column.name for column in wide if column.cast(pl.Int64, strict=False).null_count() == column.null_count()]
+    return table.cast(dict.fromkeys(fits, pl.Int64))
 
 
 def flat(table: pl.DataFrame) -> pl.DataFrame:

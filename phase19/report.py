@@ -238,7 +238,7 @@ def _decisions(run: RunFiles) -> str:
     deferred = sum(row["decision"] == "deferred" for row in decisions)
     live = sum(row["live_decision"] == "deferred" for row in decisions)
     return (
-        f"{plural(deferred, 'task')} of {len(decisions):,} deferred in this run; a live run with the same approvals "
+        f"{deferred:,} of {plural(len(decisions), 'task')} deferred in this run; a live run with the same approvals "
         f"would defer {live:,}. Each stands with its reason in safety_gate_decisions.jsonl."
     )
 

@@ -232,9 +232,10 @@ def optimize(
         return _optimize(forecast, parameters, allowed, agents)
     except InfeasibleError as problem:
         place = "" if tasks is None else _place(problem, tasks, agents)
+        excludes = tasks is not None and (tasks["excluded_agents"].list.len() > 0).any()
         advice = (
-            "raise --capacity, the agents' own or --agents, widen required_agents, or leave tasks out with "
-            "--allow-unassigned"
+            f"raise --capacity, the agents' own or --agents, widen required_agents, "
+            f"{'shorten excluded_agents, ' if excludes else ''}or leave tasks out with --allow-unassigned"
         )
         raise InfeasibleError(f"{problem}{place}; {advice}", problem.rows, problem.columns) from problem
 

@@ -9,7 +9,11 @@ import polars as pl
 
 from phase19.errors import UsageError
 
-__all__ = ["Rules", "metric_bounds"]
+__all__ = ["LARGEST_THRESHOLD", "Rules", "metric_bounds"]
+
+LARGEST_THRESHOLD = 1e6  # far above any that means something, and far from overflow
+_LARGEST_LOG = 10.0  # of a margin on the log scale: 22,000 times as long
+_SMALLEST_PROBABILITY = 1e-9  # shared among a run's tests it still has a quantile
 
 # Phase 19 definition of the five metrics: name, unit, target, min, max.
 _METRIC_BOUNDS = (
@@ -112,7 +116,8 @@ class Rules:
     Raises
     ------
     UsageError
-        A value is not finite or negative, a probability is outside (0, 0.5], or a pair is in the wrong order.
+        A value is outside [0, 1e6] (10 for `schedule_drift_margin`), a tail probability outside [1e-9, 0.5], the
+        power outside [0.5, 1 - 1e-9], or a pair is in the wrong order.
     """
 
     critical_margin: float = 0.10
@@ -159,11 +164,12 @@ class Rules:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not (math.isfinite(value) and value >= 0):
-                raise UsageError(f"rule {field.name}: expected a finite number >= 0, found {value}")
+            largest = _LARGEST_LOG if field.name == "schedule_drift_margin" else LARGEST_THRESHOLD
+            if not 0 <= value <= largest:
+                raise UsageError(f"rule {field.name}: expected a number in [0, {largest:,.0f}], found {value}")
         for name in ("log_loss_floor", "alarm_probability", "signal_probability"):
-            if not 0 < getattr(self, name) <= 0.5:  # noqa: PLR2004 (beyond one half it is no tail)
-                raise UsageError(f"rule {name}: expected a probability in (0, 0.5], found {getattr(self, name)}")
+            if not _SMALLEST_PROBABILITY <= getattr(self, name) <= 0.5:  # noqa: PLR2004 (beyond one half it is no tail)
+                raise UsageError(f"rule {name}: expected a probability in [1e-09, 0.5], found {getattr(self, name)}")
         for low, high in (
             *((f"{kind}_medium", f"{kind}_high") for kind in _ANOMALY_TYPES),
             ("heuristic_weight_min", "heuristic_weight_max"),
@@ -173,8 +179,10 @@ class Rules:
             if getattr(self, low) > getattr(self, high):
                 found = f"{getattr(self, low)} and {getattr(self, high)}"
                 raise UsageError(f"rules {low} and {high}: expected {low} <= {high}, found {found}")
-        if not 0.5 <= self.detection_power < 1:  # noqa: PLR2004 (a coin finds half of all faults)
-            raise UsageError(f"rule detection_power: expected a probability in [0.5, 1), found {self.detection_power}")
+        if not 0.5 <= self.detection_power <= 1 - _SMALLEST_PROBABILITY:  # noqa: PLR2004 (a coin finds half)
+            raise UsageError(
+                f"rule detection_power: expected a probability in [0.5, 1 - 1e-09], found {self.detection_power}"
+            )
         if not any(getattr(self, field.name) > 0 for field in fields(self) if field.name.startswith("weight_")):
             raise UsageError("rules weight_*: expected at least one health weight above 0")
 

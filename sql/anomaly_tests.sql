@@ -6,8 +6,11 @@
 --     large as the rules' limit, or as all the success there was to lose, would have gone unseen; clear); effect with
 --     its 90 % interval, and detectable_effect = the smallest fault that this run would have found with the rules'
 --     power [unit]; statistic and threshold [standard scores]; reason. Figures are null where there is no data.
--- Where a type has many tests, the figures are those of the strongest; detectable_effect is that of all agents' drift
--- together, and for degradation that of the median agent, from the middle of the run on against its record.
+-- Where a type has many tests, effect and detectable_effect are of the one shown: for drift the pooled one, or the
+-- agent's that was found without it; for degradation the strongest. What is testable is judged by the pooled test, and
+-- by the median agent from the middle of the run on against its record. No fall of success is larger than what was
+-- planned, and no more than all of an advantage is lost: where only more would surely be found, the reason says that
+-- nothing is.
 with
 
 drifts as (
@@ -18,11 +21,12 @@ drifts as (
                 'effect_low': effect_low,
                 'effect_high': effect_high,
                 'statistic': statistic,
-                'threshold': threshold
+                'threshold': threshold,
+                'detectable_effect': detectable_effect
             },
-            statistic - threshold + if(is_anomaly, 1e6, 0e0)
-        ) as strongest,
-        max(detectable_effect) filter (where agent_id is null) as detectable_effect,
+            statistic - threshold + if(is_anomaly, 1e9, 0e0) + if(agent_id is null, 1e6, 0e0)
+        ) as shown,
+        max(detectable_effect) filter (where agent_id is null) as pooled_detectable_effect,
         median(detectable_effect) filter (where agent_id is not null) as agent_detectable_effect,
         bool_or(is_anomaly) as is_anomaly,
         cast(coalesce(sum(duration_count) filter (where agent_id is null), 0) as bigint) as attempt_count,
@@ -48,11 +52,12 @@ degradations as (
                 'effect_low': effect_low,
                 'effect_high': effect_high,
                 'statistic': statistic,
-                'threshold': threshold
+                'threshold': threshold,
+                'detectable_effect': detectable_effect
             },
-            statistic - threshold + if(is_own, 1e6, 0e0)
-        ) as strongest,
-        median(detectable_effect) filter (where is_middle) as detectable_effect,
+            statistic - threshold + if(is_own, 1e9, 0e0)
+        ) as shown,
+        median(detectable_effect) filter (where is_middle) as median_detectable_effect,
         min(detectable_effect) filter (where is_middle) as best_detectable_effect,
         bool_or(is_anomaly) as is_beyond_chance,
         bool_or(is_own) as is_anomaly,
@@ -71,9 +76,11 @@ tests as (
         tests.statistic,
         tests.threshold,
         tests.detectable_effect,
+        tests.detectable_effect as judged_effect,
+        coalesce(tests.planned_rate, 0e0) as largest_effect,
         tests.is_beyond_chance,
         tests.is_anomaly,
-        least(rules.prediction_error_limit, coalesce(tests.planned_rate, 0e0)) as detectable_limit,
+        rules.prediction_error_limit as detectable_limit,
         printf('plans that promise %.2f too much', tests.detectable_effect) as fault,
         if(failures.is_anomaly, 'the promised advantage that failed', 'the agents that degraded') as cause,
         printf('%d tasks ran', tests.ran_count) as basis,
@@ -84,19 +91,21 @@ tests as (
     select
         2 as type_rank,
         'schedule_drift' as anomaly_type,
-        tests.strongest.effect,
-        tests.strongest.effect_low,
-        tests.strongest.effect_high,
+        tests.shown.effect,
+        tests.shown.effect_low,
+        tests.shown.effect_high,
         'actual / forecast time' as unit,
-        tests.strongest.statistic,
-        tests.strongest.threshold,
-        tests.detectable_effect,
+        tests.shown.statistic,
+        tests.shown.threshold,
+        tests.shown.detectable_effect,
+        tests.pooled_detectable_effect as judged_effect,
+        null as largest_effect,
         coalesce(tests.is_anomaly, false) as is_beyond_chance,
         coalesce(tests.is_anomaly, false) as is_anomaly,
         rules.schedule_drift_limit as detectable_limit,
         printf(
             'all durations x %.2f, or the median agent''s x %.2f, from the middle on',
-            tests.detectable_effect, tests.agent_detectable_effect
+            tests.pooled_detectable_effect, tests.agent_detectable_effect
         ) as fault,
         '' as cause,
         printf('%d timed attempts from the middle on', tests.attempt_count) as basis,
@@ -106,19 +115,21 @@ tests as (
     select
         3 as type_rank,
         'performance_degradation' as anomaly_type,
-        tests.strongest.effect,
-        tests.strongest.effect_low,
-        tests.strongest.effect_high,
+        tests.shown.effect,
+        tests.shown.effect_low,
+        tests.shown.effect_high,
         'fall of success rate' as unit,
-        tests.strongest.statistic,
-        tests.strongest.threshold,
-        tests.detectable_effect,
+        tests.shown.statistic,
+        tests.shown.threshold,
+        tests.shown.detectable_effect,
+        tests.median_detectable_effect as judged_effect,
+        1e0 as largest_effect,
         coalesce(tests.is_beyond_chance, false) as is_beyond_chance,
         coalesce(tests.is_anomaly, false) as is_anomaly,
         rules.performance_degradation_limit as detectable_limit,
         printf(
             'success %.2f lower of the median agent from the middle on, %.2f of the best known',
-            tests.detectable_effect, tests.best_detectable_effect
+            tests.median_detectable_effect, tests.best_detectable_effect
         ) as fault,
         'the promised advantage that failed' as cause,
         printf('%d agents with peers ran tasks', tests.agent_count) as basis,
@@ -135,11 +146,17 @@ tests as (
         tests.statistic,
         tests.threshold,
         tests.detectable_effect,
+        tests.detectable_effect as judged_effect,
+        1e0 as largest_effect,
         tests.is_beyond_chance,
         tests.is_anomaly,
         rules.optimization_failure_limit as detectable_limit,
         printf('%.0f %% of the promised advantage lost', tests.detectable_effect * 100) as fault,
-        'the agents that degraded' as cause,
+        if(
+            tests.is_lead_kept,
+            'a loss that all agents share, for the lead over round robin came',
+            'the agents that degraded'
+        ) as cause,
         printf('all of the advantage is %.1f standard scores', tests.information) as basis,
     from optimization_failure_tests as tests
     cross join rules
@@ -151,12 +168,18 @@ statuses as (
         case
             when is_anomaly then 'found'
             when is_beyond_chance then 'explained'
-            when statistic is null or coalesce(detectable_effect > detectable_limit, true) then 'not_testable'
+            when statistic is null or coalesce(judged_effect > least(detectable_limit, largest_effect), true)
+                then 'not_testable'
             else 'clear'
         end as status,
         printf('standard score %.2f, threshold %.2f', statistic, threshold) as score,
-        printf('90 %% sure to be found: %s', fault) as seen,
+        if(
+            coalesce(judged_effect > largest_effect, false),
+            'no fault that could exist would surely be found',
+            printf('%.0f %% sure to be found: %s', rules.detection_power * 100, fault)
+        ) as seen,
     from tests
+    cross join rules
 )
 
 select

@@ -5,7 +5,7 @@
 --     [fraction], null without both; lift_low, lift_high = its 90 % interval; shrunk_lift = lift n / (n + k),
 --     n = applied other / (applied + other), the tasks the difference is worth, and k of the rules; statistic [standard
 --     scores]; p_value two-sided; previous_weight, weight = previous_weight + shrunk_lift, its step and its value
---     bounded by the rules.
+--     bounded by the rules; a weight that is out of bounds stays where it is or moves inwards, a step at a time.
 -- The lift's variance is that of outcomes, p (1 - p) a task, and what an agent's tasks of a wave share: what is not
 -- known of the agent moves all their forecasts. That covariance is taken as the same for every two of them, (Var(sum p)
 -- less sum V) / (n (n - 1)), with V the posterior variance of a forecast; it adds where a heuristic tells agents apart,
@@ -169,8 +169,8 @@ select
     shrunk.previous_weight,
     clip(
         shrunk.previous_weight + clip(shrunk.shrunk_lift, -rules.heuristic_step, rules.heuristic_step),
-        rules.heuristic_weight_min,
-        rules.heuristic_weight_max
+        least(rules.heuristic_weight_min, shrunk.previous_weight),
+        greatest(rules.heuristic_weight_max, shrunk.previous_weight)
     ) as weight,
 from shrunk
 cross join rules

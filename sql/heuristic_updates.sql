@@ -15,10 +15,10 @@ updates as (
             when lifts.lift is null then null
             when
                 lifts.previous_weight + clip(lifts.shrunk_lift, -rules.heuristic_step, rules.heuristic_step)
-                < rules.heuristic_weight_min then 'minimum'
+                < least(rules.heuristic_weight_min, lifts.previous_weight) then 'minimum'
             when
                 lifts.previous_weight + clip(lifts.shrunk_lift, -rules.heuristic_step, rules.heuristic_step)
-                > rules.heuristic_weight_max then 'maximum'
+                > greatest(rules.heuristic_weight_max, lifts.previous_weight) then 'maximum'
         end as weight_bound,
         rules.heuristic_step,
     from heuristic_lifts as lifts

@@ -81,11 +81,11 @@ heuristic_updates as (
 ),
 
 -- Half of the drift tests' chance is the pooled one's, half all the agents'. Where all are late together, one signal
--- says so: to multiply an agent's durations for itself and for all would be twice too much.
+-- says so, and others only of agents whose own interval lies above that of all.
 drifts as (
     select
         *,
-        bool_or(is_anomaly and agent_id is null) over () as is_pooled,
+        max(effect_high) filter (where is_anomaly and agent_id is null) over () as pooled_high,
         least(1e0, 2e0 * if(agent_id is null, 1, count(agent_id) over ()) * p_value) as shared_p_value,
     from schedule_drift_tests
 ),
@@ -100,14 +100,17 @@ schedule_adjustments as (
             '%s: attempts take %.2f times their forecast duration from wave %d on.',
             coalesce(agent_id, 'all agents'), effect, first_wave
         ) as description,
-        printf('Multiply planned durations by %.2f.', effect) as recommendation,
+        printf(
+            'Multiply planned durations of %s by %.2f.',
+            coalesce(agent_id, 'all agents that have no factor of their own'), effect
+        ) as recommendation,
         [
             printf('%d timed attempts', duration_count),
             printf('90 %% interval x %.2f to x %.2f', effect_low, effect_high),
             printf('standard score %.2f, threshold %.2f', statistic, threshold)
         ] as supporting_evidence,
     from drifts
-    where is_anomaly and (agent_id is null or not is_pooled)
+    where is_anomaly and (agent_id is null or pooled_high is null or effect_low > pooled_high)
 ),
 
 -- Half of the chance is for leads over round robin, half for what any other strategy would have given more.

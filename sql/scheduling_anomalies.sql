@@ -79,33 +79,73 @@ prediction_errors as (
     cross join rules
 ),
 
+-- Where all are late together, those stand out whose own interval lies above that of all.
+late as (
+    select
+        *,
+        bool_or(agent_id is null) over () as is_pooled,
+        max(effect_high) filter (where agent_id is null) over () as pooled_high,
+    from schedule_drift_tests
+    where is_anomaly
+),
+
 drift_tests as (
     select
-        coalesce(list(agent_id order by agent_position) filter (where is_anomaly and agent_id is not null), [])
-            as agents,
+        bool_or(is_pooled) as is_pooled,
+        any_value(first_wave) as first_wave,
+        coalesce(list(agent_id order by agent_position) filter (where agent_id is not null), []) as agents,
+        string_agg(printf('%s by %.2f', agent_id, effect), ', ' order by agent_position) filter (
+            where agent_id is not null and (not is_pooled or effect_low > pooled_high)
+        ) as own_factors,
         list(printf(
             '%s: x %.2f over %d timed attempts, 90 %% interval %.2f to %.2f',
             coalesce(agent_id, 'all agents'), effect, duration_count, effect_low, effect_high
-        ) order by statistic - threshold desc) filter (where is_anomaly) as evidence,
-        bool_or(is_anomaly and agent_id is null) as is_pooled,
-        any_value(first_wave) as first_wave,
-    from schedule_drift_tests
+        ) order by statistic - threshold desc) as evidence,
+    from late
+    having count(*) > 0
+),
+
+-- Drift is looked for in the second half: as late before it by half or more, the same agents always were.
+earlier as (
+    select ratio(sum(agent_waves.log_duration_residual_sum), sum(agent_waves.duration_count)) as log_effect,
+    from agent_waves
+    cross join drift_tests as tests
+    where
+        agent_waves.ran_count > 0
+        and agent_waves.wave < tests.first_wave
+        and (tests.is_pooled or list_contains(tests.agents, agent_waves.agent_id))
+),
+
+drift_starts as (
+    select
+        tests.*,
+        coalesce(earlier.log_effect > ln(found.effect) / 2, false) as is_old,
+        found.effect,
+    from drift_tests as tests
+    cross join earlier
+    inner join anomaly_tests as found on found.anomaly_type = 'schedule_drift'
 ),
 
 schedule_drifts as (
     select
         'schedule_drift' as anomaly_type,
-        severity_of(found.effect, rules.schedule_drift_medium, rules.schedule_drift_high) as severity,
+        severity_of(tests.effect, rules.schedule_drift_medium, rules.schedule_drift_high) as severity,
         printf(
-            'Attempts took %.2f times their forecast duration from wave %d on, beyond the scatter of durations.',
-            found.effect, tests.first_wave
+            'Attempts of %s took %.2f times their forecast duration %s, beyond the scatter of durations.',
+            if(tests.is_pooled, 'all agents', array_to_string(tests.agents, ', ')), tests.effect,
+            if(tests.is_old, 'all through the run', printf('from wave %d on', tests.first_wave))
         ) as description,
-        list_filter(shown_waves.ran, lambda wave: wave >= tests.first_wave) as affected_waves,
+        list_filter(shown_waves.ran, lambda wave: tests.is_old or wave >= tests.first_wave) as affected_waves,
         if(tests.is_pooled, shown_agents.ran, tests.agents) as affected_agents,
-        printf('Multiply planned durations by %.2f for these agents.', found.effect) as recommendation,
+        'Multiply planned durations: '
+        || if(
+            tests.is_pooled,
+            coalesce(tests.own_factors || ', all others', 'all agents') || printf(' by %.2f', tests.effect),
+            tests.own_factors
+        )
+        || '.' as recommendation,
         tests.evidence[1:3] as evidence,
-    from drift_tests as tests
-    inner join anomaly_tests as found on found.anomaly_type = 'schedule_drift'
+    from drift_starts as tests
     cross join shown_waves
     cross join shown_agents
     cross join rules

@@ -37,9 +37,12 @@ def anomaly_tests(world: World) -> Rows:
         [f"{len({row['agent_id'] for row in falls})} agents"],
         [f"{failure['information']:.1f} standard scores"],
     )
+    # Of the drift tests the pooled one is shown, unless agents are late without it.
+    pooled = drifts[-1]
+    shown = strongest(late, late) if late and not pooled["is_anomaly"] else pooled
     told = (
         (error, error["detectable_effect"], error["is_beyond_chance"], error["is_anomaly"]),
-        (strongest(drifts, late), drifts[-1]["detectable_effect"], bool(late), bool(late)),
+        (shown, drifts[-1]["detectable_effect"], bool(late), bool(late)),
         (strongest(falls, own), float(np.median(seen)), bool(beyond), bool(own)),
         (failure, failure["detectable_effect"], failure["is_beyond_chance"], failure["is_anomaly"]),
     )
@@ -49,21 +52,27 @@ def anomaly_tests(world: World) -> Rows:
         [f"{told[2][1]:.2f} lower", f"{min(seen):.2f} of the best"],
         [f"{told[3][1] * 100:.0f} %"],
     )
+    largest = (error["planned_rate"], np.inf, 1.0, 1.0)  # no more can be lost than that
     advantage, agents = ["the promised advantage that failed"], ["the agents that degraded"]
-    causes = (advantage if failure["is_anomaly"] else agents, [], advantage, agents)
+    alike = ["a loss that all agents share"]
+    causes = (
+        advantage if failure["is_anomaly"] else agents,
+        [],
+        advantage,
+        alike if failure["is_lead_kept"] else agents,
+    )
     rows = []
-    for name, unit, (test, smallest, is_beyond, is_found), base, fault, cause in zip(
-        TYPES, UNITS, told, basis, faults, causes, strict=True
+    for name, unit, (test, smallest, is_beyond, is_found), base, fault, cause, most in zip(
+        TYPES, UNITS, told, basis, faults, causes, largest, strict=True
     ):
         score_text = [f"{test['statistic']:.2f}", f"{test['threshold']:.2f}"]
         if is_found or is_beyond:
             status, reason = "found" if is_found else "explained", [*(cause * (not is_found)), *score_text]
         else:
-            limit = getattr(rules, f"{name}_limit")
-            if name == "prediction_error":  # no more can be lost than was planned
-                limit = min(limit, test["planned_rate"])
+            limit = min(most, getattr(rules, f"{name}_limit"))
             status = "not_testable" if smallest > limit else "clear"
-            reason = [*base, *fault]
+            sure = [f"{100 * rules.detection_power:.0f} %", *fault]
+            reason = [*base, *(["no fault that could exist"] if smallest > most else sure)]
         rows.append(
             {
                 "anomaly_type": name,
@@ -71,7 +80,7 @@ def anomaly_tests(world: World) -> Rows:
                 **{key: test[key] for key in ("effect", "effect_low", "effect_high")},
                 "unit": unit,
                 **{key: test[key] for key in ("statistic", "threshold")},
-                "detectable_effect": smallest,
+                "detectable_effect": test["detectable_effect"],
                 "reason": Says(reason),
             }
         )
@@ -151,15 +160,28 @@ def _over_promised(world: World) -> dict[str, Any]:
 
 def _drifted(world: World) -> dict[str, Any]:
     late = [row for row in world["schedule_drift_tests"] if row["is_anomaly"]]
+    own = sorted((row for row in late if row["agent_id"]), key=lambda row: world.agents.index(row["agent_id"]))
+    pooled = next((row for row in late if row["agent_id"] is None), None)
     late.sort(key=lambda row: row["threshold"] - row["statistic"])
-    is_pooled = any(row["agent_id"] is None for row in late)
-    named = [agent for agent in world.agents if agent in {row["agent_id"] for row in late}]
-    first, effect = late[0]["first_wave"], late[0]["effect"]
+    first, effect = late[0]["first_wave"], (pooled or late[0])["effect"]
+    agents = _agents_that_ran(world) if pooled else [row["agent_id"] for row in own]
+    apart = [row for row in own if not pooled or row["effect_low"] > pooled["effect_high"]]
+    factors = [f"{row['agent_id']} by {row['effect']:.2f}" for row in apart]
+    if pooled:
+        factors.append(f"all {'others' if apart else 'agents'} by {effect:.2f}")
+    before = [world.evidence[wave, agent] for wave in world.ran_waves if wave < first for agent in agents]
+    count = sum(row["duration_count"] for row in before)
+    earlier = sum(row["log_duration_residual_sum"] for row in before) / count if count else -np.inf
+    is_old = earlier > np.log(effect) / 2
     return {
-        "waves": [wave for wave in world.ran_waves if wave >= first],
-        "agents": _agents_that_ran(world) if is_pooled else named,
-        "description": [f"{effect:.2f} times", f"wave {first}"],
-        "recommendation": [f"by {effect:.2f}"],
+        "waves": [wave for wave in world.ran_waves if is_old or wave >= first],
+        "agents": agents,
+        "description": [
+            "all agents" if pooled else ", ".join(agents),
+            f"{effect:.2f} times",
+            "all through" if is_old else f"wave {first}",
+        ],
+        "recommendation": factors,
         "evidence": [
             [
                 row["agent_id"] or "all agents",

@@ -100,10 +100,11 @@ def _updates(world: World) -> Rows:
 
 def _adjustments(world: World) -> Rows:
     agents = sum(row["agent_id"] is not None for row in world["schedule_drift_tests"])
-    is_pooled = any(row["is_anomaly"] and row["agent_id"] is None for row in world["schedule_drift_tests"])
+    pooled = [row for row in world["schedule_drift_tests"] if row["is_anomaly"] and row["agent_id"] is None]
+    pooled_high = pooled[0]["effect_high"] if pooled else -1.0
     rows = []
     for row in world["schedule_drift_tests"]:
-        if not row["is_anomaly"] or (row["agent_id"] and is_pooled):
+        if not row["is_anomaly"] or (row["agent_id"] and row["effect_low"] <= pooled_high):
             continue
         name, shares = row["agent_id"] or "all agents", 2 * (agents if row["agent_id"] else 1)
         rows.append(
@@ -113,7 +114,7 @@ def _adjustments(world: World) -> Rows:
                 # Half of the chance of a false alarm is the pooled test's, half is shared by the agents'.
                 "confidence": 1 - min(1.0, shares * row["p_value"]),
                 "description": [name, f"{row['effect']:.2f} times", f"wave {row['first_wave']}"],
-                "recommendation": [f"by {row['effect']:.2f}"],
+                "recommendation": [row["agent_id"] or "all agents", f"by {row['effect']:.2f}"],
                 "evidence": [
                     [f"{row['duration_count']} timed"],
                     [f"{row['effect_low']:.2f}", f"{row['effect_high']:.2f}"],

@@ -201,7 +201,7 @@ def heuristic_lifts(world: World) -> Rows:
                 "statistic": statistic,
                 "p_value": p_value,
                 "previous_weight": old,
-                "weight": clipped(moved, rules.heuristic_weight_min, rules.heuristic_weight_max),
+                "weight": clipped(moved, min(rules.heuristic_weight_min, old), max(rules.heuristic_weight_max, old)),
             }
         )
     return rows

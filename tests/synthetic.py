@@ -189,7 +189,7 @@ def synthetic_run(
     # Each wave's forecasts know the waves before: what they do not know is new in every wave.
     worlds = np.random.default_rng([seed, 3]).normal(0.0, 1.0, (wave_count, 2, m)) * [[forecast_sd], [0.1]]
     sigma = 0.4
-    executions, plans, draws, evidence = [], [], [], []
+    executions, plans, draws, evidence, others = [], [], [], [], []
     for w in range(wave_count):
         levels[s], duration_levels[s] = worlds[w]
         cost = logits[w] - 2 * (np.arange(n)[:, None] % m == np.arange(m))
@@ -283,6 +283,13 @@ def synthetic_run(
                 }
             )
         )
+        lead = is_success - np.clip(p[s].mean(axis=1) - success_bias - drop * is_late / m, 0, 1)
+        others += [
+            alternative(w + 1, ran_count=n - w, lead_sum=-0.5 * w, paired_count=n - w),
+            alternative(
+                w + 1, strategy="round_robin", paired_count=n, lead_sum=lead.sum(), lead_square_sum=(lead * lead).sum()
+            ),
+        ]
         evidence += [
             {
                 "wave": w + 1,
@@ -306,13 +313,7 @@ def synthetic_run(
         wave_plans=frames.WAVE_PLANS.conform(plans),
         wave_draws=frames.WAVE_DRAWS.conform(pl.concat(draws)),
         agent_evidence=frames.AGENT_EVIDENCE.conform(evidence),
-        alternatives=frames.ALTERNATIVES.conform(
-            [
-                alternative(w, strategy=name, ran_count=n - w, lead_sum=lead * w, paired_count=n - w)
-                for w in range(1, wave_count + 1)
-                for name, lead in (("balance_load", -0.5), ("round_robin", 1.5))
-            ]
-        ),
+        alternatives=frames.ALTERNATIVES.conform(others),
         decisions=frames.DECISIONS.conform(
             rows.select(
                 "task_id",

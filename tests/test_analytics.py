@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import duckdb
@@ -12,6 +14,7 @@ import pytest
 from phase19.analytics import QUERIES, Analysis, _connect, analyse, query, sql_directory
 from phase19.errors import OutputError, Phase19Error, UsageError
 from phase19.thresholds import Rules
+from tests.random_run import random_run
 from tests.synthetic import empty_frames, execution, hand_frames, synthetic_run, wave_plan
 
 
@@ -128,19 +131,68 @@ def test_an_analysis_that_cannot_be_written_says_where(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"penalty_low": -1}, "penalty_low: expected a finite number >= 0, found -1"),
+        ({"penalty_low": -1}, r"penalty_low: expected a number in \[0, 1,000,000\], found -1"),
         ({"penalty_low": float("nan")}, "penalty_low"),
-        ({"alarm_probability": 0.6}, r"alarm_probability: expected a probability in \(0, 0.5\]"),
+        ({"alarm_probability": 0.6}, r"alarm_probability: expected a probability in \[1e-09, 0.5\], found 0.6"),
+        ({"alarm_probability": 5e-324}, r"alarm_probability: .*\[1e-09, 0.5\], found 5e-324"),
+        ({"detection_power": 1 - 1e-12}, r"detection_power: expected a probability in \[0.5, 1 - 1e-09\]"),
+        ({"schedule_drift_margin": 10.1}, r"schedule_drift_margin: expected a number in \[0, 10\], found 10.1"),
+        ({"heuristic_weight_max": 1e6 + 1}, r"heuristic_weight_max: expected a number in \[0, 1,000,000\]"),
+        ({"penalty_low": float("inf")}, r"penalty_low: .* found inf"),
         ({"schedule_drift_medium": 9}, "schedule_drift_medium <= schedule_drift_high"),
         ({f"weight_{name}": 0 for name in (
             "optimization_accuracy", "schedule_adherence", "throughput_efficiency", "system_stability"
         )}, "at least one health weight"),
     ],
-    ids=["negative", "nan", "probability", "order", "weights"],
+    ids=[
+        *("negative", "nan", "probability", "no quantile", "power", "log scale", "large", "infinite", "order"),
+        "weights",
+    ],
 )  # fmt: skip
 def test_rules_out_of_bounds_are_refused(changes, message):
     with pytest.raises(UsageError, match=message):
         Rules(**changes)
+
+
+SMALLEST = {"alarm_probability": 1e-9, "log_loss_floor": 1e-9, "signal_probability": 1e-9}
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        pytest.param(
+            {
+                **{rule.name: 1e6 for rule in fields(Rules)},
+                **SMALLEST,
+                "detection_power": 1 - 1e-9,
+                "schedule_drift_margin": 10.0,
+            },
+            id="all large",
+        ),
+        pytest.param(
+            {
+                **{rule.name: 0.0 for rule in fields(Rules)},
+                **dict.fromkeys(SMALLEST, 0.5),
+                "detection_power": 0.5,
+                "weight_system_stability": 1e-300,
+            },
+            id="all small",
+        ),
+        pytest.param(SMALLEST, id="least probabilities"),
+    ],
+)
+def test_rules_at_their_bounds_give_figures_that_json_has(tmp_path, rules):
+    analyse(random_run(seed=6, late=0.5) | {"rules": Rules(**rules).frame()}, tmp_path)
+
+    def refuse(text):
+        raise AssertionError(text)
+
+    files = [path for path in tmp_path.rglob("*") if path.suffix in {".json", ".jsonl"}]
+    assert len(files) > 10
+    for path in files:
+        text = path.read_text()
+        for document in text.splitlines() if path.suffix == ".jsonl" else [text]:
+            json.loads(document, parse_constant=refuse)
 
 
 def test_one_query_runs_over_the_frames_it_reads():

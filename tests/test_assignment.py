@@ -207,8 +207,49 @@ def test_no_tasks():
             np.array([[True, False]] * 2),
             "1 tasks find no room because 2 tasks allow only 1 agents, whose total capacity is 1",
         ),
+        (
+            np.zeros((4, 3)),
+            np.array([0, 1, 1]),
+            np.array([[True] * 3, [True, False, False], [True, False, False], [True] * 3]),
+            "2 tasks find no room because 1 tasks allow only 1 agents, whose total capacity is 0",
+        ),
+        (
+            np.zeros((4, 2)),
+            np.array([1, 1]),
+            np.array([[True, True], [True, True], [False, False], [True, True]]),
+            "1 tasks find no room because they allow no agent",
+        ),
+        (
+            np.zeros((7, 4)),
+            np.array([1, 1, 1, 2]),
+            np.array([[True] * 4] * 5 + [[True, False, False, False]] * 2),
+            "2 tasks find no room because 2 tasks allow only 1 agents, whose total capacity is 1",
+        ),
+        (
+            np.zeros((7, 4)),
+            np.array([1, 1, 1, 2]),
+            np.array([[True] * 4] * 6 + [[True, False, False, True]]),
+            "7 tasks for a total capacity of 5 over 4 agents",
+        ),
+        (
+            np.zeros((102, 3)),
+            np.array([1, 20, 20]),
+            np.array([[False, True, True], [True, True, True]] * 50 + [[True, False, False]] * 2),
+            "61 tasks find no room because 2 tasks allow only 1 agents, whose total capacity is 1",
+        ),
+        (
+            np.zeros((67, 34)),
+            np.array([1] * 33 + [0]),
+            np.eye(34, dtype=bool)[np.arange(67) // 2],
+            "1 tasks find no room because 1 tasks allow only 1 agents, whose total capacity is 0",
+        ),
     ],
-    ids=["too little capacity", "no capacity", "no agents", "a task allows nobody", "both need one place"],
+    ids=[
+        *("too little capacity", "no capacity", "no agents", "a task allows nobody", "both need one place"),
+        *("a task allows nobody with room", "too little capacity, and a task allows nobody"),
+        *("too little capacity, and in part", "too little capacity, in part no less"),
+        *("too little capacity, in part among many", "a task allows nobody with room, after many conflicts"),
+    ],
 )
 def test_what_cannot_be_assigned_is_named(scores, capacity, allowed, message):
     with pytest.raises(InfeasibleError, match=message):
@@ -393,6 +434,27 @@ def test_a_conflict_names_tasks_and_agents_and_has_no_part_in_conflict():
             rest = rows[rows != row]
             assert by_slots(np.zeros((rest.size, capacity.size)), capacity, allowed[rest]) is not None
     assert conflicts > 10
+
+
+def test_where_a_part_has_too_little_by_itself_the_whole_is_not_blamed():
+    """Of too little capacity in all, against every set of agents in turn."""
+    parts = missed = 0
+    rng = np.random.default_rng(8)
+    for _ in range(300):
+        n, m = int(rng.integers(2, 12)), int(rng.integers(1, 5))
+        capacity, allowed = rng.integers(0, 4, m), rng.random((n, m)) < rng.uniform(0.3, 1.0)
+        total = np.minimum(capacity, n).sum()
+        if not 0 < total < n:
+            continue
+        with pytest.raises(InfeasibleError) as caught:
+            solve(rng.random((n, m)), capacity, allowed)
+        # The sets of agents that are too few for the tasks that allow only them, but for those that take everything.
+        sets = [np.array([mask >> a & 1 for a in range(m)], bool) for mask in range(2**m)]
+        blamed = [s for s in sets if (~allowed[:, ~s].any(axis=1)).sum() > np.minimum(capacity, n)[s].sum() < total]
+        assert bool(caught.value.rows) <= bool(blamed)
+        parts += bool(blamed)
+        missed += bool(blamed) and not caught.value.rows
+    assert parts > 100 and missed <= 0.01 * parts
 
 
 def test_as_few_as_possible_are_left_out_and_then_as_little_score():

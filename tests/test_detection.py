@@ -21,7 +21,7 @@ from phase19.thresholds import Rules
 from phase19.wave_evidence import _limited_mean, _two_sided, agent_evidence, risk_evidence
 from phase19.waves import WaveLoop, plan_indices
 from tests.builders import model, random_attempts
-from tests.synthetic import agents_frame, execution, hand_frames, synthetic_run, wave_plan
+from tests.synthetic import agents_frame, alternative, execution, hand_frames, synthetic_run, wave_plan
 
 TYPES = ["prediction_error", "schedule_drift", "performance_degradation", "optimization_failure"]
 NEEDED = {"task_results", "wave_totals", "schedule_comparisons", "run_draws", "agent_waves", "evidence"}
@@ -173,11 +173,16 @@ class TestPerformanceDegradation:
         assert (anomaly["affected_agents"], anomaly["affected_waves"]) == (["agent_0"], [2])
         assert anomaly["evidence"][0].startswith("agent_0: success down 50.0 points against its record over 40 tasks")
 
-    def test_the_detectable_effect_of_the_run_is_the_median_agents_from_the_middle_on(self, detect):
-        found = detect(halves(20, 20, 20, 20, 20, 20, agents=3))
-        rows = found["performance_degradation_tests"].filter(first_wave=2, baseline="record")
-        assert rows.height == 3
-        assert found["anomaly_tests"]["detectable_effect"][2] == pytest.approx(rows["detectable_effect"].median())
+    def test_what_is_shown_is_of_the_strongest_and_what_could_be_seen_the_median_agents(self, detect):
+        found = detect(halves(20, 20, 20, 20, 20, 19, agents=3))
+        rows = found["performance_degradation_tests"]
+        middle = rows.filter(first_wave=2, baseline="record")["detectable_effect"]
+        strongest = rows.sort(pl.col("statistic") - pl.col("threshold")).row(-1, named=True)
+        told = found["anomaly_tests"].row(2, named=True)
+        assert middle.len() == 3
+        assert told["effect"] == strongest["effect"] > 0
+        assert told["detectable_effect"] == strongest["detectable_effect"]
+        assert f"success {middle.median():.2f} lower of the median agent" in told["reason"]
 
     def test_peers_that_fall_alike_are_no_degradation(self, detect):
         found = detect(halves(20, 20, 0, 0))
@@ -240,6 +245,22 @@ class TestScheduleDrift:
         found = detect(late(1.22, 1.22))
         assert found["schedule_drift_tests"]["is_anomaly"].to_list() == [False, False, True]
         assert found["scheduling_anomalies"]["affected_agents"].to_list() == [["agent_0", "agent_1"]]
+
+    def test_lateness_as_old_as_the_run_names_all_its_waves(self, detect):
+        run = late(1.5, 1.0)
+        old = run["agent_evidence"].with_columns(
+            log_duration_residual_sum=pl.when(agent_id="agent_0").then(25 * math.log(1.5)).otherwise(0.0)
+        )
+        anomaly = detect({**run, "agent_evidence": old})["scheduling_anomalies"].row(0, named=True)
+        assert anomaly["affected_waves"] == [1, 2]
+        assert "agent_0 took 1.50 times their forecast duration all through the run" in anomaly["description"]
+
+    def test_each_late_agent_has_a_factor_of_its_own(self, detect):
+        (apart,) = detect(late(3.0, 1.5))["scheduling_anomalies"]["recommendation"].to_list()
+        # Both are late, so all are: x 2.12, up to 2.12 exp(1.6449 sqrt(8) / 50) = 2.33, which agent_0's 3.00 exceeds
+        # from 3 / 1.1406 = 2.63 on.
+        assert apart == "Multiply planned durations: agent_0 by 3.00, all others by 2.12."
+        assert "agent_0 by 1.50." in detect(late(1.5, 1.0))["scheduling_anomalies"]["recommendation"].item()
 
     def test_what_is_not_known_of_outcomes_is_shared_by_all(self, detect):
         # Variance 4 + 3^2 = 13 for an agent, 8 + 6^2 = 44 for both.
@@ -337,6 +358,26 @@ class TestPrecedence:
         assert status_of(found)["prediction_error"] == "explained"
         assert "the promised advantage that failed" in found["anomaly_tests"]["reason"][0]
 
+    @pytest.mark.parametrize(("lead", "told"), [(60.0, "found"), (80.0, "explained")])
+    def test_an_advantage_whose_lead_came_has_not_failed_though_its_tasks_lost_more(self, detect, lead, told):
+        # As above, but in the same world the plan had so many more successes than round robin over the 400 tasks, of
+        # the 40 promised: 80 +- 1.6449 sqrt(101 - 80^2 / 402) = 80 +- 15.2, and 60 +- 54.0 where 1,160 of them differ.
+        rows = outcomes(200, 120, planned_success=0.8, baseline_success=0.6)
+        rows += outcomes(200, 120, prefix="b", planned_success=0.6, baseline_success=0.6)
+        square = 100.0 if told == "explained" else 1_160.0
+        robin = alternative(1, strategy="round_robin", paired_count=400, lead_sum=lead, lead_square_sum=square)
+        draws = {"wave_draws": sure_draws(1), "agent_evidence": evidence({})}
+        run = hand_frames(rows, [wave_plan(1)], **draws, alternatives=frames.ALTERNATIVES.conform([robin]))
+        found = detect(run)
+        test = found["optimization_failure_tests"].row(0, named=True)
+        assert test["promised_lead"] == pytest.approx(0.1)
+        half = z(0.05) * math.sqrt(square + 1 - lead**2 / 402)
+        assert test["least_lead"] == pytest.approx((lead - half) / 402)
+        assert status_of(found)["optimization_failure"] == told
+        assert status_of(found)["prediction_error"] == ("explained" if told == "found" else "found")
+        if told == "explained":
+            assert "the lead over round robin came" in found["anomaly_tests"]["reason"][3]
+
     def test_agents_short_of_an_advantage_that_did_not_come_have_not_fallen(self, detect):
         # Of 60 tasks promised 0.9, not 0.5, agent_0 completes 12 and agent_1 36 in both waves; of 60 at 0.5 half.
         # agent_0 is 42 short a wave, agent_1 18: both fail their promise, and neither falls within the run.
@@ -388,6 +429,7 @@ def test_a_run_of_three_waves_of_twelve_tasks_says_that_it_cannot_tell(detect):
     assert told["prediction_error"] > 0.2
     assert told["performance_degradation"] > 0.5
     assert told["optimization_failure"] > 1.0
+    assert "no fault that could exist would surely be found" in found["anomaly_tests"]["reason"][3]
 
 
 def test_the_four_types_are_always_there_in_order_and_agree_with_the_anomalies(detect):
@@ -536,6 +578,7 @@ def test_the_report_says_what_the_run_could_have_seen(detect):
 
     tests = detect(synthetic_run(wave_count=3, tasks_a_wave=12, agent_count=4))["anomaly_tests"].to_dicts()
     (section,) = sensitivity_section(run_files(tests))
+    assert "with the power that the rules ask, 90 % by default" in section.blocks[0]
     rows = section.blocks[1].rows
     assert [row[0] for row in rows] == [name.replace("_", " ") for name in TYPES]
     assert [row[1] for row in rows] == ["not testable", "clear", "not testable", "not testable"]

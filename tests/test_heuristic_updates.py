@@ -98,6 +98,28 @@ def test_a_step_and_a_weight_stay_within_their_bounds(tmp_path, won, previous, w
 
 
 @pytest.mark.parametrize(
+    ("bounds", "won", "weight", "bound"),
+    [
+        pytest.param((1.1, 1.5), 1, 1.05, None, id="inwards, a step"),
+        pytest.param((1.1, 1.5), 0, 1.0, "minimum", id="not further below"),
+        pytest.param((0.5, 0.9), 0, 0.95, None, id="inwards from above, a step"),
+        pytest.param((0.5, 0.9), 1, 1.0, "maximum", id="not further above"),
+    ],
+)
+def test_bounds_limit_a_move_outwards_only(tmp_path, bounds, won, weight, bound):
+    rules = Rules(heuristic_weight_min=bounds[0], heuristic_weight_max=bounds[1])
+    row = update(tmp_path, [won] * 30, [1 - won] * 30, rules=rules)
+    assert (row["weight"], row["weight_bound"]) == (pytest.approx(weight), bound)
+    assert f"weight 1.0000 to {weight:.4f}" in row["reason"]
+
+
+def test_a_weight_that_is_said_to_stay_stays_out_of_bounds_too(tmp_path):
+    row = update(tmp_path, [1, 0], [], rules=Rules(heuristic_weight_min=1.1))
+    assert (row["weight"], row["weight_bound"]) == (1.0, None)
+    assert "the weight stays" in row["reason"]
+
+
+@pytest.mark.parametrize(
     ("applied", "others", "words"),
     [([1, 0], [], "Every task that ran was planned with it"), ([], [1, 0], "No task that ran was planned with it")],
 )

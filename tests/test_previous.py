@@ -216,6 +216,12 @@ class TestWhatIsRefused:
         with pytest.raises(InputError, match=r"expected a number in \[0.5, 1.7\], found 1.8"):
             read_previous(copy, Rules(heuristic_weight_max=1.7))
 
+    @pytest.mark.parametrize("rules", [Rules(heuristic_weight_min=1.1), Rules(heuristic_weight_max=0.9)])
+    def test_a_weight_on_its_way_from_1_into_the_bounds_is_taken_over(self, copy, rules):
+        path = copy / "heuristic_weights.json"
+        path.write_text(json.dumps({"H16_002": 1.0, "updated_at": document(path)["updated_at"]}))
+        assert read_previous(copy, rules).weights == {"H16_002": 1.0}
+
 
 def test_a_run_without_a_past_has_nothing_to_say_of_it():
     assert lineage_sentences({"previous": None, "thresholds": {"file": None, "changed": {}}}) == []

@@ -105,6 +105,16 @@ def test_a_misspelt_name_is_answered_with_those_there_are(runs, sql, message):
     assert str(refused.value).endswith("A query without SQL lists the views and their columns.")
 
 
+def test_a_sum_of_integers_is_a_number_wherever_64_bits_hold_it(runs, run_cli):
+    sql = "select sum(retry_count) as s, -sum(9223372036854775807) as low, null::hugeint as n from executions"
+    asked = run_cli("query", sql + " limit 1", "--run", "first", "--format", "jsonl", cwd=runs)
+    retries = rows_of(runs / "first", "wave_*/*/scheduled_tasks.jsonl")["retry_count"].sum()
+    assert json.loads(asked.stdout) == {"s": retries, "low": str(-TASKS * (2**63 - 1)), "n": None}
+    edge = select(runs / "first", "select -9223372036854775808::hugeint as fits, 9223372036854775808::hugeint as wide")
+    assert edge["fits"].to_list() == [-(2**63)] and edge["fits"].dtype == pl.Int64
+    assert edge["wide"].to_list() == [2**63]
+
+
 def test_a_run_that_cannot_be_read_is_named(runs, tmp_path):
     with pytest.raises(OutputError, match=f"^{tmp_path}: expected a Phase 19 run"):
         select([runs / "first", tmp_path], "select 1")

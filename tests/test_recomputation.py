@@ -46,6 +46,7 @@ RULES = {
         signal_probability=0.5,
     ),
     "no advantage": Rules(health_excellent=99.0, health_good=50.0, optimization_failure_high=0.9, detection_power=0.8),
+    "no advantage, and less": Rules(heuristic_weight_min=0.95, heuristic_weight_max=1.2),
 }
 
 

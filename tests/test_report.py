@@ -176,6 +176,14 @@ def test_without_anomalies_or_heuristics_it_says_so(run_dir):
     assert "No heuristics were given" in markdown
 
 
+def test_a_run_of_before_a_file_was_written_has_its_report(run_dir):
+    write_report(run_dir)
+    before = (run_dir / MARKDOWN_FILE).read_text()
+    (run_dir / "unassigned_tasks.jsonl").unlink()
+    write_report(run_dir)
+    assert (run_dir / MARKDOWN_FILE).read_text() == before
+
+
 def test_of_many_agents_the_first_fifty_are_shown_and_the_rest_counted(run_dir):
     agents = {f"a{i}": ["t"] for i in range(53)}
     change(run_dir, optimization_results=[{"wave": 1, "agent_assignments": agents}])

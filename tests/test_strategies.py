@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
 from phase19.errors import InfeasibleError
@@ -250,6 +251,36 @@ def test_a_conflict_names_the_tasks_and_the_agents_that_are_too_few_for_them():
         optimize(forecast, SolverParameters(capacity=1), allowed_pairs(frame, both), frame, both)
     with pytest.raises(InfeasibleError, match=r"3 tasks for a total capacity of 0 over 3 agents \(wave 3\)"):
         optimize(forecast, SolverParameters(capacity=0), None, frame, both)
+
+
+def test_of_too_little_capacity_the_smallest_part_is_named():
+    alone = {"task_id": "alone", "wave": 1, "required_agents": ["idle"]}
+    two = [{"task_id": f"x{i}", "wave": 1, "required_agents": ["a0"]} for i in range(2)]
+    rest = [{"task_id": f"y{i}", "wave": 1} for i in range(4)]
+    team = agents("a0", "a1", "idle").with_columns(capacity=pl.Series([1, 2, 0]))
+    for frame, named in (
+        (tasks(alone, *two, *rest), r"\(wave 1; task 'alone'; agent 'idle'\)"),
+        (tasks(*two, *rest), r"\(wave 1; tasks 'x0', 'x1'; agent 'a0'\)"),
+        (tasks(*rest), r"4 tasks for a total capacity of 3 over 3 agents \(wave 1\)"),
+    ):
+        forecast = forecast_of(planned_success=np.full((frame.height, 3), 0.5))
+        with pytest.raises(InfeasibleError, match=named):
+            optimize(forecast, SolverParameters(), allowed_pairs(frame, team), frame, team)
+
+
+@pytest.mark.parametrize("excluded", [["a0"], [], None])
+def test_the_advice_speaks_of_excluded_agents_where_there_are_some(excluded):
+    frame = tasks({"task_id": "a", "wave": 1, "excluded_agents": excluded}, {"task_id": "b", "wave": 1})
+    team = agents("a0", "a1")
+    with pytest.raises(InfeasibleError) as caught:
+        optimize(
+            forecast_of(planned_success=np.full((2, 2), 0.5)),
+            SolverParameters(capacity=0),
+            allowed_pairs(frame, team),
+            frame,
+            team,
+        )
+    assert ("shorten excluded_agents" in str(caught.value)) == bool(excluded)
 
 
 def test_of_many_tasks_without_room_the_first_five_are_named():

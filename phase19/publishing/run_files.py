@@ -199,11 +199,11 @@ _ROWS = {
     "scheduling_anomalies": "anomaly_type severity description recommendation",
     "learning_signals": "type description recommendation confidence",
     "safety_gate_decisions": "decision live_decision",
-    "unassigned_tasks": "task_id wave reason",
 }
 _NEWER = {  # runs of before have none
     "anomaly_tests": "anomaly_type status unit effect effect_low effect_high detectable_effect",
     "heuristic_updates": "heuristic_id previous_weight weight reason",
+    "unassigned_tasks": "task_id wave reason",
 }
 
 

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["sensitivity_section", "sensitivity_table", "untested"]
 
 _NOTE = (
-    "A fault as large as the last column says, or larger, is found nine times in ten; of a smaller one a run of this "
-    "size may say nothing. Too little to tell is not the same as nothing wrong. Reasons stand in anomaly_tests.jsonl."
+    "A fault as large as the last column says, or larger, is found with the power that the rules ask, 90 % by default; "
+    "of a smaller one a run of this size may say nothing. Too little to tell is not the same as nothing wrong. Reasons "
+    "stand in anomaly_tests.jsonl."
 )
 
 

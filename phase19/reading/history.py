@@ -153,8 +153,8 @@ def _convergence(path: Path) -> pl.DataFrame:
 
 
 def _weights(path: Path, rules: Rules) -> dict[str, float]:
-    """One weight a heuristic, within the rules' bounds; the time they were written is not one."""
-    low, high = rules.heuristic_weight_min, rules.heuristic_weight_max
+    """One weight a heuristic, between the rules' bounds or the 1 they all start from; no time of writing."""
+    low, high = min(rules.heuristic_weight_min, 1.0), max(rules.heuristic_weight_max, 1.0)
     members: dict[str, float | str] = decode_document(path, wire.HeuristicWeights).value
     members.pop("updated_at", None)
     weights = {name: weight for name, weight in members.items() if isinstance(weight, float)}

@@ -11,7 +11,7 @@ import polars as pl
 
 from phase19.errors import InputError, UsageError
 from phase19.reading.decoding import decode_text
-from phase19.thresholds import Rules, metric_bounds
+from phase19.thresholds import LARGEST_THRESHOLD, Rules, metric_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["BOUND_KEYS", "Thresholds", "read_thresholds"]
 
 BOUND_KEYS = {"target": "target_value", "min": "threshold_min", "max": "threshold_max"}
-_LARGEST = 1e9  # of any threshold: far above any that means something, and far from overflow
 _REFUSED = (ValueError, RecursionError)  # beside its own errors: integers of thousands of digits, nesting as deep
 _PLACE = re.compile(r"^(?P<reason>.*) \(at (?:line (?P<line>\d+), column \d+|end of document)\)$", re.DOTALL)
 _FOUND_LENGTH = 60
@@ -134,8 +133,8 @@ class _Source:
         names = {float: "a number", int: "a whole number", bool: "true or false"}
         if not isinstance(value, accepted) or (isinstance(value, bool) and wanted is not bool):
             raise self.refuse(key, names.get(wanted, wanted.__name__), _shown(value))
-        if isinstance(value, int | float) and value > _LARGEST:
-            raise self.refuse(key, f"a number of at most {_LARGEST:,.0f}", _shown(value))
+        if isinstance(value, int | float) and value > LARGEST_THRESHOLD:
+            raise self.refuse(key, f"a number of at most {LARGEST_THRESHOLD:,.0f}", _shown(value))
 
     def rules(self, overridden: Mapping[str, Any]) -> Rules:
         defaults = Rules()
@@ -157,7 +156,7 @@ class _Source:
             at, row = ("metrics", metric), rows[metric]
             given = self.table(at, metrics)
             self.check_keys(at, given, BOUND_KEYS)
-            largest = 1.0 if row["unit"] == "fraction" else _LARGEST
+            largest = 1.0 if row["unit"] == "fraction" else LARGEST_THRESHOLD
             for name, value in given.items():
                 self.check_type((*at, name), value, float)
                 if not 0 <= value <= largest:

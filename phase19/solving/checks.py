@@ -42,11 +42,26 @@ def check_pairs(pairs: Pairs, capacity: NDArray[np.int64]) -> None:
 
 
 def check_capacity(pairs: Pairs, capacity: NDArray[np.int64]) -> None:
-    """Refuse a total capacity below the number of tasks, and tasks that allow nobody."""
+    """Refuse tasks that allow nobody or nobody with room, and a total capacity below the number of tasks.
+
+    A task that finds no room even alone comes first: no conflict is smaller.
+    """
     n, m = pairs.shape
+    if pairs.allowed is not None:
+        _check_each(pairs.allowed, capacity)
     if (total := int(capacity.sum())) < n:
         raise InfeasibleError(f"no feasible plan: {n} tasks for a total capacity of {total} over {m} agents")
-    if pairs.allowed is not None and not (has_agent := pairs.allowed.any(axis=1)).all():
-        rows = np.flatnonzero(~has_agent)
+
+
+def _check_each(allowed: NDArray[np.bool_], capacity: NDArray[np.int64]) -> None:
+    if (rows := np.flatnonzero(~allowed.any(axis=1))).size:
         found = f"no feasible plan: {rows.size} tasks find no room because they allow no agent"
         raise InfeasibleError(found, tuple(rows.tolist()))
+    has_room = capacity > 0
+    if not has_room.all() and (rows := np.flatnonzero(~allowed[:, has_room].any(axis=1))).size:
+        agents = np.flatnonzero(allowed[rows[0]])
+        found = (
+            f"no feasible plan: {rows.size} tasks find no room because 1 tasks allow only {agents.size} agents, "
+            "whose total capacity is 0"
+        )
+        raise InfeasibleError(found, (int(rows[0]),), tuple(agents.tolist()))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["conflict", "place_most"]
 
-_STARTS = 32  # unplaced tasks from which a conflict is traced; the smallest is named
+_STARTS = 32  # kinds of unplaced tasks from which a conflict is traced; the smallest is named
 
 
 def place_most(allowed: NDArray[np.bool_], capacity: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -46,9 +46,10 @@ def conflict(allowed: NDArray[np.bool_], capacity: NDArray[np.int64], placed: ND
     conflict.
     """
     unplaced = np.flatnonzero(placed < 0)
-    agents = min(
-        (_reached(allowed, placed, start) for start in unplaced[:_STARTS]), key=lambda a: int(capacity[a].sum())
-    )
+    # Tasks that allow the same agents reach the same.
+    kinds = np.unique(np.packbits(allowed[unplaced], axis=1), axis=0, return_index=True)[1]
+    starts = unplaced[np.sort(kinds)[:_STARTS]]
+    agents = min((_reached(allowed, placed, start) for start in starts), key=lambda a: int(capacity[a].sum()))
     start = next(row for row in unplaced if np.isin(np.flatnonzero(allowed[row]), agents).all())
     rows = np.sort(np.append(np.flatnonzero(np.isin(placed, agents)), start))
     found = (
