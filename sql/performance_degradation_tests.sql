@@ -4,9 +4,9 @@
 --     it did after the window's start stands with what it did before.
 -- Inputs: agent_waves, rules.
 -- Columns: first_wave of the window; task_count, shortfall [tasks] = planned less completed, less its share of the
---     wave's; effect = fall of its success rate [fraction] with a 90 % interval; statistic = its standard score past
---     the margin; threshold [standard scores], the alarm probability shared by all rows; detectable_effect = fall found
---     with the rules' power; is_anomaly.
+--     wave's; effect = fall of its success rate less its peers' [fraction, beyond 1 where they gained] with a 90 %
+--     interval; statistic = its standard score past the margin; threshold [standard scores], the alarm probability
+--     shared by all rows; detectable_effect = fall found with the rules' power; is_anomaly.
 -- The shortfall R of an agent with a share s of the wave's tasks has the variance (1 - 2 s) v + s^2 sum v over agents;
 -- v is the outcomes' noise plus the draws' variance, what the forecasts do not know. Each wave's forecasts knew the
 -- waves before, so the shortfalls of different waves add up as independent ones.
@@ -144,8 +144,8 @@ select
     planned_rate,
     shortfall,
     effect,
-    clip(effect - upper_quantile(0.05e0) * effect_sd, -1e0, 1e0) as effect_low,
-    clip(effect + upper_quantile(0.05e0) * effect_sd, -1e0, 1e0) as effect_high,
+    effect - upper_quantile(0.05e0) * effect_sd as effect_low,
+    effect + upper_quantile(0.05e0) * effect_sd as effect_high,
     statistic,
     threshold,
     detectable_effect,

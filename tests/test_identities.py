@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from phase19.analytics import analyse
@@ -226,7 +226,22 @@ def weights_move_towards_their_lift_by_a_step_at_most_and_stay_in_bounds(run):
         assert row["applied_count"] + row["other_count"] == run.one("overall")["ran_count"]
 
 
-@settings(max_examples=25, phases=[Phase.generate])  # each takes its time: no shrinking
+# Two agents, of whom one falls as far as the other rises: the fall against peers is beyond 1.
+@example(
+    options={
+        "seed": 65535,
+        "task_count": 7,
+        "agent_count": 2,
+        "wave_count": 4,
+        "draw_count": 2,
+        "over_promise": 0.0,
+        "late": 0.0,
+        "is_advantage_real": True,
+        "is_simulated": True,
+    },
+    rules={},
+)
+@settings(max_examples=25, phases=[Phase.explicit, Phase.generate])  # each takes its time: no shrinking
 @given(options=RUNS, rules=WEIGHTS)
 def test_every_identity_holds(options, rules):
     run = Outcome(options, rules)

@@ -31,8 +31,8 @@ class ReplayExecutor:
         self._records = ordered.filter(pl.col("agent_id").is_not_null()).with_columns(
             spent_ms=pl.coalesce("duration_ms", mean.over("agent_id"), mean, pl.lit(0.0))
         )
-        by_pair = self._records.group_by("task_id", "agent_id").len()["len"]
-        self.most_attempts: int | None = by_pair.cast(pl.Int64).max()  # type: ignore[assignment]
+        by_pair = self._records.group_by("task_id", "agent_id").len()
+        self.most_attempts: int | None = by_pair.select(pl.col("len").max()).item()
 
     def attempts(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """Attempts made of pairs, were each carried out on its own.
