@@ -7,7 +7,7 @@ import importlib.util
 import platform
 from pathlib import Path
 
-__all__ = ["machine", "replace_section", "table"]
+__all__ = ["machine", "replace_section", "table", "told_of"]
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = "# Benchmarks\n\nWritten by `python -m benchmarks`; what is measured and how stands at the top of each script.\n"
@@ -37,3 +37,8 @@ def replace_section(title: str, benchmark: str, lines: list[str]) -> None:
     place = next((at for at, part in enumerate(parts) if part.split("\n", 1)[0] == title), len(parts))
     parts[place : place + 1] = [section]
     DOCUMENT.write_text("\n## ".join([HEAD, *parts[1:]]), "utf-8")
+
+
+def told_of(missed: list[str]) -> str:
+    """The sentence that says which aims were missed."""
+    return f"Aims missed: {'; '.join(missed) or 'none'}."

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks._document import machine, replace_section, table
+from benchmarks._document import machine, replace_section, table, told_of
 from phase19.assignment import certify, solve
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -246,7 +246,7 @@ def main() -> int:
         "",
         *table(head, rows),
         "",
-        "Aims missed: " + ("; ".join(missed) if missed else "none") + ".",
+        told_of(missed),
     ]
     replace_section("Exact assignment", "assignment", lines)
     print(*missed, sep="\n")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks._document import machine, replace_section, table
+from benchmarks._document import machine, replace_section, table, told_of
 from phase19.loads.local_search import busy_time
 from phase19.makespan import longest_first, minimize_makespan
 
@@ -97,7 +97,7 @@ def main() -> int:
         "",
         *table(head, rows),
         "",
-        "Aims missed: " + ("; ".join(missed) if missed else "none") + ".",
+        told_of(missed),
     ]
     replace_section("Makespan", "makespan", lines)
     print(*missed, sep="\n")

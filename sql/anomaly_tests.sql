@@ -9,28 +9,22 @@
 -- Where a type has many tests, effect and detectable_effect are of the one shown: for drift the pooled one, or the
 -- agent's that was found without it; for degradation the strongest. What is testable is judged by the pooled test, and
 -- by the median agent from the middle of the run on against its record. No fall of success is larger than what was
--- planned, and no more than all of an advantage is lost: where only more would surely be found, the reason says that
--- nothing is.
+-- planned, and no more than all of an advantage is lost (largest_effect): where only more would surely be found,
+-- nothing would, and the reason says so.
 with
 
 drifts as (
     select
         arg_max(
-            {
-                'effect': effect,
-                'effect_low': effect_low,
-                'effect_high': effect_high,
-                'statistic': statistic,
-                'threshold': threshold,
-                'detectable_effect': detectable_effect
-            },
-            statistic - threshold + if(is_anomaly, 1e9, 0e0) + if(agent_id is null, 1e6, 0e0)
+            tests,
+            tests.statistic - tests.threshold
+            + if(tests.is_anomaly, 1e9, 0e0) + if(tests.agent_id is null, 1e6, 0e0)
         ) as shown,
-        max(detectable_effect) filter (where agent_id is null) as pooled_detectable_effect,
-        median(detectable_effect) filter (where agent_id is not null) as agent_detectable_effect,
-        bool_or(is_anomaly) as is_anomaly,
-        cast(coalesce(sum(duration_count) filter (where agent_id is null), 0) as bigint) as attempt_count,
-    from schedule_drift_tests
+        max(tests.detectable_effect) filter (where tests.agent_id is null) as pooled_detectable_effect,
+        median(tests.detectable_effect) filter (where tests.agent_id is not null) as agent_detectable_effect,
+        bool_or(tests.is_anomaly) as is_anomaly,
+        cast(coalesce(sum(tests.duration_count) filter (where tests.agent_id is null), 0) as bigint) as attempt_count,
+    from schedule_drift_tests as tests
 ),
 
 -- Where the promised advantage failed, agents fall short of their forecasts for that reason: only a fall within the
@@ -46,23 +40,13 @@ degradation_rows as (
 
 degradations as (
     select
-        arg_max(
-            {
-                'effect': effect,
-                'effect_low': effect_low,
-                'effect_high': effect_high,
-                'statistic': statistic,
-                'threshold': threshold,
-                'detectable_effect': detectable_effect
-            },
-            statistic - threshold + if(is_own, 1e9, 0e0)
-        ) as shown,
-        median(detectable_effect) filter (where is_middle) as median_detectable_effect,
-        min(detectable_effect) filter (where is_middle) as best_detectable_effect,
-        bool_or(is_anomaly) as is_beyond_chance,
-        bool_or(is_own) as is_anomaly,
-        count(distinct agent_id) as agent_count,
-    from degradation_rows
+        arg_max(tests, tests.statistic - tests.threshold + if(tests.is_own, 1e9, 0e0)) as shown,
+        median(tests.detectable_effect) filter (where tests.is_middle) as median_detectable_effect,
+        min(tests.detectable_effect) filter (where tests.is_middle) as best_detectable_effect,
+        bool_or(tests.is_anomaly) as is_beyond_chance,
+        bool_or(tests.is_own) as is_anomaly,
+        count(distinct tests.agent_id) as agent_count,
+    from degradation_rows as tests
 ),
 
 tests as (
@@ -99,7 +83,7 @@ tests as (
         tests.shown.threshold,
         tests.shown.detectable_effect,
         tests.pooled_detectable_effect as judged_effect,
-        null as largest_effect,
+        cast(null as double) as largest_effect,
         coalesce(tests.is_anomaly, false) as is_beyond_chance,
         coalesce(tests.is_anomaly, false) as is_anomaly,
         rules.schedule_drift_limit as detectable_limit,
@@ -192,6 +176,7 @@ select
     statistic,
     threshold,
     detectable_effect,
+    largest_effect,
     case
         when statistic is null then 'No data: nothing ran that tells, or the plan has no draws.'
         when status = 'found' then 'Beyond chance, and by more than does not matter: ' || score || '.'

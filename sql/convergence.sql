@@ -53,23 +53,8 @@ this_run as (
 ),
 
 chain as (
-    select
-        run_id,
-        run_rank,
-        wave,
-        planned_success_rate,
-        actual_success_rate,
-        success_rate_error,
-        chance_error,
-        standardized_error,
-        accuracy_score,
-        brier_score,
-        log_loss,
-        ran_count,
-        simulated,
-        timestamp,
-    from previous_convergence
-    union all
+    select *, from previous_convergence
+    union all by name
     select *, from this_run
 )
 

@@ -1,6 +1,6 @@
 -- Question: did the advantage over round robin that the run's plans promised come?
 -- Grain: one row, the run.
--- Inputs: agent_waves, wave_draws, wave_totals, alternatives, performance_degradation_tests, rules.
+-- Inputs: agent_waves, wave_totals, alternatives, performance_degradation_tests, rules.
 -- Columns: slope = outcomes' slope on the promised advantage, 1 where it came in full, 0 where none of it did;
 --     effect = 1 - slope, the part lost, with a 90 % interval; statistic = its standard score past the margin;
 --     peer_statistic = the same without the agents whose degradation stands beyond chance; threshold [standard
@@ -46,18 +46,10 @@ shortfalls as (
     cross join leads
 ),
 
-chances as (
-    select
-        wave,
-        var_samp(expected_advantage_sum) as forecast_variance,
-    from wave_draws
-    group by wave
-),
-
 waves as (
     select
         agent_waves.wave,
-        any_value(chances.forecast_variance) as forecast_variance,
+        any_value(totals.advantage_forecast_variance) as forecast_variance,
         sum(agent_waves.advantage_square_sum) as square,
         -sum(agent_waves.advantage_residual_sum) as lost,
         sum(agent_waves.advantage_variance_sum) as noise,
@@ -67,11 +59,11 @@ waves as (
         sum(agent_waves.advantage_variance_sum) filter (where degraded.agent_id is null) as peer_noise,
         greatest(
             0e0,
-            any_value(chances.forecast_variance)
+            any_value(totals.advantage_forecast_variance)
             - coalesce(sum(agent_waves.advantage_variance) filter (where degraded.agent_id is not null), 0e0)
         ) as peer_forecast_variance,
     from agent_waves
-    left join chances on agent_waves.wave = chances.wave
+    inner join wave_totals as totals on agent_waves.wave = totals.wave
     left join degraded_agents as degraded on agent_waves.agent_id = degraded.agent_id
     where agent_waves.ran_count > 0
     group by agent_waves.wave

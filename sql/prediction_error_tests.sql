@@ -1,6 +1,6 @@
 -- Question: did the run's plans promise more success than came?
 -- Grain: one row, the run.
--- Inputs: agent_waves, wave_draws, performance_degradation_tests, optimization_failure_tests, rules.
+-- Inputs: agent_waves, wave_totals, performance_degradation_tests, optimization_failure_tests, rules.
 -- Columns: effect = planned less actual success rate [fraction] with a 90 % interval; statistic = its standard score
 --     past the margin; threshold [standard scores]; detectable_effect = over-promise found with the rules' power;
 --     baseline_statistic = the standard score with round robin's forecasts in place of the plan's, peer_statistic
@@ -19,18 +19,10 @@ degraded_agents as (
     where tests.is_anomaly and (tests.baseline = 'run' or not failures.is_anomaly)
 ),
 
-chances as (
-    select
-        wave,
-        var_samp(expected_success_sum) as forecast_variance,
-    from wave_draws
-    group by wave
-),
-
 waves as (
     select
         agent_waves.wave,
-        any_value(chances.forecast_variance) as forecast_variance,
+        any_value(totals.success_forecast_variance) as forecast_variance,
         sum(agent_waves.ran_count) as ran_count,
         sum(agent_waves.planned_success_sum) as planned_success_sum,
         -sum(agent_waves.residual_sum) as shortfall,
@@ -43,11 +35,11 @@ waves as (
         sum(agent_waves.outcome_variance_sum) filter (where degraded.agent_id is null) as peer_noise,
         greatest(
             0e0,
-            any_value(chances.forecast_variance)
+            any_value(totals.success_forecast_variance)
             - coalesce(sum(agent_waves.success_variance) filter (where degraded.agent_id is not null), 0e0)
         ) as peer_forecast_variance,
     from agent_waves
-    left join chances on agent_waves.wave = chances.wave
+    inner join wave_totals as totals on agent_waves.wave = totals.wave
     left join degraded_agents as degraded on agent_waves.agent_id = degraded.agent_id
     where agent_waves.ran_count > 0
     group by agent_waves.wave

@@ -1,6 +1,6 @@
 -- Question: what did each strategy promise, what would round robin have given, and what came?
 -- Grain: one row a strategy used.
--- Inputs: wave_totals, wave_draws, run, rules.
+-- Inputs: wave_totals, run, rules.
 -- Columns: rates and accuracy [fraction]; throughput [tasks per second]; counts [tasks, retries]; promised_advantage =
 --     planned less baseline success rate, realised_advantage = actual less baseline, baseline being what round robin
 --     was forecast to give; realised_advantage_slope = outcomes' slope on the promised advantage and its 90 % interval,
@@ -23,39 +23,17 @@ totals as (
         ratio(sum(actual_confidence_sum), sum(ran_count)) as actual_confidence_delta,
         sum(advantage_square_sum) as advantage_square_sum,
         sum(advantage_residual_sum) as advantage_residual_sum,
-        sum(advantage_variance_sum) as advantage_variance_sum,
+        sum(advantage_variance_sum) + sum(advantage_forecast_variance) as advantage_variance,
     from wave_totals
     group by strategy
 ),
 
--- Each wave's forecasts knew the waves before: what they do not know of different waves adds up as independent.
-wave_variances as (
-    select
-        wave,
-        var_samp(expected_advantage_sum) as forecast_variance,
-    from wave_draws
-    group by wave
-),
-
-forecast_variances as (
-    select
-        totals.strategy,
-        sum(variances.forecast_variance) as forecast_variance,
-    from wave_variances as variances
-    inner join wave_totals as totals on variances.wave = totals.wave
-    where totals.ran_count > 0
-    group by totals.strategy
-),
-
 slopes as (
     select
-        totals.*,
-        1e0 + ratio(totals.advantage_residual_sum, totals.advantage_square_sum) as slope,
-        ratio(
-            totals.advantage_square_sum, sqrt(totals.advantage_variance_sum + forecast_variances.forecast_variance)
-        ) as information,
+        *,
+        1e0 + ratio(advantage_residual_sum, advantage_square_sum) as slope,
+        ratio(advantage_square_sum, sqrt(advantage_variance)) as information,
     from totals
-    left join forecast_variances on totals.strategy = forecast_variances.strategy
 )
 
 select

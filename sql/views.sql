@@ -264,6 +264,7 @@ from rows_of('anomaly_tests.jsonl', {
     'statistic': 'double',
     'threshold': 'double',
     'detectable_effect': 'double',
+    'largest_effect': 'double',
     'reason': 'varchar'
 });
 

@@ -1,8 +1,10 @@
 -- Question: what was planned and what happened in each wave, as sums that add up over waves?
 -- Grain: one row a planned wave.
--- Inputs: wave_plans, executions, task_results, rules.
+-- Inputs: wave_plans, executions, task_results, wave_draws, rules.
 -- Columns: *_count [tasks, retries]; *_sum [as the column summed]; *_ms [ms]. Planned figures are over the tasks
---     that ran; sums, means and maxima are null where nothing ran.
+--     that ran; sums, means and maxima are null where nothing ran. *_forecast_variance = what the forecasts do not
+--     know of the summed success [tasks^2], and of its sum weighted by the centred advantage: the variance over the
+--     draws, null without them. Each wave's forecasts knew the waves before, so those of waves add up as independent.
 with
 
 states as (
@@ -46,6 +48,15 @@ results as (
     from task_results
     cross join rules
     group by task_results.wave
+),
+
+forecasts as (
+    select
+        wave,
+        var_samp(expected_success_sum) as success_variance,
+        var_samp(expected_advantage_sum) as advantage_variance,
+    from wave_draws
+    group by wave
 )
 
 select
@@ -67,6 +78,8 @@ select
     results.advantage_square_sum,
     results.advantage_residual_sum,
     results.advantage_variance_sum,
+    if(results.ran_count > 0, forecasts.success_variance, null) as success_forecast_variance,
+    if(results.ran_count > 0, forecasts.advantage_variance, null) as advantage_forecast_variance,
     results.baseline_residual_sum,
     results.baseline_variance_sum,
     results.planned_confidence_sum,
@@ -80,4 +93,5 @@ select
 from wave_plans
 left join states on wave_plans.wave = states.wave
 left join results on wave_plans.wave = results.wave
+left join forecasts on wave_plans.wave = forecasts.wave
 order by wave_plans.wave

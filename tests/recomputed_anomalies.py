@@ -81,6 +81,7 @@ def anomaly_tests(world: World) -> Rows:
                 "unit": unit,
                 **{key: test[key] for key in ("statistic", "threshold")},
                 "detectable_effect": test["detectable_effect"],
+                "largest_effect": None if most == np.inf else most,
                 "reason": Says(reason),
             }
         )

@@ -88,6 +88,12 @@ def sums(world: World, mask: np.ndarray) -> dict[str, Any]:
     }
 
 
+def _doubt(world: World, wave: int, column: str) -> float | None:
+    """Variance over a wave's draws, where something of it ran."""
+    draws = world.draws(wave, column)
+    return float(draws.var(ddof=1)) if len(draws) > 1 and (world.results["wave"] == wave).any() else None
+
+
 @recomputes("wave_totals")
 def wave_totals(world: World) -> Rows:
     names = [
@@ -119,7 +125,10 @@ def wave_totals(world: World) -> Rows:
                 "ran_count": total["ran_count"],
                 **{f"{state}_count": sum(task["status"] == state for task in tasks) for state in STATES},
                 "retry_count": total["retry_count"],
-                **{name: total[name] for name in names},
+                **{name: total[name] for name in names[: names.index("baseline_residual_sum")]},
+                "success_forecast_variance": _doubt(world, plan["wave"], "expected_success_sum"),
+                "advantage_forecast_variance": _doubt(world, plan["wave"], "expected_advantage_sum"),
+                **{name: total[name] for name in names[names.index("baseline_residual_sum") :]},
                 **{name: plan[name] if total["ran_count"] else None for name in planned},
                 "actual_makespan_ms": total["actual_makespan_ms"],
                 "actual_busy_ms": total["actual_busy_ms"],

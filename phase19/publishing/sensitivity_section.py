@@ -14,8 +14,8 @@ __all__ = ["sensitivity_section", "sensitivity_table", "untested"]
 
 _NOTE = (
     "A fault as large as the last column says, or larger, is found with the power that the rules ask, 90 % by default; "
-    "of a smaller one a run of this size may say nothing. Too little to tell is not the same as nothing wrong. Reasons "
-    "stand in anomaly_tests.jsonl."
+    "of a smaller one a run of this size may say nothing; none is a run too small for any. Too little to tell is not "
+    "the same as nothing wrong. Reasons stand in anomaly_tests.jsonl."
 )
 
 
@@ -38,12 +38,20 @@ def sensitivity_table(run: RunFiles) -> Table | None:
                 row["unit"],
                 number(row["effect"], 2),
                 interval(row["effect_low"], row["effect_high"]),
-                NO_DATA if row["detectable_effect"] is None else number(row["detectable_effect"], 2),
+                _found_from(row),
             )
             for row in run.anomaly_tests
         ),
         labels=3,
     )
+
+
+def _found_from(row: Row) -> str:
+    """The smallest fault sure to be found; none where it would be larger than a fault can be."""
+    smallest, largest = row["detectable_effect"], row.get("largest_effect")
+    if smallest is None:
+        return NO_DATA
+    return "none" if largest is not None and smallest > largest else number(smallest, 2)
 
 
 def untested(tests: list[Row]) -> str:
