@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from phase19 import evidence_frames
 from phase19 import frames as schemas
 from phase19.arrow import ArrowStream
 from phase19.errors import OutputError, Phase19Error
@@ -49,14 +50,14 @@ _SCHEMAS = {
     for schema in (
         schemas.EXECUTIONS,
         schemas.AGENTS,
-        schemas.WAVE_PLANS,
-        schemas.WAVE_DRAWS,
-        schemas.AGENT_EVIDENCE,
-        schemas.RISK_EVIDENCE,
-        schemas.ALTERNATIVES,
+        evidence_frames.WAVE_PLANS,
+        evidence_frames.WAVE_DRAWS,
+        evidence_frames.AGENT_EVIDENCE,
+        evidence_frames.RISK_EVIDENCE,
+        evidence_frames.ALTERNATIVES,
         schemas.DECISIONS,
         schemas.HEURISTICS,
-        schemas.CONVERGENCE,
+        evidence_frames.CONVERGENCE,
     )
 }
 _OPTIONAL = tuple(name for name in _SCHEMAS if name not in {"executions", "agents", "wave_plans"})
@@ -102,7 +103,7 @@ def analyse(
     if missing:
         raise Phase19Error(f"analyse: expected the frames {', '.join(INPUT_FRAMES)}, found no {', '.join(missing)}")
     defaults = {"metric_bounds": metric_bounds(), "rules": Rules().frame()}
-    named = {**defaults, "previous_convergence": schemas.CONVERGENCE.empty(), **frames}
+    named = {**defaults, "previous_convergence": evidence_frames.CONVERGENCE.empty(), **frames}
     connection = _connect(staging, is_small=named["executions"].height <= _SMALL_RUN)
     try:
         for name, frame in named.items():

@@ -102,7 +102,7 @@ tests as (
         tests.shown.effect,
         tests.shown.effect_low,
         tests.shown.effect_high,
-        'fall of success rate' as unit,
+        'fall against peers' as unit,
         tests.shown.statistic,
         tests.shown.threshold,
         tests.shown.detectable_effect,

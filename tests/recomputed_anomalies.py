@@ -10,7 +10,7 @@ from tests.recomputation import STAMP, Rows, Says, World, recomputes
 
 TYPES = ("prediction_error", "schedule_drift", "performance_degradation", "optimization_failure")
 
-UNITS = ("planned - actual success", "actual / forecast time", "fall of success rate", "share of advantage lost")
+UNITS = ("planned - actual success", "actual / forecast time", "fall against peers", "share of advantage lost")
 
 
 def strongest(rows: Rows, chosen: Rows) -> dict[str, Any]:

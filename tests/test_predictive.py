@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from phase19 import frames
+from phase19 import evidence_frames, frames
 from phase19.models.predictive import WaveDraws, draw_count, draw_wave
 from tests.builders import model, random_attempts
 from tests.synthetic import execution
@@ -52,7 +52,7 @@ def executions(*statuses):
 
 def test_measures_of_each_draw_by_hand(hand_draws):
     found = hand_draws.summary(3, executions("completed", "failed", "completed", "completed"))
-    frames.WAVE_DRAWS.validate(found)
+    evidence_frames.WAVE_DRAWS.validate(found)
     assert found["wave"].to_list() == [3, 3] and found["draw"].to_list() == [0, 1]
     assert found["ran_count"].to_list() == [4, 4]
     assert found["success_rate"].to_list() == [0.75, 0.25]
@@ -89,7 +89,7 @@ def test_the_advantage_is_centred_over_the_tasks_that_ran(hand_draws):
 
 
 def test_where_nothing_ran_there_are_no_draws(hand_draws):
-    assert hand_draws.summary(1, executions(*["unobserved"] * 4)).equals(frames.WAVE_DRAWS.empty())
+    assert hand_draws.summary(1, executions(*["unobserved"] * 4)).equals(evidence_frames.WAVE_DRAWS.empty())
 
 
 TASK, AGENT, ALLOWED = np.array([0, 3, 1, 4, 5, 2]), np.array([0, 0, 1, 1, 1, 2]), np.array([3, 3, 3, 3, 1, 1])
@@ -155,4 +155,4 @@ def test_an_empty_wave(fitted):
     rng = np.random.default_rng(0)
     draws = draw_wave(fitted, none, none, none, shared=fitted.shared_normals(32, rng), rng=rng)
     assert draws.busy_ms.shape == (32, 0)
-    assert draws.summary(1, frames.EXECUTIONS.empty()).equals(frames.WAVE_DRAWS.empty())
+    assert draws.summary(1, frames.EXECUTIONS.empty()).equals(evidence_frames.WAVE_DRAWS.empty())

@@ -22,6 +22,7 @@ __all__ = [
 
 LOGISTIC_NORMAL = (16.0 * np.sqrt(3.0) / (15.0 * np.pi)) ** 2  # Zeger, Liang, Albert (1988), section 3
 _TINY = 1e-12
+_NO_SPREAD = 1e-100  # whose square is still a number, as is that of one over it
 _NEWTON_STEPS = 6
 _CLOSE = 1e-5  # after so short a step of Newton's method the next would be about 1e-10
 
@@ -104,7 +105,7 @@ def clipped_normal_mean(
     -----
     low P(X < low) + high P(X > high) + mean P(between) + sd (density at low - density at high), in units of sd.
     """
-    if sd <= 0:
+    if sd < _NO_SPREAD:
         return np.clip(mean, low, high)
     from scipy.special import ndtr
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from phase19 import frames
+from phase19 import evidence_frames
 from phase19.models.durations import attempt_ms
 from phase19.models.retries import attempts_won, play, within_attempts
 
@@ -39,7 +39,7 @@ class WaveDraws:
     attempts: NDArray[np.int64]
 
     def summary(self, wave: int, executions: pl.DataFrame) -> pl.DataFrame:
-        """Measures of the wave in every draw, over the tasks that ran: `frames.WAVE_DRAWS`.
+        """Measures of the wave in every draw, over the tasks that ran: `evidence_frames.WAVE_DRAWS`.
 
         Parameters
         ----------
@@ -49,7 +49,7 @@ class WaveDraws:
         """
         ran = executions["status"].is_in(["completed", "failed"]).to_numpy()
         if not ran.any():
-            return frames.WAVE_DRAWS.empty()
+            return evidence_frames.WAVE_DRAWS.empty()
         scheduled = [executions[f"scheduled_{edge}_time"].to_numpy()[ran] for edge in ("start", "end")]
         advantage = (executions["planned_success"] - executions["baseline_success"]).to_numpy()
         agent, busy = self.agent[ran], self.busy_ms[:, ran]
@@ -75,7 +75,7 @@ class WaveDraws:
                 "expected_success_sum": chance.sum(axis=1),
                 "expected_advantage_sum": chance @ centred,
             },
-            schema=frames.WAVE_DRAWS.dtypes,
+            schema=evidence_frames.WAVE_DRAWS.dtypes,
         )
 
 

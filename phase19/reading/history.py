@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from phase19.columns import STRINGS
 from phase19.errors import InputError
-from phase19.frames import ATTEMPTS, CONVERGENCE, STRINGS
+from phase19.evidence_frames import CONVERGENCE
+from phase19.frames import ATTEMPTS
 from phase19.natural import natural_order
 from phase19.reading import wire
 from phase19.reading.decoding import LINE, decode_document, decode_json, decode_lines, decode_text
@@ -38,8 +40,8 @@ class Previous:
     is_simulated
         Whether it was a dry run.
     convergence
-        How forecasts and outcomes lay apart in it and its predecessors, `frames.CONVERGENCE`: for show, of dry runs
-        too, each row marked as what it is.
+        How forecasts and outcomes lay apart in it and its predecessors, `evidence_frames.CONVERGENCE`: for show, of
+        dry runs too, each row marked as what it is.
     """
 
     run_id: str

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from msgspec import UNSET
 
+from phase19.columns import RISK_LEVELS, STRINGS
 from phase19.errors import InputError
-from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, PATTERNS, RISK_LEVELS, SIGNALS, SOURCES, STRINGS, TASKS
+from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, PATTERNS, SIGNALS, SOURCES, TASKS
 from phase19.natural import natural_order
 from phase19.reading import wire
 from phase19.reading.decoding import LINE, Decoded, decode_document, decode_lines
