@@ -85,7 +85,7 @@ def analyse(
     Returns
     -------
     dict of polars.DataFrame
-        The result of each query under its stem, in the order of the queries.
+        The result of each query under its stem, in the order of the queries, but for those with a row a task.
 
     Raises
     ------
@@ -116,9 +116,13 @@ def analyse(
         connection.execute(_read_sql("macros"))
         waves = named["wave_plans"].get_column("wave").sort().to_list()
         for query in queries:
-            connection.execute(f"create table {query.stem} as {_read_sql(query.stem)}")
-            _write(connection, query, waves, staging)
-        return {query.stem: pl.DataFrame(ArrowStream(connection.table(query.stem))) for query in queries}
+            source = f"({_read_sql(query.stem)})"
+            if query.output is None or not query.is_per_task:
+                connection.execute(f"create table {query.stem} as {source}")
+                source = query.stem
+            _write(connection, query, source, waves, staging)
+        results = [query.stem for query in queries if not query.is_per_task]
+        return {stem: pl.DataFrame(ArrowStream(connection.table(stem))) for stem in results}
     finally:
         connection.close()
 
@@ -161,7 +165,7 @@ class Analysis:
 
     @cached_property
     def tables(self) -> dict[str, pl.DataFrame]:
-        """The result of each query under its stem."""
+        """The result of each query under its stem, but for those with a row a task."""
         return self._results[0]
 
     def write(self, directory: Path, names: Sequence[str]) -> list[Path]:
@@ -242,15 +246,15 @@ def _upper_t_quantile(p: float, degrees: float) -> float:
     return float(stdtrit(degrees, 1.0 - p))
 
 
-def _write(connection: DuckDBPyConnection, query: Query, waves: list[int], staging: Path) -> None:
-    """Copy a query's table to its file, or to a file a wave."""
+def _write(connection: DuckDBPyConnection, query: Query, source: str, waves: list[int], staging: Path) -> None:
+    """Copy a query's result, a table or the query itself, to its file, or to a file a wave."""
     import duckdb  # already loaded by the connection
 
     for name, parameters in _targets(query, waves):
         path = staging.resolve() / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            connection.execute(query.copy.format(table=query.stem), {"path": str(path), **parameters})
+            connection.execute(query.copy.format(table=source), {"path": str(path), **parameters})
             if query.twin is not None:
                 shutil.copyfile(path, path.with_name(query.twin))
         except (OSError, duckdb.IOException) as problem:

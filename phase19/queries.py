@@ -18,17 +18,22 @@ _EACH_WAVE = (
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One file of `sql/`: the table it makes, the output file it fills and how, and the copy of that file."""
+    """One file of `sql/`: the table it makes, the output file it fills and how, and the copy of that file.
+
+    One with a row a task is as long as the run: what it finds is not given back as a frame, and one that has a file is
+    computed straight into it, so that no later query can read it.
+    """
 
     stem: str
     output: str | None = None
     copy: str = _ROWS
     twin: str | None = None
+    is_per_task: bool = False
 
 
 # In the order they run: a query reads the frames and the tables above it.
 QUERIES = (
-    Query("task_results"),
+    Query("task_results", is_per_task=True),
     Query("wave_totals"),
     Query("schedule_comparisons", "schedule_comparisons.jsonl"),
     Query("run_draws"),
@@ -58,7 +63,7 @@ QUERIES = (
     Query("optimization_feedback", "optimization_feedback.jsonl"),
     Query("schedule_recommendations", "schedule_recommendations.jsonl"),
     Query("coordination_patterns", "coordination_patterns.json", _DOCUMENT),
-    Query("safety_gate_decisions", "safety_gate_decisions.jsonl"),
+    Query("safety_gate_decisions", "safety_gate_decisions.jsonl", is_per_task=True),
     Query("phase16_feedback", "feedback/phase16_feedback.jsonl"),
     Query("phase18_feedback", "feedback/phase18_feedback.jsonl"),
     Query("agent_feedback"),

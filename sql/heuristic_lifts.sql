@@ -39,15 +39,30 @@ shared_sums as (
     select coalesce(sum(covariance * ran_count * (ran_count - 1)), 0e0) as covariance_sum, from shared
 ),
 
+-- Tasks share a few lists: to sum by list before each is unnested takes half the time.
+listed as (
+    select
+        wave,
+        agent_id,
+        heuristics_applied,
+        count(*) as applied_count,
+        sum(residual) as residual_sum,
+        sum(planned_success * (1e0 - planned_success)) as variance_sum,
+        sum(outcome_variance) as noise_sum,
+    from task_results
+    group by wave, agent_id, heuristics_applied
+),
+
 applied as (
     select
         wave,
         agent_id,
         unnest(list_distinct(heuristics_applied)) as heuristic_id,
-        residual,
-        planned_success * (1e0 - planned_success) as outcome_variance,
-        outcome_variance as noise_variance,
-    from task_results
+        applied_count,
+        residual_sum,
+        variance_sum,
+        noise_sum,
+    from listed
 ),
 
 applied_places as (
@@ -55,10 +70,10 @@ applied_places as (
         heuristic_id,
         wave,
         agent_id,
-        count(*) as applied_count,
-        sum(residual) as residual_sum,
-        sum(outcome_variance) as variance_sum,
-        sum(noise_variance) as noise_sum,
+        sum(applied_count) as applied_count,
+        sum(residual_sum) as residual_sum,
+        sum(variance_sum) as variance_sum,
+        sum(noise_sum) as noise_sum,
     from applied
     group by heuristic_id, wave, agent_id
 ),
@@ -87,10 +102,14 @@ all_sums as (
     from task_results
 ),
 
+executed_lists as (
+    select distinct heuristics_applied, from executions
+),
+
 known as (
     select heuristic_id, from heuristics
     union
-    select unnest(heuristics_applied) as heuristic_id, from executions
+    select unnest(heuristics_applied) as heuristic_id, from executed_lists
     union
     select heuristic_id, from previous_weights
 ),

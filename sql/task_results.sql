@@ -35,7 +35,8 @@ wave_leads as (
     select
         wave as lead_wave,
         avg(planned_success - baseline_success) as lead,
-    from ran_tasks
+    from executions
+    where status in ('completed', 'failed')
     group by wave
 )
 
@@ -62,4 +63,3 @@ select
     deviation_ms,
 from ran_tasks
 inner join wave_leads on wave = lead_wave
-order by wave, task_id

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from phase19 import evidence_frames, frames
+from phase19.analytics import QUERIES, analyse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 TIMESTAMP = dt.datetime(2026, 2, 5, 12, tzinfo=dt.UTC)
+
+
+def every_table(run: Mapping[str, pl.DataFrame], directory: Path) -> dict[str, pl.DataFrame]:
+    """Analyse a run and give back what every query found, those with a row a task among them, in order of tasks."""
+    found = analyse(run, directory, [replace(query, is_per_task=False) for query in QUERIES])
+    return found | {"task_results": found["task_results"].sort("wave", "task_id")}
 
 
 def run_frame(**changes: Any) -> pl.DataFrame:

@@ -198,3 +198,13 @@ def test_rules_at_their_bounds_give_figures_that_json_has(tmp_path, rules):
 def test_one_query_runs_over_the_frames_it_reads():
     run = hand_frames([execution("b"), execution("a", scheduled_start_time=5.0)], [wave_plan(1)])
     assert query("schedule_recommendations", {"executions": run["executions"]})["task_ids"].to_list() == [["b", "a"]]
+
+
+def test_a_row_a_task_is_written_and_not_given_back(tmp_path):
+    run = synthetic_run()
+    tables = analyse(run, tmp_path)
+    assert not {"task_results", "safety_gate_decisions"} & set(tables)
+    lines = (tmp_path / "safety_gate_decisions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["task_id"] for line in lines] == run["decisions"].sort("wave", "task_id")[
+        "task_id"
+    ].to_list()

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from phase19.analytics import analyse
 from phase19.thresholds import Rules
 from tests.random_run import random_run
+from tests.synthetic import every_table
 
 RUNS = st.fixed_dictionaries(
     {
@@ -41,7 +41,7 @@ class Outcome:
         frames = random_run(**options)
         with tempfile.TemporaryDirectory() as name:
             place = Path(name)
-            self.tables = analyse(frames | {"rules": Rules(**rules).frame()}, place)
+            self.tables = every_table(frames | {"rules": Rules(**rules).frame()}, place)
             self.bytes = {path.relative_to(place).as_posix(): path.read_bytes() for path in place.rglob("*.json*")}
         self.frames, self.rules = frames, Rules(**rules)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from phase19.analytics import QUERIES, analyse
+from phase19.analytics import QUERIES
 from phase19.thresholds import Rules
 from tests import (  # noqa: F401 (they say what they recompute)
     recomputed_agents,
@@ -18,6 +18,7 @@ from tests import (  # noqa: F401 (they say what they recompute)
 )
 from tests.random_run import random_run
 from tests.recomputation import RECOMPUTED, World, problems
+from tests.synthetic import every_table
 
 STEMS = [query.stem for query in QUERIES]
 RUNS = {
@@ -57,7 +58,7 @@ def runs(tmp_path_factory):
     told = {name: RULES.get(name, Rules()) for name in drawn}
     return {
         name: (
-            analyse(frames | {"rules": told[name].frame()}, tmp_path_factory.mktemp("run")),
+            every_table(frames | {"rules": told[name].frame()}, tmp_path_factory.mktemp("run")),
             World(frames, told[name]),
         )
         for name, frames in drawn.items()

@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 from phase19.analytics import QUERIES, analyse, sql_directory
 from phase19.thresholds import Rules
-from tests.synthetic import empty_frames, execution, hand_frames, synthetic_run, wave_plan
+from tests.synthetic import empty_frames, every_table, execution, hand_frames, synthetic_run, wave_plan
 
 GOLDEN = Path(__file__).parent / "golden" / "sql"
 STEMS = [query.stem for query in QUERIES]
@@ -27,7 +27,7 @@ def json_rows(table: pl.DataFrame) -> list[dict]:
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
     run = synthetic_run(seed=3, success_bias=0.35, slowdown=2.5, tasks_a_wave=12, wave_count=4)
-    return analyse(run, tmp_path_factory.mktemp("golden"))
+    return every_table(run, tmp_path_factory.mktemp("golden"))
 
 
 @pytest.mark.parametrize("stem", STEMS)
@@ -307,7 +307,7 @@ def test_a_run_may_be_named_twice_in_any_spelling_and_what_is_no_run_is_named(tm
 
 def test_rows_and_their_order_do_not_depend_on_the_order_of_the_executions(tmp_path):
     run = synthetic_run()
-    first = analyse(run, tmp_path)
-    shuffled = analyse(run | {"executions": run["executions"].sample(fraction=1, shuffle=True, seed=1)}, tmp_path)
+    first = every_table(run, tmp_path)
+    shuffled = every_table(run | {"executions": run["executions"].sample(fraction=1, shuffle=True, seed=1)}, tmp_path)
     for stem in ("task_results", "schedule_comparisons", "optimization_metrics", "agent_feedback", "heuristic_lifts"):
         assert_frame_equal(shuffled[stem], first[stem], rel_tol=1e-9)

@@ -31,7 +31,16 @@ from tests import (
     test_monitor,
     test_sql,
 )
-from tests.synthetic import TIMESTAMP, agents_frame, alternative, execution, hand_frames, run_frame, wave_plan
+from tests.synthetic import (
+    TIMESTAMP,
+    agents_frame,
+    alternative,
+    every_table,
+    execution,
+    hand_frames,
+    run_frame,
+    wave_plan,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,7 +142,7 @@ def analysed(tmp_path_factory):
         rules=Rules(optimization_failure_information=0.3).frame(),
     )
     directory = tmp_path_factory.mktemp("hand")
-    return analyse(hand, directory), directory
+    return every_table(hand, directory), directory
 
 
 @pytest.fixture
