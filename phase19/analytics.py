@@ -6,12 +6,10 @@ is copied straight to its output file.
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
 from functools import cache, cached_property
 from pathlib import Path
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -231,12 +229,16 @@ def _connect(staging: Path | None, *, is_small: bool = False) -> DuckDBPyConnect
 
 def _upper_tail(z: float) -> float:
     """Probability that a standard normal exceeds z."""
-    return math.erfc(z / math.sqrt(2.0)) / 2.0
+    from scipy.special import ndtr
+
+    return float(ndtr(-z))
 
 
 def _upper_quantile(p: float) -> float:
     """The z that a standard normal exceeds with probability p in (0, 1)."""
-    return -NormalDist().inv_cdf(p)
+    from scipy.special import ndtri
+
+    return -float(ndtri(p))
 
 
 def _upper_t_quantile(p: float, degrees: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +88,8 @@ class _Source:
         self.text = decode_text(path)
 
     def parse(self) -> dict[str, Any]:
+        import tomllib  # 10 ms, and few runs have a file
+
         try:
             return tomllib.loads(self.text)
         except _REFUSED as problem:
@@ -102,6 +103,8 @@ class _Source:
 
     def line_of(self, key: tuple[str, ...]) -> int | None:
         """Where the statement begins that first gives a key: after the longest part of the file without it."""
+        import tomllib
+
         lines = self.text.split("\n")
         before = 0
         for count in range(1, len(lines) + 1):
