@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from phase19.alternatives import alternatives
 from phase19.analytics import analyse
 from phase19.errors import UsageError
+from phase19.figures import plural
 from phase19.identity import identify
 from phase19.inputs import load_inputs
 from phase19.lineage import lineage
@@ -28,7 +29,6 @@ from phase19.placement import never_planned
 from phase19.planning import PlanParameters
 from phase19.preparation import prepare
 from phase19.publishing.delivery import FEEDBACK_FILE
-from phase19.publishing.figures import plural
 from phase19.reading.history import read_approvals, read_executions, read_previous
 from phase19.reading.thresholds_file import Thresholds, read_thresholds
 from phase19.report import write_report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phase19.publishing.figures import plural
+from phase19.figures import plural
 
 if TYPE_CHECKING:
     from phase19.reading.history import Previous

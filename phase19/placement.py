@@ -45,6 +45,12 @@ def placed_tasks(
     numpy.ndarray
         Shape (n,). All of them can be placed together, and none beside them: whatever plan places them, every agent
         that a task left out allows is full.
+
+    Notes
+    -----
+    Terms are scaled over all tasks here, and over those placed when these are planned, which are then planned as if
+    they were all: what was left out moves none of them. So where several terms weigh (`weighted`), who is placed and
+    where are each best on a scale of their own, and the plan need not be the best of both on either.
     """
     n = forecast.planned_success.shape[0]
     if allowed is None and np.minimum(capacity, n).sum() >= n:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from phase19.errors import OutputError
+from phase19.figures import NO_DATA, interval, number, percent, plural, significant
 from phase19.lineage import lineage_sentences
-from phase19.publishing.figures import NO_DATA, interval, number, percent, plural, significant
 from phase19.publishing.health_section import health_blocks, weights_table
 from phase19.publishing.rendering import Chart, Page, Section, Table, WavePoint, to_html, to_markdown
 from phase19.publishing.run_files import SUMMARY_FILE, read_run

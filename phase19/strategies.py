@@ -212,8 +212,8 @@ def optimize(
     allowed
         Pairs that may be used, shape (n, m).
     tasks, agents
-        `frames.TASKS` of the rows and `frames.AGENTS` of the columns: for the agents' own capacities, and to name a
-        smallest conflict where there is no plan.
+        `frames.TASKS` of the rows and `frames.AGENTS` of the columns: for the agents' own capacities, and to name
+        tasks in conflict where there is no plan.
 
     Returns
     -------

@@ -205,7 +205,7 @@ def test_no_tasks():
             np.zeros((2, 2)),
             np.array([1, 5]),
             np.array([[True, False]] * 2),
-            "1 tasks find no room because 2 tasks allow only 1 agents, whose total capacity is 1",
+            "no room for 1 task, because 2 tasks may use only 1 agent, whose total capacity is 1",
         ),
         (
             np.zeros((4, 3)),
@@ -223,7 +223,7 @@ def test_no_tasks():
             np.zeros((7, 4)),
             np.array([1, 1, 1, 2]),
             np.array([[True] * 4] * 5 + [[True, False, False, False]] * 2),
-            "2 tasks find no room because 2 tasks allow only 1 agents, whose total capacity is 1",
+            "no room for 2 tasks, because 2 tasks may use only 1 agent, whose total capacity is 1",
         ),
         (
             np.zeros((7, 4)),
@@ -235,7 +235,7 @@ def test_no_tasks():
             np.zeros((102, 3)),
             np.array([1, 20, 20]),
             np.array([[False, True, True], [True, True, True]] * 50 + [[True, False, False]] * 2),
-            "61 tasks find no room because 2 tasks allow only 1 agents, whose total capacity is 1",
+            "no room for 61 tasks, because 2 tasks may use only 1 agent, whose total capacity is 1",
         ),
         (
             np.zeros((67, 34)),

@@ -25,7 +25,7 @@ from phase19.inputs import load_inputs
 from phase19.options import OptimizationStrategy
 from phase19.placement import left_out, placed_tasks
 from phase19.planning import PlanParameters, assign_wave, positions, reassign
-from phase19.strategies import SolverParameters, allowed_pairs
+from phase19.strategies import SolverParameters, allowed_pairs, optimize
 from tests.builders import POPULATION, agents, attempts, forecast_of, random_attempts, tasks
 
 S = OptimizationStrategy
@@ -172,6 +172,32 @@ def test_auto_chooses_among_plans_for_the_tasks_of_the_most_successes():
         return found.unassigned["task_id"].to_list()
 
     assert left(S.AUTO) == left(S.MAXIMIZE_SUCCESS) != left(S.MAXIMIZE_THROUGHPUT)
+
+
+@pytest.mark.parametrize("strategy", list(S))
+def test_the_rest_is_planned_as_if_it_were_all(strategy):
+    """Under capacities of their own, which do not ask how many tasks there are; whatever was left out."""
+    model = fitted(tasks(*({"task_id": f"t{i}", "confidence": 0.1 * i} for i in range(10))), roster(2, 2, 1))
+    parameters = PlanParameters(strategy=strategy, allow_unassigned=True)
+    found = assign_wave(model, model.tasks, parameters)
+    alone = assign_wave(model, found.tasks, parameters)
+    assert (found.unassigned.height, alone.unassigned.height) == (5, 0)
+    assert found.agent_index.tolist() == alone.agent_index.tolist()
+    assert found.assigned.scores.tolist() == alone.assigned.scores.tolist()
+
+
+def test_terms_of_the_rest_are_scaled_without_what_was_left_out():
+    # Task 2 is left out, and its 1,000 ms with it: of 100 ms the 50 saved weigh 0.5 x 0.5, more than the success of
+    # 0.5 x 0.3 lost. As a share of 1,000 ms they would weigh 0.5 x 0.05, less.
+    forecast = forecast_of(
+        planned_success=[[0.9, 0.6], [0.5, 0.5], [0.1, 0.1]],
+        planned_duration_ms=[[100.0, 50.0], [100.0, 100.0], [1000.0, 1000.0]],
+    )
+    parameters = SolverParameters(S.WEIGHTED, {"success": 0.5, "throughput": 0.5, "confidence": 0.0}, np.array([1, 1]))
+    is_placed = placed_tasks(forecast, parameters, np.array([1, 1]))
+    assert is_placed.tolist() == [True, True, False]
+    rest = forecast._replace(**{name: values[is_placed] for name, values in forecast._asdict().items()})
+    assert optimize(rest, parameters).agent_index.tolist() == [1, 0]
 
 
 # Why a task is left out
@@ -321,7 +347,7 @@ def test_without_the_option_the_conflict_is_named_and_nothing_is_written(copied,
     give(copied, "agents.jsonl", {"agent_id": "agent_1", "capacity": 1})
     done = run_cli("--input", copied, "--output", tmp_path / "out")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "2 tasks allow only 1 agents, whose total capacity is 1" in done.stderr
+    assert "2 tasks may use only 1 agent, whose total capacity is 1" in done.stderr
     assert "(wave 1; tasks 'a', 'b'; agent 'agent_1')" in done.stderr
     assert "--allow-unassigned" in done.stderr
     assert not (tmp_path / "out").exists()
@@ -433,7 +459,7 @@ def test_agents_named_in_agents_or_excluded_join_the_roster(copied):
     inputs = load_inputs(copied)
     found = dict(inputs.agents.select("agent_id", "capacity").rows())
     assert found == {"agent_0": None, "agent_7": 2, "banned": None}
-    assert inputs.warnings == ("agents.jsonl: 1 values of unknown fields left out: 'mood' (1)",)
+    assert inputs.warnings == ("agents.jsonl: 1 value of unknown fields left out: 'mood' (1)",)
 
 
 @pytest.mark.parametrize(

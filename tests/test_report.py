@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from phase19.errors import OutputError
-from phase19.publishing.figures import significant
+from phase19.figures import significant
 from phase19.publishing.rendering import Chart, Page, Section, Table, WavePoint, to_html, to_markdown
 from phase19.report import HTML_FILE, MARKDOWN_FILE, write_report
 

@@ -302,5 +302,5 @@ def test_the_default_capacity_rises_to_the_least_that_required_agents_need():
     assert found.capacity.tolist() == [4, 4, 4]
     assert found.assignment.agent_index[:5].tolist() == [0, 0, 0, 0, 1]
     # The limit a user gave stands.
-    with pytest.raises(InfeasibleError, match="1 tasks find no room"):
+    with pytest.raises(InfeasibleError, match="no room for 1 task, because 4 tasks may use only 1 agent"):
         optimize(forecast, SolverParameters(capacity=3), allowed)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from phase19.comparing.outlook import MEASURES
 from phase19.comparing.trial import OBSERVED
-from phase19.publishing.figures import NO_DATA, number, percent, plural, significant
+from phase19.figures import NO_DATA, number, percent, plural, significant
 from phase19.publishing.rendering import Table
 
 if TYPE_CHECKING:

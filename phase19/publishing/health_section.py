@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phase19.publishing.figures import number, percent, plural, signed
+from phase19.figures import number, percent, plural, signed
 from phase19.publishing.rendering import Table
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phase19.publishing.figures import NO_DATA, interval, number
+from phase19.figures import NO_DATA, interval, number
 from phase19.publishing.rendering import Section, Table
 
 if TYPE_CHECKING:
