@@ -237,7 +237,7 @@ def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code: 0 done, 2 bad usage or input, 130 interrupted. A bug raises."""
+    """Run the command; its exit code: 0 done, 2 bad usage, input or output, 130 interrupted. A bug raises."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # ids are any text, a terminal's encoding may not be
@@ -259,10 +259,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(["interrupted: nothing was written"])
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader left; what Python still holds for it has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()  # the reader left
         return DONE
+    except OSError as problem:
+        if problem.filename is not None:  # a stream has no name
+            raise
+        _discard_output()
+        tell([f"error: the output cannot be written: {problem.strerror}"])
+        return BAD_INPUT
     return code or DONE
+
+
+def _discard_output() -> None:
+    """Let what Python still holds for standard output go nowhere, for there it cannot go."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _console(arguments: Sequence[str]) -> Console | None:

@@ -56,13 +56,13 @@ def query(
     format
         A table, comma-separated values or one JSON object a line.
     """
-    from phase19.querying import flat, list_views, select
+    from phase19.querying import flat, json_lines, list_views, select
 
     found = list_views(run) if sql is None else select(run, sql)
     if format == "csv":
         print(flat(found).write_csv(), end="")
     elif format == "jsonl":
-        print(found.write_ndjson(), end="")
+        print(json_lines(found), end="")
     else:
         from phase19.console import print_frame
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -14,12 +14,12 @@ from phase19.errors import OutputError, UsageError
 from phase19.publishing.run_files import SUMMARY_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
 
-__all__ = ["flat", "list_views", "select"]
+__all__ = ["flat", "json_lines", "list_views", "select"]
 
 _VIEWS = """
 select
@@ -108,19 +108,51 @@ def _session(runs: Path | Sequence[Path]) -> Iterator[DuckDBPyConnection]:
         yield connection
 
 
-def _narrow(table: pl.DataFrame) -> pl.DataFrame:
-    """The table with 128-bit integers as 64-bit ones where they fit.
+def flat(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with lists and structs as JSON text, for files that hold plain values only."""
+    nested = [name for name, dtype in table.schema.items() if dtype.is_nested()]
+    return _retyped(table, nested, _number).with_columns(
+        pl.struct(name).struct.json_encode().str.json_path_match(f'$["{name}"]').alias(name) for name in nested
+    )
 
-    DuckDB sums integers to 128 bits and hands them on as decimals without places, which JSON would have as text.
+
+def json_lines(table: pl.DataFrame) -> str:
+    """The table as one JSON object a line, its decimals as numbers, as DuckDB writes them."""
+    return _retyped(table, table.columns, _number).write_ndjson()
+
+
+def _narrow(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with sums of integers as integers, of 64 bits where they fit.
+
+    DuckDB sums integers to 128 bits and hands them on as decimals without places, alone and in lists and structs.
     """
-    wide = [column for column in table if isinstance(column.dtype, pl.Decimal) and column.dtype.scale == 0]
+    table = _retyped(table, table.columns, _integer)
+    wide = [column for column in table if column.dtype == pl.Int128]
     fits = [column.name for column in wide if column.cast(pl.Int64, strict=False).null_count() == column.null_count()]
     return table.cast(dict.fromkeys(fits, pl.Int64))
 
 
-def flat(table: pl.DataFrame) -> pl.DataFrame:
-    """The table with lists and structs as JSON text, for files that hold plain values only."""
-    nested = [name for name, dtype in table.schema.items() if dtype.is_nested()]
-    return table.with_columns(
-        pl.struct(name).struct.json_encode().str.json_path_match(f'$["{name}"]').alias(name) for name in nested
-    )
+def _retyped(table: pl.DataFrame, names: Iterable[str], leaf: Callable[[pl.DataType], pl.DataType]) -> pl.DataFrame:
+    """The table with another type for what the columns hold, in lists and structs too."""
+
+    def within(dtype: Any) -> Any:
+        match dtype:
+            case pl.List():
+                return pl.List(within(dtype.inner))
+            case pl.Array():
+                return pl.Array(within(dtype.inner), dtype.size)
+            case pl.Map():
+                return pl.Map(dtype.key, within(dtype.value))
+            case pl.Struct():
+                return pl.Struct({field.name: within(field.dtype) for field in dtype.fields})
+        return leaf(dtype)
+
+    return table.cast({name: within(table.schema[name]) for name in names})
+
+
+def _integer(dtype: pl.DataType) -> pl.DataType:
+    return pl.Int128() if isinstance(dtype, pl.Decimal) and dtype.scale == 0 else dtype
+
+
+def _number(dtype: pl.DataType) -> pl.DataType:
+    return pl.Float64() if isinstance(dtype, pl.Decimal) and dtype.scale > 0 else _integer(dtype)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
 
 import phase19
+from phase19.arrow import ArrowStream
 from phase19.errors import OutputError, UsageError
 from phase19.querying import list_views, select
 from phase19.sample import write_sample
@@ -109,10 +112,52 @@ def test_a_sum_of_integers_is_a_number_wherever_64_bits_hold_it(runs, run_cli):
     sql = "select sum(retry_count) as s, -sum(9223372036854775807) as low, null::hugeint as n from executions"
     asked = run_cli("query", sql + " limit 1", "--run", "first", "--format", "jsonl", cwd=runs)
     retries = rows_of(runs / "first", "wave_*/*/scheduled_tasks.jsonl")["retry_count"].sum()
-    assert json.loads(asked.stdout) == {"s": retries, "low": str(-TASKS * (2**63 - 1)), "n": None}
+    assert json.loads(asked.stdout) == {"s": retries, "low": -TASKS * (2**63 - 1), "n": None}
     edge = select(runs / "first", "select -9223372036854775808::hugeint as fits, 9223372036854775808::hugeint as wide")
     assert edge["fits"].to_list() == [-(2**63)] and edge["fits"].dtype == pl.Int64
     assert edge["wide"].to_list() == [2**63]
+
+
+NUMBERS = """
+select
+    1.50 as price,
+    [sum(wave), null] as waves,
+    {'total': sum(wave), 'prices': [0.10, 2.25]} as told,
+    map {'k': sum(wave)} as by_name,
+    [array_value({'n': sum(wave)})] as deep,
+    170141183460469231731687303715884105727::hugeint as widest,
+    'nan'::double as nothing,
+    [] as none
+from tasks
+"""
+
+
+def test_numbers_are_numbers_in_json_as_duckdb_writes_them(runs, tmp_path, run_cli):
+    asked = json.loads(run_cli("query", NUMBERS, "--run", "first", "--format", "jsonl", cwd=runs).stdout)
+    waves = rows_of(runs / "first", "wave_*/*/scheduled_tasks.jsonl").select("wave")
+    with duckdb.connect() as connection:
+        connection.register("tasks", ArrowStream(waves))
+        connection.sql(f"copy ({NUMBERS}) to '{tmp_path / 'rows.json'}' (format json)")
+    written = json.loads((tmp_path / "rows.json").read_text("utf-8"), parse_constant=lambda _: None)
+    assert asked == written and list(asked) == list(written)
+    total = waves["wave"].sum()
+    assert (asked["price"], asked["waves"], asked["deep"]) == (1.5, [total, None], [[{"n": total}]])
+
+
+def test_numbers_are_as_they_are_in_comma_separated_values_and_tables(runs, run_cli):
+    sql = "select 1.50 as price, [sum(wave)] as waves, {'a': [0.10], 'b': sum(wave)} as told from tasks where wave = 1"
+    asked = run_cli("query", sql, "--run", "first", "--format", "csv", cwd=runs)
+    total = rows_of(runs / "first", "wave_1/*/scheduled_tasks.jsonl").height
+    assert list(csv.reader(asked.stdout.splitlines()))[1] == ["1.50", f"[{total}]", f'{{"a":[0.1],"b":{total}}}']
+    table = run_cli("query", sql, "--run", "first", cwd=runs).stdout
+    assert table.splitlines()[-1].split() == ["1.50", f"[{total}]", f'{{"a":[0.1],"b":{total}}}']
+    assert select(runs / "first", sql).schema == pl.Schema(
+        {
+            "price": pl.Decimal(3, 2),
+            "waves": pl.List(pl.Int128),
+            "told": pl.Struct({"a": pl.List(pl.Decimal(3, 2)), "b": pl.Int128}),
+        }
+    )
 
 
 def test_a_run_that_cannot_be_read_is_named(runs, tmp_path):

@@ -1,0 +1,74 @@
+"""What is printed where it cannot be: on a full disk, and to a reader that has left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import phase19
+from phase19.cli import main
+from phase19.sample import write_sample
+
+PRINTING = [
+    *("run", "run --json", "validate", "validate --json", "forecast", "compare", "backtest", "query"),
+    *("query --format jsonl", "explain", "explain --json", "report", "--help", "--version"),
+]
+
+
+def run_into(stdout, *args):
+    command = [sys.executable, "-W", "error", "-m", "phase19", *map(str, args)]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, encoding="utf-8", timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def printing(tmp_path_factory):
+    """Commands that print, by what they are."""
+    place = tmp_path_factory.mktemp("printing")
+    write_sample(place, tasks=12, agents=3, waves=2, seed=1)
+    given, asked = ("--input", place / "phase18"), ("--run", place / "phase19")
+    phase19.run(input=place / "phase18", output=place / "phase19")
+    return {
+        "run": (*given, "--output", place / "again"),
+        "run --json": ("run", *given, "--json", "--output", place / "again"),
+        "validate": ("validate", *given),
+        "validate --json": ("validate", *given, "--json"),
+        "forecast": ("forecast", *given),
+        "compare": ("compare", *given),
+        "backtest": ("backtest", *given, "--split-at", "2026-01-02T00:00:00Z", "--output", place / "backtest.json"),
+        "query": ("query", "select * from range(20000)", *asked),
+        "query --format jsonl": ("query", "select * from range(20000)", *asked, "--format", "jsonl"),
+        "explain": ("explain", "task_0", *asked),
+        "explain --json": ("explain", "task_0", *asked, "--json"),
+        "report": ("report", *asked),
+        "--help": ("--help",),
+        "--version": ("--version",),
+    }
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux'")
+@pytest.mark.parametrize("name", PRINTING)
+def test_what_a_full_disk_does_not_take_is_one_clear_line(printing, name):
+    with Path("/dev/full").open("w") as full:
+        done = run_into(full, *printing[name])
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert done.stderr.splitlines() == [*warnings, "error: the output cannot be written: No space left on device"]
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("name", ["run", "forecast", "query", "query --format jsonl", "explain --json", "--help"])
+def test_a_reader_that_left_ends_the_command_in_silence(printing, name):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = run_into(writer, *printing[name])
+    os.close(writer)
+    assert (done.returncode, [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]) == (0, [])
+
+
+def test_a_fault_with_a_file_is_no_fault_of_the_output(monkeypatch):
+    monkeypatch.setattr("phase19.inputs.load_inputs", lambda *_: Path("/nowhere").read_text())
+    with pytest.raises(FileNotFoundError):
+        main(["validate", "--input", "."])
