@@ -17,6 +17,10 @@ end;
 create macro clip(value, low, high) as
 case when value is not null then greatest(low, least(high, value)) end;
 
+-- 1 - deviation / end of the timeline, clipped to [0, 1]; with an end of 0: 1 if the deviation is 0, else 0.
+create macro adherence(deviation_ms, timeline_end_ms) as
+clip(1e0 - coalesce(ratio(deviation_ms, timeline_end_ms), cast(deviation_ms > 0 as double)), 0e0, 1e0);
+
 -- DOUBLE[2]: the 5 % and 95 % quantiles over draws, a 90 % interval.
 create macro chance_interval(draws) as quantile_cont(draws, [0.05e0, 0.95e0]);
 
@@ -25,6 +29,9 @@ create macro iso_timestamp(moment) as strftime(moment, '%Y-%m-%dT%H:%M:%SZ');
 
 -- VARCHAR: an id such as AN_001.
 create macro row_id(prefix, rank) as printf('%s_%03d', prefix, rank);
+
+-- VARCHAR: so many of something, such as 1 task or 2 tasks.
+create macro counted(number, noun) as printf('%d %s%s', number, noun, if(number = 1, '', 's'));
 
 -- VARCHAR: high, medium or low by the size of an effect.
 create macro severity_of(effect, medium, high) as

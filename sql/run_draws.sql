@@ -11,10 +11,8 @@ select
     ratio(sum(totals.planned_makespan_ms), sum(draws.makespan_ms)) as throughput_efficiency,
     ratio(sum(draws.busy_ms), sum(run.agent_count * draws.makespan_ms)) as agent_utilization,
     ratio(sum(draws.ran_count * draws.confidence_delta), sum(totals.planned_confidence_sum)) as confidence_trajectory,
-    ratio(
-        sum(draws.ran_count * clip(1e0 - ratio(draws.deviation_ms, totals.timeline_end_ms), 0e0, 1e0)),
-        sum(draws.ran_count)
-    ) as schedule_adherence,
+    ratio(sum(draws.ran_count * adherence(draws.deviation_ms, totals.timeline_end_ms)), sum(draws.ran_count))
+        as schedule_adherence,
 from wave_draws as draws
 inner join wave_totals as totals on draws.wave = totals.wave
 inner join schedule_comparisons as comparisons on draws.wave = comparisons.wave

@@ -47,7 +47,7 @@ select
     chance.throughputs[1] as throughput_low,
     chance.throughputs[2] as throughput_high,
     ratio(totals.planned_makespan_ms, totals.actual_makespan_ms) as throughput_efficiency,
-    clip(1e0 - ratio(totals.deviation_ms, totals.timeline_end_ms), 0e0, 1e0) as schedule_adherence,
+    adherence(totals.deviation_ms, totals.timeline_end_ms) as schedule_adherence,
     ratio(totals.actual_busy_ms, run.agent_count * totals.actual_makespan_ms) as agent_utilization,
     ratio(totals.squared_error_sum, totals.ran_count) as brier_score,
     ratio(totals.log_loss_sum, totals.ran_count) as log_loss,

@@ -112,6 +112,13 @@ def over(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None or b == 0 else a / b
 
 
+def adherence(deviation_ms: float | None, end_ms: float | None) -> float | None:
+    """Section 5: 1 - deviation / end, clipped; with an end of 0, as accuracy with a plan of 0: 1 if on time, else 0."""
+    if deviation_ms is None or end_ms is None:
+        return None
+    return max(0.0, 1 - deviation_ms / end_ms) if end_ms else float(deviation_ms == 0)
+
+
 def accuracy(planned: float | None, actual: float | None) -> float | None:
     """Section 5: 1 - |planned - actual| / planned, clipped; with planned 0: 1 if actual is 0, else 0."""
     if planned is None or actual is None:

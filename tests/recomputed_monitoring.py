@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from phase19.thresholds import metric_bounds
-from tests.recomputation import STAMP, Rows, Says, World, accuracy, chance, over, recomputes
+from tests.recomputation import STAMP, Rows, Says, World, accuracy, adherence, chance, over, recomputes
 
 
 @recomputes("run_draws")
@@ -30,7 +30,7 @@ def run_draws(world: World) -> Rows:
         ]
         n, makespan = sum(row["n"] for row in told), math.fsum(row["makespan_ms"] for row in told)
         right = math.fsum(row["n"] * accuracy(row["planned"], row["success_rate"]) for row in told)
-        kept = math.fsum(row["n"] * min(1.0, max(0.0, 1 - row["deviation_ms"] / row["end"])) for row in told)
+        kept = math.fsum(row["n"] * adherence(row["deviation_ms"], row["end"]) for row in told)
         rows.append(
             {
                 "draw": int(number),

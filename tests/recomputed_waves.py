@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.recomputation import STAMP, Rows, World, accuracy, chance, over, recomputes
+from tests.recomputation import STAMP, Rows, World, accuracy, adherence, chance, over, recomputes
 
 STATES = ("completed", "failed", "unobserved", "interrupted")
 
@@ -151,7 +151,6 @@ def schedule_comparisons(world: World) -> Rows:
         success = chance(world.draws(wave, "success_rate")) if n else (None, None)
         rate = chance(n / world.draws(wave, "makespan_ms") * 1000) if n else (None, None)
         actual = over(total["completed_count"], n)
-        late = over(total["deviation_ms"], total["timeline_end_ms"])
         rows.append(
             {
                 "wave": wave,
@@ -168,7 +167,7 @@ def schedule_comparisons(world: World) -> Rows:
                 "throughput_low": rate[0],
                 "throughput_high": rate[1],
                 "throughput_efficiency": over(total["planned_makespan_ms"], total["actual_makespan_ms"]),
-                "schedule_adherence": None if late is None else min(1.0, max(0.0, 1 - late)),
+                "schedule_adherence": adherence(total["deviation_ms"], total["timeline_end_ms"]),
                 "agent_utilization": over(
                     total["actual_busy_ms"], n and len(world.agents) * total["actual_makespan_ms"]
                 ),
