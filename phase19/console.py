@@ -86,6 +86,7 @@ def print_run(run: RunFiles, run_dir: Path, stream: TextIO) -> None:
 
 def print_inputs(inputs: Inputs, stream: TextIO) -> None:
     """Print what the inputs hold: a row a file, then what a run would plan with."""
+    from phase19.figures import plural
     from phase19.publishing.rendering import Table
 
     console = console_for(stream)
@@ -95,8 +96,8 @@ def print_inputs(inputs: Inputs, stream: TextIO) -> None:
     )
     _print_table(Table(("file", "status", "ignored fields", "rows"), rows, labels=3), console)
     console.print(
-        f"\nThe inputs are good: {inputs.tasks.height:,} tasks ({inputs.task_source}), "
-        f"{inputs.agents.height:,} agents, {inputs.attempts.height:,} recorded attempts."
+        f"\nThe inputs are good: {plural(inputs.tasks.height, 'task')} ({inputs.task_source}), "
+        f"{plural(inputs.agents.height, 'agent')}, {plural(inputs.attempts.height, 'recorded attempt')}."
     )
 
 

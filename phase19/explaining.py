@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from phase19.errors import UsageError
-from phase19.publishing.figures import interval, number, percent, significant
+from phase19.figures import interval, number, percent, plural, significant
 from phase19.publishing.rendering import Table
 from phase19.querying import select
 
@@ -102,7 +102,7 @@ def sentences(task: dict[str, Any]) -> list[str]:
     if task["agent_price"] > 0:
         told.append(f"Room for one task more at {agent} would add {significant(task['agent_price'])} to that score.")
     if task["status"] in {"completed", "failed"}:
-        retries = f" after {task['retry_count']} retries" if task["retry_count"] else ""
+        retries = f" after {plural(task['retry_count'], 'retry', 'retries')}" if task["retry_count"] else ""
         told.append(f"It {task['status']}{retries}.")
     else:
         told.append(f"It did not run ({task['status']}).")
@@ -124,7 +124,7 @@ def explanation_tables(task: dict[str, Any]) -> tuple[Table, ...]:
                     percent(task["success_probability"]),
                     interval(task["success_low"], task["success_high"]),
                 ),
-                (f"succeeds within {task['max_attempts']} attempts", percent(task["planned_success"]), ""),
+                (f"succeeds within {plural(task['max_attempts'], 'attempt')}", percent(task["planned_success"]), ""),
                 ("the same by round robin", percent(task["baseline_success"]), ""),
                 ("attempts", number(task["planned_attempts"], 2), ""),
                 ("one attempt, median ms", significant(task["duration_ms_p50"]), ""),

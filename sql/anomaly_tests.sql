@@ -67,7 +67,7 @@ tests as (
         rules.prediction_error_limit as detectable_limit,
         printf('plans that promise %.2f too much', tests.detectable_effect) as fault,
         if(failures.is_anomaly, 'the promised advantage that failed', 'the agents that degraded') as cause,
-        printf('%d tasks ran', tests.ran_count) as basis,
+        counted(tests.ran_count, 'task') || ' ran' as basis,
     from prediction_error_tests as tests
     cross join optimization_failure_tests as failures
     cross join rules
@@ -92,7 +92,7 @@ tests as (
             tests.pooled_detectable_effect, tests.agent_detectable_effect
         ) as fault,
         '' as cause,
-        printf('%d timed attempts from the middle on', tests.attempt_count) as basis,
+        counted(tests.attempt_count, 'timed attempt') || ' from the middle on' as basis,
     from drifts as tests
     cross join rules
     union all
@@ -116,7 +116,7 @@ tests as (
             tests.median_detectable_effect, tests.best_detectable_effect
         ) as fault,
         'the promised advantage that failed' as cause,
-        printf('%d agents with peers ran tasks', tests.agent_count) as basis,
+        counted(tests.agent_count, 'agent') || ' with peers ran tasks' as basis,
     from degradations as tests
     cross join rules
     union all

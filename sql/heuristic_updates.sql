@@ -43,10 +43,9 @@ select
         when updates.lift is null
             then 'Every task that ran was planned with it, and there is none to compare with: the weight stays.'
         else printf(
-            'Against their forecasts, %d %s with it came out %.1f points %s than %d without (90 %% interval '
+            'Against their forecasts, %s with it came out %.1f points %s than %d without (90 %% interval '
             || '%.1f to %.1f%s). Shrunk to %.2f points for their number%s%s: weight %.4f to %.4f.',
-            updates.applied_count,
-            if(updates.applied_count = 1, 'task', 'tasks'),
+            counted(updates.applied_count, 'task'),
             abs(updates.lift) * 100,
             if(updates.lift < 0, 'worse', 'better'),
             updates.other_count,

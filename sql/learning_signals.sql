@@ -20,9 +20,9 @@ strategy_validations as (
         case
             when overall.ran_count = 0 then 'Insufficient data: no task ran.'
             else printf(
-                '%s: planned success %.3f, actual %.3f over %d tasks.',
+                '%s: planned success %.3f, actual %.3f over %s.',
                 coalesce(strategies.names, 'no strategy'), overall.expected_success_rate, overall.actual_success_rate,
-                overall.ran_count
+                counted(overall.ran_count, 'task')
             )
         end as description,
         case
@@ -33,7 +33,7 @@ strategy_validations as (
         end as recommendation,
         list_filter(
             [
-                printf('%d of %d tasks completed', overall.completed_count, overall.ran_count),
+                printf('%d of %s completed', overall.completed_count, counted(overall.ran_count, 'task')),
                 printf('Brier score %.4f', overall.brier_score),
                 printf('log-loss %.4f', overall.log_loss),
                 printf('skill %.3f against the base rate', overall.skill),
@@ -69,7 +69,7 @@ heuristic_updates as (
         ) as description,
         if(lifts.lift > 0, 'Apply it more readily.', 'Apply it less readily.') as recommendation,
         [
-            printf('%d tasks with it, %d without', lifts.applied_count, lifts.other_count),
+            printf('%s with it, %d without', counted(lifts.applied_count, 'task'), lifts.other_count),
             printf('90 %% interval of the lift %.1f to %.1f points', lifts.lift_low * 100, lifts.lift_high * 100),
             printf('shrunk lift %.2f points', lifts.shrunk_lift * 100)
         ] as supporting_evidence,
@@ -105,7 +105,7 @@ schedule_adjustments as (
             coalesce(agent_id, 'all agents that have no factor of their own'), effect
         ) as recommendation,
         [
-            printf('%d timed attempts', duration_count),
+            counted(duration_count, 'timed attempt'),
             printf('90 %% interval x %.2f to x %.2f', effect_low, effect_high),
             printf('standard score %.2f, threshold %.2f', statistic, threshold)
         ] as supporting_evidence,
@@ -140,7 +140,7 @@ coordination_improvements as (
             'Compare it with ' || leads.alternative || ' before the next run, where success is what counts.'
         ) as recommendation,
         [
-            printf('%d tasks ran under both', leads.paired_count),
+            counted(leads.paired_count, 'task') || ' ran under both',
             printf(
                 'lead %.1f points, 90 %% interval %.1f to %.1f',
                 leads.success_lead * 100, leads.success_lead_low * 100, leads.success_lead_high * 100
@@ -167,12 +167,12 @@ agent_specializations as (
         printf('Prefer %s for %s risk tasks.', leads.agent_id, leads.risk_level) as recommendation,
         [
             printf(
-                '%.3f over %d tasks, an average agent was forecast %.3f',
-                leads.success_rate, leads.task_count, leads.expected_rate
+                '%.3f over %s, an average agent was forecast %.3f',
+                leads.success_rate, counted(leads.task_count, 'task'), leads.expected_rate
             ),
             printf(
-                'peers %.3f over %d tasks, forecast %.3f',
-                leads.peer_success_rate, leads.peer_task_count, leads.peer_expected_rate
+                'peers %.3f over %s, forecast %.3f',
+                leads.peer_success_rate, counted(leads.peer_task_count, 'task'), leads.peer_expected_rate
             ),
             printf('90 %% interval %.1f to %.1f points', leads.lead_low * 100, leads.lead_high * 100),
             printf('standard score %.2f', leads.statistic)

@@ -41,9 +41,9 @@ shown_agents as (
             as failed,
         list(sums.agent_id order by sums.agent_position) as ran,
         printf(
-            '%s stands out: %.1f of its %d tasks were planned to succeed, %d did',
+            '%s stands out: %.1f of its %s were planned to succeed, %d did',
             arg_max(sums.agent_id, -sums.residual_sum), arg_max(sums.planned_success_sum, -sums.residual_sum),
-            cast(arg_max(sums.ran_count, -sums.residual_sum) as bigint),
+            counted(cast(arg_max(sums.ran_count, -sums.residual_sum) as bigint), 'task'),
             cast(arg_max(sums.completed_count, -sums.residual_sum) as bigint)
         ) as worst,
     from agent_sums as sums
@@ -56,9 +56,9 @@ prediction_errors as (
         'prediction_error' as anomaly_type,
         severity_of(tests.effect, rules.prediction_error_medium, rules.prediction_error_high) as severity,
         printf(
-            'Planned success was %.1f points above actual over %d tasks, beyond what chance and the forecasts'' own '
+            'Planned success was %.1f points above actual over %s, beyond what chance and the forecasts'' own '
             || 'uncertainty give.',
-            tests.effect * 100, tests.ran_count
+            tests.effect * 100, counted(tests.ran_count, 'task')
         ) as description,
         shown_waves.over_promised as affected_waves,
         shown_agents.over_promised as affected_agents,
@@ -66,11 +66,13 @@ prediction_errors as (
             as recommendation,
         [
             printf(
-                '%.1f of %d tasks were planned to succeed, %.0f did',
-                tests.planned_rate * tests.ran_count, tests.ran_count,
+                '%.1f of %s were planned to succeed, %.0f did',
+                tests.planned_rate * tests.ran_count, counted(tests.ran_count, 'task'),
                 (tests.planned_rate - tests.effect) * tests.ran_count
             ),
-            printf('planned too high in %d of %d waves', len(shown_waves.over_promised), len(shown_waves.ran)),
+            printf(
+                'planned too high in %d of %s', len(shown_waves.over_promised), counted(len(shown_waves.ran), 'wave')
+            ),
             shown_agents.worst
         ] as evidence,
     from prediction_error_tests as tests
@@ -98,8 +100,8 @@ drift_tests as (
             where agent_id is not null and (not is_pooled or effect_low > pooled_high)
         ) as own_factors,
         list(printf(
-            '%s: x %.2f over %d timed attempts, 90 %% interval %.2f to %.2f',
-            coalesce(agent_id, 'all agents'), effect, duration_count, effect_low, effect_high
+            '%s: x %.2f over %s, 90 %% interval %.2f to %.2f',
+            coalesce(agent_id, 'all agents'), effect, counted(duration_count, 'timed attempt'), effect_low, effect_high
         ) order by statistic - threshold desc) as evidence,
     from late
     having count(*) > 0
@@ -181,10 +183,10 @@ degraded as (
         arg_max(degradation_tests.strongest, degradation_tests.excess) as strongest,
         min(degradation_tests.strongest.first_wave) as first_wave,
         list(printf(
-            '%s: success down %.1f points against %s over %d tasks from wave %d on, 90 %% interval %.1f to %.1f',
+            '%s: success down %.1f points against %s over %s from wave %d on, 90 %% interval %.1f to %.1f',
             degradation_tests.agent_id, degradation_tests.strongest.effect * 100,
             if(degradation_tests.strongest.baseline = 'run', 'the waves before', 'its record'),
-            degradation_tests.strongest.task_count, degradation_tests.strongest.first_wave,
+            counted(degradation_tests.strongest.task_count, 'task'), degradation_tests.strongest.first_wave,
             degradation_tests.strongest.effect_low * 100, degradation_tests.strongest.effect_high * 100
         ) order by degradation_tests.excess desc) as evidence,
     from degradation_tests
@@ -228,7 +230,7 @@ optimization_failures as (
                 || '%.2f',
                 tests.slope, 1e0 - tests.effect_high, 1e0 - tests.effect_low
             ),
-            printf('it fell short in %d of %d waves', len(shown_waves.failed), len(shown_waves.ran)),
+            printf('it fell short in %d of %s', len(shown_waves.failed), counted(len(shown_waves.ran), 'wave')),
             printf('it stood %.1f standard scores above chance', tests.information)
         ] as evidence,
     from optimization_failure_tests as tests

@@ -492,7 +492,7 @@ def test_an_anomaly(tmp_path):
     assert "10.0 points above actual over 100 tasks" in row["description"]
     assert row["evidence"] == [
         "90.0 of 100 tasks were planned to succeed, 80 did",
-        "planned too high in 1 of 1 waves",
+        "planned too high in 1 of 1 wave",
         "agent_0 stands out: 90.0 of its 100 tasks were planned to succeed, 80 did",
     ]
     assert found["system_health"]["component_scores"][0]["system_stability"] == 85

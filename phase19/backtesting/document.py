@@ -11,13 +11,13 @@ from phase19.backtesting.rehearsal import rehearse
 from phase19.backtesting.time_split import split_inputs
 from phase19.errors import UsageError
 from phase19.executors.replay import ReplayExecutor
+from phase19.figures import interval, number, percent, plural
 from phase19.forecast_table import forecast_table
 from phase19.inputs import load_inputs
 from phase19.moments import parse_moment
 from phase19.options import RunOptions
 from phase19.planning import PlanParameters
 from phase19.preparation import prepare
-from phase19.publishing.figures import interval, number, percent, plural
 from phase19.publishing.rendering import Table
 from phase19.publishing.run_files import write_json
 from phase19.publishing.single_file import check_file_target, publish_file
@@ -194,7 +194,7 @@ def headline(document: dict[str, Any]) -> str:
     return (
         f"Backtest: {sizes}, {document['optimization_strategy']}; the records answer "
         f"{percent(document['observed_share'])} of the plan, {document['scores']['pair_count']:,} of "
-        f"{document['pair_count']:,} pairs"
+        f"{plural(document['pair_count'], 'pair')}"
     )
 
 

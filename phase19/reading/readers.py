@@ -16,6 +16,7 @@ from msgspec import UNSET
 
 from phase19.columns import RISK_LEVELS, STRINGS
 from phase19.errors import InputError
+from phase19.figures import plural
 from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, PATTERNS, SIGNALS, SOURCES, TASKS
 from phase19.natural import natural_order
 from phase19.reading import wire
@@ -69,7 +70,9 @@ class SourceLog:
         if unknown:
             shown = ", ".join(f"{field!r} ({unknown[field]})" for field in sorted(unknown)[:WARNED_FIELDS])
             more = f" and {len(unknown) - WARNED_FIELDS} more" if len(unknown) > WARNED_FIELDS else ""
-            self.warnings.append(f"{name}: {unknown.total()} values of unknown fields left out: {shown}{more}")
+            self.warnings.append(
+                f"{name}: {plural(unknown.total(), 'value')} of unknown fields left out: {shown}{more}"
+            )
         return files[-1].value
 
     def absent(self, name: str) -> None:
