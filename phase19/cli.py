@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from io import TextIOWrapper
+from io import FileIO, TextIOWrapper
 from pathlib import Path  # noqa: TC003 (the parser reads the annotations of commands)
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -238,6 +238,8 @@ def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit code: 0 done, 2 bad usage, input or output, 130 interrupted. A bug raises."""
+    # Where the caller closed a stream there is none.
+    sys.stdout, sys.stderr = (stream or TextIOWrapper(FileIO(os.devnull, "w")) for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # ids are any text, a terminal's encoding may not be

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ group by table_oid, table_name
 order by table_oid
 """
 
+_NOT_SHOWN = re.compile(r"\b(INTERVAL|BLOB|BIT)\b")  # Polars reads no intervals and writes no bytes
+
 # The views name files by patterns that match them alone: both forms of a directory are allowed.
 _ALLOWED = """
 set variable allowed = list_concat(
@@ -56,7 +59,7 @@ def select(runs: Path | Sequence[Path], sql: str, **values: object) -> pl.DataFr
     OutputError
         One of `runs` is no run directory.
     UsageError
-        The statement is none, more than one, does not only read, or fails.
+        The statement is none, more than one, does not only read, has a column of bytes or intervals, or fails.
 
     Notes
     -----
@@ -71,7 +74,11 @@ def select(runs: Path | Sequence[Path], sql: str, **values: object) -> pl.DataFr
             if kinds != ["SELECT"]:
                 raise UsageError(f"query: expected one select, found {', '.join(kinds).lower() or 'nothing'}")
             # Of the one statement only, and typed as it is: an unused value is refused by name.
-            return _narrow(pl.DataFrame(ArrowStream(connection.sql(sql, params=values or None))))
+            found = connection.sql(sql, params=values or None)
+            for name, kind in zip(found.columns, found.types, strict=True):
+                if _NOT_SHOWN.search(str(kind)):
+                    raise UsageError(f"query: {name} is {kind}: expected numbers, texts, times; cast it to varchar")
+            return _narrow(pl.DataFrame(ArrowStream(found)))
         except (duckdb.BinderException, duckdb.CatalogException) as problem:
             raise UsageError(f"query: {problem}\nA query without SQL lists the views and their columns.") from problem
         except duckdb.Error as problem:

@@ -160,6 +160,12 @@ def test_numbers_are_as_they_are_in_comma_separated_values_and_tables(runs, run_
     )
 
 
+@pytest.mark.parametrize("column", ["interval 1 day", "[{'a': interval 1 day}]", "'x'::blob", "map {'a': '1'::bit}"])
+def test_what_has_no_form_in_a_file_is_refused_by_name(runs, column):
+    with pytest.raises(UsageError, match=r"^query: gone is .*(INTERVAL|BLOB|BIT).*: expected .*; cast it to varchar$"):
+        select(runs / "first", f"select 1 as kept, {column} as gone")
+
+
 def test_a_run_that_cannot_be_read_is_named(runs, tmp_path):
     with pytest.raises(OutputError, match=f"^{tmp_path}: expected a Phase 19 run"):
         select([runs / "first", tmp_path], "select 1")

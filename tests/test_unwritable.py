@@ -68,6 +68,14 @@ def test_a_reader_that_left_ends_the_command_in_silence(printing, name):
     assert (done.returncode, [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]) == (0, [])
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell closes it")
+@pytest.mark.parametrize("name", ["run", "query", "--help"])
+def test_a_command_whose_output_is_closed_does_its_work(printing, name):
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-W", "error", "-m", "phase19"]
+    done = subprocess.run([*shell, *map(str, printing[name])], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]) == (0, [])
+
+
 def test_a_fault_with_a_file_is_no_fault_of_the_output(monkeypatch):
     monkeypatch.setattr("phase19.inputs.load_inputs", lambda *_: Path("/nowhere").read_text())
     with pytest.raises(FileNotFoundError):
