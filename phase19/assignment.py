@@ -112,7 +112,6 @@ def solve(
     room = np.minimum(capacity, n).astype(np.int64, copy=False)  # more than n is as good as n
     try:
         check_capacity(pairs, room)
-        chosen, algorithm = _assign(pairs, room)
     except InfeasibleError as problem:
         if allow_unassigned:
             return _place_most(scores, allowed, room)
@@ -123,6 +122,11 @@ def solve(
         worth = np.broadcast_to(-(allowed @ room).astype(np.float64)[:, None], scores.shape)
         part = conflict(allowed, room, _place_most(worth, allowed, room).agent_index)
         raise (part if len(part.rows) <= room.sum() else problem) from None
+    chosen, algorithm = _assign(pairs, room)
+    if allowed is not None and (chosen < 0).any():
+        if allow_unassigned:
+            return _place_most(scores, allowed, room)
+        raise conflict(allowed, room, chosen)
     return Assignment(chosen, float(pairs.at(chosen).sum()), algorithm, pairs, room, chosen)
 
 
@@ -139,7 +143,7 @@ def _place_most(
 
 
 def _assign(pairs: Pairs, capacity: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:
-    """Agent of each task, shape (n,), and the algorithm's name."""
+    """Agent of each task, shape (n,), and the algorithm's name; -1 where pairs allowed do not let all be placed."""
     n, m = pairs.shape
     if _is_small(n, m, int(capacity.sum())):
         return _assign_slots(pairs, capacity), "linear_sum_assignment"
@@ -149,7 +153,6 @@ def _assign(pairs: Pairs, capacity: NDArray[np.int64]) -> tuple[NDArray[np.int64
         order = np.argsort(chosen, kind="stable")
         rank = np.arange(n) - (np.cumsum(load) - load)[chosen[order]]
         chosen[order[rank >= capacity[chosen[order]]]] = -1
-        raise conflict(pairs.allowed, capacity, chosen)
     return chosen, "prices_and_paths"
 
 
@@ -159,7 +162,7 @@ def _is_small(n: int, m: int, slots: int) -> bool:
 
 
 def _assign_slots(pairs: Pairs, capacity: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Agent of each task, shape (n,), by linear assignment to agents repeated into slots."""
+    """Agent of each task, shape (n,), -1 for those left over, by linear assignment to agents repeated into slots."""
     from scipy.optimize import linear_sum_assignment
 
     slots = np.arange(capacity.size).repeat(capacity)
@@ -170,7 +173,7 @@ def _assign_slots(pairs: Pairs, capacity: NDArray[np.int64]) -> NDArray[np.int64
     except ValueError:  # no complete assignment uses allowed pairs only
         if pairs.allowed is None:
             raise
-        raise conflict(pairs.allowed, capacity, place_most(pairs.allowed, capacity)) from None
+        return place_most(pairs.allowed, capacity)
 
 
 def _opt_out(scores: NDArray[np.float64], allowed: NDArray[np.bool_] | None) -> float:

@@ -13,8 +13,10 @@ from scipy.optimize import linear_sum_assignment
 from phase19 import assignment
 from phase19.assignment import certify, solve
 from phase19.errors import InfeasibleError, UsageError
+from phase19.solving import transport
 from phase19.solving.bids import Bids
 from phase19.solving.grouping import alike_agents, alike_tasks
+from phase19.solving.near import Near
 from phase19.solving.pairs import Pairs
 from phase19.solving.prices import price
 
@@ -194,12 +196,12 @@ def test_no_tasks():
     [
         (np.zeros((3, 2)), np.array([1, 1]), None, "3 tasks for a total capacity of 2 over 2 agents"),
         (np.zeros((2, 2)), np.array([0, 0]), None, "2 tasks for a total capacity of 0"),
-        (np.zeros((1, 0)), np.zeros(0, int), None, "1 tasks for a total capacity of 0 over 0 agents"),
+        (np.zeros((1, 0)), np.zeros(0, int), None, "1 task for a total capacity of 0 over no agents"),
         (
             np.zeros((2, 2)),
             np.array([5, 5]),
             np.array([[True, True], [False, False]]),
-            "1 tasks find no room because they allow no agent",
+            "no room for 1 task, which may use no agent",
         ),
         (
             np.zeros((2, 2)),
@@ -211,13 +213,13 @@ def test_no_tasks():
             np.zeros((4, 3)),
             np.array([0, 1, 1]),
             np.array([[True] * 3, [True, False, False], [True, False, False], [True] * 3]),
-            "2 tasks find no room because 1 tasks allow only 1 agents, whose total capacity is 0",
+            "no room for 2 tasks, because 1 task may use only 1 agent, whose total capacity is 0",
         ),
         (
             np.zeros((4, 2)),
             np.array([1, 1]),
             np.array([[True, True], [True, True], [False, False], [True, True]]),
-            "1 tasks find no room because they allow no agent",
+            "no room for 1 task, which may use no agent",
         ),
         (
             np.zeros((7, 4)),
@@ -241,7 +243,7 @@ def test_no_tasks():
             np.zeros((67, 34)),
             np.array([1] * 33 + [0]),
             np.eye(34, dtype=bool)[np.arange(67) // 2],
-            "1 tasks find no room because 1 tasks allow only 1 agents, whose total capacity is 0",
+            "no room for 1 task, because 1 task may use only 1 agent, whose total capacity is 0",
         ),
     ],
     ids=[
@@ -336,13 +338,13 @@ def test_thousands_of_tasks_are_proved_optimal(family, monkeypatch):
         assert found.gap <= 1e-12 * scores.sum()
 
 
-def test_a_contest_too_large_to_copy_reads_all_tasks_where_they_are(monkeypatch):
+def test_a_contest_of_too_many_near_pairs_reads_all_tasks_where_they_are(monkeypatch):
     monkeypatch.setattr(assignment, "_is_small", IS_SMALL)
     rng = np.random.default_rng(13)
     scores, capacity = FAMILIES["rounded to 0.1"](rng, 3000, 30), np.full(30, 100)
     wanted = solve(scores, capacity).objective
     monkeypatch.setattr("phase19.solving.transport._SMALL_CONTEST", 1)
-    monkeypatch.setattr("phase19.solving.transport._LARGE_CONTEST", 1)
+    monkeypatch.setattr("phase19.solving.near._MOST", 1)
     assert solve(scores, capacity).objective == pytest.approx(wanted, rel=1e-12)
 
 
@@ -394,7 +396,7 @@ def test_a_refutation_by_hand():
     assert set(proof.moves) == {(0, 1, 0), (1, 0, 1)} and proof.prices is None
     assert proof.improvement == pytest.approx(0.6)
     proof = certify(scores, np.array([1, 2]), np.array([1, 1]))  # agent 0 has room for task 0
-    assert proof.reason == "a chain of 1 moves improves it by 0.7" and proof.moves == ((0, 1, 0),)
+    assert proof.reason == "a chain of 1 move improves it by 0.7" and proof.moves == ((0, 1, 0),)
     proof = certify(scores, capacity, np.array([0, 1]))
     assert proof.is_optimal and proof.upper_bound == pytest.approx(proof.objective) == pytest.approx(1.7)
 
@@ -553,3 +555,80 @@ def test_prices_are_found_where_every_task_ranks_the_agents_alike(spare, monkeyp
     bids = price(Pairs(scores), np.ones(4000, int), capacity)
     assert np.maximum(bids.load() - capacity, 0).sum() < 200  # half of the tasks, were no sample settled
     assert solve(scores, capacity).gap < 1e-9
+
+
+def near_and_scores(reach):
+    rng = np.random.default_rng(43)
+    pairs, rows, prices = Pairs(rng.random((60, 7)).round(1)), np.arange(0, 60, 2), rng.random(7).round(1)
+    agents = (pairs.scores[rows] - prices).argmax(axis=1)
+    return pairs, rows, agents, prices, Near.find(pairs, rows, agents, prices, reach)
+
+
+@pytest.mark.parametrize("reach", [0.0, 0.25, np.inf])
+def test_near_pairs_tell_of_all_losses_within_reach(reach):
+    pairs, rows, agents, prices, near = near_and_scores(reach)
+    used, lost = pairs.exchanges(rows, agents)
+    kept = np.where(lost - prices[used, None] + prices <= reach, lost, np.inf)
+    found_used, found = near.exchanges(np.arange(rows.size), agents)
+    assert found_used.tolist() == used.tolist()
+    assert found.tolist() == kept.tolist()
+    for giver in used.tolist():
+        held = np.flatnonzero(agents == giver)[::-1]  # in any order
+        for receiver in range(7):
+            lost = pairs.losses(rows[held], giver, receiver)
+            kept = np.where(lost - prices[giver] + prices[receiver] <= reach, lost, np.inf)
+            assert near.losses(held, giver, receiver).tolist() == kept.tolist()
+
+
+def test_the_widest_reach_keeps_half_as_many_pairs_as_may_be(monkeypatch):
+    monkeypatch.setattr("phase19.solving.near._MOST", 20_000)
+    rng = np.random.default_rng(47)
+    pairs, prices, rows = Pairs(rng.random((4000, 10))), rng.random(10), np.arange(4000)
+    agents, reach = (pairs.scores - prices).argmax(axis=1), Near.widest(pairs, prices, 4000)
+    near = Near.find(pairs, rows, agents, prices, reach)
+    assert near.score.size == pytest.approx(10_000, rel=0.05)
+    assert Near.find(pairs, rows, agents, prices, np.inf) is None
+    assert Near.widest(pairs, prices, 1000) == np.inf
+
+
+def test_a_step_too_far_for_the_margins_is_not_tried(monkeypatch):
+    """Prices of far more tasks than agents take a few looks at few tasks: one such step alone looks at all."""
+    looked, look = [], Bids.look
+    monkeypatch.setattr(Bids, "look", lambda bids, rows: (looked.append(rows.size), look(bids, rows)))
+    price(Pairs(skill(np.random.default_rng(55), 20_000, 20)), np.ones(20_000, int), np.full(20, 1000))
+    assert max(looked) < 5000
+
+
+def test_a_task_keeps_its_agent_among_the_near_pairs_whatever_rounding_says():
+    pairs, zeros = Pairs(np.array([[0.3, 0.1 + 0.2], [0.5, 0.1]])), np.zeros(2, int)  # 0.1 + 0.2 > 0.3
+    near = Near.find(pairs, np.arange(2), zeros, np.zeros(2), 0.0)
+    assert near.exchanges(np.arange(2), zeros)[1].tolist() == [[0.0, pytest.approx(0.0, abs=1e-15)]]
+
+
+def test_a_contest_has_every_task_with_a_margin_within_reach():
+    rng = np.random.default_rng(59)
+    bids = Bids(Pairs(rng.random((3000, 10)).round(2)), np.ones(3000, int), np.zeros(10))
+    rows, near = transport._near(bids, 500, -np.inf)
+    ahead = np.diff(np.sort(bids.pairs.scores)[:, -2:])[:, 0]
+    assert near.reach == np.sort(ahead)[500]
+    assert rows.tolist() == np.flatnonzero(ahead <= near.reach).tolist()
+    assert transport._near(bids, 500, near.reach)[1] is None  # no farther than before
+    assert transport._near(bids, 3000, -np.inf)[1] is None
+
+
+@pytest.mark.parametrize(("seed", "n", "m"), [(1, 12_000, 30), (2, 40_000, 20)])
+def test_contests_that_grow_end_in_an_optimum(seed, n, m, monkeypatch):
+    """Scores rounded to 0.01 move prices farther than the first contest reaches."""
+    monkeypatch.setattr(assignment, "_is_small", IS_SMALL)
+    scores, capacity = skill(np.random.default_rng(seed), n, m).round(2), np.full(m, n // m)
+    assert solve(scores, capacity).gap < 1e-9
+    assert certify(scores, capacity, solve(scores, capacity).agent_index).is_optimal
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(0, 0), np.array([1, 0]), np.array([], int)], ids=str)
+@pytest.mark.parametrize("agents", [None, np.array([2, 0])], ids=str)
+def test_scores_taken_can_be_written_to_and_are_no_part_of_the_matrix(rows, agents):
+    scores = np.broadcast_to(np.arange(4.0)[:, None], (4, 3))  # cannot be written to itself
+    for matrix in (scores, scores.copy()):
+        Pairs(matrix, agents=agents).take(rows)[:] = np.nan
+        assert np.isfinite(matrix).all()

@@ -15,7 +15,6 @@ from phase19.sample import write_sample
 
 ROOT = Path(__file__).parent.parent
 NOUNS = "agents|anomalies|attempts|heuristics|pairs|records|retries|runs|tasks|values|waves|weights"
-TO_MEND = {"checks", "certificate"}  # messages that say 1 tasks still
 MANY_OF_ONE = re.compile(rf"(?<![\w.,-])1 (?:\w+ )?(?:{NOUNS})\b")
 
 
@@ -60,10 +59,9 @@ def test_a_count_in_sql_is_of_one_or_of_many():
 
 
 FILES = [*sorted(sql_directory().glob("*.sql")), *sorted((ROOT / "phase19").rglob("*.py"))]
-KNOWN = [pytest.param(path, marks=pytest.mark.xfail(strict=True)) for path in FILES if path.stem in TO_MEND]
 
 
-@pytest.mark.parametrize("path", [*(path for path in FILES if path.stem not in TO_MEND), *KNOWN], ids=lambda p: p.name)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_text_leaves_counts_to_the_functions_for_them(path):
     """`counted` in SQL, `plural` in Python."""
     assert re.findall(rf"(?:%d|\}}) (?!more )(?:[a-z]+ )?(?:{NOUNS})\b", path.read_text("utf-8")) == []

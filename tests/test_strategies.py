@@ -233,7 +233,7 @@ def test_where_all_agents_are_allowed_there_is_no_mask():
 def test_an_infeasible_wave_says_what_to_do():
     frame = tasks({"task_id": "a", "required_agents": ["nobody"]}, {"task_id": "b"})
     allowed = allowed_pairs(frame, agents("a0", "a1"))
-    advice = r"1 tasks find no room .*\(wave 1; task 'a'\); raise --capacity, .* leave tasks out with --allow-un"
+    advice = r"no room for 1 task, .*\(wave 1; task 'a'\); raise --capacity, .* leave tasks out with --allow-un"
     with pytest.raises(InfeasibleError, match=advice):
         optimize(
             forecast_of(planned_success=np.full((2, 2), 0.5)), SolverParameters(), allowed, frame.with_columns(wave=1)
@@ -285,7 +285,7 @@ def test_the_advice_speaks_of_excluded_agents_where_there_are_some(excluded):
 
 def test_of_many_tasks_without_room_the_first_five_are_named():
     frame = tasks(*({"task_id": f"x{i}", "wave": 2, "required_agents": ["nobody"]} for i in range(7)))
-    with pytest.raises(InfeasibleError, match=r"7 tasks .*\(wave 2; tasks 'x0', 'x1', 'x2', 'x3', 'x4', \.\.\.\)"):
+    with pytest.raises(InfeasibleError, match=r"7 tasks, .*\(wave 2; tasks 'x0', 'x1', 'x2', 'x3', 'x4', \.\.\.\)"):
         optimize(
             forecast_of(planned_success=np.full((7, 2), 0.5)),
             SolverParameters(),

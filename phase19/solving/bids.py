@@ -66,13 +66,7 @@ class Bids:
         """
         self.best[rows] = agents
         self._shrink(prices)
-        for block in self.pairs.blocks(rows.size):
-            part = rows[block]
-            after = self.pairs.less(part, prices)
-            chosen = np.arange(part.size), agents[block]
-            own = after[chosen]
-            after[chosen] = -np.inf
-            self.margin[part] = np.maximum(own - after.max(axis=1), 0.0)
+        self.margin[rows] = 0.0
 
     def load(self) -> NDArray[np.int64]:
         """Tasks by agent, shape (m,)."""

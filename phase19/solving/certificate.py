@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phase19.errors import UsageError
+from phase19.figures import plural
 from phase19.solving.checks import check_pairs
-from phase19.solving.exchanges import exchanges, least_potentials
+from phase19.solving.exchanges import least_potentials
 from phase19.solving.pairs import Pairs
 
 if TYPE_CHECKING:
@@ -105,9 +106,11 @@ def certify(
     if (load > capacity).any():
         agent = int(np.argmax(load > capacity))
         return Certificate(
-            False, f"agent {agent} has {load[agent]} tasks for a capacity of {capacity[agent]}", objective
+            False,
+            f"agent {agent} has {plural(int(load[agent]), 'task')} for a capacity of {capacity[agent]:,}",
+            objective,
         )
-    loss, before, cycle = least_potentials(*exchanges(pairs, np.arange(agent_index.size), agent_index))
+    loss, before, cycle = least_potentials(*pairs.exchanges(np.arange(agent_index.size), agent_index))
     gaining = np.flatnonzero((load < capacity) & (loss < 0.0))
     if cycle or gaining.size:
         way = [*cycle, cycle[0]] if cycle else _chain(before, int(gaining[np.argmin(loss[gaining])]))
@@ -116,7 +119,7 @@ def certify(
         shape = "cycle" if cycle else "chain"
         return Certificate(
             False,
-            f"a {shape} of {len(moves)} moves improves it by {gain:.6g}",
+            f"a {shape} of {plural(len(moves), 'move')} improves it by {gain:.6g}",
             objective,
             moves=moves,
             improvement=gain,
@@ -128,7 +131,7 @@ def certify(
 
 def least_prices(pairs: Pairs, agent_index: NDArray[np.int64]) -> NDArray[np.float64]:
     """The least prices under which each task of an optimal assignment is with its best agent, shape (m,), >= 0."""
-    loss, _, _ = least_potentials(*exchanges(pairs, np.arange(agent_index.size), agent_index))
+    loss, _, _ = least_potentials(*pairs.exchanges(np.arange(agent_index.size), agent_index))
     return np.maximum(-loss, 0.0)
 
 

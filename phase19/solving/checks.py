@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phase19.errors import InfeasibleError, UsageError
+from phase19.figures import plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,18 +51,20 @@ def check_capacity(pairs: Pairs, capacity: NDArray[np.int64]) -> None:
     if pairs.allowed is not None:
         _check_each(pairs.allowed, capacity)
     if (total := int(capacity.sum())) < n:
-        raise InfeasibleError(f"no feasible plan: {n} tasks for a total capacity of {total} over {m} agents")
+        raise InfeasibleError(
+            f"no feasible plan: {plural(n, 'task')} for a total capacity of {total:,} over {plural(m, 'agent')}"
+        )
 
 
 def _check_each(allowed: NDArray[np.bool_], capacity: NDArray[np.int64]) -> None:
     if (rows := np.flatnonzero(~allowed.any(axis=1))).size:
-        found = f"no feasible plan: {rows.size} tasks find no room because they allow no agent"
+        found = f"no feasible plan: no room for {plural(rows.size, 'task')}, which may use no agent"
         raise InfeasibleError(found, tuple(rows.tolist()))
     has_room = capacity > 0
     if not has_room.all() and (rows := np.flatnonzero(~allowed[:, has_room].any(axis=1))).size:
         agents = np.flatnonzero(allowed[rows[0]])
         found = (
-            f"no feasible plan: {rows.size} tasks find no room because 1 tasks allow only {agents.size} agents, "
-            "whose total capacity is 0"
+            f"no feasible plan: no room for {plural(rows.size, 'task')}, because 1 task may use only "
+            f"{plural(agents.size, 'agent')}, whose total capacity is 0"
         )
         raise InfeasibleError(found, (int(rows[0]),), tuple(agents.tolist()))

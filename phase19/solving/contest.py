@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phase19.solving.exchanges import exchanges, shortest_paths
+from phase19.solving.exchanges import shortest_paths
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from phase19.solving.near import Near
     from phase19.solving.pairs import Pairs
 
 __all__ = ["Contest"]
@@ -45,7 +46,7 @@ class Contest:
 
     def __init__(
         self,
-        pairs: Pairs,
+        pairs: Pairs | Near,
         *,
         row: NDArray[np.int64],
         agent: NDArray[np.int64],
@@ -57,8 +58,10 @@ class Contest:
         self.pairs, self.row, self.agent, self.count = pairs, row, agent, count
         self.prices, self.surplus = prices, surplus
         self._start, self._reach = prices, reach
+        order, ends = np.argsort(agent, kind="stable"), np.cumsum(np.bincount(agent, minlength=prices.size))
+        self._held = np.split(order, ends[:-1])  # entries by agent, ascending
         self._step = np.full((prices.size, prices.size), np.inf)
-        self._refresh(np.ones(prices.size, dtype=np.bool_))
+        self._refresh(order)
         largest = np.abs(self._step).max(initial=0.0, where=np.isfinite(self._step)) + np.abs(prices).max()
         self._rounding = 4.0 * float(np.finfo(np.float64).eps * largest)
 
@@ -74,51 +77,64 @@ class Contest:
             if not ends.size:
                 return
             is_used = np.zeros(distance.size, dtype=np.bool_)
-            farthest = 0.0
+            stale, farthest = [], 0.0
             for end in ends[np.argsort(distance[ends], kind="stable")].tolist():
                 path = [end]
                 while before[path[-1]] >= 0:
                     path.append(int(before[path[-1]]))
                 if not is_used[path].any():
                     is_used[path] = True
-                    self._move(path[::-1])
+                    gained = self._move(path[::-1])
+                    self._step[path[1:]] = np.inf
+                    stale += [gained, *(self._held[agent] for agent in path[1:])]
                     farthest = float(distance[end])
             self.prices = self.prices + np.maximum(farthest - distance, 0.0)
-            self._refresh(is_used)
+            self._refresh(np.concatenate(stale))
 
-    def _refresh(self, is_stale: NDArray[np.bool_]) -> None:
-        """Find the steps from some agents."""
-        self._step[is_stale] = np.inf
-        entries = np.flatnonzero(is_stale[self.agent] & (self.row >= 0))
-        used, lost = exchanges(self.pairs, self.row[entries], self.agent[entries])
-        self._step[used] = lost
-        idle = self.agent[self.row < 0]
+    def _refresh(self, entries: NDArray[np.int64]) -> None:
+        """Lower the steps from some entries' agents to what those entries lose."""
+        is_real = self.row[entries] >= 0
+        idle, entries = self.agent[entries[~is_real]], entries[is_real]
+        used, lost = self.pairs.exchanges(self.row[entries], self.agent[entries])
+        self._step[used] = np.minimum(self._step[used], lost)
         self._step[idle] = np.minimum(self._step[idle], 0.0)
 
-    def _move(self, path: list[int]) -> None:
-        """Move as many tasks as surplus, room and ties on every step of a path allow one agent further each."""
+    def _move(self, path: list[int]) -> NDArray[np.int64]:
+        """Move as many tasks as surplus, room and ties on every step of a path allow one agent further each.
+
+        Returns the entries that are new to the last agent.
+        """
         most = min(int(self.surplus[path[0]]), -int(self.surplus[path[-1]]))
-        moves = []
+        moves, gained = [], []
         for giver, receiver in pairwise(path):
-            held = np.flatnonzero(self.agent == giver)
+            held = self._held[giver]
             is_real = self.row[held] >= 0
             rows, lost = self.row[held[is_real]], np.zeros(held.size)
-            lost[is_real] = self.pairs.column(rows, giver) - self.pairs.column(rows, receiver)
-            tied = held[lost <= self._step[giver, receiver] + self._rounding]
-            before = np.cumsum(self.count[tied])
-            moves.append((receiver, tied, before))
+            lost[is_real] = self.pairs.losses(rows, giver, receiver)
+            tied = np.flatnonzero(lost <= self._step[giver, receiver] + self._rounding)
+            before = np.cumsum(self.count[held[tied]])
+            moves.append((giver, receiver, tied, before))
             most = min(most, int(before[-1]))
-        for receiver, tied, before in moves:
-            whole = int(np.searchsorted(before, most, side="right"))
-            self.agent[tied[:whole]] = receiver
+        for giver, receiver, tied, before in reversed(moves):  # the places of those tied are of before any move
+            held, whole = self._held[giver], int(np.searchsorted(before, most, side="right"))
+            moved = held[tied[:whole]]
             rest = most - int(before[whole - 1] if whole else 0)
             if rest:
-                self._split(int(tied[whole]), rest, receiver)
+                moved = np.append(moved, self._split(int(held[tied[whole]]), rest))
+            self.agent[moved] = receiver
+            gained.append(moved)
+            is_kept = np.ones(held.size, dtype=np.bool_)
+            is_kept[tied[:whole]] = False
+            self._held[giver] = held[is_kept]
+            self._held[receiver] = np.sort(np.concatenate([self._held[receiver], moved]), kind="stable")
         self.surplus[path[0]] -= most
         self.surplus[path[-1]] += most
+        return gained[0]
 
-    def _split(self, entry: int, count: int, receiver: int) -> None:
+    def _split(self, entry: int, count: int) -> int:
+        """A new entry for some of an entry's tasks."""
         self.count[entry] -= count
         self.row = np.append(self.row, self.row[entry])
-        self.agent = np.append(self.agent, receiver)
+        self.agent = np.append(self.agent, self.agent[entry])
         self.count = np.append(self.count, count)
+        return self.row.size - 1

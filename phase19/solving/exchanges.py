@@ -1,4 +1,4 @@
-"""What moving tasks between agents loses at least, and the cheapest ways from agents to agents."""
+"""The cheapest ways from agents to agents, by what moving one task between each two of them loses at least."""
 
 from __future__ import annotations
 
@@ -9,45 +9,10 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phase19.solving.pairs import Pairs
-
-__all__ = ["exchanges", "least_potentials", "shortest_paths"]
+__all__ = ["least_potentials", "shortest_paths"]
 
 _ROUNDS = 8  # between searches for a cycle
 _ULPS = 64.0  # of the largest loss: what rounding may make of a way that loses nothing
-
-
-def exchanges(
-    pairs: Pairs, rows: NDArray[np.int64], agents: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """What moving one task from an agent to each other loses at least.
-
-    Parameters
-    ----------
-    pairs
-        Scores, m agents.
-    rows, agents
-        Tasks in any order and the agent of each, shape (rows,).
-
-    Returns
-    -------
-    tuple
-        The agents that occur, ascending, shape (used,), and their losses, shape (used, m).
-    """
-    m = pairs.shape[1]
-    order = np.argsort(agents, kind="stable")
-    used = np.flatnonzero(np.bincount(agents, minlength=m))
-    place = np.zeros(m, dtype=np.int64)
-    place[used] = np.arange(used.size)
-    step = np.full((used.size, m), np.inf)
-    for block in pairs.blocks(order.size):
-        chosen = agents[order[block]]
-        scores = pairs.take(rows[order[block]])
-        lost = np.subtract(scores[np.arange(chosen.size), chosen][:, None], scores, out=scores)
-        first = np.flatnonzero(np.diff(chosen, prepend=-1))
-        where = place[chosen[first]]
-        step[where] = np.minimum(step[where], np.minimum.reduceat(lost, first, axis=0))
-    return used, step
 
 
 def least_potentials(

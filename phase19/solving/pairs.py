@@ -55,11 +55,18 @@ class Pairs:
         part = self.scores[rows] if self.agents is None else self.scores[rows][:, self.agents]
         if self.opt_out is not None:
             part = np.column_stack([part, np.full(part.shape[0], self.opt_out)])
-        value = np.array(part, np.float64, order="C") if prices is None else np.subtract(part, prices, order="C")
+        if prices is None:  # what was copied already is not copied again
+            value = np.array(part, np.float64, order="C", copy=None if part.flags.owndata else True)
+        else:
+            value = np.subtract(part, prices, order="C")
         if self.allowed is not None:
             is_kept = self.allowed[rows] if self.agents is None else self.allowed[rows][:, self.agents]
             value[:, : is_kept.shape[1]][~is_kept] = -np.inf
         return value
+
+    def losses(self, rows: NDArray[np.int64], giver: int, receiver: int) -> NDArray[np.float64]:
+        """What moving each of a giver's tasks to another agent loses, shape (rows,)."""
+        return self.column(rows, giver) - self.column(rows, receiver)
 
     def column(self, rows: NDArray[np.int64], agent: int) -> NDArray[np.float64]:
         """Scores of some tasks with one agent, shape (rows,)."""
@@ -77,6 +84,36 @@ class Pairs:
             return np.asarray(self.scores[row, agent_index])
         is_in = agent_index < self.scores.shape[1]
         return np.where(is_in, self.scores[row, np.where(is_in, agent_index, 0)], self.opt_out)
+
+    def exchanges(
+        self, rows: NDArray[np.int64], agents: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """What moving one task from an agent to each other loses at least.
+
+        Parameters
+        ----------
+        rows, agents
+            Tasks in any order and the agent of each, shape (rows,).
+
+        Returns
+        -------
+        tuple
+            The agents that occur, ascending, shape (used,), and their losses, shape (used, m).
+        """
+        m = self.shape[1]
+        order = np.argsort(agents, kind="stable")
+        used = np.flatnonzero(np.bincount(agents, minlength=m))
+        place = np.zeros(m, dtype=np.int64)
+        place[used] = np.arange(used.size)
+        step = np.full((used.size, m), np.inf)
+        for block in self.blocks(order.size):
+            chosen = agents[order[block]]
+            scores = self.take(rows[order[block]])
+            lost = np.subtract(scores[np.arange(chosen.size), chosen][:, None], scores, out=scores)
+            first = np.flatnonzero(np.diff(chosen, prepend=-1))
+            where = place[chosen[first]]
+            step[where] = np.minimum(step[where], np.minimum.reduceat(lost, first, axis=0))
+        return used, step
 
     def select(self, rows: NDArray[np.int64]) -> Pairs:
         """Some tasks only, copied."""

@@ -20,8 +20,9 @@ _SAMPLE_GROWTH = 4  # each sample is so many times larger than the one before
 _SAMPLE_FIRST = 4  # tasks an agent in the first sample, at least
 _FAILED = 0.05  # share of a sample's tasks beyond capacity from which its prices are no start for the next
 _STEPS = 40
-_STALLED = 4  # steps without progress after which ties, not prices, are what keeps the loads uneven
+_STALLED = 2  # steps without progress after which ties, not prices, are what keeps the loads uneven
 _EASIER, _HARDER = 0.25, 8.0  # factors on the damping after a step that was taken, or was not
+_FARTHEST = 16.0  # spread of a step, in margins looked at: beyond, what is known there says nothing, and steps fail
 _STIFFEST = 1e6  # damping at which a step is too short to matter
 
 
@@ -107,9 +108,9 @@ def _descend(bids: Bids, room: NDArray[np.float64], *, has_slack: bool) -> None:
     """Lower D(p), whose gradient is capacity less load, until about half a task an agent is beyond capacity.
 
     The rate at which load moves between two agents as their prices part is the density of tasks between them,
-    counted among the smallest margins: a graph Laplacian stands for the Hessian. Damping is raised where a step
-    does not lower D, as by Levenberg and Marquardt. With spare capacity prices stay >= 0, and where they are 0 and
-    there is room they stay.
+    counted among the smallest margins: a graph Laplacian stands for the Hessian. Damping is raised where a step would
+    go farther than those margins tell, or does not lower D, as by Levenberg and Marquardt. With spare capacity prices
+    stay >= 0, and where they are 0 and there is room they stay.
     """
     m = room.size
     damping, load = 1e-3, bids.load()
@@ -131,6 +132,9 @@ def _descend(bids: Bids, room: NDArray[np.float64], *, has_slack: bool) -> None:
         while damping < _STIFFEST:
             stiffness = weight * (1.0 + 1e-2 * damping) + mean * damping
             step = width * _solve(pulls, stiffness, np.where(is_free, surplus, 0.0), is_free)
+            if np.ptp(step) > _FARTHEST * width:
+                damping *= _HARDER
+                continue
             moved = np.maximum(prices + step, 0.0) if has_slack else prices + step
             bids.move(moved)
             load = bids.load()

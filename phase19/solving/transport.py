@@ -9,6 +9,7 @@ import numpy as np
 
 from phase19.solving.contest import Contest
 from phase19.solving.grouping import alike_agents, alike_tasks
+from phase19.solving.near import Near
 from phase19.solving.prices import price
 
 if TYPE_CHECKING:
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["transport"]
 
 _SMALL_CONTEST = 1 << 16  # scores; up to here it is not worth a thought whom to leave out
-_LARGE_CONTEST = 1 << 24  # scores; from here they are read where they are, of all tasks
-_GROWTH = 4  # of the contest while what it could reach is not enough
+_GROWTH = 2  # of the contest while what it could reach is not enough
 
 
 def transport(pairs: Pairs, capacity: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -42,9 +42,10 @@ def transport(pairs: Pairs, capacity: NDArray[np.int64]) -> NDArray[np.int64]:
     Notes
     -----
     Equal agents are solved as one, and equal tasks. The others: prices (:func:`phase19.solving.prices.price`) leave
-    about m/2 tasks beyond capacity. The tasks with the smallest margins contest for the room there is, while a task
-    with a margin above what prices move apart by stays with its agent. Unused capacity is filled by dummy tasks that
-    score 0 with every agent. Memory beside the scores is O(n + m^2) and the contested rows.
+    about m/2 tasks beyond capacity. The tasks with the smallest margins contest for the room there is, by those pairs
+    alone that prices can make the best (:class:`phase19.solving.near.Near`), while a task with a margin above what
+    prices move apart by stays with its agent. Unused capacity is filled by dummy tasks that score 0 with every agent.
+    Memory beside the scores is O(n + m^2), the samples and the pairs in contest.
     """
     if (leader := alike_agents(pairs)) is None:
         return _assign_kinds(pairs, capacity)
@@ -73,7 +74,7 @@ def _assign_kinds(pairs: Pairs, capacity: NDArray[np.int64]) -> NDArray[np.int64
         return _assign_each(pairs, capacity)
     kind, first, count = groups
     bids = price(pairs.select(first), count, capacity)
-    contest = _contest(bids, np.arange(first.size), np.inf, *_fill(bids, capacity))
+    contest = _contest(bids, np.arange(first.size), None, *_fill(bids, capacity))
     contest.settle()
     real = np.flatnonzero(contest.row >= 0)
     real = real[np.lexsort((contest.agent[real], contest.row[real]))]
@@ -86,23 +87,35 @@ def _assign_each(pairs: Pairs, capacity: NDArray[np.int64]) -> NDArray[np.int64]
     n, m = pairs.shape
     bids = price(pairs, np.ones(n, dtype=np.int64), capacity)
     dummies, surplus = _fill(bids, capacity)
-    contested = max(4 * int(np.maximum(surplus, 0).sum()) + 8 * m, _SMALL_CONTEST // m)
-    is_open = True
-    while is_open and (surplus > 0).any():
-        is_open = contested < n and contested * m <= _LARGE_CONTEST
-        rows, reach = np.arange(n), np.inf
-        if is_open:
-            nearest = np.argpartition(bids.margin, contested)
-            rows, reach = np.sort(nearest[:contested]), float(bids.margin[nearest[contested]])
-        contest = _contest(bids, rows, reach, dummies, surplus)
+    contested, reach = max(8 * int(np.maximum(surplus, 0).sum()) + 16 * m, _SMALL_CONTEST // m), -np.inf
+    while reach < np.inf and (surplus > 0).any():
+        rows, near = _near(bids, contested, reach)
+        reach = near.reach if near else np.inf
+        contest = _contest(bids, rows, near, dummies, surplus)
         contest.settle()
         # Rows of one task each are never split, so that their entries keep their place.
         bids.hold(rows, contest.agent[: rows.size], contest.prices)
         surplus = contest.surplus
         idle = slice(rows.size, None)
         dummies = np.bincount(contest.agent[idle], contest.count[idle], minlength=m).astype(np.int64)
-        contested *= _GROWTH
+        contested = min(_GROWTH * contested, n - 1)
     return bids.best
+
+
+def _near(bids: Bids, contested: int, least: float) -> tuple[NDArray[np.int64], Near | None]:
+    """About so many rows with the smallest margins, and their near pairs, of a reach above `least`.
+
+    All rows and None where those would be nearly all, or no reach above `least` has few enough pairs.
+    """
+    n = bids.margin.size
+    if contested < n:
+        reach = min(
+            float(np.partition(bids.margin, contested)[contested]), Near.widest(bids.pairs, bids.prices, contested)
+        )
+        rows = np.flatnonzero(bids.margin <= reach)
+        if reach > least and (near := Near.find(bids.pairs, rows, bids.best[rows], bids.prices, reach)):
+            return rows, near
+    return np.arange(n), None
 
 
 def _fill(bids: Bids, capacity: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -117,17 +130,16 @@ def _fill(bids: Bids, capacity: NDArray[np.int64]) -> tuple[NDArray[np.int64], N
 
 
 def _contest(
-    bids: Bids, rows: NDArray[np.int64], reach: float, dummies: NDArray[np.int64], surplus: NDArray[np.int64]
+    bids: Bids, rows: NDArray[np.int64], near: Near | None, dummies: NDArray[np.int64], surplus: NDArray[np.int64]
 ) -> Contest:
-    """A contest of some rows, with an entry each, and of the dummies."""
-    is_whole = rows.size == bids.best.size
+    """A contest of some rows by their near pairs, or of all, with an entry each, and of the dummies."""
     holders = np.flatnonzero(dummies)
     return Contest(
-        bids.pairs if is_whole else bids.pairs.select(rows),  # close together they are read faster
+        near or bids.pairs,
         row=np.concatenate([np.arange(rows.size), np.full(holders.size, -1)]),
         agent=np.concatenate([bids.best[rows], holders]),
         count=np.concatenate([bids.supply[rows], dummies[holders]]),
         prices=bids.prices,
         surplus=surplus,
-        reach=reach,
+        reach=near.reach if near else np.inf,
     )
