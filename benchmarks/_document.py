@@ -13,7 +13,7 @@ DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = "# Benchmarks\n\nWritten by `python -m benchmarks`; what is measured and how stands at the top of each script.\n"
 
 
-def machine(*libraries: str) -> str:
+def machine(*libraries: str, threads: int = 1) -> str:
     """The processor, Python and the versions of numpy, scipy and whatever else is installed of `libraries`."""
     about = Path("/proc/cpuinfo").read_text().splitlines()
     name = next((line.split(":")[1].strip() for line in about if line.startswith("model name")), platform.machine())
@@ -22,7 +22,8 @@ def machine(*libraries: str) -> str:
         for library in ("numpy", "scipy", *libraries)
         if importlib.util.find_spec({"lapx": "lap"}.get(library, library))
     ]
-    return f"One thread of {name}, Python {platform.python_version()}, {', '.join(found)}."
+    used = "One thread" if threads == 1 else f"{threads} threads"
+    return f"{used} of {name}, Python {platform.python_version()}, {', '.join(found)}."
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:

@@ -1,13 +1,14 @@
-"""Wall time, time per stage and peak memory of whole runs: `python benchmarks/pipeline.py`.
+"""Wall time, time per stage and peak memory of whole runs: `python -m benchmarks pipeline`.
 
 Each run is a process of its own, over a sample made for it: 3 waves, 20 agents (4 at 12 tasks a wave). Memory is the
 peak of the process less that of one that only imports polars, numpy, scipy.optimize, duckdb, msgspec and cyclopts;
-wall time stands beside that process's too. Times are the median of the runs.
+wall time stands beside that process's too. Times are the median of the runs. The table goes to docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -15,12 +16,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks._document import machine, replace_section, table
 from phase19.sample import write_sample
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = ((12, 4, 5), (1_000, 20, 3), (10_000, 20, 1))  # tasks a wave, agents, runs
 WAVES = 3
-STAGES = ("load", "forecast", "optimize", "schedule", "draw", "execute", "learn", "analyse", "write")
+STAGES = ("load", "forecast", "optimize", "schedule", "draw", "execute", "alternatives", "learn", "analyse", "write")
 PEAK = "import resource; peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024"
 IMPORTS = f"import cyclopts, duckdb, msgspec, numpy, polars, scipy.optimize; {PEAK}; print(peak)"
 RUN = f"""
@@ -43,8 +45,7 @@ def main() -> None:
     bare = [measure(IMPORTS) for _ in range(5)]
     bare_seconds = statistics.median(seconds for seconds, _ in bare)
     bare_mb = statistics.median(float(out) for _, out in bare)
-    print(f"imports alone: {bare_seconds:.2f} s, {bare_mb:.0f} MB\n")
-    print("tasks a wave  agents   wall s  x imports   added MB  " + "  ".join(f"{stage:>8}" for stage in STAGES))
+    rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for tasks, agents, runs in SIZES:
             place = Path(scratch, str(tasks))
@@ -54,11 +55,17 @@ def main() -> None:
             reports = [json.loads(out) for _, out in found]
             added = statistics.median(report["peak"] for report in reports) - bare_mb
             stages = [statistics.median(report["stages"][stage] for report in reports) for stage in STAGES]
-            print(
-                f"{tasks:>12,}  {agents:>6}  {wall:>7.2f}  {wall / bare_seconds:>9.2f}  {added:>9.0f}  "
-                + "  ".join(f"{seconds:>8.3f}" for seconds in stages)
-            )
-    print("\nstages in seconds, over the run's 3 waves; scipy and duckdb were imported before")
+            figures = [f"{wall:.2f}", f"{wall / bare_seconds:.2f}", f"{added:.0f}"]
+            rows.append([f"{tasks:,}", f"{agents:,}", *figures, *(f"{seconds:.3f}" for seconds in stages)])
+            print("  ".join(rows[-1]), flush=True)
+    head = ["tasks a wave", "agents", "wall s", "x imports", "added MB", *STAGES]
+    lines = [
+        machine("polars", "duckdb", threads=os.cpu_count() or 1),
+        f"Imports alone: {bare_seconds:.2f} s, {bare_mb:.0f} MB. Stages in seconds, over the run's {WAVES} waves.",
+        "",
+        *table(head, rows),
+    ]
+    replace_section("Whole runs", "pipeline", lines)
 
 
 if __name__ == "__main__":
