@@ -15,6 +15,7 @@ from phase19.assignment import certify, solve
 from phase19.errors import InfeasibleError, UsageError
 from phase19.solving import transport
 from phase19.solving.bids import Bids
+from phase19.solving.contest import Contest
 from phase19.solving.grouping import alike_agents, alike_tasks
 from phase19.solving.near import Near
 from phase19.solving.pairs import Pairs
@@ -346,6 +347,21 @@ def test_a_contest_of_too_many_near_pairs_reads_all_tasks_where_they_are(monkeyp
     monkeypatch.setattr("phase19.solving.transport._SMALL_CONTEST", 1)
     monkeypatch.setattr("phase19.solving.near._MOST", 1)
     assert solve(scores, capacity).objective == pytest.approx(wanted, rel=1e-12)
+
+
+def test_steps_are_looked_at_again_when_the_tasks_that_made_them_have_left(monkeypatch):
+    """With room to spare the last dummy leaves too."""
+    monkeypatch.setattr(assignment, "_is_small", lambda *_: False)
+    monkeypatch.setattr("phase19.solving.contest._FEW_SCORES", 0)
+    moved, move = [], Contest._move
+    monkeypatch.setattr(Contest, "_move", lambda contest, path: moved.append(move(contest, path)) or moved[-1])
+    for seed, spare in ((1, 0), (2, 1), (3, 20)):
+        for draw in FAMILIES.values():
+            scores, capacity = draw(np.random.default_rng(seed), 500, 5), np.array([50, 80, 100, 120, 150 + spare])
+            found = solve(scores, capacity)
+            assert found.objective == pytest.approx(by_slots(scores, capacity, None), rel=1e-12)
+            assert found.gap <= 1e-12 * np.abs(scores).sum()
+    assert {is_moved for is_moved, _ in moved} == {True, False}
 
 
 def test_prices_are_what_one_more_unit_of_capacity_adds():

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Contest"]
 
+_FEW_SCORES = 1 << 15  # are looked at in the time that a search takes among few agents
+
 
 class Contest:
     """Tasks that may change agents, by successive shortest paths between agents.
@@ -58,6 +60,7 @@ class Contest:
         self.pairs, self.row, self.agent, self.count = pairs, row, agent, count
         self.prices, self.surplus = prices, surplus
         self._start, self._reach = prices, reach
+        self._few = max(_FEW_SCORES // prices.size, prices.size)
         order, ends = np.argsort(agent, kind="stable"), np.cumsum(np.bincount(agent, minlength=prices.size))
         self._held = np.split(order, ends[:-1])  # entries by agent, ascending
         self._step = np.full((prices.size, prices.size), np.inf)
@@ -77,19 +80,20 @@ class Contest:
             if not ends.size:
                 return
             is_used = np.zeros(distance.size, dtype=np.bool_)
-            stale, farthest = [], 0.0
+            moved, farthest = [], 0.0
             for end in ends[np.argsort(distance[ends], kind="stable")].tolist():
                 path = [end]
                 while before[path[-1]] >= 0:
                     path.append(int(before[path[-1]]))
                 if not is_used[path].any():
                     is_used[path] = True
-                    gained = self._move(path[::-1])
-                    self._step[path[1:]] = np.inf
-                    stale += [gained, *(self._held[agent] for agent in path[1:])]
-                    farthest = float(distance[end])
+                    is_moved, gained = self._move(path[::-1])
+                    moved += gained
+                    if is_moved:
+                        farthest = float(distance[end])
             self.prices = self.prices + np.maximum(farthest - distance, 0.0)
-            self._refresh(np.concatenate(stale))
+            if moved:
+                self._refresh(np.concatenate(moved))
 
     def _refresh(self, entries: NDArray[np.int64]) -> None:
         """Lower the steps from some entries' agents to what those entries lose."""
@@ -99,23 +103,30 @@ class Contest:
         self._step[used] = np.minimum(self._step[used], lost)
         self._step[idle] = np.minimum(self._step[idle], 0.0)
 
-    def _move(self, path: list[int]) -> NDArray[np.int64]:
+    def _move(self, path: list[int]) -> tuple[bool, list[NDArray[np.int64]]]:
         """Move as many tasks as surplus, room and ties on every step of a path allow one agent further each.
 
-        Returns the entries that are new to the last agent.
+        Returns whether they moved, not so where tasks that made a step have left, and the entries to look at again.
         """
         most = min(int(self.surplus[path[0]]), -int(self.surplus[path[-1]]))
-        moves, gained = [], []
+        moves, stale = [], []
         for giver, receiver in pairwise(path):
             held = self._held[giver]
             is_real = self.row[held] >= 0
             rows, lost = self.row[held[is_real]], np.zeros(held.size)
             lost[is_real] = self.pairs.losses(rows, giver, receiver)
             tied = np.flatnonzero(lost <= self._step[giver, receiver] + self._rounding)
-            before = np.cumsum(self.count[held[tied]])
-            moves.append((giver, receiver, tied, before))
-            most = min(most, int(before[-1]))
-        for giver, receiver, tied, before in reversed(moves):  # the places of those tied are of before any move
+            if tied.size:
+                before = np.cumsum(self.count[held[tied]])
+                moves.append((giver, receiver, lost, tied, before))
+                most = min(most, int(before[-1]))
+            else:
+                self._step[giver] = np.inf
+                stale.append(held)
+        if stale:
+            return False, stale
+        gained = []
+        for giver, receiver, lost, tied, before in reversed(moves):  # the places of those tied are of before any move
             held, whole = self._held[giver], int(np.searchsorted(before, most, side="right"))
             moved = held[tied[:whole]]
             rest = most - int(before[whole - 1] if whole else 0)
@@ -125,11 +136,16 @@ class Contest:
             gained.append(moved)
             is_kept = np.ones(held.size, dtype=np.bool_)
             is_kept[tied[:whole]] = False
-            self._held[giver] = held[is_kept]
+            kept = held[is_kept]
+            self._step[giver, receiver] = lost[is_kept].min(initial=np.inf)
+            if kept.size <= self._few:
+                self._step[giver] = np.inf
+                gained.append(kept)
+            self._held[giver] = kept
             self._held[receiver] = np.sort(np.concatenate([self._held[receiver], moved]), kind="stable")
         self.surplus[path[0]] -= most
         self.surplus[path[-1]] += most
-        return gained[0]
+        return True, gained
 
     def _split(self, entry: int, count: int) -> int:
         """A new entry for some of an entry's tasks."""
