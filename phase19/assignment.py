@@ -109,7 +109,7 @@ def solve(
     pairs = Pairs(scores, allowed)
     check_pairs(pairs, capacity)
     n = scores.shape[0]
-    room = np.minimum(capacity, n).astype(np.int64, copy=False)  # more than n is as good as n
+    room = np.where(capacity < n, capacity, n).astype(np.int64)  # more than n is as good as n
     try:
         check_capacity(pairs, room)
     except InfeasibleError as problem:

@@ -272,8 +272,9 @@ def test_what_cannot_be_assigned_is_named(scores, capacity, allowed, message):
         (np.zeros((1, 2)), np.array([1, 1]), np.ones((2, 1), bool), r"and \(2, 1\)"),
         (np.array([[1e308, 1e308, np.nan]]), np.array([1, 1, 1]), None, "expected finite scores"),
         (np.full((1, 2), 1.5e308), np.array([1, 1]), None, "found scores too large to add up"),
-        (np.zeros((1, 2), int), np.array([1, 1]), None, "expected scores as an array of floats, found int64"),
-        ([[0.5, 0.1]], np.array([1, 1]), None, "expected scores as an array of floats, found list"),
+        (np.zeros((1, 2), int), np.array([1, 1]), None, "expected scores as an array of float64, found int64"),
+        ([[0.5, 0.1]], np.array([1, 1]), None, "expected scores as an array of float64, found list"),
+        (np.zeros((1, 2), np.float32), np.array([1, 1]), None, "expected scores as an array of float64, found float32"),
         (np.zeros((1, 2)), np.array([1.0, 1.5]), None, "expected capacity as an array of integers, found float64"),
         (np.zeros((1, 2)), np.array([1, 2**70]), None, "expected capacity as an array of integers, found object"),
         (np.zeros((1, 2)), np.array([1, 1]), np.ones((1, 2)), "expected allowed as an array of booleans"),
@@ -285,6 +286,7 @@ def test_what_cannot_be_assigned_is_named(scores, capacity, allowed, message):
             "overflow",
             "integer scores",
             "list",
+            "single precision",
             "fractions",
             "absurd capacity",
             "no booleans",
@@ -294,6 +296,25 @@ def test_what_cannot_be_assigned_is_named(scores, capacity, allowed, message):
 def test_bad_arguments_are_named(scores, capacity, allowed, message):
     with pytest.raises(UsageError, match=message):
         solve(scores, capacity, allowed)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.uint64])
+def test_capacities_may_be_integers_of_any_kind(kind):
+    scores = skill(np.random.default_rng(61), 300, 3)
+    wanted = solve(scores, np.array([100, 100, 100]))
+    assert solve(scores, np.array([100, 100, 100], kind)).agent_index.tolist() == wanted.agent_index.tolist()
+
+
+def test_without_agents_every_task_may_be_left_out():
+    assert solve(np.zeros((3, 0)), np.zeros(0, int), allow_unassigned=True).agent_index.tolist() == [-1, -1, -1]
+
+
+def test_what_rounding_alone_gains_refutes_nothing():
+    """Of two agents as good as each other but for a thousandth: differences of scores near 1 are known to 1e-16."""
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        scores = rng.random((60, 1)) + 0.5 + np.hstack([np.zeros((60, 1)), 1e-3 * rng.random((60, 1))])
+        assert certify(scores, np.array([30, 30]), solve(scores, np.array([30, 30])).agent_index).is_optimal
 
 
 def test_every_family_equals_linear_sum_assignment_and_is_proved():
@@ -594,6 +615,18 @@ def test_near_pairs_tell_of_all_losses_within_reach(reach):
             lost = pairs.losses(rows[held], giver, receiver)
             kept = np.where(lost - prices[giver] + prices[receiver] <= reach, lost, np.inf)
             assert near.losses(held, giver, receiver).tolist() == kept.tolist()
+
+
+def test_more_tasks_than_pairs_may_be_kept_are_assigned_all_the_same(monkeypatch):
+    """Each task's own pair alone is too many then."""
+    monkeypatch.setattr(assignment, "_is_small", lambda *_: False)
+    monkeypatch.setattr("phase19.solving.transport._SMALL_CONTEST", 1)
+    rng = np.random.default_rng(67)
+    for most in (500, 1999, 2001, 4001, 5000):
+        monkeypatch.setattr("phase19.solving.near._MOST", most)
+        scores = np.round(0.5 * rng.random((2000, 1)) + 0.5 * rng.random((2000, 10)), 2)
+        found = solve(scores, np.full(10, 200))
+        assert found.objective == pytest.approx(by_slots(scores, np.full(10, 200), None), rel=1e-12)
 
 
 def test_the_widest_reach_keeps_half_as_many_pairs_as_may_be(monkeypatch):

@@ -110,7 +110,7 @@ def certify(
             f"agent {agent} has {plural(int(load[agent]), 'task')} for a capacity of {capacity[agent]:,}",
             objective,
         )
-    loss, before, cycle = least_potentials(*pairs.exchanges(np.arange(agent_index.size), agent_index))
+    loss, before, cycle = _potentials(pairs, agent_index, own)
     gaining = np.flatnonzero((load < capacity) & (loss < 0.0))
     if cycle or gaining.size:
         way = [*cycle, cycle[0]] if cycle else _chain(before, int(gaining[np.argmin(loss[gaining])]))
@@ -131,8 +131,15 @@ def certify(
 
 def least_prices(pairs: Pairs, agent_index: NDArray[np.int64]) -> NDArray[np.float64]:
     """The least prices under which each task of an optimal assignment is with its best agent, shape (m,), >= 0."""
-    loss, _, _ = least_potentials(*pairs.exchanges(np.arange(agent_index.size), agent_index))
+    loss, _, _ = _potentials(pairs, agent_index, pairs.at(agent_index))
     return np.maximum(-loss, 0.0)
+
+
+def _potentials(
+    pairs: Pairs, agent_index: NDArray[np.int64], own: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], list[int]]:
+    steps = pairs.exchanges(np.arange(agent_index.size), agent_index)
+    return least_potentials(*steps, largest=float(np.abs(own).max(initial=0.0)))
 
 
 def dual_bound(pairs: Pairs, capacity: NDArray[np.int64], prices: NDArray[np.float64]) -> float:

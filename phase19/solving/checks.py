@@ -20,10 +20,14 @@ __all__ = ["check_capacity", "check_pairs"]
 def check_pairs(pairs: Pairs, capacity: NDArray[np.int64]) -> None:
     """Refuse arrays of other kinds and shapes than agreed on, scores that are not finite, negative capacities."""
     scores, allowed = pairs.scores, pairs.allowed
-    for name, array, kind in (("scores", scores, "f"), ("capacity", capacity, "iu"), ("allowed", allowed, "b")):
+    for name, array, kind in (
+        ("scores", scores, "d"),
+        ("capacity", capacity, np.typecodes["AllInteger"]),
+        ("allowed", allowed, "?"),
+    ):
         is_array = isinstance(array, np.ndarray)
-        if array is not None and not (is_array and array.dtype.kind in kind):
-            wanted = {"f": "floats", "iu": "integers", "b": "booleans"}[kind]
+        if array is not None and not (is_array and array.dtype.char in kind):
+            wanted = {"d": "float64", "?": "booleans"}.get(kind, "integers")
             found = array.dtype if is_array else type(array).__name__
             raise UsageError(f"assignment: expected {name} as an array of {wanted}, found {found}")
     is_matrix = capacity.ndim == 1 and scores.shape[1:] == capacity.shape

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 __all__ = ["least_potentials", "shortest_paths"]
 
 _ROUNDS = 8  # between searches for a cycle
-_ULPS = 64.0  # of the largest loss: what rounding may make of a way that loses nothing
+_ULPS, _SCORE_ULPS = 64.0, 4.0  # of the largest loss, and score: what rounding may make of a way that loses nothing
 
 
 def least_potentials(
-    used: NDArray[np.int64], step: NDArray[np.float64]
+    used: NDArray[np.int64], step: NDArray[np.float64], largest: float
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], list[int]]:
     """What the cheapest chain of moves that ends at each agent loses, 0 or less (Bellman-Ford).
 
@@ -24,6 +24,8 @@ def least_potentials(
     ----------
     used, step
         Agents with tasks, and the least losses of moves from them, shapes (used,) and (used, m).
+    largest
+        Size of the scores that the losses are differences of: what is below their rounding gains nothing.
 
     Returns
     -------
@@ -34,7 +36,8 @@ def least_potentials(
     m = step.shape[1]
     to = np.arange(m)
     loss, before = np.zeros(m), np.full(m, -1)
-    tolerance = _ULPS * float(np.finfo(np.float64).eps * np.abs(step).max(initial=0.0, where=np.isfinite(step)))
+    lost = float(np.abs(step).max(initial=0.0, where=np.isfinite(step)))
+    tolerance = float(np.finfo(np.float64).eps) * max(_ULPS * lost, _SCORE_ULPS * largest)
     lower, rounds = np.arange(used.size), 0
     while lower.size:
         through = step[lower] + loss[used[lower], None]

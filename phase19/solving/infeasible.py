@@ -75,7 +75,9 @@ def conflict(allowed: NDArray[np.bool_], capacity: NDArray[np.int64], placed: ND
     np.add.at(load, (kind[is_placed], column[(np.cumsum(has_room) - 1)[placed[is_placed]]]), 1)
     classes = _narrowed(demand, _traced(demand, load))
     conflicting = np.flatnonzero(~demand.allowed[:, ~classes].any(axis=1))
-    rows = np.flatnonzero(np.isin(kind, conflicting))[: int(demand.capacity[classes].sum()) + 1]
+    rows = np.flatnonzero(np.isin(kind, conflicting))
+    fewest = np.argsort(allowed[rows].sum(axis=1), kind="stable")  # not least those that agents without room allow
+    rows = np.sort(rows[fewest[: int(demand.capacity[classes].sum()) + 1]])
     agents = np.flatnonzero(allowed[rows].any(axis=0))
     found = (
         f"no feasible plan: no room for {plural(int((~is_placed).sum()), 'task')}, because {plural(rows.size, 'task')} "

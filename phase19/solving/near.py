@@ -67,16 +67,18 @@ class Near:
 
     @staticmethod
     def widest(pairs: Pairs, prices: NDArray[np.float64], count: int) -> float:
-        """The reach within which half as many pairs as are kept at most lie, going by a sample of the tasks.
+        """The reach within which half as many pairs of all tasks as are kept at most lie, going by a sample of them.
 
-        Infinite where `count` tasks have no more pairs than that in all.
+        Infinite where `count` tasks have no more pairs than that in all. The best pairs, one a task, lie behind
+        nothing: the reach is beyond them even where they alone are more.
         """
         n, m = pairs.shape
         if count * m <= _MOST // 2:
             return np.inf
         after = pairs.less(np.random.default_rng(0).choice(n, min(n, _SAMPLE), replace=False), prices)
         behind = (after.max(axis=1, keepdims=True) - after).ravel()
-        return float(np.partition(behind, most := _MOST // 2 * after.shape[0] // n)[most])
+        most = max(_MOST // 2 * after.shape[0] // n, after.shape[0])
+        return float(np.partition(behind, most)[most])
 
     def losses(self, rows: NDArray[np.int64], giver: int, receiver: int) -> NDArray[np.float64]:
         """What moving each of a giver's tasks to another agent loses, infinite where that pair is not near."""

@@ -83,6 +83,8 @@ class Pairs:
         if self.opt_out is None:
             return np.asarray(self.scores[row, agent_index])
         is_in = agent_index < self.scores.shape[1]
+        if not is_in.any():
+            return np.full(agent_index.size, self.opt_out)
         return np.where(is_in, self.scores[row, np.where(is_in, agent_index, 0)], self.opt_out)
 
     def exchanges(

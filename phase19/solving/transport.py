@@ -113,7 +113,7 @@ def _near(bids: Bids, contested: int, least: float) -> tuple[NDArray[np.int64], 
             float(np.partition(bids.margin, contested)[contested]), Near.widest(bids.pairs, bids.prices, contested)
         )
         rows = np.flatnonzero(bids.margin <= reach)
-        if reach > least and (near := Near.find(bids.pairs, rows, bids.best[rows], bids.prices, reach)):
+        if rows.size and reach > least and (near := Near.find(bids.pairs, rows, bids.best[rows], bids.prices, reach)):
             return rows, near
     return np.arange(n), None
 
