@@ -28,6 +28,7 @@ from phase19.cli_options import (
     Strategy,
     Switch,
     Whole,
+    discard,
     refuse_empty,
     tell,
 )
@@ -261,20 +262,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(["interrupted: nothing was written"])
         return INTERRUPTED
     except BrokenPipeError:
-        _discard_output()  # the reader left
+        discard(sys.stdout)  # the reader left
         return DONE
     except OSError as problem:
         if problem.filename is not None:  # a stream has no name
             raise
-        _discard_output()
+        discard(sys.stdout)
         tell([f"error: the output cannot be written: {problem.strerror}"])
         return BAD_INPUT
     return code or DONE
-
-
-def _discard_output() -> None:
-    """Let what Python still holds for standard output go nowhere, for there it cannot go."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _console(arguments: Sequence[str]) -> Console | None:

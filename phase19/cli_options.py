@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ from phase19.options import DEFAULT_WEIGHTS, OptimizationStrategy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import TextIO
 
     from cyclopts import Token
 
@@ -35,6 +37,7 @@ __all__ = [
     "Strategy",
     "Switch",
     "Whole",
+    "discard",
     "refuse_empty",
     "tell",
 ]
@@ -78,6 +81,14 @@ def refuse_empty(arguments: Sequence[str]) -> None:
 
 
 def tell(lines: Iterable[str]) -> None:
-    """Print lines on stderr."""
-    for line in lines:
-        print(*map(printable, line.split("\n")), sep="\n", file=sys.stderr)
+    """Print lines on stderr; where that takes none, the exit code has to say it."""
+    try:
+        for line in lines:
+            print(*map(printable, line.split("\n")), sep="\n", file=sys.stderr, flush=True)
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Let what Python still holds for a stream, and all that follows, go nowhere, for there it cannot go."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
+    from duckdb.sqltypes import DuckDBPyType
 
 __all__ = ["flat", "json_lines", "list_views", "select"]
 
@@ -32,7 +32,9 @@ group by table_oid, table_name
 order by table_oid
 """
 
-_NOT_SHOWN = re.compile(r"\b(INTERVAL|BLOB|BIT)\b")  # Polars reads no intervals and writes no bytes
+# What Polars does not read, or cannot write; a map only with keys of text.
+_NESTED = {"list", "array", "struct", "map"}
+_NOT_SHOWN = {"interval", "blob", "bit", "bignum", "uhugeint", "union"}
 
 # The views name files by patterns that match them alone: both forms of a directory are allowed.
 _ALLOWED = """
@@ -59,7 +61,8 @@ def select(runs: Path | Sequence[Path], sql: str, **values: object) -> pl.DataFr
     OutputError
         One of `runs` is no run directory.
     UsageError
-        The statement is none, more than one, does not only read, has a column of bytes or intervals, or fails.
+        The statement is none, more than one, does not only read, or fails; or columns share a name, or hold what
+        has no form in a file, such as bytes.
 
     Notes
     -----
@@ -75,14 +78,30 @@ def select(runs: Path | Sequence[Path], sql: str, **values: object) -> pl.DataFr
                 raise UsageError(f"query: expected one select, found {', '.join(kinds).lower() or 'nothing'}")
             # Of the one statement only, and typed as it is: an unused value is refused by name.
             found = connection.sql(sql, params=values or None)
-            for name, kind in zip(found.columns, found.types, strict=True):
-                if _NOT_SHOWN.search(str(kind)):
-                    raise UsageError(f"query: {name} is {kind}: expected numbers, texts, times; cast it to varchar")
+            _check_columns(found.columns, found.types)
             return _narrow(pl.DataFrame(ArrowStream(found)))
         except (duckdb.BinderException, duckdb.CatalogException) as problem:
             raise UsageError(f"query: {problem}\nA query without SQL lists the views and their columns.") from problem
         except duckdb.Error as problem:
             raise UsageError(f"query: {problem}") from problem
+
+
+def _check_columns(names: Sequence[str], kinds: Sequence[DuckDBPyType]) -> None:
+    """Refuse columns of one name, and what has no form in a table or a file."""
+    for name, kind in zip(names, kinds, strict=True):
+        if names.count(name) > 1:
+            raise UsageError(f"query: {names.count(name)} columns are called {name}; name them apart with `as`")
+        if not _is_shown(kind):
+            raise UsageError(f"query: {name} is {kind}: expected numbers, texts, times; cast it to varchar")
+
+
+def _is_shown(kind: DuckDBPyType) -> bool:
+    from duckdb.sqltypes import DuckDBPyType
+
+    if kind.id not in _NESTED:
+        return kind.id not in _NOT_SHOWN
+    inner = {name: child for name, child in kind.children if isinstance(child, DuckDBPyType)}  # not an array's size
+    return all(map(_is_shown, inner.values())) and (kind.id != "map" or inner["key"].id == "varchar")
 
 
 def list_views(runs: Path | Sequence[Path]) -> pl.DataFrame:
@@ -119,7 +138,8 @@ def flat(table: pl.DataFrame) -> pl.DataFrame:
     """The table with lists and structs as JSON text, for files that hold plain values only."""
     nested = [name for name, dtype in table.schema.items() if dtype.is_nested()]
     return _retyped(table, nested, _number).with_columns(
-        pl.struct(name).struct.json_encode().str.json_path_match(f'$["{name}"]').alias(name) for name in nested
+        pl.struct(pl.col(name).alias("it")).struct.json_encode().str.json_path_match("$.it").alias(name)
+        for name in nested
     )
 
 

@@ -1,6 +1,7 @@
 -- Question: which functions do the other files share?
 -- Grain: one macro a statement. Inputs: none. All results are DOUBLE unless stated.
--- Beside them stand two functions of the session, in phase19/analytics.py: upper_tail(z) and upper_quantile(p).
+-- Beside them stand three functions of the session, in phase19/analytics.py: upper_tail(z), upper_quantile(p) and
+-- upper_t_quantile(p, degrees).
 
 -- a / b, null where b is 0 or too small for the result to be finite: no NaN or Infinity may reach a JSON file.
 create macro ratio(a, b) as case when abs(b) > 1e-200 then a / b end;
@@ -19,7 +20,10 @@ case when value is not null then greatest(low, least(high, value)) end;
 
 -- 1 - deviation / end of the timeline, clipped to [0, 1]; with an end of 0: 1 if the deviation is 0, else 0.
 create macro adherence(deviation_ms, timeline_end_ms) as
-clip(1e0 - coalesce(ratio(deviation_ms, timeline_end_ms), cast(deviation_ms > 0 as double)), 0e0, 1e0);
+case
+    when timeline_end_ms is not null
+        then clip(1e0 - coalesce(ratio(deviation_ms, timeline_end_ms), cast(deviation_ms > 0 as double)), 0e0, 1e0)
+end;
 
 -- DOUBLE[2]: the 5 % and 95 % quantiles over draws, a 90 % interval.
 create macro chance_interval(draws) as quantile_cont(draws, [0.05e0, 0.95e0]);

@@ -59,6 +59,18 @@ def test_what_a_full_disk_does_not_take_is_one_clear_line(printing, name):
     assert done.returncode == 2
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux'")
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("query", "select x"), 2), (("run", "--verbose"), 0), (("run", "--input", "none"), 2)]
+)
+def test_the_exit_code_says_what_stderr_does_not_take(printing, arguments, code):
+    given = printing["query"][2:] if arguments[0] == "query" else printing["run"] if "--verbose" in arguments else ()
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-W", "error", "-m", "phase19", *arguments, *map(str, given)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, timeout=120, check=False)
+    assert done.returncode == code
+
+
 @pytest.mark.parametrize("name", ["run", "forecast", "query", "query --format jsonl", "explain --json", "--help"])
 def test_a_reader_that_left_ends_the_command_in_silence(printing, name):
     reader, writer = os.pipe()
