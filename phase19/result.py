@@ -25,7 +25,7 @@ class RunResult:
     run_dir
         Where the run directory is.
     tables
-        Frames by name: `executions`, `decisions`, and every table the SQL made.
+        Frames by name: `executions`, `decisions`, and every table the SQL made but those with a row a task.
     warnings
         What was not used: unknown fields, a simulated run before this one, feedback that stands there already.
     stage_seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections import Counter
 from datetime import datetime
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from phase19.errors import InputError
 from phase19.reading import decoding, wire
-from phase19.reading.decoding import decode_document, decode_lines
+from phase19.reading.decoding import decode_document, decode_lines, decode_text
 from phase19.reading.diagnose import diagnose, load_unique, unknown_fields
 
 KNOWN = [field.encode_name for field in msgspec.structs.fields(wire.TaskOutcome)]
@@ -174,6 +175,19 @@ def test_a_file_that_may_not_be_opened_is_named(path, monkeypatch):
     monkeypatch.setattr(type(path), "open", refuse)
     with pytest.raises(InputError, match="expected a readable file, found Permission denied"):
         decode_lines(path, wire.PlannedTask)
+
+
+@pytest.mark.parametrize("read", [decode_text, lambda path: decode_lines(path, wire.PlannedTask)])
+def test_a_file_that_fails_while_it_is_read_is_named(path, monkeypatch, read):
+    path.write_text("{}")
+
+    class Failing(io.BytesIO):
+        def read(self, *_):
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(type(path), "open", lambda *_: Failing())
+    with pytest.raises(InputError, match="expected a readable file, found Input/output error"):
+        read(path)
 
 
 def test_every_error_of_a_shape_is_found_whatever_its_depth():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -22,7 +23,7 @@ from phase19.errors import InputError
 from phase19.reading.diagnose import diagnose, load_unique, unknown_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["LINE", "Decoded", "decode_document", "decode_json", "decode_lines", "decode_text"]
@@ -156,12 +157,15 @@ def decode_lines(path: Path, shape: type[msgspec.Struct], select: Sequence[pl.Ex
     return Decoded(_concat(chunks), digest.digest(), unknown)
 
 
-def _open(path: Path) -> BinaryIO:
+@contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    """The file, open; an :class:`InputError` where opening or reading fails."""
     try:
         if not path.is_file():
             found = "a directory" if path.is_dir() else "something else" if path.exists() else "nothing"
             raise InputError(str(path), expected="a file", found=found)
-        return path.open("rb")
+        with path.open("rb") as stream:
+            yield stream
     except OSError as problem:
         raise InputError(str(path), expected="a readable file", found=problem.strerror or str(problem)) from problem
 
