@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phase19.errors import InfeasibleError
+from phase19.errors import InfeasibleError, UsageError
 from phase19.solving.certificate import Certificate, certify, dual_bound, least_prices
 from phase19.solving.checks import check_capacity, check_pairs
 from phase19.solving.infeasible import conflict, place_most
@@ -183,5 +183,9 @@ def _opt_out(scores: NDArray[np.float64], allowed: NDArray[np.bool_] | None) -> 
     highest: float = scores.max(initial=-np.inf, where=is_used)
     if lowest > highest:
         return -1.0
-    span = max(abs(lowest), abs(highest), highest - lowest) or 1.0
-    return float(lowest - (scores.shape[1] + 1) * span)
+    with np.errstate(over="ignore"):
+        span = max(abs(lowest), abs(highest), highest - lowest) or 1.0
+        value = float(lowest - (scores.shape[1] + 1) * span)
+        if not np.isfinite(scores.shape[0] * value):
+            raise UsageError("assignment: expected finite scores, found scores too large to add up with one left out")
+    return value

@@ -305,6 +305,13 @@ def test_capacities_may_be_integers_of_any_kind(kind):
     assert solve(scores, np.array([100, 100, 100], kind)).agent_index.tolist() == wanted.agent_index.tolist()
 
 
+def test_scores_that_leave_no_room_below_them_are_refused_where_a_task_may_be_left_out():
+    scores = np.array([[2e307, -2e307]] * 3)
+    assert solve(scores, np.array([2, 1])).gap <= 1e-12 * 2e307
+    with pytest.raises(UsageError, match="too large to add up with one left out"):
+        solve(scores, np.array([1, 1]), allow_unassigned=True)
+
+
 def test_without_agents_every_task_may_be_left_out():
     assert solve(np.zeros((3, 0)), np.zeros(0, int), allow_unassigned=True).agent_index.tolist() == [-1, -1, -1]
 

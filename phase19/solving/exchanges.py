@@ -37,7 +37,8 @@ def least_potentials(
     to = np.arange(m)
     loss, before = np.zeros(m), np.full(m, -1)
     lost = float(np.abs(step).max(initial=0.0, where=np.isfinite(step)))
-    tolerance = float(np.finfo(np.float64).eps) * max(_ULPS * lost, _SCORE_ULPS * largest)
+    eps = float(np.finfo(np.float64).eps)
+    tolerance = max(_ULPS * (eps * lost), _SCORE_ULPS * (eps * largest))  # in this order none overflows
     lower, rounds = np.arange(used.size), 0
     while lower.size:
         through = step[lower] + loss[used[lower], None]
