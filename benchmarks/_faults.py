@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 
 from phase19 import frames
-from phase19.forecast import ForecastModel
-from phase19.inputs import Population
-from phase19.models.durations import PairEffects, attempt_ms
-from phase19.models.effects import sigmoid
-from phase19.models.luck import id_keys
-from phase19.models.retries import attempts_allowed, within_attempts
-from phase19.models.worlds import World
+from phase19.forecasting.durations import PairEffects, attempt_ms
+from phase19.forecasting.effects import sigmoid
+from phase19.forecasting.keyed_random import id_keys
+from phase19.forecasting.model import ForecastModel
+from phase19.forecasting.retries import attempts_allowed, within_attempts
+from phase19.forecasting.simulation import World
+from phase19.inputs.loading import Population
 
 if TYPE_CHECKING:
     from collections.abc import Callable

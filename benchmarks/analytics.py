@@ -1,11 +1,11 @@
 """Time and memory of a run's analysis: `python -m benchmarks analytics [TASKS]`.
 
-`phase19.analytics.analyse` over a made run of 1,000,000 executed tasks, 100 agents and 30 waves, with as many draws as
-a real one, in a fresh process: from Polars frames to DuckDB, every query of `sql/`, every analytical file written, and
+`phase19.analysis.session.analyse` over a made run of 1,000,000 executed tasks, 100 agents and 30 waves, with as many
+draws as a real one, in a fresh process: from Polars frames to DuckDB, every query of `sql/`, every analytical file written, and
 the results back as frames. The aim is by the wall; the steps' seconds are of processor time, which neighbours of the
 machine disturb little; memory is the peak above what the process held when all frames were made. The slowest steps are
 listed, a query with the writing of its file; `frames in` and `tables out` are the ways between the libraries. The
-agents' files are written apart, as `phase19.outputs.write_agent_rows` does in a run. The table goes to
+agents' files are written apart, as `phase19.publishing.run_directory.write_agent_rows` does in a run. The table goes to
 docs/benchmarks.md when the whole size is run.
 """
 
@@ -27,11 +27,11 @@ import polars as pl
 from benchmarks._document import machine, replace_section, table, told_of
 from benchmarks.assignment import memory_mb
 from phase19 import evidence_frames, frames
-from phase19.analytics import analyse
-from phase19.models.predictive import draw_count
-from phase19.outputs import agent_directories, write_agent_rows
-from phase19.queries import QUERIES, Query
-from phase19.summary import agent_files
+from phase19.analysis.queries import QUERIES, Query
+from phase19.analysis.session import analyse
+from phase19.forecasting.predictive import draw_count
+from phase19.outputs.summary import agent_files
+from phase19.publishing.run_directory import agent_directories, write_agent_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ turns; from 10^6 pairs on, and for HiGHS always (its library and OR-Tools' do no
 A peer is stopped after 60 s, and left out of larger cases of its family and number of agents then. Peers get the same
 float64 scores; OR-Tools' min-cost flow takes integer costs, which are the scores times 1e9, rounded: its plan is judged
 by the true scores. Model building counts. `linear_sum_assignment`, `lapjv` and HiGHS get agent columns repeated into
-slots, or variables for pairs. Gap and proof are asked for apart: the certificate of `phase19.assignment.certify`. MB is
+slots, or variables for pairs. Gap and proof are asked for apart, by `phase19.assignment.solver.certify`. MB is
 the peak of a process that only solves, over what it held before. What is not installed is skipped, with a word. The
 table goes to docs/benchmarks.md when all cases are run: `python -m benchmarks assignment` with no argument.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks._document import machine, replace_section, table, told_of
-from phase19.assignment import certify, solve
+from phase19.assignment.solver import certify, solve
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -40,18 +40,18 @@ import numpy as np
 import polars as pl
 from scipy.stats import kstest
 
-from phase19.executors.simulate import SimulateExecutor
-from phase19.inputs import load_inputs
+from phase19.execution.simulate import SimulateExecutor
+from phase19.inputs.loading import load_inputs
+from phase19.inputs.preparation import first_model
+from phase19.inputs.sample import write_sample
 from phase19.planning import PlanParameters
-from phase19.preparation import first_model
 from phase19.safety import SafetyGate
-from phase19.sample import write_sample
 from phase19.waves import WaveLoop, plan_indices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phase19.forecast import ForecastModel
+    from phase19.forecasting.model import ForecastModel
     from phase19.waves import PlayedWave
 
 ROOT = Path(__file__).resolve().parent.parent

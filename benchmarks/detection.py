@@ -26,11 +26,11 @@ from benchmarks._detection_document import FAULTS, TYPES, document  # noqa: E402
 from benchmarks._faults import Size, draw_world, fit_history, with_fault  # noqa: E402
 from phase19 import frames  # noqa: E402
 from phase19.alternatives import alternatives  # noqa: E402
-from phase19.analytics import analyse  # noqa: E402
-from phase19.executors.simulate import SimulateExecutor  # noqa: E402
-from phase19.forecast import ForecastModel  # noqa: E402
+from phase19.analysis.queries import QUERIES  # noqa: E402
+from phase19.analysis.session import analyse  # noqa: E402
+from phase19.execution.simulate import SimulateExecutor  # noqa: E402
+from phase19.forecasting.model import ForecastModel  # noqa: E402
 from phase19.planning import PlanParameters  # noqa: E402
-from phase19.queries import QUERIES  # noqa: E402
 from phase19.safety import SafetyGate  # noqa: E402
 from phase19.wave_records import analysis_frames, record_wave  # noqa: E402
 from phase19.waves import WaveLoop  # noqa: E402
@@ -38,7 +38,7 @@ from phase19.waves import WaveLoop  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phase19.models.worlds import World
+    from phase19.forecasting.simulation import World
 
 RUNS, PROCESSES = 1_000, 2
 ONE_THREAD = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # a process

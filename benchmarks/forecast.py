@@ -21,11 +21,11 @@ import numpy as np
 import polars as pl
 
 from phase19 import frames
-from phase19.forecast import ForecastModel
-from phase19.inputs import Population
-from phase19.models.records import read_records
-from phase19.models.success import SuccessPriors
-from phase19.models.success_fit import fit_success
+from phase19.forecasting.model import ForecastModel
+from phase19.forecasting.records import read_records
+from phase19.forecasting.success import SuccessPriors
+from phase19.forecasting.success_fit import fit_success
+from phase19.inputs.loading import Population
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from phase19.sample import write_sample
+from phase19.inputs.sample import write_sample
 
 LINES = 1_000_000
 SECONDS, MEGABYTES = 15, 600  # what DESIGN.md asks of a million lines
@@ -21,7 +21,7 @@ SECONDS, MEGABYTES = 15, 600  # what DESIGN.md asks of a million lines
 MEASURE = """
 import resource, sys, time
 from pathlib import Path
-from phase19.inputs import load_inputs
+from phase19.inputs.loading import load_inputs
 import polars
 polars.DataFrame({"a": [1]}).select(polars.col("a") + 1)
 peak = lambda: int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) / 1024

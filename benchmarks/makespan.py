@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks._document import machine, replace_section, table, told_of
-from phase19.loads.local_search import busy_time
-from phase19.makespan import longest_first, minimize_makespan
+from phase19.balancing.local_search import busy_time
+from phase19.balancing.makespan import longest_first, minimize_makespan
 
 ROOT = Path(__file__).resolve().parent.parent
 

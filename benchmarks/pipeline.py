@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from benchmarks._document import machine, replace_section, table
-from phase19.sample import write_sample
+from phase19.inputs.sample import write_sample
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = ((12, 4, 5), (1_000, 20, 3), (10_000, 20, 1))  # tasks a wave, agents, runs

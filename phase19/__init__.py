@@ -13,11 +13,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from phase19.backtesting.document import BacktestResult, backtest
     from phase19.errors import Phase19Error
+    from phase19.evaluation.backtest import BacktestResult, backtest
     from phase19.feedback_loop import OptimizationFeedbackLoop
     from phase19.harness import Phase19Harness, RunResult, run
-    from phase19.inputs import load_inputs
+    from phase19.inputs.loading import load_inputs
     from phase19.monitor import OptimizationMonitor
     from phase19.optimizer import AdaptiveOptimizer
     from phase19.options import OptimizationStrategy, RunOptions
@@ -48,7 +48,7 @@ __all__ = [
 _HOMES = {
     "AdaptiveOptimizer": "phase19.optimizer",
     "AdaptiveScheduler": "phase19.scheduler",
-    "BacktestResult": "phase19.backtesting.document",
+    "BacktestResult": "phase19.evaluation.backtest",
     "OptimizationFeedbackLoop": "phase19.feedback_loop",
     "OptimizationMonitor": "phase19.monitor",
     "OptimizationStrategy": "phase19.options",
@@ -57,8 +57,8 @@ _HOMES = {
     "RunOptions": "phase19.options",
     "RunResult": "phase19.harness",
     "SafetyGate": "phase19.safety",
-    "backtest": "phase19.backtesting.document",
-    "load_inputs": "phase19.inputs",
+    "backtest": "phase19.evaluation.backtest",
+    "load_inputs": "phase19.inputs.loading",
     "run": "phase19.harness",
 }
 

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from phase19 import cli
+from phase19.cli import app as cli
 
 if TYPE_CHECKING:
     from typing import NoReturn

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from phase19.outputs import deliver_feedback
+from phase19.publishing.run_directory import deliver_feedback
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from phase19.analytics import Analysis
+    from phase19.analysis.session import Analysis
 
 __all__ = ["OptimizationFeedbackLoop"]
 

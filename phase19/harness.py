@@ -9,14 +9,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from phase19.alternatives import alternatives
-from phase19.analytics import analyse
+from phase19.analysis.session import analyse
+from phase19.balancing.placement import never_planned
 from phase19.errors import UsageError
 from phase19.figures import plural
-from phase19.identity import identify
-from phase19.inputs import load_inputs
-from phase19.lineage import lineage
+from phase19.inputs.history import read_approvals, read_executions, read_previous
+from phase19.inputs.loading import load_inputs
+from phase19.inputs.preparation import prepare
+from phase19.inputs.thresholds_file import Thresholds, read_thresholds
 from phase19.options import RunOptions
-from phase19.outputs import (
+from phase19.outputs.identity import identify
+from phase19.outputs.provenance import lineage
+from phase19.outputs.report import write_report
+from phase19.outputs.summary import agent_files, run_row, summary_document, unassigned_rows
+from phase19.planning import PlanParameters
+from phase19.publishing.delivery import FEEDBACK_FILE
+from phase19.publishing.run_directory import (
     agent_directories,
     check_target,
     deliver_feedback,
@@ -25,16 +33,8 @@ from phase19.outputs import (
     write_files,
     write_json,
 )
-from phase19.placement import never_planned
-from phase19.planning import PlanParameters
-from phase19.preparation import prepare
-from phase19.publishing.delivery import FEEDBACK_FILE
-from phase19.reading.history import read_approvals, read_executions, read_previous
-from phase19.reading.thresholds_file import Thresholds, read_thresholds
-from phase19.report import write_report
 from phase19.result import RunResult
 from phase19.safety import SafetyGate
-from phase19.summary import agent_files, run_row, summary_document, unassigned_rows
 from phase19.wave_records import WaveRecord, analysis_frames, record_wave
 from phase19.waves import WaveLoop, waves_of
 
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from phase19.executors import Executor
-    from phase19.executors.live import LiveResult
-    from phase19.forecast import ForecastModel
-    from phase19.inputs import Inputs
-    from phase19.preparation import Preparation
-    from phase19.reading.history import Previous
-    from phase19.thresholds import Rules
+    from phase19.execution import Executor
+    from phase19.execution.live import LiveResult
+    from phase19.forecasting.model import ForecastModel
+    from phase19.inputs.history import Previous
+    from phase19.inputs.loading import Inputs
+    from phase19.inputs.preparation import Preparation
+    from phase19.inputs.thresholds import Rules
 
 __all__ = ["Phase19Harness", "RunResult", "run"]
 
@@ -150,14 +150,14 @@ class Phase19Harness:
 
     def _executor(self, model: ForecastModel) -> Executor:
         if self.runner is not None:
-            from phase19.executors.live import LiveExecutor
+            from phase19.execution.live import LiveExecutor
 
             return LiveExecutor(self.runner, self.options.censored_errors)
         if self.options.executions is not None:
-            from phase19.executors.replay import ReplayExecutor
+            from phase19.execution.replay import ReplayExecutor
 
             return ReplayExecutor(read_executions(self.options.executions, self.options.censored_errors))
-        from phase19.executors.simulate import SimulateExecutor
+        from phase19.execution.simulate import SimulateExecutor
 
         return SimulateExecutor(model.world(self.options.seed), model.tasks["task_id"], model.agents["agent_id"])
 

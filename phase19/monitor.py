@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from phase19.analytics import Analysis
+    from phase19.analysis.session import Analysis
 
 __all__ = ["OptimizationMonitor"]
 
@@ -36,7 +36,7 @@ class OptimizationMonitor:
 
     Examples
     --------
-    >>> from phase19.analytics import Analysis
+    >>> from phase19.analysis.session import Analysis
     >>> OptimizationMonitor(Analysis(frames)).generate_system_health()  # doctest: +SKIP
     """
 

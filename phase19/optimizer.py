@@ -9,14 +9,14 @@ import polars as pl
 
 from phase19 import frames
 from phase19.errors import UsageError
-from phase19.executors import outcomes
-from phase19.executors.simulate import SimulateExecutor
-from phase19.forecast import ForecastModel
-from phase19.inputs import Inputs, Population, load_inputs
+from phase19.execution import outcomes
+from phase19.execution.simulate import SimulateExecutor
+from phase19.forecasting.model import ForecastModel
+from phase19.inputs.loading import Inputs, Population, load_inputs
+from phase19.inputs.roster import fill_confidence
 from phase19.options import OptimizationStrategy
 from phase19.planning import PlanParameters, WavePlan, plan_wave
 from phase19.publishing.run_files import write_files
-from phase19.roster import fill_confidence
 from phase19.timelines import largest, mean, settle, utilization
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class AdaptiveOptimizer:
 
     def generate_schedule_recommendations(self, result: OptimizationResult) -> pl.DataFrame:
         """One recommendation for each agent with tasks (`schedule_recommendations.jsonl`), its rationale in words."""
-        from phase19.analytics import query
+        from phase19.analysis.session import query
 
         return query("schedule_recommendations", {"executions": _planned_only(result.plans)})
 

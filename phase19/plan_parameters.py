@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
-from phase19.heuristics import Heuristics
+from phase19.inputs.heuristics import Heuristics
+from phase19.inputs.roster import PriorityStrategy
 from phase19.options import DEFAULT_WEIGHTS, OptimizationStrategy
-from phase19.roster import PriorityStrategy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,15 +10,15 @@ import numpy as np
 import polars as pl
 
 from phase19 import frames
-from phase19.capacity import agent_capacity
-from phase19.load import adjust_load
-from phase19.models.retries import attempts_allowed
+from phase19.assignment.sensitivity import reasons
+from phase19.balancing.capacity import agent_capacity
+from phase19.balancing.load_limit import adjust_load
+from phase19.balancing.placement import left_out, placed_tasks
+from phase19.balancing.recommendation import recommend_wave
+from phase19.balancing.strategies import SolverParameters, WaveAssignment, allowed_pairs, optimize
+from phase19.forecasting.retries import attempts_allowed
 from phase19.options import OptimizationStrategy
-from phase19.placement import left_out, placed_tasks
 from phase19.plan_parameters import PlanParameters
-from phase19.reasons import reasons
-from phase19.recommendation import recommend_wave
-from phase19.strategies import SolverParameters, WaveAssignment, allowed_pairs, optimize
 from phase19.timelines import schedule
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from phase19.forecast import Forecast, ForecastModel
-    from phase19.reasons import Reasons
+    from phase19.assignment.sensitivity import Reasons
+    from phase19.forecasting.model import Forecast, ForecastModel
 
 __all__ = [
     "CANDIDATES",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from phase19 import frames
-from phase19.heuristics import Heuristics
+from phase19.inputs.heuristics import Heuristics
 
 __all__ = ["SafetyGate"]
 

@@ -9,19 +9,19 @@ import numpy as np
 import polars as pl
 
 from phase19 import frames
+from phase19.balancing.load_limit import adjust_load
 from phase19.errors import UsageError
-from phase19.executors import outcomes
-from phase19.load import adjust_load
-from phase19.models.retries import attempt_probability, attempts_allowed
+from phase19.execution import outcomes
+from phase19.forecasting.retries import attempt_probability, attempts_allowed
+from phase19.inputs.roster import PriorityStrategy, by_priority
 from phase19.publishing.run_files import write_files
-from phase19.roster import PriorityStrategy, by_priority
 from phase19.timelines import adherence, largest, mean, schedule, settle, timeline, utilization
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from phase19.executors import Executor
+    from phase19.execution import Executor
 
 __all__ = ["AdaptiveScheduler", "ScheduleExecution", "SchedulerParameters"]
 

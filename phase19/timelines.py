@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 
 from phase19 import frames
-from phase19.roster import PriorityStrategy, by_priority
+from phase19.inputs.roster import PriorityStrategy, by_priority
 
 if TYPE_CHECKING:
-    from phase19.heuristics import Heuristics
+    from phase19.inputs.heuristics import Heuristics
 
 __all__ = ["adherence", "largest", "mean", "schedule", "settle", "success_rate", "timeline", "utilization"]
 

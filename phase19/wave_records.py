@@ -9,16 +9,16 @@ import numpy as np
 import polars as pl
 
 from phase19 import evidence_frames, frames
+from phase19.analysis.evidence import agent_evidence, risk_evidence
 from phase19.timelines import largest, mean
-from phase19.wave_evidence import agent_evidence, risk_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from phase19.inputs.history import Previous
     from phase19.learning import Lesson
-    from phase19.reading.history import Previous
     from phase19.waves import PlayedWave
 
 __all__ = ["WaveRecord", "analysis_frames", "record_wave"]

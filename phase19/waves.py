@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phase19 import frames
-from phase19.executors import Execution, outcomes
-from phase19.heuristics import also
+from phase19.execution import Execution, outcomes
+from phase19.forecasting.predictive import WaveDraws, draw_count, draw_wave
+from phase19.inputs.heuristics import also
 from phase19.learning import Lesson, lesson
-from phase19.models.predictive import WaveDraws, draw_count, draw_wave
 from phase19.planning import AssignedWave, WavePlan, assign_wave, positions, schedule_wave
 from phase19.timelines import settle, success_rate
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from phase19.executors import Executor
-    from phase19.forecast import ForecastModel
+    from phase19.execution import Executor
+    from phase19.forecasting.model import ForecastModel
     from phase19.planning import PlanParameters
 
 __all__ = ["PlayedWave", "WaveLoop", "plan_indices", "waves_of"]

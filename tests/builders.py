@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phase19 import frames
-from phase19.forecast import Forecast, ForecastModel
-from phase19.inputs import Population
+from phase19.forecasting.model import Forecast, ForecastModel
+from phase19.inputs.loading import Population
 
 if TYPE_CHECKING:
     import polars as pl

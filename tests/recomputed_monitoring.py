@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import stats
 
-from phase19.thresholds import metric_bounds
+from phase19.inputs.thresholds import metric_bounds
 from tests.recomputation import STAMP, Rows, Says, World, accuracy, adherence, chance, over, recomputes
 
 

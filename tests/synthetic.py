@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from phase19 import evidence_frames, frames
-from phase19.analytics import QUERIES, analyse
+from phase19.analysis.session import QUERIES, analyse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

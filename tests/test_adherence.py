@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from phase19 import evidence_frames
-from phase19.analytics import sql_directory
+from phase19.analysis.session import sql_directory
 from phase19.timelines import adherence
 from tests.recomputation import adherence as recomputed
 from tests.synthetic import every_table, execution, hand_frames, wave_plan

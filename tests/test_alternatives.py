@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phase19 import analytics, evidence_frames
+from phase19 import evidence_frames
 from phase19.alternatives import ROUND_ROBIN, alternatives
-from phase19.baselines import round_robin
-from phase19.executors.live import LiveExecutor, LiveResult
-from phase19.executors.protocol import outcomes
-from phase19.executors.replay import ReplayExecutor
-from phase19.executors.simulate import SimulateExecutor
+from phase19.analysis import session as analytics
+from phase19.assignment.baselines import round_robin
+from phase19.execution.live import LiveExecutor, LiveResult
+from phase19.execution.protocol import outcomes
+from phase19.execution.replay import ReplayExecutor
+from phase19.execution.simulate import SimulateExecutor
 from phase19.options import OptimizationStrategy
 from phase19.planning import CANDIDATES, PlanParameters
 from phase19.safety import SafetyGate
@@ -23,8 +24,8 @@ from tests.builders import attempts, model, orders, random_attempts
 from tests.synthetic import alternative
 
 if TYPE_CHECKING:
-    from phase19.executors import Executor
-    from phase19.forecast import ForecastModel
+    from phase19.execution import Executor
+    from phase19.forecasting.model import ForecastModel
     from phase19.waves import PlayedWave
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from phase19.analytics import QUERIES, Analysis, _connect, analyse, query, sql_directory
+from phase19.analysis.session import QUERIES, Analysis, _connect, analyse, query, sql_directory
 from phase19.errors import OutputError, Phase19Error, UsageError
-from phase19.thresholds import Rules
+from phase19.inputs.thresholds import Rules
 from tests.random_run import random_run
 from tests.synthetic import empty_frames, execution, hand_frames, synthetic_run, wave_plan
 
@@ -89,15 +89,16 @@ def test_sql_is_found_beside_and_inside_the_package(tmp_path, monkeypatch):
     package = tmp_path / "phase19"
     (package / "sql").mkdir(parents=True)
     (package / "sql" / "macros.sql").touch()
-    monkeypatch.setattr("phase19.analytics.__file__", str(package / "analytics.py"))
+    monkeypatch.setattr("phase19.analysis.session.__file__", str(package / "analysis" / "session.py"))
     assert sql_directory() == package / "sql"
 
 
 def test_nothing_is_leaked_at_exit_and_the_stream_module_knows_no_duckdb(tmp_path):
     code = (
-        "import sys; import phase19.arrow; assert 'duckdb' not in sys.modules\n"
+        "import sys; import phase19.analysis.arrow; assert 'duckdb' not in sys.modules\n"
         f"sys.path.insert(0, {str(Path(__file__).parent.parent)!r})\n"
-        "from pathlib import Path; from tests.synthetic import synthetic_run; from phase19.analytics import analyse\n"
+        "from pathlib import Path; from tests.synthetic import synthetic_run\n"
+        "from phase19.analysis.session import analyse\n"
         f"print(analyse(synthetic_run(), Path({str(tmp_path)!r}))['overall'].height)"
     )
     done = subprocess.run(
@@ -111,7 +112,7 @@ def test_an_analysis_takes_lists_of_dicts_and_computes_once(tmp_path, monkeypatc
     run = hand_frames([execution("a")], [wave_plan(1)])
     analysis = Analysis(run | {"executions": [execution("a")]})
     assert analysis.tables["overall"]["ran_count"].item() == 1
-    monkeypatch.setattr("phase19.analytics.analyse", lambda *_: pytest.fail("computed twice"))
+    monkeypatch.setattr("phase19.analysis.session.analyse", lambda *_: pytest.fail("computed twice"))
     analysis.write(tmp_path, ["system_health.json"])
     assert (tmp_path / "system_health.json").stat().st_size
 

@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from phase19 import assignment
-from phase19.assignment import certify, solve
+from phase19.assignment import solver as assignment
+from phase19.assignment import transport
+from phase19.assignment.bids import Bids
+from phase19.assignment.contest import Contest
+from phase19.assignment.grouping import alike_agents, alike_tasks
+from phase19.assignment.near import Near
+from phase19.assignment.pairs import Pairs
+from phase19.assignment.prices import price
+from phase19.assignment.solver import certify, solve
 from phase19.errors import InfeasibleError, UsageError
-from phase19.solving import transport
-from phase19.solving.bids import Bids
-from phase19.solving.contest import Contest
-from phase19.solving.grouping import alike_agents, alike_tasks
-from phase19.solving.near import Near
-from phase19.solving.pairs import Pairs
-from phase19.solving.prices import price
 
 # Few values, so that ties are common; and awkward ones.
 SCORES = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.floats(-1.0, 1.0), st.sampled_from([-1e6, 1e6, 1e-12]))
@@ -372,15 +372,15 @@ def test_a_contest_of_too_many_near_pairs_reads_all_tasks_where_they_are(monkeyp
     rng = np.random.default_rng(13)
     scores, capacity = FAMILIES["rounded to 0.1"](rng, 3000, 30), np.full(30, 100)
     wanted = solve(scores, capacity).objective
-    monkeypatch.setattr("phase19.solving.transport._SMALL_CONTEST", 1)
-    monkeypatch.setattr("phase19.solving.near._MOST", 1)
+    monkeypatch.setattr("phase19.assignment.transport._SMALL_CONTEST", 1)
+    monkeypatch.setattr("phase19.assignment.near._MOST", 1)
     assert solve(scores, capacity).objective == pytest.approx(wanted, rel=1e-12)
 
 
 def test_steps_are_looked_at_again_when_the_tasks_that_made_them_have_left(monkeypatch):
     """With room to spare the last dummy leaves too."""
     monkeypatch.setattr(assignment, "_is_small", lambda *_: False)
-    monkeypatch.setattr("phase19.solving.contest._FEW_SCORES", 0)
+    monkeypatch.setattr("phase19.assignment.contest._FEW_SCORES", 0)
     moved, move = [], Contest._move
     monkeypatch.setattr(Contest, "_move", lambda contest, path: moved.append(move(contest, path)) or moved[-1])
     for seed, spare in ((1, 0), (2, 1), (3, 20)):
@@ -627,17 +627,17 @@ def test_near_pairs_tell_of_all_losses_within_reach(reach):
 def test_more_tasks_than_pairs_may_be_kept_are_assigned_all_the_same(monkeypatch):
     """Each task's own pair alone is too many then."""
     monkeypatch.setattr(assignment, "_is_small", lambda *_: False)
-    monkeypatch.setattr("phase19.solving.transport._SMALL_CONTEST", 1)
+    monkeypatch.setattr("phase19.assignment.transport._SMALL_CONTEST", 1)
     rng = np.random.default_rng(67)
     for most in (500, 1999, 2001, 4001, 5000):
-        monkeypatch.setattr("phase19.solving.near._MOST", most)
+        monkeypatch.setattr("phase19.assignment.near._MOST", most)
         scores = np.round(0.5 * rng.random((2000, 1)) + 0.5 * rng.random((2000, 10)), 2)
         found = solve(scores, np.full(10, 200))
         assert found.objective == pytest.approx(by_slots(scores, np.full(10, 200), None), rel=1e-12)
 
 
 def test_the_widest_reach_keeps_half_as_many_pairs_as_may_be(monkeypatch):
-    monkeypatch.setattr("phase19.solving.near._MOST", 20_000)
+    monkeypatch.setattr("phase19.assignment.near._MOST", 20_000)
     rng = np.random.default_rng(47)
     pairs, prices, rows = Pairs(rng.random((4000, 10))), rng.random(10), np.arange(4000)
     agents, reach = (pairs.scores - prices).argmax(axis=1), Near.widest(pairs, prices, 4000)

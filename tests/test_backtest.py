@@ -16,19 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import phase19
-from phase19.backtesting.hindsight import PlannedWave, add_up, look_back
-from phase19.backtesting.measures import score_forecasts
-from phase19.backtesting.pair_records import PairRecords, pair_records
-from phase19.backtesting.rehearsal import rehearse
-from phase19.backtesting.time_split import split_inputs
 from phase19.errors import OutputError, UsageError
-from phase19.forecast import ForecastModel
-from phase19.inputs import Population, load_inputs
+from phase19.evaluation.hindsight import PlannedWave, add_up, look_back
+from phase19.evaluation.measures import score_forecasts
+from phase19.evaluation.pair_records import PairRecords, pair_records
+from phase19.evaluation.replay_plan import rehearse
+from phase19.evaluation.time_split import split_inputs
+from phase19.forecasting.model import ForecastModel
+from phase19.inputs.history import read_executions
+from phase19.inputs.loading import Population, load_inputs
+from phase19.inputs.preparation import first_model
+from phase19.inputs.sample import write_sample
 from phase19.planning import PlanParameters
-from phase19.preparation import first_model
 from phase19.publishing.single_file import publish_file
-from phase19.reading.history import read_executions
-from phase19.sample import write_sample
 from tests.builders import agents, attempts, tasks
 
 ROOT = Path(__file__).parent.parent

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import betabinom
 
-from phase19.models.cells import Cells, cell_fit, logit_sd
-from phase19.models.hierarchy import Design, Grouping, fit_hierarchy, held_out
+from phase19.forecasting.cells import Cells, cell_fit, logit_sd
+from phase19.forecasting.hierarchy import Design, Grouping, fit_hierarchy, held_out
 
 
 def cells(wins, losses) -> Cells:

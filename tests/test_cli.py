@@ -16,8 +16,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from phase19 import cli, harness
-from phase19.console import PIPED_WIDTH, WaveProgress
+from phase19 import harness
+from phase19.cli import app as cli
+from phase19.cli.screen import PIPED_WIDTH, WaveProgress
 from phase19.options import RunOptions, parse_weights
 
 ROOT = Path(__file__).parent.parent

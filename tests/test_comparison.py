@@ -12,20 +12,20 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phase19.comparing.document import Comparison, judge
-from phase19.comparing.lineup import BASELINES, LINES, ROUND_ROBIN, line_up
-from phase19.comparing.outlook import MEASURES, Measures, Outlook, look_ahead
-from phase19.comparing.trial import measure, try_out
-from phase19.comparing.wording import comparison_tables, headline, legend, rationale, recommendation
-from phase19.executors.replay import ReplayExecutor
-from phase19.executors.simulate import SimulateExecutor
-from phase19.models.predictive import draw_wave
+from phase19.evaluation.candidates import BASELINES, LINES, ROUND_ROBIN, line_up
+from phase19.evaluation.compare import Comparison, judge
+from phase19.evaluation.compare_report import comparison_tables, headline, legend, rationale, recommendation
+from phase19.evaluation.executed import measure, try_out
+from phase19.evaluation.simulated import MEASURES, Measures, Outlook, look_ahead
+from phase19.execution.replay import ReplayExecutor
+from phase19.execution.simulate import SimulateExecutor
+from phase19.forecasting.predictive import draw_wave
 from phase19.options import OptimizationStrategy as S
 from phase19.planning import PlanParameters
 from tests.builders import attempts, model, random_attempts
 
 if TYPE_CHECKING:
-    from phase19.forecast import ForecastModel
+    from phase19.forecasting.model import ForecastModel
 
 ROOT = Path(__file__).parent.parent
 STAMP = ("--seed", "5", "--timestamp", "2026-02-05T12:00:00Z")

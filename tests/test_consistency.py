@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.stats import betabinom
 
-from phase19.forecast import ForecastModel, ForecastPriors
-from phase19.models.cells import Cells
-from phase19.models.consistency import Consistency, fit_consistency
-from phase19.models.effects import averaged, sigmoid
-from phase19.models.hierarchy import Design, Grouping, HierarchyFit, fit_hierarchy
-from phase19.models.success import SuccessPosterior, SuccessPriors
+from phase19.forecasting.cells import Cells
+from phase19.forecasting.consistency import Consistency, fit_consistency
+from phase19.forecasting.effects import averaged, sigmoid
+from phase19.forecasting.hierarchy import Design, Grouping, HierarchyFit, fit_hierarchy
+from phase19.forecasting.model import ForecastModel, ForecastPriors
+from phase19.forecasting.success import SuccessPosterior, SuccessPriors
 from tests.builders import POPULATION, agents, all_pairs, attempts, tasks
 
 SCALES = {"agent": 0.5, "task": 1.0, "concentration": 2.0}

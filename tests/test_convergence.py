@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from phase19 import evidence_frames
-from phase19.analytics import analyse, query
-from phase19.publishing.health_section import convergence_sentence
-from phase19.thresholds import Rules
+from phase19.analysis.session import analyse, query
+from phase19.inputs.thresholds import Rules
+from phase19.outputs.health_section import convergence_sentence
 from tests.synthetic import TIMESTAMP, execution, hand_frames, run_frame, synthetic_run, wave_plan
 
 

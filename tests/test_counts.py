@@ -9,9 +9,9 @@ import duckdb
 import pytest
 
 import phase19
-from phase19.analytics import sql_directory
-from phase19.explaining import explain, explanation_tables, sentences
-from phase19.sample import write_sample
+from phase19.analysis.session import sql_directory
+from phase19.inputs.sample import write_sample
+from phase19.outputs.explain import explain, explanation_tables, sentences
 
 ROOT = Path(__file__).parent.parent
 NOUNS = "agents|anomalies|attempts|heuristics|pairs|records|retries|runs|tasks|values|waves|weights"

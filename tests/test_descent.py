@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from phase19.models.descent import Slope, descend
+from phase19.forecasting.descent import Slope, descend
 
 
 def test_a_parabola_whose_curvature_is_known_takes_one_step():

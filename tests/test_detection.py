@@ -12,13 +12,13 @@ import pytest
 from scipy.stats import binom
 
 from phase19 import evidence_frames, frames
-from phase19.analytics import analyse
-from phase19.executors.simulate import SimulateExecutor
+from phase19.analysis.evidence import _limited_mean, _two_sided, agent_evidence, risk_evidence
+from phase19.analysis.queries import QUERIES
+from phase19.analysis.session import analyse
+from phase19.execution.simulate import SimulateExecutor
+from phase19.inputs.thresholds import Rules
 from phase19.planning import PlanParameters
-from phase19.queries import QUERIES
 from phase19.safety import SafetyGate
-from phase19.thresholds import Rules
-from phase19.wave_evidence import _limited_mean, _two_sided, agent_evidence, risk_evidence
 from phase19.waves import WaveLoop, plan_indices
 from tests.builders import model, random_attempts
 from tests.synthetic import agents_frame, alternative, execution, hand_frames, synthetic_run, wave_plan
@@ -574,7 +574,7 @@ def run_files(tests):
 
 
 def test_the_report_says_what_the_run_could_have_seen(detect):
-    from phase19.publishing.sensitivity_section import sensitivity_section, untested
+    from phase19.outputs.sensitivity_section import sensitivity_section, untested
 
     tests = detect(synthetic_run(wave_count=3, tasks_a_wave=12, agent_count=4))["anomaly_tests"].to_dicts()
     (section,) = sensitivity_section(run_files(tests))
@@ -601,6 +601,6 @@ def test_the_report_says_what_the_run_could_have_seen(detect):
 
 
 def test_a_run_of_before_the_tests_were_written_down_has_no_section_on_them():
-    from phase19.publishing.sensitivity_section import sensitivity_section, untested
+    from phase19.outputs.sensitivity_section import sensitivity_section, untested
 
     assert (sensitivity_section(run_files([])), untested([])) == ((), "")

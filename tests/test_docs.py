@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from phase19.cli import app
+from phase19.cli.app import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phase19.forecast import ForecastModel
-from phase19.models.attempt_times import AttemptTimes, tabulate
-from phase19.models.censoring import beyond, residual_quantiles
-from phase19.models.duration_fit import fit_durations
-from phase19.models.durations import DurationPriors, OutcomeContrast, PairEffects, attempt_ms
-from phase19.models.records import read_records
+from phase19.forecasting.attempt_times import AttemptTimes, tabulate
+from phase19.forecasting.censoring import beyond, residual_quantiles
+from phase19.forecasting.duration_fit import fit_durations
+from phase19.forecasting.durations import DurationPriors, OutcomeContrast, PairEffects, attempt_ms
+from phase19.forecasting.model import ForecastModel
+from phase19.forecasting.records import read_records
 from tests.builders import POPULATION, agents, all_pairs, attempts, model, random_attempts, tasks
 
 DURATIONS = ("duration_ms_p50", "duration_ms_p90", "planned_duration_ms")

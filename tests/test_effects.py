@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase19.models.effects import (
+from phase19.forecasting.effects import (
     Effects,
     logit,
     normal_with_mean,

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 from phase19 import frames
-from phase19.executors import Execution, outcomes
-from phase19.executors.live import LiveExecutor, LiveResult
-from phase19.executors.replay import ReplayExecutor
-from phase19.executors.simulate import SimulateExecutor
+from phase19.execution import Execution, outcomes
+from phase19.execution.live import LiveExecutor, LiveResult
+from phase19.execution.replay import ReplayExecutor
+from phase19.execution.simulate import SimulateExecutor
 from tests.builders import attempts, model, orders, random_attempts
 
 CHANGES = (-0.02, 0.05)

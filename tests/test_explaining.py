@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 
 import phase19
-from phase19.assignment import solve
+from phase19.analysis.querying import flat, select
+from phase19.assignment.solver import solve
 from phase19.errors import OutputError, UsageError
-from phase19.explaining import explain, sentences
-from phase19.inputs import load_inputs
+from phase19.inputs.loading import load_inputs
+from phase19.inputs.preparation import first_model
+from phase19.inputs.sample import write_sample
+from phase19.outputs.explain import explain, sentences
 from phase19.planning import PlanParameters, plan_wave
-from phase19.preparation import first_model
-from phase19.querying import flat, select
-from phase19.sample import write_sample
 
 FIXED = {"timestamp": "2026-02-05T12:00:00Z", "seed": 3}
 

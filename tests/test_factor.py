@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from phase19.forecast import ForecastModel
-from phase19.models import factor as factor_module
-from phase19.models.cells import Cells, cell_fit
-from phase19.models.consistency import fit_consistency
-from phase19.models.effects import Effects, averaged, sigmoid
-from phase19.models.factor import Factor, fit_factor, with_factor
-from phase19.models.hierarchy import Design, Grouping, fit_hierarchy
-from phase19.models.records import read_records
-from phase19.models.scales import chosen_scales
-from phase19.models.success import SuccessPriors
-from phase19.models.success_fit import _design, fit_success
+from phase19.forecasting import factor as factor_module
+from phase19.forecasting.cells import Cells, cell_fit
+from phase19.forecasting.consistency import fit_consistency
+from phase19.forecasting.effects import Effects, averaged, sigmoid
+from phase19.forecasting.factor import Factor, fit_factor, with_factor
+from phase19.forecasting.hierarchy import Design, Grouping, fit_hierarchy
+from phase19.forecasting.model import ForecastModel
+from phase19.forecasting.records import read_records
+from phase19.forecasting.scales import chosen_scales
+from phase19.forecasting.success import SuccessPriors
+from phase19.forecasting.success_fit import _design, fit_success
 from tests.builders import POPULATION, agents, all_pairs, attempts, tasks
 from tests.test_forecast import agree
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from phase19 import evidence_frames
-from phase19.analytics import Analysis
+from phase19.analysis.session import Analysis
 from phase19.feedback_loop import OptimizationFeedbackLoop
 from tests.synthetic import alternative, execution, hand_frames, synthetic_run, wave_plan
 

@@ -11,15 +11,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from phase19 import frames
-from phase19.forecast import ForecastModel, ForecastPriors
-from phase19.inputs import Population
-from phase19.models.duration_fit import fit_durations
-from phase19.models.durations import DurationPriors
-from phase19.models.gains import fit_gains
-from phase19.models.records import FEATURE_COUNT, read_records
-from phase19.models.retries import within_attempts
-from phase19.models.success import SuccessPriors
-from phase19.roster import fill_confidence
+from phase19.forecasting.duration_fit import fit_durations
+from phase19.forecasting.durations import DurationPriors
+from phase19.forecasting.gains import fit_gains
+from phase19.forecasting.model import ForecastModel, ForecastPriors
+from phase19.forecasting.records import FEATURE_COUNT, read_records
+from phase19.forecasting.retries import within_attempts
+from phase19.forecasting.success import SuccessPriors
+from phase19.inputs.loading import Population
+from phase19.inputs.roster import fill_confidence
 from tests.builders import POPULATION, agents, all_pairs, attempts, model, random_attempts, tasks
 
 RATES = ("success_probability", "success_low", "success_high", "planned_success")
@@ -516,7 +516,7 @@ def test_an_unknown_agent_is_like_the_agents_not_like_the_one_with_most_trials()
 
 def test_what_exceeds_full_confidence_is_not_planned():
     """Near 1 the mean of clipped changes is less than the clipped mean change; the draws say by how much."""
-    from phase19.models.effects import clipped_normal_mean
+    from phase19.forecasting.effects import clipped_normal_mean
 
     draws = np.random.default_rng(5).normal(0.05, 0.03, 400_000)
     for confidence in (0.5, 0.95, 0.99):

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 import phase19
 from phase19 import OptimizationStrategy, Phase19Harness, RunOptions
 from phase19.errors import InfeasibleError, InputError, OutputError, UsageError
-from phase19.executors.live import LiveResult
+from phase19.execution.live import LiveResult
+from phase19.inputs.sample import write_sample
 from phase19.planning import plan_wave
-from phase19.sample import write_sample
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "outputs" / "phase18"

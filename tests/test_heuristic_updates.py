@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phase19.analytics import analyse, query
-from phase19.thresholds import Rules
+from phase19.analysis.session import analyse, query
+from phase19.inputs.thresholds import Rules
 from tests.synthetic import execution, hand_frames, run_frame, wave_plan
 
 KEYS = [

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from phase19.thresholds import Rules
+from phase19.inputs.thresholds import Rules
 from tests.random_run import random_run
 from tests.synthetic import every_table
 

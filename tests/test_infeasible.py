@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from phase19.assignment import solve
+from phase19.assignment.solver import solve
 from phase19.errors import InfeasibleError
 
 LARGEST = (12, 6)  # tasks and agents of which all sets can be looked at
@@ -85,7 +85,7 @@ def test_of_too_little_room_in_all_the_part_that_has_too_little_by_itself_is_nam
 @pytest.mark.parametrize("algorithm", ["linear_sum_assignment", "prices_and_paths"])
 def test_each_algorithm_names_the_same_conflicts(monkeypatch, algorithm):
     limit = 1 << 40 if algorithm == "linear_sum_assignment" else 0
-    monkeypatch.setattr("phase19.assignment._SMALL", limit)
+    monkeypatch.setattr("phase19.assignment.solver._SMALL", limit)
     for allowed, capacity in problems(seed=3, count=100):
         problem = named(allowed, capacity)
         if problem.rows:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from phase19 import frames
 from phase19.errors import InputError
-from phase19.inputs import (
+from phase19.inputs.loading import (
     Population,
     load_inputs,
     natural_order,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase19.load import adjust_load
-from phase19.loads import enumeration
-from phase19.loads.evenness import even_out
+from phase19.balancing import enumeration
+from phase19.balancing.evenness import even_out
+from phase19.balancing.load_limit import adjust_load
 
 
 def loads(agent_index, planned_ms):

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from phase19.models import luck
-from phase19.models.luck import id_keys, normals, uniforms
+from phase19.forecasting import keyed_random as luck
+from phase19.forecasting.keyed_random import id_keys, normals, uniforms
 
 IDS = st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), min_size=1, max_size=20)
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
+from phase19.balancing import enumeration, local_search
+from phase19.balancing.local_search import LocalSearch, busy_time, relieve
+from phase19.balancing.makespan import longest_first, minimize_makespan
+from phase19.balancing.relaxation import relax
 from phase19.errors import InfeasibleError
-from phase19.loads import enumeration, local_search
-from phase19.loads.local_search import LocalSearch, busy_time, relieve
-from phase19.loads.relaxation import relax
-from phase19.makespan import longest_first, minimize_makespan
 
 
 def durations(n, m, seed, *, scatter=0.3):
@@ -244,12 +244,12 @@ def test_prices_of_a_sample_are_made_good_on_all_tasks(monkeypatch, capacity, sc
     planned = durations(1_000, 10, 4, scatter=scatter)
     room = np.full(10, capacity)
     whole = minimize_makespan(planned, room)
-    monkeypatch.setattr("phase19.makespan._MOST_PAIRS", 9_999)
-    monkeypatch.setattr("phase19.makespan._SAMPLED_PAIRS", 1_000)
+    monkeypatch.setattr("phase19.balancing.makespan._MOST_PAIRS", 9_999)
+    monkeypatch.setattr("phase19.balancing.makespan._SAMPLED_PAIRS", 1_000)
     sampled = minimize_makespan(planned, room)
     assert 0.99 * whole.lower_bound_ms <= sampled.lower_bound_ms <= whole.makespan_ms
     assert sampled.makespan_ms <= 1.01 * sampled.lower_bound_ms
-    monkeypatch.setattr("phase19.makespan._MOST_REFINEMENTS", 0)
+    monkeypatch.setattr("phase19.balancing.makespan._MOST_REFINEMENTS", 0)
     assert minimize_makespan(planned, room).lower_bound_ms < sampled.lower_bound_ms
 
 

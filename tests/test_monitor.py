@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from phase19.analytics import Analysis
+from phase19.analysis.session import Analysis
+from phase19.inputs.thresholds import Rules
 from phase19.monitor import OptimizationMonitor
-from phase19.thresholds import Rules
 from tests.synthetic import execution, hand_frames, synthetic_run, wave_plan
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import phase19
-from phase19.sample import write_sample
+from phase19.inputs.sample import write_sample
 
 SAMPLE = Path(__file__).parent.parent / "outputs" / "phase18"
 FIXED = {"timestamp": "2026-02-05T12:00:00Z"}

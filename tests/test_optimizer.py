@@ -13,7 +13,7 @@ from phase19 import AdaptiveOptimizer, OptimizationStrategy, Phase19Error
 from phase19.planning import PlanParameters
 
 if TYPE_CHECKING:
-    from phase19.forecast import ForecastModel
+    from phase19.forecasting.model import ForecastModel
 
 SAMPLE = Path(__file__).parent.parent / "outputs"
 TASKS = [

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phase19.errors import OutputError
-from phase19.outputs import agent_directories, deliver_feedback, publish, write_agent_rows, write_json
+from phase19.publishing.run_directory import agent_directories, deliver_feedback, publish, write_agent_rows, write_json
 from phase19.publishing.run_files import SUMMARY_FILE
 
 IDS = st.lists(st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=60), unique=True, max_size=12)
@@ -202,7 +202,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from phase19 import outputs
+from phase19.publishing import run_directory as outputs
 
 def die(staging, target):
     target.rename(outputs._beside(target, "aside"))
@@ -387,7 +387,7 @@ def test_processes_that_deliver_at_once_tear_no_line_and_deliver_each_run_once(t
         text = json.dumps(line | {"run_id": f"r{i}"}) + "\n"
         (tmp_path / f"run_{i}" / "feedback" / "phase18_feedback.jsonl").write_text(text)
     code = (
-        "import sys; from pathlib import Path; from phase19.outputs import deliver_feedback\n"
+        "import sys; from pathlib import Path; from phase19.publishing.run_directory import deliver_feedback\n"
         "place = Path(sys.argv[1]); sys.stdin.read()\n"
         "for i in range(20): deliver_feedback(place / f'run_{i}', None, place / 'phase18')"
     )

@@ -17,15 +17,15 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_flow
 
 import phase19
-from phase19.baselines import best_agents_first
-from phase19.capacity import agent_capacity
+from phase19.assignment.baselines import best_agents_first
+from phase19.balancing.capacity import agent_capacity
+from phase19.balancing.placement import left_out, placed_tasks
+from phase19.balancing.strategies import SolverParameters, allowed_pairs, optimize
 from phase19.errors import InfeasibleError, InputError
-from phase19.forecast import ForecastModel
-from phase19.inputs import load_inputs
+from phase19.forecasting.model import ForecastModel
+from phase19.inputs.loading import load_inputs
 from phase19.options import OptimizationStrategy
-from phase19.placement import left_out, placed_tasks
 from phase19.planning import PlanParameters, assign_wave, positions, reassign
-from phase19.strategies import SolverParameters, allowed_pairs, optimize
 from tests.builders import POPULATION, agents, attempts, forecast_of, random_attempts, tasks
 
 S = OptimizationStrategy

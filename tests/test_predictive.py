@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from phase19 import evidence_frames, frames
-from phase19.models.predictive import WaveDraws, draw_count, draw_wave
+from phase19.forecasting.predictive import WaveDraws, draw_count, draw_wave
 from tests.builders import model, random_attempts
 from tests.synthetic import execution
 

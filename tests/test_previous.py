@@ -12,9 +12,9 @@ import pytest
 import phase19
 from phase19 import evidence_frames, frames
 from phase19.errors import InputError
-from phase19.lineage import lineage_sentences
-from phase19.reading.history import read_previous
-from phase19.thresholds import Rules
+from phase19.inputs.history import read_previous
+from phase19.inputs.thresholds import Rules
+from phase19.outputs.provenance import lineage_sentences
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "outputs" / "phase18"

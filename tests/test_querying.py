@@ -14,10 +14,10 @@ import polars as pl
 import pytest
 
 import phase19
-from phase19.arrow import ArrowStream
+from phase19.analysis.arrow import ArrowStream
+from phase19.analysis.querying import list_views, select
 from phase19.errors import OutputError, UsageError
-from phase19.querying import list_views, select
-from phase19.sample import write_sample
+from phase19.inputs.sample import write_sample
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "queries.md"
 STRATEGIES = {"first": "maximize_success", "second": "balance_load"}

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phase19.assignment import solve
+from phase19.assignment.sensitivity import reasons
+from phase19.assignment.solver import solve
 from phase19.errors import InfeasibleError
-from phase19.reasons import reasons
 
 
 def test_the_margin_is_what_the_whole_plan_would_lose():

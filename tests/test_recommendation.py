@@ -7,11 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase19.baselines import best_agents_first, round_robin
+from phase19.assignment.baselines import best_agents_first, round_robin
+from phase19.balancing.recommendation import (
+    INDIFFERENCE,
+    Promises,
+    dominators,
+    load_imbalance,
+    recommend,
+    recommend_wave,
+)
 from phase19.errors import InfeasibleError
 from phase19.options import OptimizationStrategy as S
 from phase19.planning import CANDIDATES, PlanParameters, assign_each, assign_wave
-from phase19.recommendation import INDIFFERENCE, Promises, dominators, load_imbalance, recommend, recommend_wave
 from tests.builders import forecast_of, model, random_attempts
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase19.models.retries import attempt_probability, attempts_allowed, attempts_won, play, within_attempts
+from phase19.forecasting.retries import attempt_probability, attempts_allowed, attempts_won, play, within_attempts
 
 CHANCES = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=5)
 

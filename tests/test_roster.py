@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phase19.errors import UsageError
-from phase19.roster import PriorityStrategy, by_priority, check_any, deal_waves, fill_confidence, select_agents
+from phase19.inputs.roster import PriorityStrategy, by_priority, check_any, deal_waves, fill_confidence, select_agents
 from tests.builders import agents, attempts, tasks
 
 

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from phase19 import frames
-from phase19.heuristics import Heuristics, Relaxation
+from phase19.inputs.heuristics import Heuristics, Relaxation
 from phase19.safety import SafetyGate
 from tests.builders import tasks
 

@@ -10,8 +10,8 @@ import pytest
 
 from phase19 import frames
 from phase19.errors import OutputError, UsageError
-from phase19.inputs import load_inputs
-from phase19.sample import sample_trials, write_sample
+from phase19.inputs.loading import load_inputs
+from phase19.inputs.sample import sample_trials, write_sample
 
 ROOT = Path(__file__).parent.parent
 

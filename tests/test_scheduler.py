@@ -9,7 +9,7 @@ import pytest
 
 from phase19 import AdaptiveScheduler
 from phase19.errors import UsageError
-from phase19.executors.replay import ReplayExecutor
+from phase19.execution.replay import ReplayExecutor
 from phase19.frames import ATTEMPTS
 from phase19.scheduler import SchedulerParameters
 

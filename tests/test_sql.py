@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from phase19.analytics import QUERIES, analyse, sql_directory
-from phase19.thresholds import Rules
+from phase19.analysis.session import QUERIES, analyse, sql_directory
+from phase19.inputs.thresholds import Rules
 from tests.synthetic import empty_frames, every_table, execution, hand_frames, synthetic_run, wave_plan
 
 GOLDEN = Path(__file__).parent / "golden" / "sql"

@@ -20,8 +20,8 @@ import polars as pl
 import pytest
 
 from phase19 import evidence_frames, frames
-from phase19.analytics import analyse, sql_directory
-from phase19.thresholds import Rules
+from phase19.analysis.session import analyse, sql_directory
+from phase19.inputs.thresholds import Rules
 from tests import (
     test_alternatives,
     test_convergence,

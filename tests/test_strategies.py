@@ -6,12 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phase19.errors import InfeasibleError
-from phase19.loads.local_search import busy_time
-from phase19.options import OptimizationStrategy
-from phase19.planning import CANDIDATES
-from phase19.recommendation import load_imbalance
-from phase19.strategies import (
+from phase19.balancing.local_search import busy_time
+from phase19.balancing.recommendation import load_imbalance
+from phase19.balancing.strategies import (
     BALANCE_TOLERANCE,
     SolverParameters,
     allowed_pairs,
@@ -19,6 +16,9 @@ from phase19.strategies import (
     score_matrix,
     score_terms,
 )
+from phase19.errors import InfeasibleError
+from phase19.options import OptimizationStrategy
+from phase19.planning import CANDIDATES
 from tests.builders import agents, forecast_of, tasks
 
 S = OptimizationStrategy

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from phase19.forecast import ForecastModel
-from phase19.models.records import read_records
-from phase19.models.success import SuccessPriors
-from phase19.models.success_fit import fit_success
+from phase19.forecasting.model import ForecastModel
+from phase19.forecasting.records import read_records
+from phase19.forecasting.success import SuccessPriors
+from phase19.forecasting.success_fit import fit_success
 from tests.builders import POPULATION, agents, all_pairs, attempts, model, random_attempts, tasks
 
 

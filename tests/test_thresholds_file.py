@@ -12,8 +12,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from phase19.errors import InputError, Phase19Error, UsageError
-from phase19.reading.thresholds_file import BOUND_KEYS, read_thresholds
-from phase19.thresholds import Rules, metric_bounds
+from phase19.inputs.thresholds import Rules, metric_bounds
+from phase19.inputs.thresholds_file import BOUND_KEYS, read_thresholds
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "thresholds.toml"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import phase19
-from phase19.cli import main
-from phase19.sample import write_sample
+from phase19.cli.app import main
+from phase19.inputs.sample import write_sample
 
 PRINTING = [
     *("run", "run --json", "validate", "validate --json", "forecast", "compare", "backtest", "query"),
@@ -89,6 +89,6 @@ def test_a_command_whose_output_is_closed_does_its_work(printing, name):
 
 
 def test_a_fault_with_a_file_is_no_fault_of_the_output(monkeypatch):
-    monkeypatch.setattr("phase19.inputs.load_inputs", lambda *_: Path("/nowhere").read_text())
+    monkeypatch.setattr("phase19.inputs.loading.load_inputs", lambda *_: Path("/nowhere").read_text())
     with pytest.raises(FileNotFoundError):
         main(["validate", "--input", "."])

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phase19.executors import Execution
-from phase19.executors.replay import ReplayExecutor
+from phase19.balancing.strategies import SolverParameters, optimize
+from phase19.execution import Execution
+from phase19.execution.replay import ReplayExecutor
 from phase19.learning import Lesson, lesson
 from phase19.options import OptimizationStrategy
 from phase19.planning import AssignedWave, PlanParameters
 from phase19.safety import SafetyGate
-from phase19.strategies import SolverParameters, optimize
 from phase19.waves import WaveLoop
 from tests.builders import attempts, forecast_of, model, random_attempts, tasks
 

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phase19.errors import InputError
-from phase19.reading import decoding, wire
-from phase19.reading.decoding import decode_document, decode_lines, decode_text
-from phase19.reading.diagnose import diagnose, load_unique, unknown_fields
+from phase19.inputs import decoding, wire
+from phase19.inputs.decoding import decode_document, decode_lines, decode_text
+from phase19.inputs.diagnose import diagnose, load_unique, unknown_fields
 
 KNOWN = [field.encode_name for field in msgspec.structs.fields(wire.TaskOutcome)]
 texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=5)

@@ -1,1 +1,1 @@
-"""How a run directory comes to be whole or not at all, and what its report is drawn with."""
+"""Run directories and their files: written whole or not at all."""

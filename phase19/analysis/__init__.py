@@ -1,0 +1,1 @@
+"""The DuckDB session that runs `sql/`, and the evidence it reads."""

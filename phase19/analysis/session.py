@@ -1,0 +1,274 @@
+"""The DuckDB session that runs `sql/`: one connection, one thread, UTC, locked down.
+
+Each file of `sql/` is one SELECT. Its result becomes a table of the file's name, which later files may read, and
+is copied straight to its output file.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from phase19 import evidence_frames
+from phase19 import frames as schemas
+from phase19.analysis.arrow import ArrowStream
+from phase19.analysis.queries import QUERIES, Query
+from phase19.errors import OutputError, Phase19Error
+from phase19.inputs.thresholds import Rules, metric_bounds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+    from duckdb import DuckDBPyConnection
+
+__all__ = ["INPUT_FRAMES", "QUERIES", "Analysis", "Query", "analyse", "query", "sql_directory"]
+
+INPUT_FRAMES = (
+    "executions",
+    "agents",
+    "wave_plans",
+    "wave_draws",
+    "agent_evidence",
+    "risk_evidence",
+    "alternatives",
+    "decisions",
+    "heuristics",
+    "previous_weights",
+    "run",
+)
+
+_SCHEMAS = {
+    schema.name: schema
+    for schema in (
+        schemas.EXECUTIONS,
+        schemas.AGENTS,
+        evidence_frames.WAVE_PLANS,
+        evidence_frames.WAVE_DRAWS,
+        evidence_frames.AGENT_EVIDENCE,
+        evidence_frames.RISK_EVIDENCE,
+        evidence_frames.ALTERNATIVES,
+        schemas.DECISIONS,
+        schemas.HEURISTICS,
+        evidence_frames.CONVERGENCE,
+    )
+}
+_OPTIONAL = tuple(name for name in _SCHEMAS if name not in {"executions", "agents", "wave_plans"})
+
+_SMALL_RUN = 1_000  # tasks
+
+
+def analyse(
+    frames: Mapping[str, pl.DataFrame], staging: Path, queries: Sequence[Query] = QUERIES
+) -> dict[str, pl.DataFrame]:
+    """Run every query over a run's frames and write the analytical outputs into a directory.
+
+    Parameters
+    ----------
+    frames
+        The frames of :data:`INPUT_FRAMES` under their names, as :mod:`phase19.frames` declares them; `previous_weights`
+        has heuristic_id and weight, `run` one row: run_id, timestamp (UTC), strategy, executor, is_simulated, seed,
+        agent_count, task_count, wave_count. `metric_bounds` and `rules` may be given to replace the defaults of
+        :mod:`phase19.inputs.thresholds`.
+    staging
+        Existing directory the files are written to; nothing outside it can be reached.
+    queries
+        Some of :data:`QUERIES`, in their order, with what they read among them.
+
+    Returns
+    -------
+    dict of polars.DataFrame
+        The result of each query under its stem, in the order of the queries, but for those with a row a task.
+
+    Raises
+    ------
+    Phase19Error
+        A frame is missing.
+    OutputError
+        A file cannot be written.
+
+    Notes
+    -----
+    One thread and UTC make the result a function of the frames alone: DuckDB's parallel sums differ in their last
+    digits from run to run.
+    """
+    missing = [name for name in INPUT_FRAMES if name not in frames]
+    if missing:
+        raise Phase19Error(f"analyse: expected the frames {', '.join(INPUT_FRAMES)}, found no {', '.join(missing)}")
+    defaults = {"metric_bounds": metric_bounds(), "rules": Rules().frame()}
+    named = {**defaults, "previous_convergence": evidence_frames.CONVERGENCE.empty(), **frames}
+    connection = _connect(staging, is_small=named["executions"].height <= _SMALL_RUN)
+    try:
+        for name, frame in named.items():
+            if frame.height > _SMALL_RUN:  # less to read where it is, by every query that names it, than to copy
+                connection.register(name, ArrowStream(frame))
+                continue
+            connection.register("frame", ArrowStream(frame))
+            connection.execute(f"create table {name} as from frame")
+            connection.unregister("frame")
+        connection.execute(_read_sql("macros"))
+        waves = named["wave_plans"].get_column("wave").sort().to_list()
+        for query in queries:
+            source = f"({_read_sql(query.stem)})"
+            if query.output is None or not query.is_per_task:
+                connection.execute(f"create table {query.stem} as {source}")
+                source = query.stem
+            _write(connection, query, source, waves, staging)
+        results = [query.stem for query in queries if not query.is_per_task]
+        return {stem: pl.DataFrame(ArrowStream(connection.table(stem))) for stem in results}
+    finally:
+        connection.close()
+
+
+def query(stem: str, frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Run one query of `sql/` over the frames it reads, under their names; nothing is written."""
+    with _connect(None) as connection:
+        for name, frame in frames.items():
+            connection.register(name, ArrowStream(frame))
+        connection.execute(_read_sql("macros"))
+        return pl.DataFrame(ArrowStream(connection.sql(_read_sql(stem))))
+
+
+class Analysis:
+    """A run's tables and their files, computed once, when first asked for.
+
+    Parameters
+    ----------
+    frames
+        As :func:`analyse` takes them; a list of dicts is brought into its schema. Without evidence, draws, decisions,
+        heuristics or weights there are none.
+    rules
+        Thresholds; the defaults of :class:`Rules`.
+
+    Raises
+    ------
+    Phase19Error
+        A row breaks its schema, or a frame that has no default is missing.
+    """
+
+    def __init__(
+        self, frames: Mapping[str, pl.DataFrame | Sequence[dict[str, Any]]], rules: Rules | None = None
+    ) -> None:
+        self.frames = {
+            **{name: schema.empty() for name, schema in _SCHEMAS.items() if name in _OPTIONAL},
+            "previous_weights": pl.DataFrame(schema={"heuristic_id": pl.String, "weight": pl.Float64}),
+            **{name: _framed(name, rows) for name, rows in frames.items()},
+            **({} if rules is None else {"rules": rules.frame()}),
+        }
+
+    @cached_property
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """The result of each query under its stem, but for those with a row a task."""
+        return self._results[0]
+
+    def write(self, directory: Path, names: Sequence[str]) -> list[Path]:
+        """Write some of the run's files, as :func:`analyse` writes them; return their paths in the order given."""
+        paths = [directory / name for name in names]
+        for name, path in zip(names, paths, strict=True):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(self._results[1][name])
+            except OSError as problem:
+                raise OutputError(f"{path}: cannot be written: {problem.strerror}") from problem
+        return paths
+
+    @cached_property
+    def _results(self) -> tuple[dict[str, pl.DataFrame], dict[str, bytes]]:
+        with tempfile.TemporaryDirectory(prefix="phase19-") as name:
+            staging = Path(name)
+            tables = analyse(self.frames, staging)
+            files = (path for path in staging.rglob("*") if path.is_file())
+            return tables, {path.relative_to(staging).as_posix(): path.read_bytes() for path in files}
+
+
+def _framed(name: str, rows: pl.DataFrame | Sequence[dict[str, Any]]) -> pl.DataFrame:
+    if isinstance(rows, pl.DataFrame):
+        return rows
+    return _SCHEMAS[name].conform(rows) if name in _SCHEMAS else pl.DataFrame(rows)
+
+
+def sql_directory() -> Path:
+    """Where the SQL files are: `sql/` beside the package in a checkout, inside the package where it is installed."""
+    package = Path(__file__).resolve().parent.parent
+    return next(path for path in (package / "sql", package.parent / "sql") if (path / "macros.sql").is_file())
+
+
+@cache
+def _read_sql(stem: str) -> str:
+    return (sql_directory() / f"{stem}.sql").read_text("utf-8")
+
+
+def _connect(staging: Path | None, *, is_small: bool = False) -> DuckDBPyConnection:
+    """Open a connection that computes on one thread in UTC and reaches nothing but `staging`, if that.
+
+    Over a small run's tables any plan of a query is quick, and to look for the best takes longer than to run it.
+    """
+    import duckdb  # 0.15 s, and only runs need it
+
+    connection = duckdb.connect(
+        config={"threads": 1, "autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    )
+    # The normal and the t distribution are what DuckDB lacks; they see aggregates, never tasks.
+    connection.create_function("upper_tail", _upper_tail, ["DOUBLE"], "DOUBLE")
+    connection.create_function("upper_quantile", _upper_quantile, ["DOUBLE"], "DOUBLE")
+    connection.create_function("upper_t_quantile", _upper_t_quantile, ["DOUBLE", "DOUBLE"], "DOUBLE")
+    connection.execute("set TimeZone = 'UTC'")
+    if is_small:
+        connection.execute("pragma disable_optimizer")
+    if staging is not None:
+        connection.execute("set allowed_directories = [$staging]", {"staging": str(staging.resolve())})
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+    return connection
+
+
+def _upper_tail(z: float) -> float:
+    """Probability that a standard normal exceeds z."""
+    from scipy.special import ndtr
+
+    return float(ndtr(-z))
+
+
+def _upper_quantile(p: float) -> float:
+    """The z that a standard normal exceeds with probability p in (0, 1)."""
+    from scipy.special import ndtri
+
+    return -float(ndtri(p))
+
+
+def _upper_t_quantile(p: float, degrees: float) -> float:
+    """What Student's t of so many degrees of freedom exceeds with probability p in (0, 1)."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, 1.0 - p))
+
+
+def _write(connection: DuckDBPyConnection, query: Query, source: str, waves: list[int], staging: Path) -> None:
+    """Copy a query's result, a table or the query itself, to its file, or to a file a wave."""
+    import duckdb  # already loaded by the connection
+
+    for name, parameters in _targets(query, waves):
+        path = staging.resolve() / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            connection.execute(query.copy.format(table=source), {"path": str(path), **parameters})
+            if query.twin is not None:
+                shutil.copyfile(path, path.with_name(query.twin))
+        except (OSError, duckdb.IOException) as problem:
+            raise OutputError(f"{path}: cannot be written: {problem}") from problem
+
+
+def _targets(query: Query, waves: list[int]) -> Iterator[tuple[str, dict[str, int]]]:
+    """Yield the files of a query, relative to the run directory, and the parameters each is bound to."""
+    if query.output is None:
+        return
+    if "{wave}" not in query.output:
+        yield query.output, {}
+        return
+    for wave in waves:
+        yield query.output.format(wave=wave), {"wave": wave}

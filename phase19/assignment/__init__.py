@@ -1,0 +1,1 @@
+"""Exact assignment of tasks to agents under capacities, with an optimality certificate."""

@@ -1,1 +1,0 @@
-"""Plans judged by what happened: replayed, measured, and set beside what hindsight could have done."""

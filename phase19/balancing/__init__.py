@@ -1,0 +1,1 @@
+"""Makespan, load limits, and the plan that each strategy makes."""

@@ -1,0 +1,287 @@
+"""What an assignment maximises: scores by strategy, and the exact assignment of a wave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from phase19.assignment.solver import Assignment, solve
+from phase19.balancing.capacity import agent_capacity
+from phase19.balancing.evenness import even_out
+from phase19.balancing.local_search import busy_time
+from phase19.balancing.makespan import Makespan, minimize_makespan
+from phase19.errors import InfeasibleError
+from phase19.options import DEFAULT_WEIGHTS, OptimizationStrategy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from phase19.forecasting.model import Forecast
+
+__all__ = [
+    "BALANCE_TOLERANCE",
+    "ScoreTerms",
+    "SolverParameters",
+    "WaveAssignment",
+    "allowed_pairs",
+    "optimize",
+    "placement_scores",
+    "score_matrix",
+    "score_terms",
+]
+
+BALANCE_TOLERANCE = 0.01  # share of the expected successes that balance_load may give up for even loads
+
+# Two plans that differ by less than this in their own measure are told apart by success.
+_TIE_BREAK = 1e-7
+_NAMED = 5
+_EXPLORATION_BONUS = 0.3  # standard deviations of planned success; small, since capacity forces exploration already
+
+
+class ScoreTerms(NamedTuple):
+    """Terms of the score, each scaled to [0, 1], shape (n, m)."""
+
+    success: NDArray[np.float64]
+    throughput: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class SolverParameters:
+    """What an assignment is asked for.
+
+    `capacity` is the most tasks an agent takes in a wave, for all agents, or exactly of each, shape (m,); by default as
+    `agent_capacity` has it.
+    """
+
+    strategy: OptimizationStrategy = OptimizationStrategy.MAXIMIZE_SUCCESS
+    weights: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
+    capacity: int | NDArray[np.int64] | None = None
+    explore: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WaveAssignment:
+    """A strategy's plan for a wave of n tasks and m agents.
+
+    Attributes
+    ----------
+    strategy
+        What the plan is for.
+    assignment
+        The best assignment by `scores`. It is the plan itself, but for throughput and balance, which start from it.
+    capacity
+        Tasks each agent may take, shape (m,).
+    scores
+        Of every pair, shape (n, m).
+    terms
+        What scores are made of.
+    agent_index
+        Agent of each task, shape (n,).
+    makespan
+        Throughput's plan and its bound; None for the others.
+    """
+
+    strategy: OptimizationStrategy
+    assignment: Assignment
+    capacity: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    terms: ScoreTerms
+    agent_index: NDArray[np.int64]
+    makespan: Makespan | None = None
+
+    @property
+    def algorithm(self) -> str:
+        """Name of the algorithm that found the plan, before its load was evened out."""
+        return self.assignment.algorithm if self.makespan is None else self.makespan.algorithm
+
+    @property
+    def upper_bound(self) -> float:
+        """What the objective of no plan exceeds."""
+        return self.assignment.upper_bound if self.makespan is None else -self.makespan.lower_bound_ms
+
+    def objective(self, agent_index: NDArray[np.int64], planned_ms: NDArray[np.float64]) -> float:
+        """What is maximised: the sum of scores, and for throughput the makespan of planned times in ms, negative.
+
+        Parameters
+        ----------
+        agent_index
+            Agent of each task in some plan, shape (n,).
+        planned_ms
+            Busy time of every pair in ms, shape (n, m).
+        """
+        if self.makespan is None:
+            return float(self.scores[np.arange(agent_index.size), agent_index].sum())
+        return -float(busy_time(planned_ms, agent_index).max(initial=0.0))
+
+
+def score_terms(forecast: Forecast) -> ScoreTerms:
+    """Scale success, time and confidence to [0, 1], larger being better.
+
+    Success is a probability already; time is one less its share of the longest planned duration, so that
+    its unit does not count; confidence is its place between the smallest and the largest gain.
+    """
+    longest = forecast.planned_duration_ms.max(initial=0.0)
+    gain = forecast.planned_confidence_delta
+    low, high = gain.min(initial=np.inf), gain.max(initial=-np.inf)
+    return ScoreTerms(
+        success=forecast.planned_success,
+        throughput=1.0 - forecast.planned_duration_ms / longest if longest > 0 else np.ones_like(gain),
+        confidence=(gain - low) / (high - low) if high > low else np.zeros_like(gain),
+    )
+
+
+def score_matrix(
+    forecast: Forecast, terms: ScoreTerms, strategy: OptimizationStrategy, weights: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """Score of every pair under a strategy, shape (n, m).
+
+    Balance starts from the assignment with the most successes. Throughput scores pairs by prices that its makespan
+    sets (`Makespan.scores`); the throughput term is that of `weighted`, which keeps the sum of planned times low.
+
+    Raises
+    ------
+    ValueError
+        The strategy has no scores of its own: throughput, and `auto`, which is a choice among plans.
+    """
+    match strategy:
+        case OptimizationStrategy.MAXIMIZE_SUCCESS | OptimizationStrategy.BALANCE_LOAD:
+            return terms.success
+        case OptimizationStrategy.MINIMIZE_RETRIES:
+            retries = forecast.planned_attempts - 1.0
+            own = 1.0 - retries / max(float(retries.max(initial=0.0)), 1.0)
+        case OptimizationStrategy.CONFIDENCE_OPTIMIZATION:
+            own = terms.confidence
+        case OptimizationStrategy.AUTO | OptimizationStrategy.MAXIMIZE_THROUGHPUT:
+            raise ValueError(f"expected a strategy that scores pairs, found {strategy}")
+        case OptimizationStrategy.WEIGHTED:
+            total = sum(weights.values())
+            own = sum((weights[name] / total) * getattr(terms, name) for name in terms._fields)
+    return np.asarray(own + _TIE_BREAK * terms.success)
+
+
+def placement_scores(forecast: Forecast, parameters: SolverParameters) -> NDArray[np.float64]:
+    """Scores that say which tasks to place where not all can be, shape (n, m).
+
+    The strategy's own; for throughput, which has none, those with the least sum of planned times.
+    """
+    terms = score_terms(forecast)
+    if parameters.strategy is OptimizationStrategy.MAXIMIZE_THROUGHPUT:
+        scores = terms.throughput + _TIE_BREAK * terms.success
+    else:
+        scores = score_matrix(forecast, terms, parameters.strategy, parameters.weights)
+    return scores + _exploration_bonus(forecast, parameters)
+
+
+def allowed_pairs(tasks: pl.DataFrame, agents: pl.DataFrame) -> NDArray[np.bool_] | None:
+    """Which agents each task allows, shape (n, m), or None where every task allows all."""
+    required, excluded = tasks["required_agents"], tasks["excluded_agents"]
+    is_limited = required.list.len().fill_null(0) > 0
+    if not (is_limited | (excluded.list.len().fill_null(0) > 0)).any():
+        return None
+    return np.column_stack(
+        [
+            ((_holds(required, name) | ~is_limited) & ~_holds(excluded, name)).to_numpy()
+            for name in agents["agent_id"].to_list()
+        ]
+    )
+
+
+def _holds(lists: pl.Series, name: str) -> pl.Series:
+    return lists.list.contains(name).fill_null(value=False)
+
+
+def optimize(
+    forecast: Forecast,
+    parameters: SolverParameters,
+    allowed: NDArray[np.bool_] | None = None,
+    tasks: pl.DataFrame | None = None,
+    agents: pl.DataFrame | None = None,
+) -> WaveAssignment:
+    """Assign a wave's tasks.
+
+    Parameters
+    ----------
+    forecast
+        Of all pairs, shape (n, m), rows sorted by task id.
+    allowed
+        Pairs that may be used, shape (n, m).
+    tasks, agents
+        `frames.TASKS` of the rows and `frames.AGENTS` of the columns: for the agents' own capacities, and to name
+        tasks in conflict where there is no plan.
+
+    Returns
+    -------
+    WaveAssignment
+        Optimal for its strategy; for throughput and balance where all plans of the wave can be listed, else no single
+        move or swap makes it better.
+
+    Raises
+    ------
+    InfeasibleError
+        No assignment keeps to the capacity and the pairs allowed.
+    ValueError
+        The strategy is `auto`, which is a choice among plans (`planning.recommended`), not a score.
+    """
+    try:
+        return _optimize(forecast, parameters, allowed, agents)
+    except InfeasibleError as problem:
+        place = "" if tasks is None else _place(problem, tasks, agents)
+        excludes = tasks is not None and (tasks["excluded_agents"].list.len() > 0).any()
+        advice = (
+            f"raise --capacity, the agents' own or --agents, widen required_agents, "
+            f"{'shorten excluded_agents, ' if excludes else ''}or leave tasks out with --allow-unassigned"
+        )
+        raise InfeasibleError(f"{problem}{place}; {advice}", problem.rows, problem.columns) from problem
+
+
+def _optimize(
+    forecast: Forecast,
+    parameters: SolverParameters,
+    allowed: NDArray[np.bool_] | None,
+    agents: pl.DataFrame | None,
+) -> WaveAssignment:
+    terms = score_terms(forecast)
+    n, m = forecast.planned_success.shape
+    own = pl.repeat(None, m, dtype=pl.Int64, eager=True) if agents is None else agents["capacity"]
+    capacity = agent_capacity(n, own, parameters.capacity, allowed)
+    bonus = _exploration_bonus(forecast, parameters)
+    planned_ms = forecast.planned_duration_ms
+    if parameters.strategy is OptimizationStrategy.MAXIMIZE_THROUGHPUT:
+        found = minimize_makespan(planned_ms, capacity, allowed, terms.success + bonus)
+        return WaveAssignment(
+            parameters.strategy, found.priced, capacity, found.scores, terms, found.agent_index, found
+        )
+    scores = score_matrix(forecast, terms, parameters.strategy, parameters.weights) + bonus
+    solved = solve(scores, capacity, allowed)
+    agent_index = solved.agent_index
+    if parameters.strategy is OptimizationStrategy.BALANCE_LOAD:
+        least_score = (1.0 - BALANCE_TOLERANCE) * solved.objective
+        agent_index = even_out(
+            agent_index, scores, planned_ms, capacity=capacity, least_score=least_score, allowed=allowed
+        )
+    return WaveAssignment(parameters.strategy, solved, capacity, scores, terms, agent_index)
+
+
+def _exploration_bonus(forecast: Forecast, parameters: SolverParameters) -> NDArray[np.float64] | float:
+    return _EXPLORATION_BONUS * np.sqrt(forecast.planned_success_variance) if parameters.explore else 0.0
+
+
+def _place(problem: InfeasibleError, tasks: pl.DataFrame, agents: pl.DataFrame | None) -> str:
+    """The wave, and the first few tasks and agents that conflict."""
+    named = [_named("task", tasks["task_id"], problem.rows)]
+    if agents is not None:
+        named.append(_named("agent", agents["agent_id"], problem.columns))
+    return f" (wave {'; '.join([str(tasks['wave'][0]), *filter(None, named)])})"
+
+
+def _named(noun: str, ids: pl.Series, places: Sequence[int]) -> str:
+    if not places:
+        return ""
+    shown = ", ".join(map(repr, ids.gather(list(places[:_NAMED])).to_list()))
+    return f"{noun}{'s' if len(places) > 1 else ''} {shown}{', ...' if len(places) > _NAMED else ''}"

@@ -1,0 +1,1 @@
+"""Compare strategies, and backtest a plan on recorded outcomes."""

@@ -1,0 +1,1 @@
+"""Forecasts of success, duration and confidence for every (task, agent) pair."""

@@ -1,0 +1,284 @@
+"""Success, duration and confidence of every (task, agent) pair, with what is not known about them.
+
+Stages use :class:`ForecastModel` alone: `forecast` for the plan, `draws` for what chance may do to it,
+`world` for a dry run, `observe` to learn. A richer model replaces the three fits and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from phase19.forecasting.duration_fit import fit_durations
+from phase19.forecasting.durations import DurationPosterior, DurationPriors
+from phase19.forecasting.effects import logit, sigmoid
+from phase19.forecasting.gains import Gains, fit_gains
+from phase19.forecasting.keyed_random import id_keys, normals
+from phase19.forecasting.records import FEATURE_COUNT, read_records
+from phase19.forecasting.retries import within_attempts
+from phase19.forecasting.simulation import World
+from phase19.forecasting.success import SuccessPosterior, SuccessPriors
+from phase19.forecasting.success_fit import fit_success
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from phase19.inputs.loading import Population
+
+__all__ = ["Draws", "Forecast", "ForecastModel", "ForecastPriors", "SharedNormals"]
+
+_NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
+_NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
+_Z90 = 1.6448536269514722  # 95 % quantile of the standard normal: a 90 % interval
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastPriors:
+    """What is believed before any record, by part."""
+
+    success: SuccessPriors = field(default_factory=SuccessPriors)
+    duration: DurationPriors = field(default_factory=DurationPriors)
+
+
+class Forecast(NamedTuple):
+    """Forecast of pairs; arrays of one shape, (n, m) for all pairs or (p,) for some."""
+
+    success_probability: NDArray[np.float64]
+    success_low: NDArray[np.float64]
+    success_high: NDArray[np.float64]
+    planned_success: NDArray[np.float64]
+    planned_success_variance: NDArray[np.float64]
+    planned_attempts: NDArray[np.float64]
+    duration_ms_p50: NDArray[np.float64]
+    duration_ms_p90: NDArray[np.float64]
+    planned_duration_ms: NDArray[np.float64]
+    planned_confidence_delta: NDArray[np.float64]
+    record_count: NDArray[np.int64]
+
+
+class Estimate(NamedTuple):
+    """A figure and its 90 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class SharedNormals(NamedTuple):
+    """Standard normals of what all waves share in a draw: (s, m), (s, k), (s, m) and (s, 1)."""
+
+    agent: NDArray[np.float64]
+    coefficient: NDArray[np.float64]
+    agent_duration: NDArray[np.float64]
+    outcome_duration: NDArray[np.float64]
+
+
+class Draws(NamedTuple):
+    """Pairs in s worlds drawn from the posterior, shape (s, p); what a failure and a success add, shape (s, 2)."""
+
+    success_probability: NDArray[np.float64]
+    log_duration: NDArray[np.float64]
+    log_outcome: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastModel:
+    """Posterior of success, duration and confidence for n tasks and m agents.
+
+    Attributes
+    ----------
+    tasks, agents
+        `frames.TASKS` and `frames.AGENTS`; the order of rows is the order of indices.
+    attempts
+        `frames.ATTEMPTS`, all that was learned from.
+    first_log_odds
+        Each task's log odds of success, mean over agents, before the run's first wave; shape (n,).
+    """
+
+    tasks: pl.DataFrame
+    agents: pl.DataFrame
+    attempts: pl.DataFrame
+    population: Population
+    priors: ForecastPriors
+    success: SuccessPosterior
+    duration: DurationPosterior
+    gains: Gains
+    record_count: NDArray[np.int64]
+    first_log_odds: NDArray[np.float64]
+
+    @classmethod
+    def fit(
+        cls,
+        tasks: pl.DataFrame,
+        agents: pl.DataFrame,
+        attempts: pl.DataFrame,
+        population: Population,
+        *,
+        priors: ForecastPriors | None = None,
+        before: ForecastModel | None = None,
+    ) -> ForecastModel:
+        """Fit all three parts to the records.
+
+        Parameters
+        ----------
+        tasks, agents
+            The run's n tasks (confidence without nulls) and m agents.
+        attempts
+            The records; their order changes nothing.
+        population
+            Phase 18's summary, used where records are silent.
+        before
+            An earlier fit to fewer records, to go on from; what it chose stays.
+        """
+        priors = priors or ForecastPriors()
+        records = read_records(attempts, tasks, agents, population.task_count)
+        estimated = tasks["estimated_duration_ms"].to_numpy().astype(float)
+        success = fit_success(records, population.success_rate, priors.success, before.success if before else None)
+        return cls(
+            tasks=tasks,
+            agents=agents,
+            attempts=attempts,
+            population=population,
+            priors=priors,
+            success=success,
+            duration=fit_durations(
+                records, population.duration_ms, estimated, priors.duration, before.duration if before else None
+            ),
+            gains=fit_gains(records, population.confidence_delta, population.success_rate),
+            record_count=records.pair_counts(tasks.height),
+            first_log_odds=success.task_log_odds() if before is None else before.first_log_odds,
+        )
+
+    def observe(self, attempts: pl.DataFrame) -> ForecastModel:
+        """Learn from more attempts (`frames.ATTEMPTS`): a new model; this one is unchanged."""
+        if attempts.is_empty():
+            return self
+        known = pl.concat([self.attempts, attempts])
+        return self.fit(self.tasks, self.agents, known, self.population, priors=self.priors, before=self)
+
+    def forecast(self, task: NDArray[np.int64], agent: NDArray[np.int64], allowed: NDArray[np.int64]) -> Forecast:
+        """Forecast pairs.
+
+        Parameters
+        ----------
+        task, agent
+            Indices that broadcast: (n, 1) and (1, m) for all pairs, (p,) and (p,) for some.
+        allowed
+            Attempts allowed, broadcast like `task`.
+
+        Notes
+        -----
+        Expectations over the posterior by 15-point Gauss-Hermite quadrature; the retries' product is taken
+        inside it, since what made the first attempt fail weighs on the second too. The planned duration is the sum
+        over attempts of P(made) (p_k E(time of a success) + (1 - p_k) E(time of a failure)): of the attempts expected,
+        `planned_success` succeed and the others fail. Its quantiles are those of the first attempt.
+        """
+        mean, sd = self.success.mean(task, agent), self.success.sd(task, agent)
+        first, planned, square, attempts = (np.zeros(mean.shape) for _ in range(4))
+        for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):
+            p = sigmoid(mean + node * sd)
+            within, made = within_attempts(p, allowed)
+            first += weight * p
+            planned += weight * within
+            square += weight * within**2
+            attempts += weight * made
+        confidence = self.tasks["confidence"].to_numpy()[task]
+        ones = np.ones(mean.shape, dtype=bool)
+        times = self.duration.times(task, agent)
+        failed_ms, succeeded_ms = times.expected_ms()
+        median_ms, high_ms = times.quantiles_ms(first, 0.5, 0.9)
+        gain = self.gains.after(ones, agent, confidence)
+        loss = self.gains.after(~ones, agent, confidence)
+        return Forecast(
+            success_probability=np.clip(first, 0.0, 1.0),
+            # A pair of which little is known may have a mean beyond its quantiles: the interval holds both.
+            success_low=np.minimum(sigmoid(mean - _Z90 * sd), first),
+            success_high=np.maximum(sigmoid(mean + _Z90 * sd), first),
+            planned_success=np.clip(planned, 0.0, 1.0),
+            planned_success_variance=np.maximum(square - planned**2, 0.0),
+            planned_attempts=attempts,
+            duration_ms_p50=median_ms,
+            duration_ms_p90=high_ms,
+            planned_duration_ms=planned * succeeded_ms + (attempts - planned) * failed_ms,
+            planned_confidence_delta=planned * gain + (1.0 - planned) * loss,
+            record_count=self.record_count[task, agent],
+        )
+
+    def updated_confidence(self) -> NDArray[np.float64]:
+        """Confidence in every task after the heuristics' boosts and what the waves before showed, shape (n,).
+
+        Notes
+        -----
+        Phase 19 definition: its log odds move as far as the task's forecast has moved, mean over agents, since the
+        run's first wave. What was recorded of the task stays as it was: gates read that alone.
+        """
+        stated = (self.tasks["confidence"] + self.tasks["confidence_boost"]).to_numpy()
+        shift = self.success.task_log_odds() - self.first_log_odds
+        return np.where(shift == 0.0, stated, sigmoid(logit(stated) + shift))
+
+    def boost_slope(self) -> Estimate:
+        """What a boost of confidence is worth by the records, in shares of what it claims; a 90 % interval beside it.
+
+        0.5 is what is believed without records: of one percentage point claimed, half a point of success.
+        """
+        mean, sd = self.success.coefficients[-1], float(np.linalg.norm(self.success.coefficient_root[-1]))
+        return Estimate(float(mean), float(mean - _Z90 * sd), float(mean + _Z90 * sd))
+
+    def shared_normals(self, draws: int, rng: np.random.Generator) -> SharedNormals:
+        """Draw what all waves of a run share, so that their draws can be added up draw by draw."""
+        m = self.agents.height
+        return SharedNormals(*(rng.standard_normal((draws, size)) for size in (m, FEATURE_COUNT, m, 1)))
+
+    def draws(
+        self, task: NDArray[np.int64], agent: NDArray[np.int64], shared: SharedNormals, rng: np.random.Generator
+    ) -> Draws:
+        """Draw the pairs' parameters from the posterior, one world a row of `shared`; pairs are distinct."""
+        shape = (shared.agent.shape[0], task.size)
+        _, first, same = np.unique(task, return_index=True, return_inverse=True)
+        own = np.searchsorted(np.sort(first), first)[same]  # tasks numbered as they come
+        tasks = (shape[0], first.size)
+        logit = self.success.draw(
+            task,
+            agent,
+            agent_normals=shared.agent,
+            coefficient_normals=shared.coefficient,
+            task_normals=rng.standard_normal(tasks)[:, own],
+            pair_normals=rng.standard_normal(shape),
+        )
+        log_duration = (
+            self.duration.mean(task, agent)
+            + shared.agent_duration[:, agent] * self.duration.agent.sd[agent]
+            + rng.standard_normal(tasks)[:, own] * self.duration.task.sd[task]
+            + rng.standard_normal(shape) * self.duration.pair.at(task, agent)[1]
+        )
+        return Draws(sigmoid(logit), log_duration, self.duration.outcome.shift(shared.outcome_duration[:, 0]))
+
+    def world(self, seed: int) -> World:
+        """Draw the one world of a dry run; what is drawn belongs to the ids, not to their order."""
+        task_keys, agent_keys = id_keys(self.tasks["task_id"]), id_keys(self.agents["agent_id"])
+        success, duration = self.success, self.duration
+        feature_keys = np.arange(FEATURE_COUNT, dtype=np.uint64)
+        coefficients = success.coefficients + success.coefficient_root @ normals(seed, "risk", feature_keys)
+        return World(
+            seed=seed,
+            task_keys=task_keys,
+            agent_keys=agent_keys,
+            task_logit=success.features @ coefficients
+            + success.task.mean
+            + success.task.sd * normals(seed, "task", task_keys),
+            agent_logit=success.agent.mean + success.agent.sd * normals(seed, "agent", agent_keys),
+            pair_logit=success.pair.mean,
+            pair_logit_sd=success.pair.sd,
+            task_log_ms=duration.level + duration.task.mean + duration.task.sd * normals(seed, "taskms", task_keys),
+            agent_log_ms=duration.agent.mean + duration.agent.sd * normals(seed, "agentms", agent_keys),
+            pair_log_ms=duration.pair,
+            outcome_log_ms=duration.outcome.shift(normals(seed, "outcomems", np.zeros(1, np.uint64)))[0],
+            residuals=duration.residuals,
+            limit_ms=duration.limit_ms,
+            gain_success=self.gains.success,
+            gain_failure=self.gains.failure,
+            gain_sd=self.gains.sd,
+        )

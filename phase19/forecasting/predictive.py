@@ -1,0 +1,123 @@
+"""What chance may do to a plan: draws of a wave, frozen before it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from phase19 import evidence_frames
+from phase19.forecasting.durations import attempt_ms
+from phase19.forecasting.retries import attempts_won, play, within_attempts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from phase19.forecasting.model import ForecastModel, SharedNormals
+
+__all__ = ["WaveDraws", "draw_count", "draw_wave"]
+
+_VALUES_PER_WAVE = 2_000_000  # about 100 MB of draws at once
+
+
+def draw_count(largest_wave: int) -> int:
+    """Draws a run affords: 512, fewer where the largest wave is too large for them, never below 32."""
+    return int(np.clip(_VALUES_PER_WAVE // max(largest_wave, 1), 32, 512))
+
+
+@dataclass(frozen=True, slots=True)
+class WaveDraws:
+    """One wave in s worlds: its p tasks grouped by agent in the order of their timelines; arrays (s, p)."""
+
+    agent: NDArray[np.int64]
+    success_probability: NDArray[np.float64]
+    succeeded: NDArray[np.bool_]
+    busy_ms: NDArray[np.float64]
+    confidence_delta: NDArray[np.float64]
+    attempts: NDArray[np.int64]
+
+    def summary(self, wave: int, executions: pl.DataFrame) -> pl.DataFrame:
+        """Measures of the wave in every draw, over the tasks that ran: `evidence_frames.WAVE_DRAWS`.
+
+        Parameters
+        ----------
+        executions
+            `frames.EXECUTIONS` of the wave, in the order of the draws' tasks: which ran, when they were
+            scheduled, and their promised advantage over round robin.
+        """
+        ran = executions["status"].is_in(["completed", "failed"]).to_numpy()
+        if not ran.any():
+            return evidence_frames.WAVE_DRAWS.empty()
+        scheduled = [executions[f"scheduled_{edge}_time"].to_numpy()[ran] for edge in ("start", "end")]
+        advantage = (executions["planned_success"] - executions["baseline_success"]).to_numpy()
+        agent, busy = self.agent[ran], self.busy_ms[:, ran]
+        end = np.cumsum(busy, axis=1)
+        first = np.concatenate([[True], agent[1:] != agent[:-1]])
+        before = np.where(first, np.arange(agent.size), 0)
+        before = np.maximum.accumulate(before)
+        base = np.concatenate([np.zeros((busy.shape[0], 1)), end], axis=1)[:, before]
+        end = end - base
+        start = end - busy
+        deviation = 0.5 * (np.abs(start - scheduled[0]) + np.abs(end - scheduled[1]))
+        chance, centred = self.success_probability[:, ran], advantage[ran] - advantage[ran].mean()
+        return pl.DataFrame(
+            {
+                "wave": np.full(busy.shape[0], wave),
+                "draw": np.arange(busy.shape[0]),
+                "ran_count": np.full(busy.shape[0], int(ran.sum())),
+                "success_rate": self.succeeded[:, ran].mean(axis=1),
+                "makespan_ms": end.max(axis=1),
+                "busy_ms": busy.sum(axis=1),
+                "confidence_delta": self.confidence_delta[:, ran].mean(axis=1),
+                "deviation_ms": deviation.mean(axis=1),
+                "expected_success_sum": chance.sum(axis=1),
+                "expected_advantage_sum": chance @ centred,
+            },
+            schema=evidence_frames.WAVE_DRAWS.dtypes,
+        )
+
+
+def draw_wave(
+    model: ForecastModel,
+    task: NDArray[np.int64],
+    agent: NDArray[np.int64],
+    allowed: NDArray[np.int64],
+    *,
+    shared: SharedNormals,
+    rng: np.random.Generator,
+) -> WaveDraws:
+    """Draw a wave from its plan's predictive distribution.
+
+    Parameters
+    ----------
+    task, agent, allowed
+        Pairs grouped by agent in the order of their timelines, and attempts allowed, shape (p,).
+    """
+    drawn = model.draws(task, agent, shared, rng)
+    attempts = int(allowed.max(initial=1))
+    shape = (attempts, *drawn.log_duration.shape)
+    won = attempts_won(drawn.success_probability, rng.random(shape))
+    duration = model.duration
+    busy_ms = attempt_ms(
+        drawn.log_duration,
+        drawn.log_outcome,
+        duration.residuals,
+        duration.limit_ms[task],
+        has_succeeded=won,
+        luck=rng.random(shape),
+    )
+    played = play(won, allowed, busy_ms)
+    confidence = model.tasks["confidence"].to_numpy()[task]
+    change = np.where(
+        played.succeeded, model.gains.success[agent], model.gains.failure[agent]
+    ) + model.gains.sd * rng.standard_normal(drawn.log_duration.shape)
+    return WaveDraws(
+        agent=agent,
+        success_probability=within_attempts(drawn.success_probability, allowed)[0],
+        succeeded=played.succeeded,
+        busy_ms=played.busy_ms,
+        confidence_delta=np.clip(change, -confidence, 1.0 - confidence),
+        attempts=played.attempts,
+    )

@@ -1,0 +1,1 @@
+"""What a run reads: wire formats, strict decoding, readers, thresholds, samples."""

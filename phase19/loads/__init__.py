@@ -1,1 +1,0 @@
-"""How busy agents are: the parts of makespan, evenness and load limits."""

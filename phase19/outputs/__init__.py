@@ -1,0 +1,1 @@
+"""The summary, the report and the explanations of a run."""
