@@ -2,11 +2,11 @@
 
 `phase19.analysis.session.analyse` over a made run of 1,000,000 executed tasks, 100 agents and 30 waves, with as many
 draws as a real one, in a fresh process: from Polars frames to DuckDB, every query of `sql/`, every analytical file
-written, and the results back as frames. The aim is by the wall; the steps' seconds are of processor time, which neighbours of the
-machine disturb little; memory is the peak above what the process held when all frames were made. The slowest steps are
-listed, a query with the writing of its file; `frames in` and `tables out` are the ways between the libraries. The
-agents' files are written apart, as `phase19.publishing.run_directory.write_agent_rows` does in a run. The table goes to
-docs/benchmarks.md when the whole size is run.
+written, and the results back as frames. The aim is by the wall; the steps' seconds are of processor time, which
+neighbours of the machine disturb little; memory is the peak above what the process held when all frames were made. The
+slowest steps are listed, a query with the writing of its file; `frames in` and `tables out` are the ways between the
+libraries. The agents' files are written apart, as `phase19.publishing.run_directory.write_agent_rows` does in a run.
+The table goes to docs/benchmarks.md when the whole size is run.
 """
 
 from __future__ import annotations

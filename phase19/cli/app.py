@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 from io import FileIO, TextIOWrapper
-from pathlib import Path  # noqa: TC003 (the parser reads the annotations of commands)
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
