@@ -31,7 +31,7 @@ from phase19.analysis.queries import QUERIES, Query
 from phase19.analysis.session import analyse
 from phase19.forecasting.predictive import draw_count
 from phase19.outputs.summary import agent_files
-from phase19.publishing.run_directory import agent_directories, write_agent_rows
+from phase19.publishing.files import agent_directories, write_agent_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

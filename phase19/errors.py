@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["InfeasibleError", "InputError", "OutputError", "Phase19Error", "UsageError", "printable"]
+__all__ = ["InfeasibleError", "InputError", "OutputError", "Phase19Error", "UsageError", "plural", "printable"]
 
 
 def printable(text: str) -> str:
     """One line of text that no terminal takes for a command: what is not printable is escaped, as `repr` does."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """Write a count with its noun: no task, 1 task, 2 tasks."""
+    noun = one if count == 1 else many or f"{one}s"
+    return f"{count:,} {noun}" if count else f"no {noun}"
 
 
 class Phase19Error(Exception):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from phase19.publishing.run_directory import deliver_feedback
+from phase19.publishing.delivery import deliver_feedback
 
 if TYPE_CHECKING:
     from pathlib import Path

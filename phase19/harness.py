@@ -11,28 +11,19 @@ from typing import TYPE_CHECKING, Any
 from phase19.alternatives import alternatives
 from phase19.analysis.session import analyse
 from phase19.balancing.placement import never_planned
-from phase19.errors import UsageError
-from phase19.figures import plural
+from phase19.errors import UsageError, plural
 from phase19.inputs.history import read_approvals, read_executions, read_previous
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.preparation import prepare
 from phase19.inputs.thresholds_file import Thresholds, read_thresholds
 from phase19.options import RunOptions
-from phase19.outputs.identity import identify
-from phase19.outputs.provenance import lineage
+from phase19.outputs.provenance import identify, lineage
 from phase19.outputs.report import write_report
 from phase19.outputs.summary import agent_files, run_row, summary_document, unassigned_rows
 from phase19.planning import PlanParameters
-from phase19.publishing.delivery import FEEDBACK_FILE
-from phase19.publishing.run_directory import (
-    agent_directories,
-    check_target,
-    deliver_feedback,
-    publish,
-    write_agent_rows,
-    write_files,
-    write_json,
-)
+from phase19.publishing.delivery import FEEDBACK_FILE, deliver_feedback
+from phase19.publishing.files import agent_directories, write_agent_rows, write_files, write_json
+from phase19.publishing.run_directory import check_target, publish
 from phase19.result import RunResult
 from phase19.safety import SafetyGate
 from phase19.wave_records import WaveRecord, analysis_frames, record_wave

@@ -16,7 +16,7 @@ from phase19.inputs.loading import Inputs, Population, load_inputs
 from phase19.inputs.roster import fill_confidence
 from phase19.options import OptimizationStrategy
 from phase19.planning import PlanParameters, WavePlan, plan_wave
-from phase19.publishing.run_files import write_files
+from phase19.publishing.files import write_files
 from phase19.timelines import largest, mean, settle, utilization
 
 if TYPE_CHECKING:

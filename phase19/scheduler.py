@@ -14,7 +14,7 @@ from phase19.errors import UsageError
 from phase19.execution import outcomes
 from phase19.forecasting.retries import attempt_probability, attempts_allowed
 from phase19.inputs.roster import PriorityStrategy, by_priority
-from phase19.publishing.run_files import write_files
+from phase19.publishing.files import write_files
 from phase19.timelines import adherence, largest, mean, schedule, settle, timeline, utilization
 
 if TYPE_CHECKING:

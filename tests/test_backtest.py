@@ -28,7 +28,7 @@ from phase19.inputs.loading import Population, load_inputs
 from phase19.inputs.preparation import first_model
 from phase19.inputs.sample import write_sample
 from phase19.planning import PlanParameters
-from phase19.publishing.single_file import publish_file
+from phase19.publishing.files import publish_file
 from tests.builders import agents, attempts, tasks
 
 ROOT = Path(__file__).parent.parent

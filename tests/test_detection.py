@@ -567,7 +567,7 @@ def test_the_evidence_file_adds_up_to_the_agents(detect):
 
 
 def run_files(tests):
-    from phase19.publishing.run_files import RunFiles
+    from phase19.publishing.files import RunFiles
 
     empty = dict.fromkeys(RunFiles.__slots__, ())
     return RunFiles(**empty | {"anomaly_tests": tests})

@@ -10,9 +10,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from phase19.errors import OutputError
-from phase19.figures import significant
 from phase19.outputs.rendering import Chart, Page, Section, Table, WavePoint, to_html, to_markdown
 from phase19.outputs.report import HTML_FILE, MARKDOWN_FILE, write_report
+from phase19.outputs.text import significant
 
 NASTY = "<b>|`*_x_*` [a](b) & agent_1"
 

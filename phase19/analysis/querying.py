@@ -11,7 +11,7 @@ import polars as pl
 from phase19.analysis.arrow import ArrowStream
 from phase19.analysis.session import sql_directory
 from phase19.errors import OutputError, UsageError
-from phase19.publishing.run_files import SUMMARY_FILE
+from phase19.publishing.files import SUMMARY_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -11,8 +11,7 @@ import numpy as np
 from phase19.assignment.checks import check_pairs
 from phase19.assignment.exchanges import least_potentials
 from phase19.assignment.pairs import Pairs
-from phase19.errors import UsageError
-from phase19.figures import plural
+from phase19.errors import UsageError, plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

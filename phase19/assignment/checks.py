@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phase19.errors import InfeasibleError, UsageError
-from phase19.figures import plural
+from phase19.errors import InfeasibleError, UsageError, plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -155,7 +155,7 @@ def run(
     options = RunOptions.of(**{name: value for name, value in locals().items() if name in OPTION_NAMES})
     from phase19 import harness
     from phase19.cli.screen import WaveProgress, print_run
-    from phase19.publishing.run_files import SUMMARY_FILE, read_run
+    from phase19.publishing.files import SUMMARY_FILE, read_run
 
     with WaveProgress() as progress:
         result = harness.run(options, progress=progress)

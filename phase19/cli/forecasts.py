@@ -61,7 +61,7 @@ def forecast(
     from phase19.inputs.loading import load_inputs
     from phase19.inputs.preparation import first_model
     from phase19.outputs.forecast_table import forecast_table
-    from phase19.publishing.single_file import check_file_target, publish_file
+    from phase19.publishing.files import check_file_target, publish_file
 
     if output is not None:
         check_file_target(output, (input, options.phase16_dir, options.phase17_dir))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from phase19.evaluation.compare import Comparison
     from phase19.inputs.loading import Inputs
     from phase19.outputs.rendering import Table
-    from phase19.publishing.run_files import RunFiles
+    from phase19.publishing.files import RunFiles
 
 __all__ = [
     "PIPED_WIDTH",
@@ -86,7 +86,7 @@ def print_run(run: RunFiles, run_dir: Path, stream: TextIO) -> None:
 
 def print_inputs(inputs: Inputs, stream: TextIO) -> None:
     """Print what the inputs hold: a row a file, then what a run would plan with."""
-    from phase19.figures import plural
+    from phase19.errors import plural
     from phase19.outputs.rendering import Table
 
     console = console_for(stream)

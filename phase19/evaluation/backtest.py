@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phase19.errors import UsageError
+from phase19.errors import UsageError, plural
 from phase19.evaluation.replay_plan import rehearse
 from phase19.evaluation.time_split import split_inputs
 from phase19.execution.replay import ReplayExecutor
-from phase19.figures import interval, number, percent, plural
 from phase19.inputs.history import read_executions
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.preparation import prepare
@@ -20,9 +19,9 @@ from phase19.options import RunOptions
 from phase19.outputs.forecast_table import forecast_table
 from phase19.outputs.rendering import Table
 from phase19.outputs.summary import agent_assignments
+from phase19.outputs.text import interval, number, percent
 from phase19.planning import PlanParameters
-from phase19.publishing.run_files import write_json
-from phase19.publishing.single_file import check_file_target, publish_file
+from phase19.publishing.files import check_file_target, publish_file, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ from phase19.inputs.loading import load_inputs
 from phase19.inputs.preparation import prepare
 from phase19.moments import parse_moment
 from phase19.planning import CANDIDATES, PlanParameters
-from phase19.publishing.single_file import check_file_target, publish_file
+from phase19.publishing.files import check_file_target, publish_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

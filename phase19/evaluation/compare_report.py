@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from phase19.errors import plural
 from phase19.evaluation.executed import OBSERVED
 from phase19.evaluation.simulated import MEASURES
-from phase19.figures import NO_DATA, number, percent, plural, significant
 from phase19.outputs.rendering import Table
+from phase19.outputs.text import NO_DATA, number, percent, significant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

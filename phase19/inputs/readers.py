@@ -15,8 +15,7 @@ import polars as pl
 from msgspec import UNSET
 
 from phase19.columns import RISK_LEVELS, STRINGS
-from phase19.errors import InputError
-from phase19.figures import plural
+from phase19.errors import InputError, plural
 from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, PATTERNS, SIGNALS, SOURCES, TASKS
 from phase19.inputs import wire
 from phase19.inputs.decoding import LINE, Decoded, decode_document, decode_lines

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from phase19.analysis.querying import select
-from phase19.errors import UsageError
-from phase19.figures import interval, number, percent, plural, significant
+from phase19.errors import UsageError, plural
 from phase19.outputs.rendering import Table
+from phase19.outputs.text import interval, number, percent, significant
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phase19.figures import number, percent, plural, signed
+from phase19.errors import plural
 from phase19.outputs.rendering import Table
+from phase19.outputs.text import number, percent, signed
 
 if TYPE_CHECKING:
-    from phase19.publishing.run_files import Row, RunFiles
+    from phase19.publishing.files import Row, RunFiles
 
 __all__ = ["convergence_sentence", "health_blocks", "weights_table"]
 

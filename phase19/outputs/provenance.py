@@ -1,20 +1,72 @@
-"""What a run took over from the run before it, and the thresholds that replaced the defaults."""
+"""Where a run comes from: its id and timestamp, the earlier run it continues, and the thresholds that were changed."""
 
-from __future__ import annotations
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
+from phase19.errors import InputError, plural
+from phase19.inputs.history import Previous
+from phase19.inputs.loading import Inputs
+from phase19.inputs.thresholds_file import Thresholds
+from phase19.moments import parse_moment
+from phase19.options import RunOptions
 
-from phase19.figures import plural
+SCHEMA_VERSION = "1.0"
+# Options that are not part of a run's id: paths, whose contents count instead, and what changes no figure.
+_OTHER_OPTIONS = {
+    *("input", "phase16", "phase17", "previous", "thresholds", "executions", "approve"),
+    *("timestamp", "output", "deliver_feedback"),
+}
 
-if TYPE_CHECKING:
-    from phase19.inputs.history import Previous
-    from phase19.inputs.thresholds_file import Thresholds
 
-__all__ = ["lineage", "lineage_sentences"]
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """A run's id, and its timestamp: the one given, else when it began."""
+
+    run_id: str
+    moment: datetime
+
+
+def identify(
+    options: RunOptions, inputs: Inputs, previous: Previous | None, thresholds: Thresholds | None = None
+) -> RunIdentity:
+    """Derive a run's id from the contents of its files and from its options, without paths and timestamp.
+
+    The id of a live run depends on its timestamp too, because each live run is new evidence.
+
+    Raises
+    ------
+    InputError
+        A file of the options cannot be read.
+    """
+    moment = datetime.now(UTC) if options.timestamp is None else parse_moment(options.timestamp, "--timestamp")
+    decided = {
+        "schema_version": SCHEMA_VERSION,
+        "inputs": inputs.digest,
+        "files": [_digest(path) for path in (options.executions, options.approve) if path is not None],
+        "previous": previous.run_id if previous is not None else None,
+        **{name: getattr(options, name) for name in RunOptions.__dataclass_fields__ if name not in _OTHER_OPTIONS},
+    }
+    if thresholds is not None and thresholds.changed:
+        decided["thresholds"] = dict(thresholds.changed)
+    if options.executor == "live":
+        decided["timestamp"] = moment.isoformat()
+    text = json.dumps(decided, sort_keys=True, separators=(",", ":"))
+    return RunIdentity(f"p19-{hashlib.sha256(text.encode()).hexdigest()[:16]}", moment)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as problem:
+        raise InputError(str(path), expected="a file that can be read", found=str(problem.strerror)) from problem
 
 
 def lineage(previous: Previous | None, thresholds: Thresholds) -> dict[str, Any]:
-    """Keys of a run's summary: `previous`, null without `--previous`, and `thresholds`."""
+    """Return the keys `previous` (null without `--previous`) and `thresholds` of a run's summary."""
     taken = previous and {
         "run_id": previous.run_id,
         "simulated": previous.is_simulated,
@@ -26,21 +78,19 @@ def lineage(previous: Previous | None, thresholds: Thresholds) -> dict[str, Any]
 
 
 def lineage_sentences(summary: dict[str, Any]) -> list[str]:
-    """What a reader of a run's summary should know of where it comes from; nothing where there is nothing to say."""
+    """Say what a run took over from an earlier one and which thresholds were changed; nothing if neither applies."""
     said = []
-    previous, thresholds = summary.get("previous"), summary.get("thresholds") or {"changed": {}}
+    previous, changed = summary["previous"], summary["thresholds"]["changed"]
     if previous is not None:
-        rows = plural(previous["convergence_row_count"], "wave")
+        waves = f"its convergence history of {plural(previous['convergence_row_count'], 'wave')} is continued"
         if previous["simulated"]:
-            said.append(
-                f"Run {previous['run_id']} before it was simulated and taught nothing; {rows} of its past shown."
-            )
+            said.append(f"The earlier run {previous['run_id']} was simulated, so nothing was learned from it; {waves}.")
         else:
             said.append(
-                f"Learned from run {previous['run_id']}: {plural(previous['attempt_count'], 'attempt')}, "
-                f"{plural(previous['weight_count'], 'heuristic weight')}; {rows} of its past shown."
+                f"Learned from the earlier run {previous['run_id']}: {plural(previous['attempt_count'], 'attempt')}, "
+                f"{plural(previous['weight_count'], 'heuristic weight')}; {waves}."
             )
-    if thresholds["changed"]:
-        changed = ", ".join(f"{name} = {value:g}" for name, value in thresholds["changed"].items())
-        said.append(f"Thresholds of {thresholds['file']}: {changed}.")
+    if changed:
+        values = ", ".join(f"{name} = {value:g}" for name, value in changed.items())
+        said.append(f"Thresholds changed by {summary['thresholds']['file']}: {values}.")
     return said

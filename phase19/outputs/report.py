@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phase19.errors import OutputError
-from phase19.figures import NO_DATA, interval, number, percent, plural, significant
+from phase19.errors import OutputError, plural
 from phase19.outputs.health_section import health_blocks, weights_table
 from phase19.outputs.provenance import lineage_sentences
 from phase19.outputs.rendering import Chart, Page, Section, Table, WavePoint, to_html, to_markdown
 from phase19.outputs.sensitivity_section import sensitivity_section, untested
-from phase19.publishing.run_files import SUMMARY_FILE, read_run
+from phase19.outputs.text import NO_DATA, interval, number, percent, significant
+from phase19.publishing.files import SUMMARY_FILE, read_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from phase19.publishing.run_files import Row, RunFiles
+    from phase19.publishing.files import Row, RunFiles
 
 __all__ = [
     "HTML_FILE",

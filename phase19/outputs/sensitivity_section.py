@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phase19.figures import NO_DATA, interval, number
 from phase19.outputs.rendering import Section, Table
+from phase19.outputs.text import NO_DATA, interval, number
 
 if TYPE_CHECKING:
-    from phase19.publishing.run_files import Row, RunFiles
+    from phase19.publishing.files import Row, RunFiles
 
 __all__ = ["sensitivity_section", "sensitivity_table", "untested"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from phase19.outputs.identity import SCHEMA_VERSION
+from phase19.outputs.provenance import SCHEMA_VERSION
 from phase19.timelines import mean
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from phase19.forecasting.model import ForecastModel
     from phase19.inputs.loading import Inputs
     from phase19.options import RunOptions
-    from phase19.outputs.identity import RunIdentity
+    from phase19.outputs.provenance import RunIdentity
     from phase19.wave_records import WaveRecord
 
 __all__ = ["agent_assignments", "agent_files", "run_row", "summary_document", "unassigned_rows"]

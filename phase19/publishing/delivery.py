@@ -1,19 +1,12 @@
-"""Handing a run's feedback to the neighbouring phases, once."""
-
-from __future__ import annotations
+"""Delivery of a run's feedback to the neighbouring phases, once per run."""
 
 import errno
 import fcntl
 import json
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from phase19.errors import OutputError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["FEEDBACK_FILE", "deliver_feedback"]
+from phase19.publishing.files import write_errors
 
 FEEDBACK_FILE = "phase19_feedback.jsonl"
 
@@ -21,7 +14,7 @@ FEEDBACK_FILE = "phase19_feedback.jsonl"
 def deliver_feedback(run_dir: Path, phase16: Path | None, phase18: Path | None) -> list[Path]:
     """Append a run's feedback to `phase19_feedback.jsonl` of the neighbouring phases, once per run id.
 
-    A line that a crash tore, which no reader can read, is cut off first; a last line without its newline gets it.
+    An incomplete last line, as a crash leaves, is cut off first; a complete one without its newline gets it.
 
     Parameters
     ----------
@@ -38,7 +31,7 @@ def deliver_feedback(run_dir: Path, phase16: Path | None, phase18: Path | None) 
     Raises
     ------
     OutputError
-        A file cannot be written; every line that was whole still is, and none was added.
+        A file cannot be written; its complete lines are kept and none is added.
     """
     deliveries = {"phase16_feedback.jsonl": phase16, "phase18_feedback.jsonl": phase18}
     return [
@@ -49,32 +42,29 @@ def deliver_feedback(run_dir: Path, phase16: Path | None, phase18: Path | None) 
 
 
 def _append_once(path: Path, lines: bytes) -> bool:
-    try:
-        with path.open("a+b", buffering=0) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            present = file.read()
-            known = _run_ids(present)
-            new = b"".join(line for line in lines.splitlines(keepends=True) if not _run_ids(line) <= known)
-            if not new:
-                return False
-            tail = present[present.rfind(b"\n") + 1 :]
-            is_whole = _parsed(tail) is not None
-            kept = len(present) if is_whole else len(present) - len(tail)
+    with write_errors(path), path.open("a+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        present = file.read()
+        known = _run_ids(present)
+        new = b"".join(line for line in lines.splitlines(keepends=True) if not _run_ids(line) <= known)
+        if not new:
+            return False
+        tail = present[present.rfind(b"\n") + 1 :]
+        is_complete = _parsed(tail) is not None
+        kept = len(present) if is_complete else len(present) - len(tail)
+        file.truncate(kept)
+        text = (b"\n" if is_complete else b"") + new
+        # One write in append mode: no reader sees half a line, and no other writer comes between.
+        if file.write(text) < len(text):
             file.truncate(kept)
-            repair = b"\n" if is_whole else b""
-            # One write in append mode: no reader sees half a line, no other writer gets between.
-            if file.write(repair + new) < len(repair + new):
-                file.truncate(kept)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(file.fileno())
-    except OSError as problem:
-        raise OutputError(f"{path}: cannot be written: {problem.strerror}") from problem
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(file.fileno())
     return True
 
 
 def _run_ids(lines: bytes) -> set[object]:
-    """Run ids of the lines that are whole; a line torn by a crash belongs to no run."""
+    """Run ids of the complete lines."""
     rows = (_parsed(line) for line in lines.splitlines())
     return {row["run_id"] for row in rows if isinstance(row, dict) and isinstance(row.get("run_id"), str)}
 

@@ -1,46 +1,29 @@
-"""Publishing a run directory: the whole of it at once, or not at all."""
-
-from __future__ import annotations
+"""Publishing a run directory: stage it, swap it in by renaming, and clean up after killed runs."""
 
 import errno
 import fcntl
 import os
 import re
-import secrets
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from phase19.errors import OutputError
-from phase19.publishing.delivery import deliver_feedback
-from phase19.publishing.run_files import SUMMARY_FILE, agent_directories, write_agent_rows, write_files, write_json
+from phase19.publishing.files import SUMMARY_FILE, hidden_path, sync, write_errors
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-__all__ = [
-    "agent_directories",
-    "check_target",
-    "deliver_feedback",
-    "publish",
-    "write_agent_rows",
-    "write_files",
-    "write_json",
-]
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_target(target: Path) -> None:
-    """Refuse to put a run where something else stands.
+    """Check that a run may be written to `target`.
 
     Raises
     ------
     OutputError
         `target` is a file, or a directory that holds something other than a Phase 19 run.
     """
-    with _as_output_error(target):
+    with write_errors(target):
         if target.is_dir():
             if any(target.iterdir()) and not (target / SUMMARY_FILE).is_file():
                 raise OutputError(
@@ -53,17 +36,17 @@ def check_target(target: Path) -> None:
 
 @contextmanager
 def publish(target: Path) -> Iterator[Path]:
-    """Publish what the body writes: the whole of it appears at `target`, or nothing does.
+    """Publish the run that the body writes: all of it appears at `target`, or nothing does.
 
-    The body writes to a hidden directory beside `target`. When it is done, that is synced to disk and takes the
-    place of the last run by renaming. Where the body raises, or is interrupted, the last run stays untouched. Of
-    two runs at a time the later to end stands. What killed runs left behind is cleared away, and a run that was
-    moved aside by one of them is put back.
+    The body writes to a hidden directory beside `target`. At its end that directory is synced to disk and replaces
+    the last run by renaming. If the body raises or is interrupted, the last run stays untouched. Of two concurrent
+    runs the one that ends later stays. What killed runs left behind is removed, and a run that one of them had moved
+    aside is put back.
 
     Parameters
     ----------
     target
-        The run directory; its parents are made. A symbolic link stays one.
+        The run directory; its parents are created. A symbolic link stays one.
 
     Yields
     ------
@@ -73,23 +56,23 @@ def publish(target: Path) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        `target` holds something that is no Phase 19 run (before the body starts), or cannot be written.
+        `target` holds something other than a Phase 19 run (before the body starts), or cannot be written.
     """
     target = target.resolve()
     check_target(target)
-    with _as_output_error(target):
+    with write_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target.parent):
             _clear_leftovers(target)
-            staging = _beside(target, "staging")
+            staging = hidden_path(target, "staging")
             staging.mkdir()
-            # Held while this process lives: the next run can tell a staging directory in use from one left behind.
+            # Locked while this process lives, so that the next run leaves a staging directory in use alone.
             in_use = os.open(staging, os.O_RDONLY)
             fcntl.flock(in_use, fcntl.LOCK_EX)
     try:
-        with _as_output_error(target, only=NO_ROOM):
+        with write_errors(target, only=NO_SPACE):
             yield staging
-        with _as_output_error(target):
+        with write_errors(target):
             _sync_tree(staging)
             with _locked(target.parent):
                 check_target(target)
@@ -100,16 +83,6 @@ def publish(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _as_output_error(target: Path, only: Sequence[int] = ()) -> Iterator[None]:
-    try:
-        yield
-    except OSError as problem:
-        if only and problem.errno not in only:
-            raise
-        raise OutputError(f"{target}: cannot be written: {problem.strerror or problem}") from problem
-
-
-@contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     descriptor = os.open(directory, os.O_RDONLY)
     try:
@@ -117,10 +90,6 @@ def _locked(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _beside(target: Path, purpose: str) -> Path:
-    return target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.{purpose}")
 
 
 def _clear_leftovers(target: Path) -> None:
@@ -148,8 +117,8 @@ def _is_in_use(staging: Path) -> bool:
 
 
 def _swap(staging: Path, target: Path) -> None:
-    """Put `staging` in the place of `target`; the parent is locked."""
-    aside = _beside(target, "aside")
+    """Replace `target` by `staging`; the parent is locked."""
+    aside = hidden_path(target, "aside")
     is_replacing = target.exists()
     if is_replacing:
         target.rename(aside)
@@ -159,20 +128,12 @@ def _swap(staging: Path, target: Path) -> None:
         if is_replacing and not target.exists():
             aside.rename(target)
         raise
-    _sync(target.parent)
+    sync(target.parent)
     shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sync_tree(top: Path) -> None:
     for directory, _, files in os.walk(top, topdown=False):
         for name in files:
-            _sync(Path(directory, name))
-        _sync(directory)
-
-
-def _sync(path: str | Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync(Path(directory, name))
+        sync(directory)

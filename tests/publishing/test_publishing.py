@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phase19.errors import OutputError
-from phase19.publishing.run_directory import agent_directories, deliver_feedback, publish, write_agent_rows, write_json
-from phase19.publishing.run_files import SUMMARY_FILE
+from phase19.publishing.delivery import deliver_feedback
+from phase19.publishing.files import SUMMARY_FILE, agent_directories, write_agent_rows, write_json
+from phase19.publishing.run_directory import publish
 
 IDS = st.lists(st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=60), unique=True, max_size=12)
 
@@ -205,7 +206,7 @@ from pathlib import Path
 from phase19.publishing import run_directory as outputs
 
 def die(staging, target):
-    target.rename(outputs._beside(target, "aside"))
+    target.rename(outputs.hidden_path(target, "aside"))
     os.kill(os.getpid(), signal.SIGKILL)
 
 if sys.argv[2] == "renaming":
@@ -387,7 +388,7 @@ def test_processes_that_deliver_at_once_tear_no_line_and_deliver_each_run_once(t
         text = json.dumps(line | {"run_id": f"r{i}"}) + "\n"
         (tmp_path / f"run_{i}" / "feedback" / "phase18_feedback.jsonl").write_text(text)
     code = (
-        "import sys; from pathlib import Path; from phase19.publishing.run_directory import deliver_feedback\n"
+        "import sys; from pathlib import Path; from phase19.publishing.delivery import deliver_feedback\n"
         "place = Path(sys.argv[1]); sys.stdin.read()\n"
         "for i in range(20): deliver_feedback(place / f'run_{i}', None, place / 'phase18')"
     )

@@ -1,0 +1,287 @@
+"""The files of a run directory: their names, writing them whole or not at all, and reading them back."""
+
+import hashlib
+import io
+import json
+import os
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import msgspec
+import numpy as np
+import polars as pl
+from polars import selectors
+
+from phase19.errors import OutputError, UsageError
+
+SUMMARY_FILE = "optimization_summary.json"  # its presence makes a directory a Phase 19 run
+MAX_NAME_BYTES = 120  # file systems allow 255
+HASHED_NAME_BYTES = 100
+
+
+def agent_directories(agent_ids: Sequence[str]) -> dict[str, str]:
+    """Name each agent's directory so that no id leaves the run directory and no two ids share one.
+
+    Parameters
+    ----------
+    agent_ids
+        Distinct ids, any text.
+
+    Returns
+    -------
+    dict
+        Id to directory name, in the order given: the id percent-encoded outside `A-Z a-z 0-9 . _ -`. A name of
+        more than 120 bytes, or one that differs from another only in case, becomes its first 100 bytes, `~` and the
+        first 8 hex digits of the id's SHA-256. A name does not depend on the order of the ids.
+
+    Raises
+    ------
+    OutputError
+        Two ids still have one name because their hashes collide.
+
+    Examples
+    --------
+    >>> agent_directories(["openai/gpt-5", ".."])
+    {'openai/gpt-5': 'openai%2Fgpt-5', '..': '%2E%2E'}
+    """
+    names = {agent: _percent_encoded(agent) for agent in agent_ids}
+    sharers = Counter(name.lower() for name in names.values())
+    for agent, name in names.items():
+        if len(name) > MAX_NAME_BYTES or sharers[name.lower()] > 1:
+            digest = hashlib.sha256(agent.encode()).hexdigest()
+            names[agent] = f"{name[:HASHED_NAME_BYTES]}~{digest[:8]}"
+    if len({name.lower() for name in names.values()}) < len(names):
+        raise OutputError("agent ids: expected ids whose directory names differ, found two with the same hash")
+    return names
+
+
+def _percent_encoded(text: str) -> str:
+    encoded = quote(text, safe="").replace("~", "%7E")
+    return encoded.replace(".", "%2E") if text in {".", ".."} else encoded
+
+
+def check_file_target(target: Path, sources: Iterable[Path | None]) -> None:
+    """Check that a file may be written to `target`, before any work is done for it.
+
+    Parameters
+    ----------
+    target
+        The file to write.
+    sources
+        Directories and files that are read.
+
+    Raises
+    ------
+    UsageError
+        `target` is one of the sources, or lies in one.
+    OutputError
+        `target` exists and is not a file.
+    """
+    place = target.resolve()
+    for source in sources:
+        if source is not None and source.resolve() in (place, *place.parents):
+            raise UsageError(f"--output: {target} is or lies in the input {source}")
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{target}: expected a file to write or nothing, found a directory")
+
+
+@contextmanager
+def publish_file(target: Path) -> Iterator[Path]:
+    """Publish the file that the body writes: all of it appears at `target`, or nothing does.
+
+    Parameters
+    ----------
+    target
+        The file; its parents are created. A symbolic link stays one.
+
+    Yields
+    ------
+    Path
+        A hidden path beside `target`, renamed to it at the end and removed if the body raises.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    place = target.resolve()
+    partial = hidden_path(place, "partial")
+    with write_errors(target):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            sync(partial)
+            partial.replace(place)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_errors(target: Path, only: Sequence[int] = ()) -> Iterator[None]:
+    """Turn the body's OSError into an :class:`OutputError`: all, or those of the `only` error numbers."""
+    try:
+        yield
+    except OSError as problem:
+        if only and problem.errno not in only:
+            raise
+        raise OutputError(f"{target}: cannot be written: {problem.strerror or problem}") from problem
+
+
+def hidden_path(target: Path, purpose: str) -> Path:
+    """Name a new hidden file or directory beside `target`."""
+    return target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.{purpose}")
+
+
+def sync(path: str | Path) -> None:
+    """Flush a file or directory to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write one JSON document: UTF-8, indented, keys in their order, a newline at the end.
+
+    Raises
+    ------
+    ValueError
+        The document holds NaN or Infinity, which are not JSON.
+    """
+    # The standard library's encoder refuses NaN where msgspec writes null; msgspec's formatter is the fast one.
+    compact = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    path.write_bytes(msgspec.json.format(compact.encode(), indent=2) + b"\n")
+
+
+def write_files(directory: Path, files: Mapping[str, pl.DataFrame | Mapping[str, Any]]) -> list[Path]:
+    """Write frames as JSONL and mappings as JSON into a directory, each file whole or not at all.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order given.
+    """
+    for name, content in files.items():
+        with publish_file(directory / name) as partial:
+            if isinstance(content, pl.DataFrame):
+                content.write_ndjson(partial)
+            else:
+                write_json(partial, content)
+    return [directory / name for name in files]
+
+
+def write_agent_rows(
+    frame: pl.DataFrame, staging: Path, file_name: str, *, waves: Sequence[int], directories: Mapping[str, str]
+) -> None:
+    """Write `wave_N/AGENT/<file_name>`: one JSONL file a wave and agent, empty where the agent has no rows.
+
+    Parameters
+    ----------
+    frame
+        Rows with the columns `wave` and `agent_id` among the others; columns and rows keep their order.
+    staging
+        The directory that :func:`phase19.publishing.run_directory.publish` yields.
+    file_name
+        Name of every file.
+    waves
+        The run's waves.
+    directories
+        Agent id to directory name, for every agent of the run.
+
+    Raises
+    ------
+    ValueError
+        A number is NaN or infinite, which are not JSON, or a row is of an unknown wave or agent.
+    """
+    not_finite = [column.name for column in frame.select(selectors.float()) if not column.is_finite().all()]
+    if not_finite:
+        raise ValueError(f"{file_name}: columns {not_finite} hold NaN or Infinity")
+    unknown = set(frame.select("wave", "agent_id").unique().rows()) - {(w, a) for w in waves for a in directories}
+    if unknown:
+        raise ValueError(f"{file_name}: rows of an unknown wave and agent {min(unknown)}")
+    for wave in waves:
+        texts = dict(_texts(frame.filter(pl.col("wave") == wave)))
+        for agent, directory in directories.items():
+            path = staging / f"wave_{wave}" / directory / file_name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(texts.get(agent, b""))
+
+
+def _texts(rows: pl.DataFrame) -> Iterator[tuple[str, memoryview]]:
+    """Yield each agent with its rows as JSONL.
+
+    All rows are encoded at once and cut at line ends, which is fast. A partitioned sink of Polars loses rows where it
+    has to open a file a second time, as it does in large runs.
+    """
+    rows = rows.sort("agent_id", maintain_order=True)
+    text = io.BytesIO()
+    rows.write_ndjson(text)
+    ends = np.flatnonzero(np.frombuffer(text.getbuffer(), np.uint8) == ord("\n")) + 1
+    agents = rows["agent_id"].rle().struct.unnest()
+    starts = [0, *ends[agents["len"].cum_sum().to_numpy() - 1].tolist()]
+    for agent, (start, end) in zip(agents["value"], pairwise(starts), strict=True):
+        yield agent, text.getbuffer()[start:end]
+
+
+class Row(dict[str, Any]):
+    """A JSON object of a run's file; reading a key that it lacks is an error that names the file."""
+
+    path: ClassVar[Path]
+
+    def __missing__(self, key: str) -> Any:
+        raise OutputError(f"{self.path}: expected the output of a Phase 19 run, found no {key} in it")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """The files of a run directory that the report and the screen show; each field is the file of that name."""
+
+    optimization_summary: Row
+    system_health: Row
+    heuristic_weights: Row
+    schedule_comparisons: list[Row]
+    optimization_metrics: list[Row]
+    scheduling_anomalies: list[Row]
+    anomaly_tests: list[Row]
+    alerts: list[Row]
+    learning_signals: list[Row]
+    heuristic_updates: list[Row]
+    safety_gate_decisions: list[Row]
+    unassigned_tasks: list[Row]
+
+
+def read_run(run_dir: Path) -> RunFiles:
+    """Read the files of a run.
+
+    Raises
+    ------
+    OutputError
+        `run_dir` is not a Phase 19 run, or a file cannot be read or is not JSON of the right kind.
+    """
+    if not (run_dir / SUMMARY_FILE).is_file():
+        raise OutputError(f"{run_dir}: expected a Phase 19 run, found no {SUMMARY_FILE} in it")
+    kinds = {field.name: "json" if field.type is Row else "jsonl" for field in fields(RunFiles)}
+    return RunFiles(**{name: _read(run_dir / f"{name}.{kind}") for name, kind in kinds.items()})
+
+
+def _read(path: Path) -> Any:
+    row = type("Row", (Row,), {"path": path})
+    try:
+        text = path.read_text("utf-8")
+        texts = [line for line in text.split("\n") if line] if path.suffix == ".jsonl" else [text]
+        found = [json.loads(part, object_hook=row) for part in texts]
+    except OSError as problem:
+        raise OutputError(f"{path}: cannot be read: {problem.strerror}") from problem
+    except ValueError as problem:
+        raise OutputError(f"{path}: expected JSON, found {problem}") from problem
+    if not all(isinstance(row, Row) for row in found):
+        raise OutputError(f"{path}: expected JSON objects, found another JSON value")
+    return found if path.suffix == ".jsonl" else found[0]
