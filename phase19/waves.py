@@ -100,7 +100,6 @@ class WaveLoop:
         A wave's planned figures are frozen before it is carried out, and learning sees its attempts only.
         """
         waves = waves_of(model.tasks)
-        rng = np.random.default_rng([self.seed, 19])
         draw_number = draw_count(max(wave.height for wave in waves))
         untaught: ForecastModel | None = None
         taught_count, rate = 0, None
@@ -113,9 +112,9 @@ class WaveLoop:
             with self.stage("schedule"):
                 plan = schedule_wave(model, assigned, self.parameters)
             with self.stage("draw"):
-                # Anew each wave: its forecasts knew those before, so what they do not know is not what those did not.
-                shared = model.shared_normals(draw_number, rng)
-                draws = draw_wave(model, *plan_indices(model, plan.plans), shared=shared, rng=rng)
+                # Redrawn per wave: given earlier outcomes, forecast errors are independent.
+                pairs = plan_indices(model, plan.plans)
+                draws = draw_wave(model, *pairs, seed=self.seed, wave=int(wave["wave"][0]), draws=draw_number)
             executions, execution = self.carry_out(model, plan.plans)
             yield PlayedWave(
                 model, wave, decisions, plan, draws, executions, execution, assigned, untaught, taught_count

@@ -15,6 +15,7 @@ from phase19.forecasting.duration_fit import fit_durations
 from phase19.forecasting.durations import DurationPriors
 from phase19.forecasting.gains import fit_gains
 from phase19.forecasting.model import ForecastModel, ForecastPriors
+from phase19.forecasting.predictive import draw_wave
 from phase19.forecasting.records import FEATURE_COUNT, read_records
 from phase19.forecasting.retries import within_attempts
 from phase19.forecasting.success import SuccessPriors
@@ -372,13 +373,16 @@ PAIRS = (np.array([0, 1, 2, 3]), np.array([0, 1, 2, 2]))
 ALLOWED = np.array([3, 3, 1, 2])
 
 
+def first_probability(fitted, wave, draws):
+    """Draws of the first attempt's success probability: of a wave in which every task has one attempt."""
+    return draw_wave(fitted, *PAIRS, np.ones(4, np.int64), seed=0, wave=wave, draws=draws).success_probability
+
+
 def test_quadrature_agrees_with_draws(fitted):
     forecast = fitted.forecast(*PAIRS, ALLOWED)
-    rng = np.random.default_rng(0)
     total, square, count = np.zeros((4, 4)), np.zeros((4, 4)), 0
-    for _ in range(4):
-        shared = fitted.shared_normals(50_000, rng)
-        p = fitted.draws(*PAIRS, shared, rng).success_probability
+    for wave in range(4):
+        p = first_probability(fitted, wave, 50_000)
         within, made = within_attempts(p, ALLOWED)
         parts = np.stack([p, within, made, (within - forecast.planned_success) ** 2])
         total += parts.sum(axis=1)
@@ -396,8 +400,7 @@ def test_quadrature_agrees_with_draws(fitted):
 
 
 def test_intervals_hold_nine_draws_in_ten(fitted):
-    forecast, rng = fitted.forecast(*PAIRS, ALLOWED), np.random.default_rng(1)
-    p = fitted.draws(*PAIRS, fitted.shared_normals(40_000, rng), rng).success_probability
+    forecast, p = fitted.forecast(*PAIRS, ALLOWED), first_probability(fitted, 9, 40_000)
     assert (p < forecast.success_low).mean(axis=0) == pytest.approx([0.05] * 4, abs=0.006)
     assert (p > forecast.success_high).mean(axis=0) == pytest.approx([0.05] * 4, abs=0.006)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from phase19 import evidence_frames, frames
+from phase19.forecasting.durations import OutcomeContrast
 from phase19.forecasting.predictive import WaveDraws, draw_count, draw_wave
 from tests.builders import model, random_attempts
 from tests.synthetic import execution
@@ -101,8 +104,7 @@ def fitted():
 
 
 def drawn(fitted, count, seed=0):
-    rng = np.random.default_rng(seed)
-    return draw_wave(fitted, TASK, AGENT, ALLOWED, shared=fitted.shared_normals(count, rng), rng=rng)
+    return draw_wave(fitted, TASK, AGENT, ALLOWED, seed=seed, wave=1, draws=count)
 
 
 def test_draws_agree_with_the_forecast(fitted):
@@ -138,10 +140,40 @@ def test_the_planned_makespan_is_the_mean_of_the_last_end_and_exceeds_the_longes
     assert found["makespan_ms"].mean() > ends.mean(axis=1).max()
 
 
-def test_the_same_generator_gives_the_same_draws(fitted):
+def test_seed_and_wave_fix_the_draws(fitted):
     one, two, other = drawn(fitted, 32), drawn(fitted, 32), drawn(fitted, 32, seed=1)
     assert np.array_equal(one.busy_ms, two.busy_ms) and np.array_equal(one.succeeded, two.succeeded)
     assert not np.array_equal(one.busy_ms, other.busy_ms)
+    later = draw_wave(fitted, TASK, AGENT, ALLOWED, seed=0, wave=2, draws=32)
+    assert not np.array_equal(one.busy_ms, later.busy_ms)
+
+
+def test_the_order_of_the_pairs_changes_no_draw(fitted):
+    order, expected = np.array([4, 2, 0, 5, 1, 3]), drawn(fitted, 32)
+    found = draw_wave(fitted, TASK[order], AGENT[order], ALLOWED[order], seed=0, wave=1, draws=32)
+    for name in ("success_probability", "succeeded", "busy_ms", "confidence_delta", "attempts"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name)[:, order]), name
+    assert np.array_equal(found.agent, AGENT[order])
+
+
+def test_pairs_of_one_task_or_one_agent_vary_together_as_the_posterior_says():
+    """Log odds of two pairs share their task's or their agent's part, log times the same without an outcome's part."""
+    fitted = model(random_attempts(8, 6), task_count=6)
+    known = replace(fitted, duration=replace(fitted.duration, outcome=OutcomeContrast(0.0, 0.0, np.zeros(2))))
+    success, duration = known.success, known.duration
+    task, agent, one = np.array([3, 3, 1]), np.array([0, 1, 0]), np.ones(3, np.int64)
+    draws = draw_wave(known, task, agent, one, seed=2, wave=1, draws=40_000)
+    chance = draws.success_probability
+    features = success.features[task] @ success.coefficient_root
+    shared = features @ features[0]
+    for values, parts, part in (
+        (np.log(chance / (1 - chance)), (success.task, success.agent), shared),
+        (np.log(draws.busy_ms), (duration.task, duration.agent), np.zeros(3)),
+    ):
+        covariance = np.cov(values, rowvar=False)
+        expected = [parts[0].sd[3] ** 2 + part[1], parts[1].sd[0] ** 2 + part[2]]
+        assert covariance[0, 1:] == pytest.approx(expected, abs=5 * covariance[0, 0] / np.sqrt(40_000))
+        assert min(expected) > 10 * covariance[0, 0] / np.sqrt(40_000)
 
 
 def test_confidence_stays_within_its_bounds(fitted):
@@ -152,7 +184,6 @@ def test_confidence_stays_within_its_bounds(fitted):
 
 def test_an_empty_wave(fitted):
     none = np.zeros(0, np.int64)
-    rng = np.random.default_rng(0)
-    draws = draw_wave(fitted, none, none, none, shared=fitted.shared_normals(32, rng), rng=rng)
+    draws = draw_wave(fitted, none, none, none, seed=0, wave=1, draws=32)
     assert draws.busy_ms.shape == (32, 0)
     assert draws.summary(1, frames.EXECUTIONS.empty()).equals(evidence_frames.WAVE_DRAWS.empty())

@@ -95,25 +95,26 @@ def look_ahead(model: ForecastModel, waves: Sequence[ComparedWave], seed: int) -
     """
     m, k = model.agents.height, len(LINES)
     total = sum(wave.task.size for wave in waves)
-    rng = np.random.default_rng([seed, 19, 1])  # a stream of its own beside the waves'
     count = draw_count(k * max(wave.task.size for wave in waves))
-    shared = model.shared_normals(count, rng)
+    allowed = np.zeros(model.tasks.height, dtype=np.int64)
+    for wave in waves:
+        allowed[wave.task] = wave.allowed
+    ends = np.cumsum([wave.task.size for wave in waves])[:-1]
     success, attempts, confidence, makespan = np.zeros((4, k, count))
     busy = np.zeros((k, count, m))
-    for wave in waves:
-        for rotation in range(min(m, count)):
-            rows = slice(rotation, None, m)
-            pair, place = np.unique(wave.task * m + wave.rotated(rotation), return_inverse=True)
-            task, agent = np.divmod(pair, m)
-            allowed = np.zeros(model.tasks.height, dtype=np.int64)
-            allowed[wave.task] = wave.allowed
-            normals = type(shared)(*(part[rows] for part in shared))
-            draws = draw_wave(model, task, agent, allowed[task], shared=normals, rng=rng)
-            for line, own in enumerate(place.reshape(k, -1)):
-                success[line, rows] += draws.succeeded[:, own].sum(axis=1)
-                attempts[line, rows] += draws.attempts[:, own].sum(axis=1)
-                confidence[line, rows] += draws.confidence_delta[:, own].sum(axis=1)
-                time = draws.busy_ms[:, own] @ np.eye(m)[agent[own]]
+    for rotation in range(min(m, count)):
+        rows = slice(rotation, None, m)
+        key = np.hstack([wave.task * m + wave.rotated(rotation) for wave in waves])
+        pair, place = np.unique(key, return_inverse=True)
+        task, agent = np.divmod(pair, m)
+        number = success[0, rows].size
+        draws = draw_wave(model, task, agent, allowed[task], seed=seed, wave=rotation, draws=number)
+        for line, own in enumerate(place.reshape(k, -1)):
+            success[line, rows] = draws.succeeded[:, own].sum(axis=1)
+            attempts[line, rows] = draws.attempts[:, own].sum(axis=1)
+            confidence[line, rows] = draws.confidence_delta[:, own].sum(axis=1)
+            for part in np.split(own, ends):
+                time = draws.busy_ms[:, part] @ np.eye(m)[agent[part]]
                 makespan[line, rows] += time.max(axis=1)
                 busy[line, rows] += time
     return Outlook(

@@ -1,7 +1,7 @@
 """Success, duration and confidence of every (task, agent) pair, with what is not known about them.
 
-Stages use :class:`ForecastModel` alone: `forecast` for the plan, `draws` for what chance may do to it,
-`world` for a dry run, `observe` to learn. A richer model replaces the three fits and nothing else.
+Stages use :class:`ForecastModel` alone: `forecast` for the plan, `world` for a dry run, `observe` to learn. A richer
+model replaces the three fits and nothing else.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from phase19.inputs.loading import Population
 
-__all__ = ["Draws", "Forecast", "ForecastModel", "ForecastPriors", "SharedNormals"]
+__all__ = ["Forecast", "ForecastModel", "ForecastPriors"]
 
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
@@ -65,23 +65,6 @@ class Estimate(NamedTuple):
     mean: float
     low: float
     high: float
-
-
-class SharedNormals(NamedTuple):
-    """Standard normals of what all waves share in a draw: (s, m), (s, k), (s, m) and (s, 1)."""
-
-    agent: NDArray[np.float64]
-    coefficient: NDArray[np.float64]
-    agent_duration: NDArray[np.float64]
-    outcome_duration: NDArray[np.float64]
-
-
-class Draws(NamedTuple):
-    """Pairs in s worlds drawn from the posterior, shape (s, p); what a failure and a success add, shape (s, 2)."""
-
-    success_probability: NDArray[np.float64]
-    log_duration: NDArray[np.float64]
-    log_outcome: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,35 +209,6 @@ class ForecastModel:
         """
         mean, sd = self.success.coefficients[-1], float(np.linalg.norm(self.success.coefficient_root[-1]))
         return Estimate(float(mean), float(mean - _Z90 * sd), float(mean + _Z90 * sd))
-
-    def shared_normals(self, draws: int, rng: np.random.Generator) -> SharedNormals:
-        """Draw what all waves of a run share, so that their draws can be added up draw by draw."""
-        m = self.agents.height
-        return SharedNormals(*(rng.standard_normal((draws, size)) for size in (m, FEATURE_COUNT, m, 1)))
-
-    def draws(
-        self, task: NDArray[np.int64], agent: NDArray[np.int64], shared: SharedNormals, rng: np.random.Generator
-    ) -> Draws:
-        """Draw the pairs' parameters from the posterior, one world a row of `shared`; pairs are distinct."""
-        shape = (shared.agent.shape[0], task.size)
-        _, first, same = np.unique(task, return_index=True, return_inverse=True)
-        own = np.searchsorted(np.sort(first), first)[same]  # tasks numbered as they come
-        tasks = (shape[0], first.size)
-        logit = self.success.draw(
-            task,
-            agent,
-            agent_normals=shared.agent,
-            coefficient_normals=shared.coefficient,
-            task_normals=rng.standard_normal(tasks)[:, own],
-            pair_normals=rng.standard_normal(shape),
-        )
-        log_duration = (
-            self.duration.mean(task, agent)
-            + shared.agent_duration[:, agent] * self.duration.agent.sd[agent]
-            + rng.standard_normal(tasks)[:, own] * self.duration.task.sd[task]
-            + rng.standard_normal(shape) * self.duration.pair.at(task, agent)[1]
-        )
-        return Draws(sigmoid(logit), log_duration, self.duration.outcome.shift(shared.outcome_duration[:, 0]))
 
     def world(self, seed: int) -> World:
         """Draw the one world of a dry run; what is drawn belongs to the ids, not to their order."""

@@ -10,12 +10,13 @@ import polars as pl
 
 from phase19 import evidence_frames
 from phase19.forecasting.durations import attempt_ms
+from phase19.forecasting.effects import sigmoid
 from phase19.forecasting.retries import attempts_won, play, within_attempts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phase19.forecasting.model import ForecastModel, SharedNormals
+    from phase19.forecasting.model import ForecastModel
 
 __all__ = ["WaveDraws", "draw_count", "draw_wave"]
 
@@ -85,39 +86,74 @@ def draw_wave(
     agent: NDArray[np.int64],
     allowed: NDArray[np.int64],
     *,
-    shared: SharedNormals,
-    rng: np.random.Generator,
+    seed: int,
+    wave: int,
+    draws: int,
 ) -> WaveDraws:
     """Draw a wave from its plan's predictive distribution.
 
     Parameters
     ----------
     task, agent, allowed
-        Pairs grouped by agent in the order of their timelines, and attempts allowed, shape (p,).
+        Distinct pairs of the plan and the attempts they may have, shape (p,), in any order.
+    seed, wave
+        Fix the random numbers: waves of one run are independent of each other, and the order of the pairs changes
+        nothing.
+    draws
+        Number of draws s.
+
+    Returns
+    -------
+    WaveDraws
+        Columns in the order of the pairs given.
+
+    Notes
+    -----
+    Each draw takes the parameters of agents, tasks and pairs from the posterior, then outcomes and durations.
     """
-    drawn = model.draws(task, agent, shared, rng)
-    attempts = int(allowed.max(initial=1))
-    shape = (attempts, *drawn.log_duration.shape)
-    won = attempts_won(drawn.success_probability, rng.random(shape))
-    duration = model.duration
-    busy_ms = attempt_ms(
-        drawn.log_duration,
-        drawn.log_outcome,
-        duration.residuals,
-        duration.limit_ms[task],
-        has_succeeded=won,
-        luck=rng.random(shape),
+    order = np.lexsort((agent, task))
+    own, who, allowed = task[order], agent[order], allowed[order]
+    rng = np.random.default_rng([seed, 19, wave])
+    success, duration, shape = model.success, model.duration, (draws, task.size)
+    _, place = np.unique(own, return_inverse=True)
+    tasks = (draws, int(place.max(initial=-1)) + 1)
+    agents = (draws, model.agents.height)
+    first = sigmoid(
+        success.draw(
+            own,
+            who,
+            agent_normals=rng.standard_normal(agents),
+            coefficient_normals=rng.standard_normal((draws, success.coefficients.size)),
+            task_normals=rng.standard_normal(tasks)[:, place],
+            pair_normals=rng.standard_normal(shape),
+        )
     )
-    played = play(won, allowed, busy_ms)
-    confidence = model.tasks["confidence"].to_numpy()[task]
-    change = np.where(
-        played.succeeded, model.gains.success[agent], model.gains.failure[agent]
-    ) + model.gains.sd * rng.standard_normal(drawn.log_duration.shape)
+    log_ms = (
+        duration.mean(own, who)
+        + rng.standard_normal(agents)[:, who] * duration.agent.sd[who]
+        + rng.standard_normal(tasks)[:, place] * duration.task.sd[own]
+        + rng.standard_normal(shape) * duration.pair.at(own, who)[1]
+    )
+    attempts = (int(allowed.max(initial=1)), *shape)
+    won = attempts_won(first, rng.random(attempts))
+    spent_ms = attempt_ms(
+        log_ms,
+        duration.outcome.shift(rng.standard_normal(draws)),
+        duration.residuals,
+        duration.limit_ms[own],
+        has_succeeded=won,
+        luck=rng.random(attempts),
+    )
+    played = play(won, allowed, spent_ms)
+    confidence = model.tasks["confidence"].to_numpy()[own]
+    change = np.where(played.succeeded, model.gains.success[who], model.gains.failure[who])
+    change = change + model.gains.sd * rng.standard_normal(shape)
+    back = np.argsort(order)
     return WaveDraws(
         agent=agent,
-        success_probability=within_attempts(drawn.success_probability, allowed)[0],
-        succeeded=played.succeeded,
-        busy_ms=played.busy_ms,
-        confidence_delta=np.clip(change, -confidence, 1.0 - confidence),
-        attempts=played.attempts,
+        success_probability=within_attempts(first, allowed)[0][:, back],
+        succeeded=played.succeeded[:, back],
+        busy_ms=played.busy_ms[:, back],
+        confidence_delta=np.clip(change, -confidence, 1.0 - confidence)[:, back],
+        attempts=played.attempts[:, back],
     )
