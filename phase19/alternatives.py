@@ -14,7 +14,7 @@ from phase19.planning import CANDIDATES, reassign
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phase19.execution import Executor
+    from phase19.execution.protocol import Executor
     from phase19.planning import PlanParameters
     from phase19.waves import PlayedWave
 

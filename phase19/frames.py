@@ -22,12 +22,22 @@ __all__ = [
     "OUTCOMES",
     "PATTERNS",
     "PLANS",
+    "RAN",
     "RISK_LEVELS",
     "SIGNALS",
     "SOURCES",
     "TASKS",
     "UNASSIGNED",
+    "has_run",
 ]
+
+RAN = ("completed", "failed")  # statuses of tasks that ran
+
+
+def has_run() -> pl.Expr:
+    """Whether the task of a row ran, by its `status`."""
+    return pl.col("status").is_in(RAN)
+
 
 _HEURISTICS_APPLIED = Column(STRINGS, "ids of the Phase 16 heuristics applied", default=[])
 

@@ -12,7 +12,8 @@ from phase19.alternatives import alternatives
 from phase19.analysis.session import analyse
 from phase19.balancing.placement import never_planned
 from phase19.errors import UsageError, plural
-from phase19.inputs.history import read_approvals, read_executions, read_previous
+from phase19.execution import make_executor
+from phase19.inputs.history import read_approvals, read_previous
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.preparation import prepare
 from phase19.inputs.thresholds_file import Thresholds, read_thresholds
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from phase19.execution import Executor
     from phase19.execution.live import LiveResult
+    from phase19.execution.protocol import Executor
     from phase19.forecasting.model import ForecastModel
     from phase19.inputs.history import Previous
     from phase19.inputs.loading import Inputs
@@ -140,17 +141,8 @@ class Phase19Harness:
             return prepare(inputs, previous, waves=self.options.waves, agents=self.options.agents)
 
     def _executor(self, model: ForecastModel) -> Executor:
-        if self.runner is not None:
-            from phase19.execution.live import LiveExecutor
-
-            return LiveExecutor(self.runner, self.options.censored_errors)
-        if self.options.executions is not None:
-            from phase19.execution.replay import ReplayExecutor
-
-            return ReplayExecutor(read_executions(self.options.executions, self.options.censored_errors))
-        from phase19.execution.simulate import SimulateExecutor
-
-        return SimulateExecutor(model.world(self.options.seed), model.tasks["task_id"], model.agents["agent_id"])
+        ids = (model.tasks["task_id"], model.agents["agent_id"])
+        return make_executor(self.options, model.world, *ids, self.runner)
 
     def _loop(self, prepared: Preparation) -> WaveLoop:
         options = self.options

@@ -9,7 +9,7 @@ import polars as pl
 
 from phase19 import frames
 from phase19.errors import UsageError
-from phase19.execution import outcomes
+from phase19.execution.protocol import execute_orders
 from phase19.execution.simulate import SimulateExecutor
 from phase19.forecasting.model import ForecastModel
 from phase19.inputs.loading import Inputs, Population, load_inputs
@@ -167,9 +167,8 @@ class AdaptiveOptimizer:
         """
         model = result.model
         executor = SimulateExecutor(model.world(seed), model.tasks["task_id"], model.agents["agent_id"])
-        orders = result.plans.select(*frames.ORDERS.columns)
         changes = (model.gains.population_failure, model.gains.population_success)
-        executed = settle(result.plans, outcomes(orders, executor.execute(orders), changes))
+        executed = settle(result.plans, execute_orders(executor, result.plans, changes)[0])
         return {
             "simulated_success_rate": mean(executed["status"] == "completed"),
             "simulated_completion_time_ms": largest(executed["actual_end_time"]),

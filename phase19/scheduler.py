@@ -11,7 +11,7 @@ import polars as pl
 from phase19 import frames
 from phase19.balancing.load_limit import adjust_load
 from phase19.errors import UsageError
-from phase19.execution import outcomes
+from phase19.execution.protocol import execute_orders
 from phase19.forecasting.retries import attempt_probability, attempts_allowed
 from phase19.inputs.roster import PriorityStrategy, by_priority
 from phase19.publishing.files import write_files
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from phase19.execution import Executor
+    from phase19.execution.protocol import Executor
 
 __all__ = ["AdaptiveScheduler", "ScheduleExecution", "SchedulerParameters"]
 
@@ -180,9 +180,8 @@ class AdaptiveScheduler:
 
     def execute_schedule(self, scheduled: pl.DataFrame, executor: Executor) -> ScheduleExecution:
         """Carry out scheduled rows and set what happened beside what was planned."""
-        orders = scheduled.select(*frames.ORDERS.columns)
-        executed = settle(scheduled, outcomes(orders, executor.execute(orders), self.parameters.mean_change))
-        ran = executed.filter(pl.col("status").is_in(["completed", "failed"]))
+        executed = settle(scheduled, execute_orders(executor, scheduled, self.parameters.mean_change)[0])
+        ran = executed.filter(frames.has_run())
         return ScheduleExecution(
             executions=executed,
             success_rate=mean(ran["status"] == "completed"),
@@ -193,10 +192,10 @@ class AdaptiveScheduler:
 
     def simulate_task_execution(self, scheduled: pl.DataFrame, task_id: str, executor: Executor) -> dict[str, Any]:
         """Carry out one task alone; its row of `frames.OUTCOMES` as a dict."""
-        orders = scheduled.filter(pl.col("task_id") == task_id).select(*frames.ORDERS.columns)
-        if orders.is_empty():
+        rows = scheduled.filter(pl.col("task_id") == task_id)
+        if rows.is_empty():
             raise UsageError(f"task {task_id!r}: expected a scheduled task, found none of that id")
-        return outcomes(orders, executor.execute(orders), self.parameters.mean_change).row(0, named=True)
+        return execute_orders(executor, rows, self.parameters.mean_change)[0].row(0, named=True)
 
     def calculate_schedule_adherence(self, executions: pl.DataFrame) -> float | None:
         """How closely the schedule was kept, in [0, 1]; None where nothing ran."""

@@ -74,7 +74,7 @@ def settle(plans: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
         is free; a task that did not run takes no time and has null actual times.
     """
     joined = plans.join(outcomes.drop("agent_id"), on="task_id", maintain_order="left")
-    ran = pl.col("status").is_in(["completed", "failed"])
+    ran = frames.has_run()
     end = pl.col("actual_duration_ms").fill_null(0.0).cum_sum().over("agent_id")
     return joined.with_columns(
         retry_count=(pl.col("attempt_count") - 1).clip(0),
@@ -103,7 +103,7 @@ def adherence(executions: pl.DataFrame) -> float | None:
 
 def success_rate(executions: pl.DataFrame) -> float | None:
     """Completed share of the tasks that ran; None where nothing ran."""
-    ran = executions.filter(pl.col("status").is_in(["completed", "failed"]))
+    ran = executions.filter(frames.has_run())
     return mean(ran["status"] == "completed")
 
 

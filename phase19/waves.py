@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phase19 import frames
-from phase19.execution import Execution, outcomes
+from phase19.execution.protocol import Execution, execute_orders
 from phase19.forecasting.predictive import WaveDraws, draw_count, draw_wave
 from phase19.inputs.heuristics import also
 from phase19.learning import Lesson, lesson
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from phase19.execution import Executor
+    from phase19.execution.protocol import Executor
     from phase19.forecasting.model import ForecastModel
     from phase19.planning import PlanParameters
 
@@ -143,10 +142,9 @@ class WaveLoop:
     def carry_out(self, model: ForecastModel, plans: pl.DataFrame) -> tuple[pl.DataFrame, Execution]:
         """Carry a plan out: `frames.EXECUTIONS`, and the attempts made."""
         with self.stage("execute"):
-            orders = plans.select(*frames.ORDERS.columns)
-            execution = self.executor.execute(orders)
             mean_change = (model.gains.population_failure, model.gains.population_success)
-            return settle(plans, outcomes(orders, execution, mean_change)), execution
+            outcomes, execution = execute_orders(self.executor, plans, mean_change)
+            return settle(plans, outcomes), execution
 
 
 def waves_of(tasks: pl.DataFrame) -> list[pl.DataFrame]:

@@ -13,7 +13,7 @@ from phase19.alternatives import ROUND_ROBIN, alternatives
 from phase19.analysis import session as analytics
 from phase19.assignment.baselines import round_robin
 from phase19.execution.live import LiveExecutor, LiveResult
-from phase19.execution.protocol import outcomes
+from phase19.execution.protocol import execute_orders
 from phase19.execution.replay import ReplayExecutor
 from phase19.execution.simulate import SimulateExecutor
 from phase19.options import OptimizationStrategy
@@ -24,7 +24,7 @@ from tests.builders import attempts, model, orders, random_attempts
 from tests.synthetic import alternative
 
 if TYPE_CHECKING:
-    from phase19.execution import Executor
+    from phase19.execution.protocol import Executor
     from phase19.forecasting.model import ForecastModel
     from phase19.waves import PlayedWave
 
@@ -76,7 +76,7 @@ def test_the_records_answer_as_they_are_replayed():
     assert told["attempt_count"].to_list() == [2, 1, 1, 0]
     assert told["spent_ms"].to_list() == [30.0, 25.0, 30.0, None]  # the unrecorded one takes the mean of 10 ... 40
     assert told["confidence_delta"].to_list() == [0.1, None, None, None]
-    came = outcomes(ordered, executor.execute(ordered), (0.0, 0.0))
+    came, _ = execute_orders(executor, ordered, (0.0, 0.0))
     assert came["attempt_count"].to_list() == told["attempt_count"].to_list()
     assert came["actual_duration_ms"].to_list() == told["spent_ms"].to_list()
 

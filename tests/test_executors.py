@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from phase19 import frames
-from phase19.execution import Execution, outcomes
 from phase19.execution.live import LiveExecutor, LiveResult
+from phase19.execution.protocol import Execution, task_outcomes
 from phase19.execution.replay import ReplayExecutor
 from phase19.execution.simulate import SimulateExecutor
 from tests.builders import attempts, model, orders, random_attempts
@@ -21,7 +21,7 @@ CHANGES = (-0.02, 0.05)
 
 def results(ordered, execution):
     """Outcomes by task as (status, attempts, duration, change), their frame checked against its schema."""
-    frame = outcomes(ordered, execution, CHANGES)
+    frame = task_outcomes(ordered, execution, CHANGES)
     frames.OUTCOMES.validate(frame)
     frames.ATTEMPTS.validate(execution.attempts)
     assert frame["task_id"].to_list() == ordered["task_id"].to_list()
@@ -295,12 +295,12 @@ def test_an_exception_is_a_failed_attempt():
 @pytest.mark.parametrize(
     ("result", "message"),
     [
-        (None, "ValueError: expected the runner to return a LiveResult, found None"),
-        (LiveResult("yes"), "ValueError: expected is_success to be True or False, found 'yes'"),
-        (LiveResult(True, float("nan")), "ValueError: expected confidence_delta to be None or .* found nan"),
-        (LiveResult(True, 5.0), r"ValueError: .* to be None or a number in \[-1, 1\], found 5.0"),
-        (LiveResult(True, "x"), "ValueError: expected confidence_delta .* found 'x'"),
-        (LiveResult(True, None, 7), "ValueError: expected error_message to be None or text, found 7"),
+        (None, "TypeError: expected the runner to return a LiveResult, found None"),
+        (LiveResult("yes"), r"ValidationError: Expected `bool`, got `str` - at `\$.is_success`"),
+        (LiveResult(True, float("nan")), r"ValidationError: Expected `float` >= -1.0 - at `\$.confidence_delta`"),
+        (LiveResult(True, 5.0), r"ValidationError: Expected `float` <= 1.0 - at `\$.confidence_delta`"),
+        (LiveResult(True, "x"), r"ValidationError: Expected `float \| null`, got `str` - at `\$.confidence_delta`"),
+        (LiveResult(True, None, 7), r"ValidationError: Expected `str \| null`, got `int` - at `\$.error_message`"),
     ],
     ids=["nothing", "text", "NaN", "too large", "text for a number", "number for a text"],
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import graphlib
 import re
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -171,16 +170,3 @@ def test_the_agreed_tests_exist(name):
     ]
     found = {node.name for cls in classes for node in cls.body if isinstance(node, ast.FunctionDef)}
     assert [test for test in TESTS[name] if test not in found] == []
-
-
-def test_every_module_says_what_it_offers_and_offers_it():
-    folders = {
-        name
-        for name, path in MODULES.items()
-        if path.name == "__init__.py" and path.read_text("utf-8").count("\n") == 1
-    }
-    for name in MODULES.keys() - folders - {"phase19.__main__"}:
-        module = import_module(name)
-        offered = getattr(module, "__all__", None)
-        assert offered, f"{name} has no __all__"
-        assert all(hasattr(module, item) for item in offered), name

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phase19.balancing.strategies import SolverParameters, optimize
-from phase19.execution import Execution
+from phase19.execution.protocol import Execution
 from phase19.execution.replay import ReplayExecutor
 from phase19.learning import Lesson, lesson
 from phase19.options import OptimizationStrategy

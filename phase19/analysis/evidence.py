@@ -146,7 +146,7 @@ def _limited_mean(
 
 
 def _has_run(executions: pl.DataFrame) -> NDArray[np.bool_]:
-    return executions["status"].is_in(["completed", "failed"]).to_numpy()
+    return executions["status"].is_in(frames.RAN).to_numpy()
 
 
 def _total(values: NDArray[np.float64], agent: NDArray[np.int64], agents: int) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from phase19.evaluation.candidates import BASELINES, LINES, line_up
 from phase19.evaluation.compare_report import rationale
 from phase19.evaluation.executed import OBSERVED, try_out
 from phase19.evaluation.simulated import MEASURES, look_ahead
+from phase19.execution import make_executor
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.preparation import prepare
 from phase19.moments import parse_moment
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phase19.evaluation.simulated import Outlook
-    from phase19.execution import Executor
-    from phase19.forecasting.model import ForecastModel
     from phase19.options import RunOptions
 
 __all__ = ["Comparison", "judge", "run_comparison"]
@@ -80,7 +79,7 @@ def run_comparison(
     made_at = datetime.now(UTC) if options.timestamp is None else parse_moment(options.timestamp, "--timestamp")
     inputs = load_inputs(*sources, options.censored_errors)
     model, heuristics = prepare(inputs, waves=options.waves, agents=options.agents)
-    executor = _executor(options, model)
+    executor = make_executor(options, model.world, model.tasks["task_id"], model.agents["agent_id"])
     parameters = PlanParameters.of(options, heuristics).within(executor.most_attempts)
     waves = line_up(model, parameters)
     outlook = look_ahead(model, waves, options.seed)
@@ -104,17 +103,6 @@ def run_comparison(
 
 def _line(row: dict[str, Any]) -> str:
     return json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
-
-
-def _executor(options: RunOptions, model: ForecastModel) -> Executor:
-    if options.executions is not None:
-        from phase19.execution.replay import ReplayExecutor
-        from phase19.inputs.history import read_executions
-
-        return ReplayExecutor(read_executions(options.executions, options.censored_errors))
-    from phase19.execution.simulate import SimulateExecutor
-
-    return SimulateExecutor(model.world(options.seed), model.tasks["task_id"], model.agents["agent_id"])
 
 
 def _figures(outlook: Outlook, actual: list[dict[str, float | None]]) -> list[dict[str, float | None]]:

@@ -12,7 +12,7 @@ from phase19 import frames
 from phase19.balancing.recommendation import load_imbalance
 from phase19.evaluation.candidates import BEST_AGENT, LINES, ROUND_ROBIN
 from phase19.evaluation.simulated import MEASURES
-from phase19.execution import outcomes
+from phase19.execution.protocol import execute_orders
 from phase19.options import OptimizationStrategy
 from phase19.safety import SafetyGate
 from phase19.timelines import mean
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phase19.evaluation.candidates import ComparedWave
-    from phase19.execution import Executor
+    from phase19.execution.protocol import Executor
     from phase19.forecasting.model import ForecastModel
     from phase19.planning import PlanParameters
 
@@ -94,8 +94,8 @@ def measure(rows: pl.DataFrame, agents: pl.Series) -> dict[str, float | None]:
     dict
         The measures over the tasks that ran, None where none did, and the share of tasks that ran.
     """
-    ran = rows.filter(pl.col("status").is_in(["completed", "failed"]))
-    share = mean(rows["status"].is_in(["completed", "failed"]))
+    ran = rows.filter(frames.has_run())
+    share = mean(rows["status"].is_in(frames.RAN))
     if ran.is_empty():
         return {**dict.fromkeys(MEASURES), OBSERVED: share}
     time = pl.col("actual_duration_ms")
@@ -132,7 +132,7 @@ def _carried_out(
             .sort("agent", "priority")
             .select(*frames.ORDERS.columns)
         )
-        came = outcomes(orders, executor.execute(orders), mean_change)
+        came, _ = execute_orders(executor, orders, mean_change)
         retries = (pl.col("attempt_count") - 1).clip(0).alias("retry_count")
         settled.append(came.with_columns(orders["wave"], retries).select(_COLUMNS))
     return pl.concat(settled)

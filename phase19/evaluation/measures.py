@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 
+from phase19 import frames
 from phase19.evaluation.hindsight import add_up
 from phase19.inputs.thresholds import Rules
 from phase19.timelines import largest, mean
@@ -224,7 +225,7 @@ def _promise(
     drawn_rates: NDArray[np.float64],
     makespan_ms: float | None = None,
 ) -> Promise:
-    ran = executions.filter(pl.col("status").is_in(["completed", "failed"]))
+    ran = executions.filter(frames.has_run())
     actual = low = high = is_covered = None
     if ran.height:
         actual = int((ran["status"] == "completed").sum()) / ran.height

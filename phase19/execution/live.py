@@ -1,23 +1,16 @@
-"""Live: a caller's function runs every attempt, agents side by side, each one task at a time."""
-
-from __future__ import annotations
+"""Live: a caller's function makes every attempt; agents work in parallel, each on one task at a time."""
 
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
+import msgspec
 import polars as pl
 
 from phase19.execution.protocol import Execution, attempt_rows
 from phase19.inputs.readers import mark_censored
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-__all__ = ["LiveExecutor", "LiveResult"]
-
 
 _MADE = {
     "task_id": pl.String,
@@ -29,12 +22,11 @@ _MADE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LiveResult:
-    """What one attempt came to; `confidence_delta` where the runner knows it."""
+class LiveResult(msgspec.Struct, frozen=True):
+    """Result of one attempt; `confidence_delta` if the runner knows it."""
 
     is_success: bool
-    confidence_delta: float | None = None
+    confidence_delta: Annotated[float, msgspec.Meta(ge=-1, le=1)] | None = None
     error_message: str | None = None
 
 
@@ -45,14 +37,14 @@ class LiveExecutor:
     ----------
     runner
         Called as `runner(order, attempt)` in the agent's own thread, `order` a row of `frames.ORDERS` as a
-        dict. An exception it raises is a failed attempt, its text the error message; so is a result that is no
-        sound :class:`LiveResult`.
+        dict. If it raises, or returns anything but a valid :class:`LiveResult`, the attempt failed with that error
+        message.
     censored_errors
-        Error messages of attempts that a limit stopped: their times teach as survival times.
+        Error messages that mean "timed out"; forecasts treat such durations as lower bounds.
 
     Notes
     -----
-    An interrupt (Ctrl-C) lets attempts under way end, starts no more, and leaves the rest `interrupted`.
+    After an interrupt (Ctrl-C), attempts in progress end, no more start, and the other tasks are `interrupted`.
     """
 
     is_simulated = False
@@ -79,9 +71,10 @@ class LiveExecutor:
         return Execution(attempts, is_interrupted=self._stop.is_set())
 
     def what_if(self, pairs: pl.DataFrame) -> None:
-        """Nothing: what another agent would have done is not known of the real world."""
+        """None: another agent's outcome is unknown in the real world."""
 
     def _work(self, queue: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Attempts made at one agent's orders."""
         rows: list[dict[str, Any]] = []
         for order in queue:
             for attempt in range(1, order["max_attempts"] + 1):
@@ -93,37 +86,18 @@ class LiveExecutor:
                 except KeyboardInterrupt:  # raised by the runner itself
                     self._stop.set()
                     return rows
-                rows.append(
-                    {
-                        "task_id": order["task_id"],
-                        "attempt": attempt,
-                        "is_success": result.is_success,
-                        "duration_ms": (time.perf_counter() - started) * 1000.0,
-                        "confidence_delta": result.confidence_delta,
-                        "error_message": result.error_message,
-                    }
-                )
+                duration_ms = (time.perf_counter() - started) * 1000.0
+                made = {"task_id": order["task_id"], "attempt": attempt, "duration_ms": duration_ms}
+                rows.append(made | msgspec.structs.asdict(result))
                 if result.is_success:
                     break
         return rows
 
     def _attempt(self, order: dict[str, Any], attempt: int) -> LiveResult:
         try:
-            return _checked(self.runner(order, attempt))
+            result: object = self.runner(order, attempt)
+            if not isinstance(result, LiveResult):
+                raise TypeError(f"expected the runner to return a LiveResult, found {result!r:.100}")
+            return msgspec.convert(msgspec.structs.asdict(result), LiveResult)  # checks types and bounds
         except Exception as problem:  # noqa: BLE001 (whatever an agent's own code raises is that attempt's failure)
             return LiveResult(is_success=False, error_message=f"{type(problem).__name__}: {problem}")
-
-
-def _checked(result: object) -> LiveResult:
-    """The result itself, or ValueError: the rows of a whole run must not be lost to one that fits no column."""
-    if not isinstance(result, LiveResult):
-        raise ValueError(f"expected the runner to return a LiveResult, found {result!r:.100}")  # noqa: TRY004
-    is_success, delta, message = result.is_success, result.confidence_delta, result.error_message
-    if not isinstance(is_success, bool):
-        raise ValueError(f"expected is_success to be True or False, found {is_success!r:.100}")  # noqa: TRY004
-    is_number = isinstance(delta, int | float) and not isinstance(delta, bool)
-    if delta is not None and not (is_number and -1.0 <= delta <= 1.0):
-        raise ValueError(f"expected confidence_delta to be None or a number in [-1, 1], found {delta!r:.100}")
-    if message is not None and not isinstance(message, str):
-        raise ValueError(f"expected error_message to be None or text, found {message!r:.100}")
-    return result

@@ -1,35 +1,29 @@
-"""What every executor does, and what its attempts come to."""
+"""What an executor takes and returns, and the outcome of each ordered task."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import polars as pl
 
 from phase19 import frames
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["Execution", "Executor", "attempt_rows", "outcomes"]
-
 
 class Execution(NamedTuple):
-    """What came of a wave.
+    """The attempts that an executor made.
 
     Attributes
     ----------
     attempts
-        The attempts made, `frames.ATTEMPTS` with source `run`: what learning sees.
+        `frames.ATTEMPTS` with source `run`; later forecasts learn from them.
     is_interrupted
-        Whether the wave was stopped before its end.
+        Whether execution stopped early.
     spent_ms
-        Time of each of the attempts as the wave's clock counts it, where it counts what was not recorded; None
-        where that is their `duration_ms`.
+        Busy time of each attempt in ms; None if it equals `duration_ms`. A replay fills in times that were not
+        recorded.
     """
 
     attempts: pl.DataFrame
-    is_interrupted: bool
+    is_interrupted: bool = False
     spent_ms: pl.Series | None = None
 
 
@@ -39,9 +33,9 @@ class Executor(Protocol):
     Attributes
     ----------
     is_simulated
-        Whether its outcomes are drawn.
+        Whether outcomes are drawn at random.
     most_attempts
-        Attempts of a task that it could make at most, 1 or more, whatever is ordered; None for no limit.
+        Largest number of attempts the executor can make at any task, at least 1; None for no limit.
     """
 
     is_simulated: bool
@@ -53,12 +47,12 @@ class Executor(Protocol):
         Parameters
         ----------
         orders
-            `frames.ORDERS`, agents together, each in the order of its timeline. It holds no forecast.
+            `frames.ORDERS`, which hold no forecast: grouped by agent, in the order of each agent's timeline.
         """
         ...
 
     def what_if(self, pairs: pl.DataFrame) -> pl.DataFrame | None:
-        """What pairs would come to in the same world, each on its own; nothing is carried out.
+        """Outcome of each pair on its own in the same world; None if that cannot be known.
 
         Parameters
         ----------
@@ -68,15 +62,33 @@ class Executor(Protocol):
         Returns
         -------
         polars.DataFrame or None
-            In the order of `pairs`: is_success, attempt_count, spent_ms and confidence_delta (null where nobody
-            knows). A pair the world is silent about has a null is_success and no attempts. None where the world
-            cannot be asked.
+            In the order of `pairs`: is_success, attempt_count, spent_ms and confidence_delta (null if unknown).
+            A pair without records has a null is_success and no attempts.
         """
         ...
 
 
+def execute_orders(
+    executor: Executor, planned: pl.DataFrame, mean_change: Sequence[float]
+) -> tuple[pl.DataFrame, Execution]:
+    """Carry out planned rows: `task_outcomes` of them, and the attempts made.
+
+    Parameters
+    ----------
+    executor
+        Gets the columns of `frames.ORDERS` alone, never a forecast.
+    planned
+        Rows with at least the columns of `frames.ORDERS`, such as `frames.PLANS`.
+    mean_change
+        See :func:`task_outcomes`.
+    """
+    orders = planned.select(*frames.ORDERS.columns)
+    execution = executor.execute(orders)
+    return task_outcomes(orders, execution, mean_change), execution
+
+
 def attempt_rows(orders: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
-    """Attempts as records: `frames.ATTEMPTS`.
+    """Complete attempts to `frames.ATTEMPTS`.
 
     Parameters
     ----------
@@ -84,49 +96,27 @@ def attempt_rows(orders: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
         `frames.ORDERS`.
     made
         One row an attempt: task_id, attempt, is_success, duration_ms, confidence_delta, and error_message,
-        is_censored or timestamp where known.
+        is_censored or timestamp if known.
     """
-    known = made.join(
-        orders.select(
-            "task_id",
-            "agent_id",
-            "wave",
-            "risk_level",
-            "category",
-            "confidence",
-            "confidence_boost",
-            "heuristics_applied",
-        ),
-        on="task_id",
-        maintain_order="left",
-    ).with_columns(
-        confidence_before="confidence",
-        confidence_after=(pl.col("confidence") + pl.col("confidence_delta")).clip(0.0, 1.0),
-        source=pl.lit("run"),
-    )
-    absent = [
-        pl.lit(None).alias(name) for name in ("error_message", "is_censored", "timestamp") if name not in known.columns
-    ]
-    return known.with_columns(absent).select(
-        pl.col(name).cast(column.dtype).fill_null(column.default)
-        if column.default is not None
-        else pl.col(name).cast(column.dtype)
-        for name, column in frames.ATTEMPTS.columns.items()
+    confidence_after = (pl.col("confidence") + pl.col("confidence_delta")).clip(0.0, 1.0)
+    return frames.ATTEMPTS.conform(
+        made.join(orders, on="task_id", maintain_order="left").with_columns(
+            confidence_before="confidence", confidence_after=confidence_after, source=pl.lit("run")
+        )
     )
 
 
-def outcomes(orders: pl.DataFrame, execution: Execution, mean_change: Sequence[float]) -> pl.DataFrame:
-    """What each ordered task came to: `frames.OUTCOMES`, in the order of `orders`.
+def task_outcomes(orders: pl.DataFrame, execution: Execution, mean_change: Sequence[float]) -> pl.DataFrame:
+    """Outcome of each ordered task: `frames.OUTCOMES`, in the order of `orders`.
 
     Parameters
     ----------
     orders
         `frames.ORDERS`.
     execution
-        Attempts by task, in order.
+        The attempts made.
     mean_change
-        The population's mean confidence change after a failure and after a success, for attempts that
-        carry none.
+        Mean confidence change after a failure and after a success, used where an attempt has none recorded.
     """
     by_task = (
         execution.attempts.lazy()
@@ -136,30 +126,31 @@ def outcomes(orders: pl.DataFrame, execution: Execution, mean_change: Sequence[f
         .agg(
             pl.len().cast(pl.Int64).alias("attempt_count"),
             pl.col("is_success").last(),
-            pl.col("spent_ms").sum().alias("actual_duration_ms"),
+            pl.col("spent_ms").sum(),
             pl.col("confidence_delta").last(),
             pl.col("duration_ms").is_not_null().all().alias("is_duration_measured"),
             pl.col("is_censored").any(),
         )
         .collect(engine="in-memory")
     )
-    idle = "interrupted" if execution.is_interrupted else "unobserved"
-    won = pl.col("is_success")
+    is_success = pl.col("is_success")
     if execution.is_interrupted:  # a task stopped between its attempts has no outcome yet
-        won = pl.when(won | (pl.col("attempt_count") == pl.col("max_attempts"))).then(won)
-    change = pl.when(won).then(mean_change[1]).when(~won).then(mean_change[0])
+        is_last = pl.col("attempt_count") == pl.col("max_attempts")
+        is_success = pl.when(is_success | is_last).then(is_success)
+    has_run = is_success.is_not_null()
+    change = pl.when(is_success).then(mean_change[1]).otherwise(mean_change[0])
     return orders.join(by_task, on="task_id", how="left", maintain_order="left").select(
         "task_id",
         "agent_id",
-        pl.when(won)
+        pl.when(~has_run)
+        .then(pl.lit("interrupted" if execution.is_interrupted else "unobserved"))
+        .when(is_success)
         .then(pl.lit("completed"))
-        .when(~won)
-        .then(pl.lit("failed"))
-        .otherwise(pl.lit(idle))
+        .otherwise(pl.lit("failed"))
         .alias("status"),
         pl.col("attempt_count").fill_null(0),
-        pl.when(won.is_not_null()).then("actual_duration_ms"),
-        pl.when(won.is_not_null()).then(pl.coalesce("confidence_delta", change)).alias("actual_confidence_delta"),
-        (pl.col("is_duration_measured") & won.is_not_null()).fill_null(False),
-        (pl.col("is_censored") & won.is_not_null()).fill_null(False),
+        pl.when(has_run).then("spent_ms").alias("actual_duration_ms"),
+        pl.when(has_run).then(pl.coalesce("confidence_delta", change)).alias("actual_confidence_delta"),
+        (pl.col("is_duration_measured") & has_run).fill_null(False),
+        (pl.col("is_censored") & has_run).fill_null(False),
     )

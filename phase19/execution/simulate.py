@@ -1,25 +1,44 @@
-"""The dry run: one world drawn from the forecast's posterior, played once."""
+"""Dry run: outcomes follow one world drawn from the forecast's posterior."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from phase19.execution.protocol import Execution, attempt_rows
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
-    from phase19.forecasting.retries import Played
-    from phase19.forecasting.simulation import World
+class World(Protocol):
+    """True parameters of all tasks and agents in one run, such as `phase19.forecasting.simulation.World`.
 
-__all__ = ["SimulateExecutor"]
+    The outcome of a (task, agent, attempt) is the same whenever it is asked for.
+    """
+
+    @property
+    def limit_ms(self) -> NDArray[np.float64]:
+        """Time at which an attempt at each task is stopped, shape (n,)."""
+        ...
+
+    def play(
+        self, task: NDArray[np.int64], agent: NDArray[np.int64], allowed: NDArray[np.int64]
+    ) -> tuple[Any, NDArray[np.float64]]:
+        """Pairs' `succeeded`, `attempts` and `busy_ms`, shape (p,), and each attempt's time in ms, shape (k, p)."""
+        ...
+
+    def confidence_change(
+        self,
+        task: NDArray[np.int64],
+        agent: NDArray[np.int64],
+        succeeded: NDArray[np.bool_],
+        confidence: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Change of confidence after the tasks' outcomes, shape (p,)."""
+        ...
 
 
 class SimulateExecutor:
-    """Plays orders in a world; it sees the world's truth, never what the planner believes.
+    """Draws outcomes from a world; it never sees the planner's forecasts.
 
     Parameters
     ----------
@@ -38,7 +57,7 @@ class SimulateExecutor:
         self._agents = pl.DataFrame({"agent_id": agent_ids, "agent": pl.int_range(agent_ids.len(), eager=True)})
 
     def execute(self, orders: pl.DataFrame) -> Execution:
-        """Play a wave; the same (task, agent, attempt) has the same luck whatever else is ordered."""
+        """Simulate a wave; a (task, agent, attempt) has the same outcome whatever else is ordered."""
         task, played, attempt_ms, change = self._play(orders)
         row = np.repeat(np.arange(task.size), played.attempts)
         attempt = np.arange(row.size) - np.repeat(np.cumsum(played.attempts) - played.attempts, played.attempts)
@@ -53,10 +72,10 @@ class SimulateExecutor:
                 "confidence_delta": pl.Series(np.where(is_last, change[row], np.nan)).fill_nan(None),
             }
         )
-        return Execution(attempt_rows(orders, made), is_interrupted=False)
+        return Execution(attempt_rows(orders, made))
 
     def what_if(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        """What pairs would come to, with the luck they have whoever orders them."""
+        """Outcome of each pair, the same as if it were ordered."""
         _, played, _, change = self._play(pairs)
         return pl.DataFrame(
             {
@@ -68,8 +87,8 @@ class SimulateExecutor:
             schema_overrides={"attempt_count": pl.Int64},
         )
 
-    def _play(self, pairs: pl.DataFrame) -> tuple[NDArray[np.int64], Played, NDArray[np.float64], NDArray[np.float64]]:
-        """Each pair's task, what happened, the duration of every attempt in ms, and the change of confidence."""
+    def _play(self, pairs: pl.DataFrame) -> tuple[NDArray[np.int64], Any, NDArray[np.float64], NDArray[np.float64]]:
+        """Each pair's task, its outcome, the duration of every attempt in ms, and the change of confidence."""
         indexed = pairs.join(self._tasks, on="task_id", maintain_order="left").join(
             self._agents, on="agent_id", maintain_order="left"
         )

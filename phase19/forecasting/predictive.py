@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from phase19 import evidence_frames
+from phase19 import evidence_frames, frames
 from phase19.forecasting.durations import attempt_ms
 from phase19.forecasting.effects import sigmoid
 from phase19.forecasting.retries import attempts_won, play, within_attempts
@@ -48,7 +48,7 @@ class WaveDraws:
             `frames.EXECUTIONS` of the wave, in the order of the draws' tasks: which ran, when they were
             scheduled, and their promised advantage over round robin.
         """
-        ran = executions["status"].is_in(["completed", "failed"]).to_numpy()
+        ran = executions["status"].is_in(frames.RAN).to_numpy()
         if not ran.any():
             return evidence_frames.WAVE_DRAWS.empty()
         scheduled = [executions[f"scheduled_{edge}_time"].to_numpy()[ran] for edge in ("start", "end")]

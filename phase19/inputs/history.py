@@ -11,7 +11,7 @@ import polars as pl
 from phase19.columns import STRINGS
 from phase19.errors import InputError
 from phase19.evidence_frames import CONVERGENCE
-from phase19.frames import ATTEMPTS
+from phase19.frames import ATTEMPTS, has_run
 from phase19.inputs import wire
 from phase19.inputs.decoding import LINE, decode_document, decode_json, decode_lines, decode_text
 from phase19.inputs.natural import natural_order
@@ -189,11 +189,7 @@ def _previous_attempts(path: Path) -> pl.DataFrame:
         "heuristics_applied": pl.col("heuristics_applied").fill_null(pl.lit([], dtype=STRINGS)),
         "source": pl.lit("previous"),
     }
-    attempts = (
-        rows.filter(pl.col("status").is_in(["completed", "failed"]))
-        .with_columns(attempt=pl.int_ranges(1, count + 1))
-        .explode("attempt")
-    )
+    attempts = rows.filter(has_run()).with_columns(attempt=pl.int_ranges(1, count + 1)).explode("attempt")
     made |= {name: pl.col(name) for name in attempts.columns if name not in made}
     return attempts.select(
         made.get(name, pl.lit(None, dtype=column.dtype)).alias(name) for name, column in ATTEMPTS.columns.items()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from phase19.frames import RAN
 from phase19.outputs.provenance import SCHEMA_VERSION
 from phase19.timelines import mean
 
@@ -218,7 +219,7 @@ def _task_counts(tables: Mapping[str, pl.DataFrame], total: int) -> dict[str, in
 
 def _observed_share(status: pl.Series) -> float | None:
     """Share of the assigned tasks that ran: in a replay, what the records could answer of the plan."""
-    return mean(status.is_in(["completed", "failed"]))
+    return mean(status.is_in(RAN))
 
 
 def _yardsticks(executions: pl.DataFrame, records: Sequence[WaveRecord]) -> dict[str, float | None]:
