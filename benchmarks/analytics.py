@@ -26,7 +26,7 @@ import polars as pl
 
 from benchmarks._document import machine, replace_section, table, told_of
 from benchmarks.assignment import memory_mb
-from phase19 import evidence_frames, frames
+from phase19 import frames
 from phase19.analysis.queries import QUERIES, Query
 from phase19.analysis.session import analyse
 from phase19.forecasting.predictive import draw_count
@@ -134,7 +134,7 @@ def made_run(n: int) -> dict[str, pl.DataFrame]:
             )
         ),
         **wave_frames(waves, rng),
-        "alternatives": evidence_frames.ALTERNATIVES.conform(alternatives(waves)),
+        "alternatives": frames.ALTERNATIVES.conform(alternatives(waves)),
         "heuristics": frames.HEURISTICS.conform([{"heuristic_id": name} for name in HEURISTICS]),
         "previous_weights": pl.DataFrame({"heuristic_id": ["H_1"], "weight": [1.2]}),
         "run": pl.DataFrame(
@@ -160,7 +160,7 @@ def wave_frames(waves: pl.DataFrame, rng: np.random.Generator) -> dict[str, pl.D
     cells = waves.join(pl.DataFrame({"agent_id": [f"agent_{a}" for a in range(AGENTS)]}), how="cross")
     share = pl.col("count") / AGENTS
     return {
-        "wave_plans": evidence_frames.WAVE_PLANS.conform(
+        "wave_plans": frames.WAVE_PLANS.conform(
             waves.select(
                 "wave",
                 strategy=pl.lit("maximize_success"),
@@ -174,7 +174,7 @@ def wave_frames(waves: pl.DataFrame, rng: np.random.Generator) -> dict[str, pl.D
                 moved_count=pl.lit(0),
             )
         ),
-        "wave_draws": evidence_frames.WAVE_DRAWS.conform(
+        "wave_draws": frames.WAVE_DRAWS.conform(
             draws.select(
                 *("wave", "draw"),
                 ran_count="count",
@@ -187,7 +187,7 @@ def wave_frames(waves: pl.DataFrame, rng: np.random.Generator) -> dict[str, pl.D
                 expected_advantage_sum=0.01 * pl.col("count") * noise[2],
             )
         ),
-        "agent_evidence": evidence_frames.AGENT_EVIDENCE.conform(
+        "agent_evidence": frames.AGENT_EVIDENCE.conform(
             cells.select(
                 *("wave", "agent_id"),
                 capacity="count",
@@ -201,7 +201,7 @@ def wave_frames(waves: pl.DataFrame, rng: np.random.Generator) -> dict[str, pl.D
                 log_duration_third_moment=pl.lit(0.0),
             )
         ),
-        "risk_evidence": evidence_frames.RISK_EVIDENCE.conform(
+        "risk_evidence": frames.RISK_EVIDENCE.conform(
             cells.join(pl.DataFrame({"risk_level": RISKS}), how="cross").select(
                 *("wave", "agent_id", "risk_level"),
                 success_sd=0.4 * share.sqrt(),

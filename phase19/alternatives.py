@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from phase19 import evidence_frames
+from phase19 import frames
 from phase19.options import OptimizationStrategy
 from phase19.planning import CANDIDATES, reassign
 
@@ -42,14 +42,14 @@ def alternatives(played: PlayedWave, parameters: PlanParameters, executor: Execu
     Returns
     -------
     polars.DataFrame
-        `evidence_frames.ALTERNATIVES`: a row a strategy, round robin last. Nothing ran where the world cannot be asked.
+        `frames.ALTERNATIVES`: a row a strategy, round robin last. Nothing ran where the world cannot be asked.
         Waves of more than 300 tasks leave out the strategies that search for their plan, of more than 1,000,000
         pairs round robin.
     """
     wave = played.assigned
     n, m = wave.forecast.planned_success.shape
     if n == 0:
-        return evidence_frames.ALTERNATIVES.empty()
+        return frames.ALTERNATIVES.empty()
     own = wave.assigned.strategy
     skipped = {own, *(_SEARCHED if n > _SEARCHED_TASKS else ())}
     others = reassign(played.model, wave, parameters, [each for each in CANDIDATES if each not in skipped])
@@ -78,7 +78,7 @@ def alternatives(played: PlayedWave, parameters: PlanParameters, executor: Execu
         sums = _sums(np.array([_mean(part) for part in grid]), seen, did)
         rows.append({"strategy": ROUND_ROBIN, **sums, "promised_success_sum": float(planned.mean(axis=1).sum())})
     fixed = {"wave": int(played.tasks["wave"][0]), "chosen_strategy": str(own), "task_count": n}
-    return pl.DataFrame([fixed | each for each in rows], schema=evidence_frames.ALTERNATIVES.dtypes)
+    return pl.DataFrame([fixed | each for each in rows], schema=frames.ALTERNATIVES.dtypes)
 
 
 def _ask(

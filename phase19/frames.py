@@ -1,35 +1,36 @@
-"""The schema of every frame that goes through a run: column, dtype, unit, bounds and grain, declared once.
+"""The schema of every frame: column, dtype, unit, bounds and grain, each declared once.
 
-Stages meet through these frames. A column is named by its schema, validated where data crosses the
-package's boundary, and trusted inside it. What a run's analysis reads beside them is in
-:mod:`phase19.evidence_frames`.
+Stages meet through these frames. A frame is validated where data crosses the package's boundary, and trusted inside it.
 """
 
-from __future__ import annotations
+from functools import partial
+from typing import Any
 
 import polars as pl
 
-from phase19.columns import RISK_LEVEL, RISK_LEVELS, STRINGS, count, identifier, milliseconds, number, rate, text
 from phase19.schema import Column, Schema
 
-__all__ = [
-    "AGENTS",
-    "ATTEMPTS",
-    "DECISIONS",
-    "EXECUTIONS",
-    "HEURISTICS",
-    "ORDERS",
-    "OUTCOMES",
-    "PATTERNS",
-    "PLANS",
-    "RAN",
-    "RISK_LEVELS",
-    "SIGNALS",
-    "SOURCES",
-    "TASKS",
-    "UNASSIGNED",
-    "has_run",
-]
+RISK_LEVELS = ("LOW", "MEDIUM", "HIGH", "UNKNOWN")
+STRINGS = pl.List(pl.String)
+TIMESTAMP = pl.Datetime("us", "UTC")
+
+# Kinds of column
+identifier = partial(Column, pl.String)
+text = partial(Column, pl.String, nullable=True)
+flag = partial(Column, pl.Boolean)
+number = partial(Column, pl.Float64)
+rate = partial(Column, pl.Float64, unit="fraction", low=0.0, high=1.0)
+change = partial(Column, pl.Float64, unit="fraction", low=-1.0, high=1.0)
+milliseconds = partial(Column, pl.Float64, unit="ms", low=0.0)
+count = partial(Column, pl.Int64, unit="count", low=0)
+strings = partial(Column, STRINGS)
+moment = partial(Column, TIMESTAMP)
+
+
+def choice(doc: str, *values: str, **more: Any) -> Column:
+    """One of a few words."""
+    return Column(pl.String, doc, values=values, **more)
+
 
 RAN = ("completed", "failed")  # statuses of tasks that ran
 
@@ -39,234 +40,314 @@ def has_run() -> pl.Expr:
     return pl.col("status").is_in(RAN)
 
 
-_HEURISTICS_APPLIED = Column(STRINGS, "ids of the Phase 16 heuristics applied", default=[])
+_WAVE, _WAVE_KEY = (count("wave, from 1", low=1, key=is_key) for is_key in (False, True))
+_TASK = identifier("task", key=True)
+_AGENT = identifier("agent", key=True)
+_CATEGORY = text("kind of task")
+_RISK_LEVEL, _RISK_KEY = (
+    choice("LOW, MEDIUM, HIGH or UNKNOWN", *RISK_LEVELS, default="MEDIUM", key=is_key) for is_key in (False, True)
+)
+_HEURISTICS_APPLIED = strings("ids of the Phase 16 heuristics applied", default=[])
+_BOOST = change("what a heuristic adds to the confidence", default=0.0)
+_IS_CENSORED = flag("a limit stopped an attempt: it would have lasted longer", default=False)
 
-_BOOST = Column(pl.Float64, "what a heuristic adds to the confidence", "fraction", low=-1.0, high=1.0, default=0.0)
+# What is read
 
 TASKS = Schema(
     "tasks",
-    ("task_id",),
-    {
-        "task_id": identifier("unique task id"),
-        "wave": Column(pl.Int64, "wave the task belongs to, from 1; null until dealt", nullable=True, low=0),
-        "risk_level": RISK_LEVEL,
-        "category": text("kind of task"),
-        "confidence": rate("recorded confidence; null where none is recorded", nullable=True),
-        "confidence_boost": _BOOST,
-        "priority": Column(pl.Int64, "rank Phase 16 gave, 1 first", nullable=True),
-        "heuristics_applied": _HEURISTICS_APPLIED,
-        "predicted_success_rate": rate("Phase 16's own prediction", nullable=True),
-        "predicted_confidence_delta": number("Phase 16's own prediction", nullable=True),
-        "approval_status": text("Phase 16's approval status; never an approval here"),
-        "reason": text("why Phase 16 planned it"),
-        "deadline_ms": milliseconds("deadline from the start of the wave", nullable=True),
-        "estimated_duration_ms": milliseconds("estimated duration of one attempt", nullable=True),
-        "required_agents": Column(STRINGS, "agents allowed to do it; null or empty for any", nullable=True),
-        "excluded_agents": Column(STRINGS, "agents that may not do it; null or empty for none", nullable=True),
-    },
+    task_id=identifier("unique task id", key=True),
+    wave=count("wave the task belongs to, from 1; null until dealt", nullable=True),
+    risk_level=_RISK_LEVEL,
+    category=_CATEGORY,
+    confidence=rate("recorded confidence; null where none is recorded", nullable=True),
+    confidence_boost=_BOOST,
+    priority=Column(pl.Int64, "rank that Phase 16 gave, 1 first", nullable=True),
+    heuristics_applied=_HEURISTICS_APPLIED,
+    predicted_success_rate=rate("Phase 16's own prediction", nullable=True),
+    predicted_confidence_delta=change("Phase 16's own prediction", nullable=True),
+    approval_status=text("Phase 16's approval status; never an approval here"),
+    reason=text("why Phase 16 planned it"),
+    deadline_ms=milliseconds("deadline from the start of the wave", nullable=True),
+    estimated_duration_ms=milliseconds("estimated duration of one attempt", nullable=True),
+    required_agents=strings("agents allowed to do it; null or empty for any", nullable=True),
+    excluded_agents=strings("agents that may not do it; null or empty for none", nullable=True),
 )
 
 ATTEMPTS = Schema(
     "attempts",
-    (),
-    {
-        "task_id": identifier("task attempted"),
-        "agent_id": identifier("agent that attempted it; null where not recorded", nullable=True),
-        "wave": Column(pl.Int64, "wave of the attempt", nullable=True, low=0),
-        "risk_level": Column(pl.String, "risk level; null where not recorded", nullable=True, values=RISK_LEVELS),
-        "category": text("kind of task"),
-        "is_success": Column(pl.Boolean, "whether the attempt succeeded"),
-        "confidence_before": rate("confidence before the attempt", nullable=True),
-        "confidence_after": rate("confidence after the attempt", nullable=True),
-        "confidence_delta": number("change of confidence", nullable=True),
-        "confidence_boost": _BOOST,
-        "duration_ms": milliseconds("execution time; null where not recorded", nullable=True),
-        "is_censored": Column(pl.Boolean, "stopped by a limit", default=False),
-        "attempt": Column(pl.Int64, "number of the attempt, from 1", low=1, default=1),
-        "heuristics_applied": _HEURISTICS_APPLIED,
-        "error_message": text("what went wrong"),
-        "timestamp": Column(pl.Datetime("us", "UTC"), "end of the attempt", nullable=True),
-        "source": Column(pl.String, "where the record is from", values=("phase17", "phase18", "previous", "run")),
-    },
+    task_id=identifier("task attempted"),
+    agent_id=identifier("agent that attempted it; null where not recorded", nullable=True),
+    wave=count("wave of the attempt", nullable=True),
+    risk_level=choice("risk level; null where not recorded", *RISK_LEVELS, nullable=True),
+    category=_CATEGORY,
+    is_success=flag("whether the attempt succeeded"),
+    confidence_before=rate("confidence before the attempt", nullable=True),
+    confidence_after=rate("confidence after the attempt", nullable=True),
+    confidence_delta=change("change of confidence", nullable=True),
+    confidence_boost=_BOOST,
+    duration_ms=milliseconds("execution time; null where not recorded", nullable=True),
+    is_censored=_IS_CENSORED,
+    attempt=count("number of the attempt, from 1", low=1, default=1),
+    heuristics_applied=_HEURISTICS_APPLIED,
+    error_message=text("what went wrong"),
+    timestamp=moment("end of the attempt", nullable=True),
+    source=choice("where the record is from", "phase17", "phase18", "previous", "run"),
 )
 
 AGENTS = Schema(
     "agents",
-    ("agent_id",),
-    {
-        "agent_id": identifier("agent, in natural order"),
-        "record_count": count("attempts recorded with this agent's id"),
-        "summary_task_count": count("tasks in agent_performance; null where absent", nullable=True),
-        "summary_success_rate": rate("success rate in agent_performance", nullable=True),
-        "summary_duration_ms": milliseconds("avg_execution_time_ms in agent_performance", nullable=True),
-        "summary_confidence_delta": number("avg_confidence_delta in agent_performance", nullable=True),
-        "capacity": count("tasks it may take in a wave; null for no limit of its own", nullable=True),
-        "evidence": Column(pl.String, "what the agent is judged by", values=("records", "summary", "none")),
-    },
+    agent_id=identifier("agent, in natural order", key=True),
+    record_count=count("attempts recorded with this agent's id"),
+    summary_task_count=count("tasks in agent_performance; null where absent", nullable=True),
+    summary_success_rate=rate("success rate in agent_performance", nullable=True),
+    summary_duration_ms=milliseconds("avg_execution_time_ms in agent_performance", nullable=True),
+    summary_confidence_delta=change("avg_confidence_delta in agent_performance", nullable=True),
+    capacity=count("tasks it may take in a wave; null for no limit of its own", nullable=True),
+    evidence=choice("what the agent is judged by", "records", "summary", "none"),
 )
 
 HEURISTICS = Schema(
     "heuristics",
-    ("heuristic_id",),
-    {
-        "heuristic_id": identifier("Phase 16 heuristic"),
-        "category": text("category"),
-        "rule": text("its rule, as JSON text"),
-        "confidence": rate("Phase 16's confidence in it", nullable=True),
-        "expected_improvement": number("Phase 16's expected improvement", nullable=True),
-    },
+    heuristic_id=identifier("Phase 16 heuristic", key=True),
+    category=text("category"),
+    rule=text("its rule, as JSON text"),
+    confidence=rate("Phase 16's confidence in it", nullable=True),
+    expected_improvement=number("Phase 16's expected improvement", nullable=True),
 )
 
 PATTERNS = Schema(
     "patterns",
-    (),
-    {
-        "pattern_type": identifier("name of the coordination pattern"),
-        "success_rate": rate("its recorded success rate", nullable=True),
-        "confidence": rate("Phase 18's confidence in it", nullable=True),
-        "task_count": count("tasks in its assignments"),
-        "agent_count": count("agents in its assignments"),
-    },
+    pattern_type=identifier("name of the coordination pattern"),
+    success_rate=rate("its recorded success rate", nullable=True),
+    confidence=rate("Phase 18's confidence in it", nullable=True),
+    task_count=count("tasks in its assignments"),
+    agent_count=count("agents in its assignments"),
 )
 
 SIGNALS = Schema(
     "signals",
-    ("signal_id",),
-    {
-        "signal_id": identifier("Phase 18 learning signal"),
-        "type": text("kind of signal"),
-        "confidence": rate("Phase 18's confidence in it", nullable=True),
-        "description": text("what it says"),
-    },
+    signal_id=identifier("Phase 18 learning signal", key=True),
+    type=text("kind of signal"),
+    confidence=rate("Phase 18's confidence in it", nullable=True),
+    description=text("what it says"),
 )
 
 SOURCES = Schema(
     "sources",
-    ("file",),
-    {
-        "file": identifier("file name relative to its phase's directory"),
-        "row_count": count("rows read from it"),
-        "status": Column(
-            pl.String, "used, empty, or absent (its default was taken)", values=("used", "empty", "absent")
-        ),
-        "ignored_fields": Column(STRINGS, "fields left out because the contract does not know them", default=[]),
-    },
+    file=identifier("file name relative to its phase's directory", key=True),
+    row_count=count("rows read from it"),
+    status=choice("used, empty, or absent (its default was taken)", "used", "empty", "absent"),
+    ignored_fields=strings("fields left out because the contract does not know them", default=[]),
 )
+
+# What a run decides, plans and executes
 
 DECISIONS = Schema(
     "decisions",
-    ("task_id",),
-    {
-        "task_id": identifier("task"),
-        "wave": count("wave, from 1", low=1),
-        "risk_level": RISK_LEVEL,
-        "confidence": rate("recorded confidence, before any boost", nullable=True),
-        "decision": Column(pl.String, "what this run did", values=("approved", "deferred")),
-        "live_decision": Column(pl.String, "what a live run does", values=("approved", "deferred")),
-        "reason": identifier("the rule that decided"),
-        "relaxed_by": text("heuristic that lowered the threshold for it; null where none did"),
-    },
+    task_id=_TASK,
+    wave=_WAVE,
+    risk_level=_RISK_LEVEL,
+    confidence=rate("recorded confidence, before any boost", nullable=True),
+    decision=choice("what this run did", "approved", "deferred"),
+    live_decision=choice("what a live run does", "approved", "deferred"),
+    reason=identifier("the rule that decided"),
+    relaxed_by=text("heuristic that lowered the threshold for it; null where none did"),
 )
-
-_PLAN_COLUMNS = {
-    "wave": count("wave, from 1", low=1),
-    "task_id": identifier("task"),
-    "agent_id": identifier("agent it is assigned to"),
-    "priority": count("rank in its wave, from 1", low=1),
-    "risk_level": RISK_LEVEL,
-    "category": text("kind of task"),
-    "confidence": rate("recorded confidence"),
-    "confidence_boost": _BOOST,
-    "updated_confidence": rate("confidence after boosts and what the waves before showed"),
-    "heuristics_applied": _HEURISTICS_APPLIED,
-    "record_count": count("recorded attempts of this (task, agent) pair"),
-    "max_attempts": count("attempts allowed in the wave", low=1),
-    "success_probability": rate("probability that the first attempt succeeds"),
-    "success_low": rate("5 % quantile of the first attempt's success probability"),
-    "success_high": rate("95 % quantile of the first attempt's success probability"),
-    "planned_success": rate("probability that the task succeeds within its attempts"),
-    "planned_success_variance": number("posterior variance of planned_success, what the forecast does not know"),
-    "baseline_success": rate("planned success averaged over all agents: what round robin would give"),
-    "planned_attempts": number("expected number of attempts", "attempts"),
-    "duration_ms_p50": milliseconds("median duration of one attempt"),
-    "duration_ms_p90": milliseconds("90 % quantile of the duration of one attempt"),
-    "planned_duration_ms": milliseconds("expected busy time of all attempts it may need"),
-    "planned_confidence_delta": number("expected change of confidence"),
-    "success_term": rate("success term of the score, scaled"),
-    "throughput_term": rate("throughput term of the score, scaled"),
-    "confidence_term": rate("confidence term of the score, scaled"),
-    "score": number("score the assignment maximised"),
-    "agent_price": number("what room for one task more at its agent would add to the wave's score"),
-    "runner_up_agent_id": identifier("agent that would have had it next; null where no other may", nullable=True),
-    "runner_up_score": number("the runner-up's score", nullable=True),
-    "score_margin": number("what the wave's score would lose were the runner-up to do it", nullable=True),
-    "scheduled_start_time": milliseconds("planned start, from the start of the wave"),
-    "scheduled_end_time": milliseconds("planned end, from the start of the wave"),
-}
-PLANS = Schema("plans", ("task_id",), _PLAN_COLUMNS)
 
 UNASSIGNED = Schema(
     "unassigned",
-    ("task_id",),
-    {
-        "task_id": identifier("task that no agent got"),
-        "wave": count("wave, from 1", low=1),
-        "reason": identifier("why it was left out"),
-    },
+    task_id=identifier("task that no agent got", key=True),
+    wave=_WAVE,
+    reason=identifier("why it was left out"),
+)
+
+PLANS = Schema(
+    "plans",
+    wave=_WAVE,
+    task_id=_TASK,
+    agent_id=identifier("agent it is assigned to"),
+    priority=count("rank in its wave, from 1", low=1),
+    risk_level=_RISK_LEVEL,
+    category=_CATEGORY,
+    confidence=rate("recorded confidence"),
+    confidence_boost=_BOOST,
+    updated_confidence=rate("confidence after boosts and the outcomes of earlier waves"),
+    heuristics_applied=_HEURISTICS_APPLIED,
+    record_count=count("recorded attempts of this (task, agent) pair"),
+    max_attempts=count("attempts allowed in the wave", low=1),
+    success_probability=rate("probability that the first attempt succeeds"),
+    success_low=rate("5 % quantile of the first attempt's success probability"),
+    success_high=rate("95 % quantile of the first attempt's success probability"),
+    planned_success=rate("probability that the task succeeds within its attempts"),
+    planned_success_variance=number("posterior variance of planned_success: the forecast's own uncertainty"),
+    baseline_success=rate("planned success averaged over all agents: what round robin would give"),
+    planned_attempts=number("expected number of attempts", "attempts"),
+    duration_ms_p50=milliseconds("median duration of one attempt"),
+    duration_ms_p90=milliseconds("90 % quantile of the duration of one attempt"),
+    planned_duration_ms=milliseconds("expected busy time of all attempts it may need"),
+    planned_confidence_delta=number("expected change of confidence"),
+    success_term=rate("success term of the score, scaled"),
+    throughput_term=rate("throughput term of the score, scaled"),
+    confidence_term=rate("confidence term of the score, scaled"),
+    score=number("score that the assignment maximised"),
+    agent_price=number("what room for one more task at its agent would add to the wave's score"),
+    runner_up_agent_id=identifier("next best agent for it; null where no other may do it", nullable=True),
+    runner_up_score=number("the runner-up's score", nullable=True),
+    score_margin=number("what the wave's score would lose if the runner-up did it", nullable=True),
+    scheduled_start_time=milliseconds("planned start, from the start of the wave"),
+    scheduled_end_time=milliseconds("planned end, from the start of the wave"),
 )
 
 # What an executor may know of a wave: who does what, and no forecast.
-ORDERS = Schema(
+ORDERS = PLANS.select(
     "orders",
-    ("task_id",),
-    {
-        name: _PLAN_COLUMNS[name]
-        for name in (
-            "wave",
-            "task_id",
-            "agent_id",
-            "priority",
-            "risk_level",
-            "category",
-            "confidence",
-            "confidence_boost",
-            "heuristics_applied",
-            "max_attempts",
-        )
-    },
+    "wave task_id agent_id priority risk_level category confidence confidence_boost heuristics_applied max_attempts",
 )
 
 OUTCOMES = Schema(
     "outcomes",
-    ("task_id",),
-    {
-        "task_id": identifier("task, as planned"),
-        "agent_id": identifier("agent, as planned"),
-        "status": Column(pl.String, "row state", values=("completed", "failed", "unobserved", "interrupted")),
-        "attempt_count": count("attempts made; 0 where it did not run"),
-        "actual_duration_ms": milliseconds("busy time over its attempts; null where it did not run", nullable=True),
-        "actual_confidence_delta": number("change of confidence; null where it did not run", nullable=True),
-        "is_duration_measured": Column(
-            pl.Boolean, "whether the time of every attempt was recorded; false where some were filled in", default=True
-        ),
-        "is_censored": Column(
-            pl.Boolean, "whether a limit stopped an attempt: it lasted this long at least", default=False
-        ),
-    },
+    task_id=identifier("task, as planned", key=True),
+    agent_id=identifier("agent, as planned"),
+    status=choice("row state", *RAN, "unobserved", "interrupted"),
+    attempt_count=count("attempts made; 0 where it did not run"),
+    actual_duration_ms=milliseconds("busy time over its attempts; null where it did not run", nullable=True),
+    actual_confidence_delta=number("change of confidence; null where it did not run", nullable=True),
+    is_duration_measured=flag("the time of every attempt was recorded; false where some were filled in", default=True),
+    is_censored=_IS_CENSORED,
 )
 
 EXECUTIONS = Schema(
     "executions",
-    ("task_id",),
-    {
-        **_PLAN_COLUMNS,
-        "actual_start_time": milliseconds("actual start, from the start of the wave", nullable=True),
-        "actual_end_time": milliseconds("actual end, from the start of the wave", nullable=True),
-        "status": OUTCOMES.columns["status"],
-        "retry_count": count("attempts after the first"),
-        "actual_duration_ms": OUTCOMES.columns["actual_duration_ms"],
-        "actual_confidence_delta": OUTCOMES.columns["actual_confidence_delta"],
-        "is_duration_measured": OUTCOMES.columns["is_duration_measured"],
-        "is_censored": OUTCOMES.columns["is_censored"],
-    },
+    **PLANS.columns,
+    actual_start_time=milliseconds("actual start, from the start of the wave", nullable=True),
+    actual_end_time=milliseconds("actual end, from the start of the wave", nullable=True),
+    status=OUTCOMES.columns["status"],
+    retry_count=count("attempts after the first"),
+    **{name: column for name, column in OUTCOMES.columns.items() if name.startswith(("actual_", "is_"))},
+)
+
+# Files of a run directory: `wave_N/AGENT/scheduled_tasks.jsonl` and `planned_tasks.jsonl`
+SCHEDULED_TASKS = EXECUTIONS.select(
+    "scheduled_tasks",
+    "task_id agent_id wave scheduled_start_time scheduled_end_time actual_start_time actual_end_time priority status "
+    "confidence retry_count risk_level category heuristics_applied actual_duration_ms actual_confidence_delta "
+    "confidence_after is_duration_measured is_censored",
+    confidence_after=rate("confidence after its attempts; null where it did not run", nullable=True),
+)
+PLANNED_TASKS = EXECUTIONS.select(
+    "planned_tasks",
+    "task_id agent_id wave priority risk_level confidence confidence_boost updated_confidence heuristics_applied "
+    "success_probability success_low success_high planned_success baseline_success planned_attempts max_attempts "
+    "duration_ms_p50 duration_ms_p90 planned_duration_ms planned_confidence_delta success_term throughput_term "
+    "confidence_term score agent_price runner_up_agent_id runner_up_score score_margin scheduled_start_time "
+    "scheduled_end_time record_count",
+)
+
+# What the analysis of a run reads beside its executions
+
+# Planned figures cover the tasks that ran, or all where none did, from draws frozen before the wave ran.
+WAVE_PLANS = Schema(
+    "wave_plans",
+    wave=_WAVE_KEY,
+    strategy=identifier("strategy the wave was planned with"),
+    planned_makespan_ms=milliseconds("mean over draws of the last agent's end; null without tasks", nullable=True),
+    planned_busy_ms=milliseconds("mean over draws of the agents' summed busy time; null without tasks", nullable=True),
+    timeline_end_ms=milliseconds("end of the longest scheduled timeline"),
+    solver=identifier("algorithm that solved the assignment"),
+    objective=number("what the plan maximises: summed scores, or for throughput the negative makespan in ms"),
+    upper_bound=number("proved bound on the objective"),
+    gap=number("upper_bound - objective, 0 where that is rounding"),
+    moved_count=count("tasks moved off the optimal assignment to even out the load"),
+    is_load_limit_met=flag("all agents keep to --max-load-factor; null where none is given", nullable=True),
+    unassigned_count=count("tasks of the wave left out for lack of room", default=0),
+    learned_attempt_count=count("attempts of the previous wave learned from; null in the first wave", nullable=True),
+    learned_forecast_shift=number("mean absolute change of planned success over all pairs", nullable=True),
+    learned_reassigned_share=rate("tasks that moved to another agent after learning", nullable=True),
+    learned_reassignment_gain=number("expected successes a task that these moves gain", nullable=True),
+)
+
+WAVE_DRAWS = Schema(
+    "wave_draws",
+    wave=_WAVE_KEY,
+    draw=count("number of the draw from the plan's predictive distribution", key=True),
+    ran_count=count("tasks that ran in reality, over which the draw counts"),
+    success_rate=rate("success rate in this draw"),
+    makespan_ms=milliseconds("last agent's end in this draw"),
+    busy_ms=milliseconds("summed busy time in this draw"),
+    confidence_delta=number("mean confidence change in this draw"),
+    deviation_ms=milliseconds("mean of (|start shift| + |end shift|) / 2 in this draw"),
+    expected_success_sum=number("summed success probability under this draw's parameters"),
+    expected_advantage_sum=number("sum(centred advantage x success probability) under this draw's parameters"),
+)
+
+AGENT_EVIDENCE = Schema(
+    "agent_evidence",
+    wave=_WAVE_KEY,
+    agent_id=_AGENT,
+    capacity=count("tasks it may take"),
+    slot_worth=number("what room for one more task would add to the wave's score"),
+    success_variance=number("variance over draws of the summed success probability of its tasks that ran"),
+    advantage_variance=number("the same for their sum(centred advantage x success probability)"),
+    duration_count=count("its attempts with a recorded time"),
+    log_duration_residual_sum=number("sum of their log times less the forecast given each outcome"),
+    log_duration_variance=number("variance of that sum: scatter, and uncertainty about pairs and the agent"),
+    log_duration_outcome_sd=number(
+        "its signed standard deviation from uncertainty about outcomes, equal for all agents"
+    ),
+    log_duration_third_moment=number("third central moment of that sum"),
+)
+
+# The range that chance allows for an agent's tasks of one risk level, from the plan's draws over the tasks that ran.
+RISK_EVIDENCE = Schema(
+    "risk_evidence",
+    wave=_WAVE_KEY,
+    agent_id=_AGENT,
+    risk_level=_RISK_KEY,
+    success_sd=number("predictive standard deviation of its completed tasks", "tasks"),
+    success_low=number("5 % quantile of its completed tasks", "tasks"),
+    success_high=number("95 % quantile of its completed tasks", "tasks"),
+    success_p_value=rate("two-sided mid-p of its completed tasks"),
+    busy_sd_ms=milliseconds("predictive standard deviation of its busy time"),
+    busy_low_ms=milliseconds("5 % quantile of its busy time"),
+    busy_high_ms=milliseconds("95 % quantile of its busy time"),
+    busy_p_value=rate("two-sided mid-p of its busy time"),
+)
+
+# A wave under a strategy that was not executed, in the world in which the wave was executed.
+ALTERNATIVES = Schema(
+    "alternatives",
+    wave=_WAVE_KEY,
+    chosen_strategy=identifier("strategy that was executed"),
+    strategy=identifier("the other strategy, or round_robin: the mean over its rotations", key=True),
+    task_count=count("tasks planned"),
+    reassigned_count=count("tasks that another agent would have done; null for round_robin", nullable=True),
+    ran_count=count("tasks whose outcome the world knows"),
+    promised_success_sum=number("summed planned success"),
+    planned_success_sum=number("summed planned success of the tasks counted in ran_count"),
+    success_sum=number("tasks that would have been completed"),
+    retry_sum=number("attempts after the first"),
+    confidence_sum=number("summed change of confidence"),
+    makespan_ms=milliseconds("last agent's end; null for round_robin", nullable=True),
+    paired_count=count("tasks that ran under both strategies"),
+    lead_sum=number("sum over those of the outcome here less the outcome there"),
+    lead_square_sum=number("sum of that difference's square"),
+)
+
+CONVERGENCE = Schema(
+    "previous_convergence",
+    run_id=identifier("run of the chain that --previous makes"),
+    run_rank=count("rank of the run, the oldest first, from 1", low=1, high=10_000_000, key=True),
+    wave=_WAVE_KEY,
+    planned_success_rate=rate("mean planned success; null without tasks", nullable=True),
+    actual_success_rate=rate("completed of the tasks that ran; null where none did", nullable=True),
+    success_rate_error=rate("|planned - actual|", nullable=True),
+    chance_error=rate("its standard deviation if the forecasts are right", nullable=True),
+    # Its square must still be a number.
+    standardized_error=number("error / chance_error", "standard deviations", nullable=True, low=0.0, high=1e100),
+    accuracy_score=rate("1 - |planned - actual| / planned, within [0, 1]", nullable=True),
+    brier_score=rate("mean squared error of planned success", nullable=True),
+    log_loss=number("mean -log of the probability forecast for each outcome", nullable=True, low=0.0),
+    ran_count=count("tasks that ran"),
+    simulated=flag("whether the outcomes are from a dry run"),
+    timestamp=moment("moment of the run"),
 )

@@ -1,23 +1,17 @@
-"""Schemas: a frame's columns, their units and bounds, and the check that a frame keeps them."""
+"""Schemas: a frame's columns with their units and bounds, and the check that a frame keeps to them."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import polars as pl
 
 from phase19.errors import Phase19Error
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["Column", "Schema"]
-
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its dtype, unit, bounds and meaning."""
+    """One column: its dtype, meaning and unit, bounds (inclusive), the default that replaces null, part of the key."""
 
     dtype: Any
     doc: str
@@ -27,15 +21,20 @@ class Column:
     high: float | None = None
     values: tuple[str, ...] = ()
     default: Any = None
+    key: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class Schema:
-    """A frame's columns in order, and its grain: the key that is unique in it."""
+    """A frame's columns in order, and its grain: the columns that together are unique in it."""
 
-    name: str
-    grain: tuple[str, ...]
-    columns: dict[str, Column]
+    def __init__(self, name: str, /, **columns: Column) -> None:
+        self.name, self.columns = name, columns
+        self.grain = tuple(column for column, declared in columns.items() if declared.key)
+
+    def select(self, name: str, names: str, /, **more: Column) -> Self:
+        """A schema of the columns in `names`, separated by blanks; `more` declares those that are new."""
+        known = self.columns | more
+        return type(self)(name, **{column: known[column] for column in names.split()})
 
     @property
     def dtypes(self) -> dict[str, Any]:
@@ -46,15 +45,22 @@ class Schema:
         """A frame of this schema without rows."""
         return pl.DataFrame(schema=self.dtypes)
 
+    def fill(self, **made: pl.Expr) -> list[pl.Expr]:
+        """Expressions that make the schema's columns: those in `made`, else the default or null."""
+        return [
+            made.get(name, pl.lit(column.default, dtype=column.dtype)).alias(name)
+            for name, column in self.columns.items()
+        ]
+
     def conform(self, data: pl.DataFrame | Sequence[dict[str, Any]]) -> pl.DataFrame:
         """Bring a frame or a list of dicts into this schema, and check it.
 
-        Missing columns and nulls get the column's default; columns the schema does not know are left out.
+        Missing columns and nulls get the column's default; columns that the schema does not know are left out.
 
         Parameters
         ----------
         data
-            Rows of any order; list-of-dict keys are column names.
+            Rows in any order; list-of-dict keys are column names.
 
         Returns
         -------
@@ -64,24 +70,19 @@ class Schema:
         Raises
         ------
         Phase19Error
-            A value is of the wrong type, null where it may not be, out of bounds, or a key stands twice.
+            A value is of the wrong type, null where it may not be, out of bounds, or a key is repeated.
         """
         try:
             frame = data if isinstance(data, pl.DataFrame) else pl.DataFrame(list(data), infer_schema_length=None)
-            for name in frame.columns:
-                if name in self.columns and not _converts(frame.schema[name], self.columns[name].dtype):
-                    expected, found = self.columns[name].dtype, frame.schema[name]
+            for name, found in frame.schema.items():
+                if name in self.columns and not _converts(found, expected := self.columns[name].dtype):
                     raise Phase19Error(f"{self.name}: column {name!r}: expected {expected}, found {found}")
-            exprs = [
-                (pl.col(name) if name in frame.columns else pl.lit(None)).cast(column.dtype).alias(name)
-                if column.default is None
-                else (pl.col(name) if name in frame.columns else pl.lit(None))
-                .cast(column.dtype)
-                .fill_null(pl.lit(column.default, dtype=column.dtype))
-                .alias(name)
+            given = {
+                name: pl.col(name).cast(column.dtype).fill_null(pl.lit(column.default, dtype=column.dtype))
                 for name, column in self.columns.items()
-            ]
-            frame = frame.select(exprs) if frame.height else self.empty()
+                if name in frame.columns
+            }
+            frame = frame.select(self.fill(**given)) if frame.height else self.empty()
         except (pl.exceptions.PolarsError, TypeError) as problem:
             raise Phase19Error(f"{self.name}: {problem}") from problem
         self.validate(frame)
@@ -93,22 +94,21 @@ class Schema:
             raise Phase19Error(f"{self.name}: expected columns {self.dtypes}, found {dict(frame.schema)}")
         for name, column in self.columns.items():
             values = frame.get_column(name)
-            bad = values.is_null() if not column.nullable else pl.repeat(False, frame.height, eager=True)
+            bad = values.is_null() & (not column.nullable)
             if column.dtype == pl.Float64:
-                bad = bad | values.is_not_null() & ~values.is_finite()
+                bad |= values.is_finite().not_().fill_null(False)
             if column.low is not None:
-                bad = bad | (values < column.low).fill_null(False)
+                bad |= (values < column.low).fill_null(False)
             if column.high is not None:
-                bad = bad | (values > column.high).fill_null(False)
+                bad |= (values > column.high).fill_null(False)
             if column.values:
-                bad = bad | values.is_not_null() & ~values.is_in(list(column.values))
-            row = bad.arg_max() if bad.any() else None
-            if row is not None:
+                bad |= values.is_in(list(column.values)).not_().fill_null(False)
+            if bad.any():
+                row = bad.arg_max() or 0
                 raise Phase19Error(f"{self.name}: row {row + 1}, column {name!r}: found {values[row]!r}, {column.doc}")
-        if self.grain and frame.select(pl.struct(*self.grain).is_duplicated().any()).item():
-            row = frame.select(pl.struct(*self.grain).is_duplicated().arg_max()).item()
-            key = frame.select(self.grain).row(row)
-            raise Phase19Error(f"{self.name}: the key {dict(zip(self.grain, key, strict=True))} stands twice")
+        if self.grain and (repeated := frame.select(self.grain).is_duplicated()).any():
+            key = frame.select(self.grain).row(repeated.arg_max() or 0, named=True)
+            raise Phase19Error(f"{self.name}: the key {key} stands twice")
 
 
 def _converts(found: Any, wanted: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from phase19 import evidence_frames, frames
+from phase19 import frames
 from phase19.analysis.evidence import agent_evidence, risk_evidence
 from phase19.timelines import largest, mean
 
@@ -33,11 +33,11 @@ class WaveRecord:
 
     decisions: pl.DataFrame
     executions: pl.DataFrame = field(default_factory=frames.EXECUTIONS.empty)
-    draws: pl.DataFrame = field(default_factory=evidence_frames.WAVE_DRAWS.empty)
+    draws: pl.DataFrame = field(default_factory=frames.WAVE_DRAWS.empty)
     plan: dict[str, Any] | None = None
-    agent_evidence: pl.DataFrame = field(default_factory=evidence_frames.AGENT_EVIDENCE.empty)
-    risk_evidence: pl.DataFrame = field(default_factory=evidence_frames.RISK_EVIDENCE.empty)
-    alternatives: pl.DataFrame = field(default_factory=evidence_frames.ALTERNATIVES.empty)
+    agent_evidence: pl.DataFrame = field(default_factory=frames.AGENT_EVIDENCE.empty)
+    risk_evidence: pl.DataFrame = field(default_factory=frames.RISK_EVIDENCE.empty)
+    alternatives: pl.DataFrame = field(default_factory=frames.ALTERNATIVES.empty)
     solo_success: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     unassigned: pl.DataFrame = field(default_factory=frames.UNASSIGNED.empty)
 
@@ -88,12 +88,12 @@ def analysis_frames(
 ) -> dict[str, pl.DataFrame]:
     """Frames by the names under which the SQL reads them."""
     weights = previous.weights if previous is not None else {}
-    convergence = previous.convergence if previous is not None else evidence_frames.CONVERGENCE.empty()
+    convergence = previous.convergence if previous is not None else frames.CONVERGENCE.empty()
     return {
         "executions": pl.concat([record.executions for record in records]),
         "agents": agents,
         "wave_plans": pl.DataFrame(
-            [record.plan for record in records if record.plan is not None], schema=evidence_frames.WAVE_PLANS.dtypes
+            [record.plan for record in records if record.plan is not None], schema=frames.WAVE_PLANS.dtypes
         ),
         "wave_draws": pl.concat([record.draws for record in records]),
         "agent_evidence": pl.concat([record.agent_evidence for record in records]),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from phase19 import evidence_frames
+from phase19 import frames
 from tests.synthetic import TIMESTAMP, alternative
 
 STRATEGIES = ("maximize_success", "maximize_throughput", "balance_load")
@@ -42,7 +42,7 @@ def draws_frame(
         for w, count in ran_counts(executions).items()
         for draw in range(draw_count)
     ]
-    return evidence_frames.WAVE_DRAWS.conform(rows)
+    return frames.WAVE_DRAWS.conform(rows)
 
 
 def agent_evidence_frame(
@@ -71,7 +71,7 @@ def agent_evidence_frame(
                     "log_duration_third_moment": rng.normal(0.01, 0.02) * timed,
                 }
             )
-    return evidence_frames.AGENT_EVIDENCE.conform(rows)
+    return frames.AGENT_EVIDENCE.conform(rows)
 
 
 def risk_evidence_frame(rng: np.random.Generator, executions: pl.DataFrame) -> pl.DataFrame:
@@ -93,7 +93,7 @@ def risk_evidence_frame(rng: np.random.Generator, executions: pl.DataFrame) -> p
         for w, agent, risk in sorted(ran.select("wave", "agent_id", "risk_level").unique().rows())
         if rng.random() < 0.95
     ]
-    return evidence_frames.RISK_EVIDENCE.conform(rows)
+    return frames.RISK_EVIDENCE.conform(rows)
 
 
 def alternatives_frame(rng: np.random.Generator, executions: pl.DataFrame, strategies: dict[int, str]) -> pl.DataFrame:
@@ -122,7 +122,7 @@ def alternatives_frame(rng: np.random.Generator, executions: pl.DataFrame, strat
                     lead_square_sum=0.5 * paired,
                 )
             )
-    return evidence_frames.ALTERNATIVES.conform(rows)
+    return frames.ALTERNATIVES.conform(rows)
 
 
 def previous_frame(rng: np.random.Generator) -> pl.DataFrame:
@@ -142,4 +142,4 @@ def previous_frame(rng: np.random.Generator) -> pl.DataFrame:
         for rank in (1, 2, 3)
         for w in range(1, 6)
     ]
-    return evidence_frames.CONVERGENCE.conform(rows[::-1])
+    return frames.CONVERGENCE.conform(rows[::-1])

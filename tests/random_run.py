@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from phase19 import evidence_frames, frames
+from phase19 import frames
 from tests.random_evidence import (
     STRATEGIES,
     agent_evidence_frame,
@@ -144,7 +144,7 @@ def random_run(
         "decisions": _decisions(rng, executions),
         "heuristics": frames.HEURISTICS.conform([{"heuristic_id": name} for name in (*HEURISTICS, "H_unused")]),
         "previous_weights": pl.DataFrame({"heuristic_id": ["H_1", "H_2", "H_before"], "weight": [1.48, 0.51, 0.9]}),
-        "previous_convergence": previous_frame(rng) if wave_count >= 5 else evidence_frames.CONVERGENCE.empty(),
+        "previous_convergence": previous_frame(rng) if wave_count >= 5 else frames.CONVERGENCE.empty(),
         "run": run_frame(
             agent_count=agent_count, task_count=n, wave_count=wave_count, is_simulated=is_simulated, seed=seed
         ),
@@ -177,7 +177,7 @@ def _plans(
                 **(lesson if w > 1 else {}),
             )
         )
-    return evidence_frames.WAVE_PLANS.conform(rows[::-1])
+    return frames.WAVE_PLANS.conform(rows[::-1])
 
 
 def _decisions(rng: np.random.Generator, executions: pl.DataFrame) -> pl.DataFrame:

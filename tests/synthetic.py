@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from phase19 import evidence_frames, frames
+from phase19 import frames
 from phase19.analysis.session import QUERIES, analyse
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ def empty_frames(**changes: pl.DataFrame) -> dict[str, pl.DataFrame]:
     return {
         "executions": frames.EXECUTIONS.empty(),
         "agents": frames.AGENTS.empty(),
-        "wave_plans": evidence_frames.WAVE_PLANS.empty(),
-        "wave_draws": evidence_frames.WAVE_DRAWS.empty(),
-        "agent_evidence": evidence_frames.AGENT_EVIDENCE.empty(),
-        "risk_evidence": evidence_frames.RISK_EVIDENCE.empty(),
-        "alternatives": evidence_frames.ALTERNATIVES.empty(),
+        "wave_plans": frames.WAVE_PLANS.empty(),
+        "wave_draws": frames.WAVE_DRAWS.empty(),
+        "agent_evidence": frames.AGENT_EVIDENCE.empty(),
+        "risk_evidence": frames.RISK_EVIDENCE.empty(),
+        "alternatives": frames.ALTERNATIVES.empty(),
         "decisions": frames.DECISIONS.empty(),
         "heuristics": frames.HEURISTICS.empty(),
         "previous_weights": pl.DataFrame(schema={"heuristic_id": pl.String, "weight": pl.Float64}),
@@ -156,7 +156,7 @@ def hand_frames(executions: list[dict[str, Any]], plans: list[dict[str, Any]], *
     return (
         empty_frames(
             executions=rows,
-            wave_plans=evidence_frames.WAVE_PLANS.conform(plans),
+            wave_plans=frames.WAVE_PLANS.conform(plans),
             agents=agents,
             run=run_frame(agent_count=agents.height, task_count=rows.height, wave_count=len(plans)),
         )
@@ -322,10 +322,10 @@ def synthetic_run(
     return empty_frames(
         executions=rows,
         agents=agents_frame(m),
-        wave_plans=evidence_frames.WAVE_PLANS.conform(plans),
-        wave_draws=evidence_frames.WAVE_DRAWS.conform(pl.concat(draws)),
-        agent_evidence=evidence_frames.AGENT_EVIDENCE.conform(evidence),
-        alternatives=evidence_frames.ALTERNATIVES.conform(others),
+        wave_plans=frames.WAVE_PLANS.conform(plans),
+        wave_draws=frames.WAVE_DRAWS.conform(pl.concat(draws)),
+        agent_evidence=frames.AGENT_EVIDENCE.conform(evidence),
+        alternatives=frames.ALTERNATIVES.conform(others),
         decisions=frames.DECISIONS.conform(
             rows.select(
                 "task_id",

@@ -6,7 +6,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from phase19 import evidence_frames
+from phase19 import frames
 from phase19.analysis.session import sql_directory
 from phase19.timelines import adherence
 from tests.recomputation import adherence as recomputed
@@ -33,7 +33,7 @@ def tables(tmp_path_factory):
         for wave, draw, late in drawn
     ]
     plans = [wave_plan(1), wave_plan(2, **NO_TIME), wave_plan(3, **NO_TIME), wave_plan(4)]
-    run = hand_frames(rows, plans, wave_draws=evidence_frames.WAVE_DRAWS.conform(draws))
+    run = hand_frames(rows, plans, wave_draws=frames.WAVE_DRAWS.conform(draws))
     return every_table(run, tmp_path_factory.mktemp("adherence"))
 
 

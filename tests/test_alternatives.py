@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phase19 import evidence_frames
+from phase19 import frames
 from phase19.alternatives import ROUND_ROBIN, alternatives
 from phase19.analysis import session as analytics
 from phase19.assignment.baselines import round_robin
@@ -172,7 +172,7 @@ def test_a_wave_without_tasks_has_none(fitted):
         executor, PlanParameters(), lambda wave, _: SafetyGate().decide(wave).with_columns(decision=pl.lit("deferred"))
     )
     played = next(iter(loop.play(fitted)))
-    assert alternatives(played, loop.parameters, executor).equals(evidence_frames.ALTERNATIVES.empty())
+    assert alternatives(played, loop.parameters, executor).equals(frames.ALTERNATIVES.empty())
 
 
 def test_alternatives_by_hand():
@@ -181,7 +181,7 @@ def test_alternatives_by_hand():
         alternative(2, makespan_ms=3000.0, lead_sum=1.0),
         alternative(1, strategy=ROUND_ROBIN, makespan_ms=None, reassigned_count=None, paired_count=0, lead_sum=0.0),
     ]
-    told = analytics.query("strategy_alternatives", {"alternatives": evidence_frames.ALTERNATIVES.conform(rows)})
+    told = analytics.query("strategy_alternatives", {"alternatives": frames.ALTERNATIVES.conform(rows)})
     balance, robin = told.to_dicts()
     assert (balance["task_count"], balance["ran_count"], balance["paired_count"]) == (20, 16, 16)
     assert balance["promised_success_rate"] == pytest.approx(14 / 20)

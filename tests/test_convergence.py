@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from phase19 import evidence_frames
+from phase19 import frames
 from phase19.analysis.session import analyse, query
 from phase19.inputs.thresholds import Rules
 from phase19.outputs.health_section import convergence_sentence
@@ -31,7 +31,7 @@ def wave_row(wave, error, **changes):
 
 def trend(rows, rules=None, **run):
     tables = {
-        "convergence": evidence_frames.CONVERGENCE.conform(rows) if isinstance(rows, list) else rows,
+        "convergence": frames.CONVERGENCE.conform(rows) if isinstance(rows, list) else rows,
         "rules": (rules or Rules()).frame(),
         "run": run_frame(**run),
     }
@@ -44,7 +44,7 @@ class TestTheChain:
         rows = [execution("a"), execution("b"), execution("c", status="failed"), execution("d", wave=2)]
         analyse(hand_frames(rows, [wave_plan(1), wave_plan(2), wave_plan(3)]), tmp_path)
         found = [json.loads(line) for line in (tmp_path / "convergence.jsonl").read_text().splitlines()]
-        assert list(found[0]) == list(evidence_frames.CONVERGENCE.columns)
+        assert list(found[0]) == list(frames.CONVERGENCE.columns)
         assert [row["wave"] for row in found] == [1, 2, 3]
         assert found[0]["success_rate_error"] == pytest.approx(7 / 30)
         assert found[0]["chance_error"] == pytest.approx(0.27**0.5 / 3)
@@ -54,7 +54,7 @@ class TestTheChain:
         assert {(row["run_id"], row["run_rank"], row["simulated"]) for row in found} == {("r-1", 1, True)}
 
     def test_the_waves_of_earlier_runs_come_first_and_stay_as_they_are(self, tmp_path):
-        before = evidence_frames.CONVERGENCE.conform(
+        before = frames.CONVERGENCE.conform(
             [
                 wave_row(1, 0.1, run_rank=2, run_id="r-b", simulated=False, log_loss=0.3),
                 wave_row(1, 0.2),
@@ -90,7 +90,7 @@ class TestTheChain:
                 {"wave": numbers, "planned_success_rate": p.mean(axis=1), "actual_success_rate": actual}
             ).with_columns(**{name: pl.lit(value) for name, value in nothing.items()}),
             "task_results": pl.DataFrame({"wave": np.repeat(numbers, size), "planned_success": p.ravel()}),
-            "previous_convergence": evidence_frames.CONVERGENCE.empty(),
+            "previous_convergence": frames.CONVERGENCE.empty(),
             "run": run_frame(),
             "rules": Rules().frame(),
         }
@@ -125,7 +125,7 @@ class TestTheTrend:
                 "timestamp": TIMESTAMP,
             }
         )
-        chain = evidence_frames.CONVERGENCE.conform(rows.sample(fraction=1, shuffle=True, seed=1))
+        chain = frames.CONVERGENCE.conform(rows.sample(fraction=1, shuffle=True, seed=1))
         found = trend(chain, is_simulated=False)
         real = rows.filter(~pl.col("simulated"))
         y, weight = real["standardized_error"].to_numpy(), np.ones(real.height)

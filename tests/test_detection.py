@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from scipy.stats import binom
 
-from phase19 import evidence_frames, frames
+from phase19 import frames
 from phase19.analysis.evidence import _limited_mean, _two_sided, agent_evidence, risk_evidence
 from phase19.analysis.queries import QUERIES
 from phase19.analysis.session import analyse
@@ -44,7 +44,7 @@ def detect(tmp_path):
 
 def sure_draws(*waves, success=(0.0,), advantage=(0.0,), ran_count=1):
     """Draws that know what the forecasts do not know: nothing, or what the sums given differ by."""
-    return evidence_frames.WAVE_DRAWS.conform(
+    return frames.WAVE_DRAWS.conform(
         [
             {
                 "wave": wave,
@@ -66,8 +66,8 @@ def sure_draws(*waves, success=(0.0,), advantage=(0.0,), ran_count=1):
 
 def evidence(*rows):
     """Evidence of agents of which all is known, but for what `rows` say of them."""
-    plain = dict.fromkeys(evidence_frames.AGENT_EVIDENCE.columns, 0) | {"wave": 1, "agent_id": "agent_0"}
-    return evidence_frames.AGENT_EVIDENCE.conform([plain | row for row in rows])
+    plain = dict.fromkeys(frames.AGENT_EVIDENCE.columns, 0) | {"wave": 1, "agent_id": "agent_0"}
+    return frames.AGENT_EVIDENCE.conform([plain | row for row in rows])
 
 
 def outcomes(count, completed, *, prefix="", **changes):
@@ -367,7 +367,7 @@ class TestPrecedence:
         square = 100.0 if told == "explained" else 1_160.0
         robin = alternative(1, strategy="round_robin", paired_count=400, lead_sum=lead, lead_square_sum=square)
         draws = {"wave_draws": sure_draws(1), "agent_evidence": evidence({})}
-        run = hand_frames(rows, [wave_plan(1)], **draws, alternatives=evidence_frames.ALTERNATIVES.conform([robin]))
+        run = hand_frames(rows, [wave_plan(1)], **draws, alternatives=frames.ALTERNATIVES.conform([robin]))
         found = detect(run)
         test = found["optimization_failure_tests"].row(0, named=True)
         assert test["promised_lead"] == pytest.approx(0.1)
@@ -461,7 +461,7 @@ def played():
 
 def test_evidence_of_agents_agrees_with_a_recomputation_task_by_task(played):
     found = agent_evidence(played)
-    evidence_frames.AGENT_EVIDENCE.validate(found)
+    frames.AGENT_EVIDENCE.validate(found)
     duration, executions, draws = played.model.duration, played.executions, played.draws
     tasks, agents, _ = plan_indices(played.model, executions)
     lead = (executions["planned_success"] - executions["baseline_success"]).to_numpy()
@@ -495,7 +495,7 @@ def test_evidence_of_agents_agrees_with_a_recomputation_task_by_task(played):
 
 def test_evidence_of_risk_levels_agrees_with_a_recomputation_and_adds_up(played):
     found = risk_evidence(played)
-    evidence_frames.RISK_EVIDENCE.validate(found)
+    frames.RISK_EVIDENCE.validate(found)
     executions, draws = played.executions, played.draws
     assert found.select("agent_id", "risk_level").n_unique() == executions.select("agent_id", "risk_level").n_unique()
     for row in found.to_dicts():
@@ -536,7 +536,7 @@ def test_evidence_of_risk_levels_by_hand_in_whatever_order_they_come():
 def test_evidence_is_of_the_tasks_that_ran(played):
     idle = played.executions.with_columns(status=pl.lit("unobserved"))
     none = type(played)(**{name: getattr(played, name) for name in type(played).__slots__} | {"executions": idle})
-    assert risk_evidence(none).equals(evidence_frames.RISK_EVIDENCE.empty())
+    assert risk_evidence(none).equals(frames.RISK_EVIDENCE.empty())
     assert agent_evidence(none)["success_variance"].to_list() == [0.0, 0.0, 0.0]
 
 

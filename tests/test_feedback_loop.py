@@ -7,7 +7,7 @@ import json
 import polars as pl
 import pytest
 
-from phase19 import evidence_frames
+from phase19 import frames
 from phase19.analysis.session import Analysis
 from phase19.feedback_loop import OptimizationFeedbackLoop
 from tests.synthetic import alternative, execution, hand_frames, synthetic_run, wave_plan
@@ -96,7 +96,7 @@ class TestOptimizationFeedbackLoop:
     def test_what_another_strategy_would_have_given_is_a_signal_beyond_chance(self, strategy, lead, told):
         # 40 tasks ran under both, 10 with another outcome: z = 8 / sqrt(10 + 1 - 64 / 42) = 2.599, lead of 2: 0.605
         other = alternative(1, strategy=strategy, paired_count=40, lead_sum=lead, lead_square_sum=10.0)
-        others = evidence_frames.ALTERNATIVES.conform([other])
+        others = frames.ALTERNATIVES.conform([other])
         run = hand_frames([execution("a")], [wave_plan(1)], alternatives=others)
         signals = OptimizationFeedbackLoop(Analysis(run)).generate_learning_signals()
         found = signals.filter(pl.col("type") == "coordination_improvement")

@@ -7,13 +7,11 @@ import datetime as dt
 import polars as pl
 import pytest
 
-from phase19 import evidence_frames, frames
+from phase19 import frames
 from phase19.errors import Phase19Error
 from phase19.schema import Schema
 
-SCHEMAS = [
-    value for module in (frames, evidence_frames) for value in vars(module).values() if isinstance(value, Schema)
-]
+SCHEMAS = [value for value in vars(frames).values() if isinstance(value, Schema)]
 
 
 def test_missing_columns_and_nulls_get_their_defaults():
@@ -103,11 +101,11 @@ def test_types_that_differ_between_rows_are_refused():
 
 def test_a_key_of_several_columns_may_repeat_in_part():
     rows = [{"wave": wave, "agent_id": agent} for wave in (1, 2) for agent in ("a", "b")]
-    figures = [name for name in evidence_frames.AGENT_EVIDENCE.columns if name not in {"wave", "agent_id"}]
+    figures = [name for name in frames.AGENT_EVIDENCE.columns if name not in {"wave", "agent_id"}]
     plain = dict.fromkeys(figures, 0)
-    assert evidence_frames.AGENT_EVIDENCE.conform([{**row, **plain} for row in rows]).height == 4
+    assert frames.AGENT_EVIDENCE.conform([{**row, **plain} for row in rows]).height == 4
     with pytest.raises(Phase19Error, match=r"the key {'wave': 1, 'agent_id': 'b'} stands twice"):
-        evidence_frames.AGENT_EVIDENCE.conform([{**row, **plain} for row in [*rows, {"wave": 1, "agent_id": "b"}]])
+        frames.AGENT_EVIDENCE.conform([{**row, **plain} for row in [*rows, {"wave": 1, "agent_id": "b"}]])
 
 
 def test_a_frame_without_a_key_may_repeat_rows():

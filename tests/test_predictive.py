@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from phase19 import evidence_frames, frames
+from phase19 import frames
 from phase19.forecasting.durations import OutcomeContrast
 from phase19.forecasting.predictive import WaveDraws, draw_count, draw_wave
 from tests.builders import model, random_attempts
@@ -55,7 +55,7 @@ def executions(*statuses):
 
 def test_measures_of_each_draw_by_hand(hand_draws):
     found = hand_draws.summary(3, executions("completed", "failed", "completed", "completed"))
-    evidence_frames.WAVE_DRAWS.validate(found)
+    frames.WAVE_DRAWS.validate(found)
     assert found["wave"].to_list() == [3, 3] and found["draw"].to_list() == [0, 1]
     assert found["ran_count"].to_list() == [4, 4]
     assert found["success_rate"].to_list() == [0.75, 0.25]
@@ -92,7 +92,7 @@ def test_the_advantage_is_centred_over_the_tasks_that_ran(hand_draws):
 
 
 def test_where_nothing_ran_there_are_no_draws(hand_draws):
-    assert hand_draws.summary(1, executions(*["unobserved"] * 4)).equals(evidence_frames.WAVE_DRAWS.empty())
+    assert hand_draws.summary(1, executions(*["unobserved"] * 4)).equals(frames.WAVE_DRAWS.empty())
 
 
 TASK, AGENT, ALLOWED = np.array([0, 3, 1, 4, 5, 2]), np.array([0, 0, 1, 1, 1, 2]), np.array([3, 3, 3, 3, 1, 1])
@@ -186,4 +186,4 @@ def test_an_empty_wave(fitted):
     none = np.zeros(0, np.int64)
     draws = draw_wave(fitted, none, none, none, seed=0, wave=1, draws=32)
     assert draws.busy_ms.shape == (32, 0)
-    assert draws.summary(1, frames.EXECUTIONS.empty()).equals(evidence_frames.WAVE_DRAWS.empty())
+    assert draws.summary(1, frames.EXECUTIONS.empty()).equals(frames.WAVE_DRAWS.empty())

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import phase19
-from phase19 import evidence_frames, frames
+from phase19 import frames
 from phase19.errors import InputError
 from phase19.inputs.history import read_previous
 from phase19.inputs.thresholds import Rules
@@ -148,7 +148,7 @@ class TestTheChain:
 
     def test_a_run_of_before_convergence_was_written_is_read(self, places, copy):
         (copy / "convergence.jsonl").unlink()
-        assert read_previous(copy).convergence.equals(evidence_frames.CONVERGENCE.empty())
+        assert read_previous(copy).convergence.equals(frames.CONVERGENCE.empty())
         assert read_previous(copy).attempts.equals(read_previous(places / "replayed").attempts)
 
 

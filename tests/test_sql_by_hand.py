@@ -19,7 +19,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from phase19 import evidence_frames, frames
+from phase19 import frames
 from phase19.analysis.session import analyse, sql_directory
 from phase19.inputs.thresholds import Rules
 from tests import (
@@ -124,19 +124,17 @@ def analysed(tmp_path_factory):
         *draws(1, 3, (1 / 3, 4000.0, 8000.0, 0.05, 0.0), (1.0, 6000.0, 10000.0, 0.03, 2000.0)),
         *draws(2, 1, (0.0, 1000.0, 1000.0, 0.06, 0.0), (1.0, 1000.0, 500.0, 0.06, 0.0)),
     ]
-    evidence = {
-        name: 0.5 for name, column in evidence_frames.RISK_EVIDENCE.columns.items() if column.dtype == pl.Float64
-    }
+    evidence = {name: 0.5 for name, column in frames.RISK_EVIDENCE.columns.items() if column.dtype == pl.Float64}
     gate = {"task_id": "t1", "wave": 1, "risk_level": "LOW", "confidence": 0.4, "decision": "approved"}
     hand = hand_frames(
         rows,
         plans,
         agents=agents_frame(3),
-        wave_draws=evidence_frames.WAVE_DRAWS.conform(told),
-        risk_evidence=evidence_frames.RISK_EVIDENCE.conform(
+        wave_draws=frames.WAVE_DRAWS.conform(told),
+        risk_evidence=frames.RISK_EVIDENCE.conform(
             [evidence | {"wave": 1, "agent_id": "agent_0", "risk_level": "HIGH", "success_p_value": 0.75}]
         ),
-        alternatives=evidence_frames.ALTERNATIVES.conform([alternative(1)]),
+        alternatives=frames.ALTERNATIVES.conform([alternative(1)]),
         decisions=frames.DECISIONS.conform([gate | {"live_decision": "deferred", "reason": "dry run"}]),
         run=run_frame(agent_count=3, task_count=6, wave_count=3),
         rules=Rules(optimization_failure_information=0.3).frame(),
@@ -460,12 +458,12 @@ def over_promised():
     """100 tasks of chance 0.9 by one agent, 80 of them completed, in a wave of whose forecasts all is known."""
     rows = [execution(f"{i:03}", status="completed" if i < 80 else "failed", baseline_success=0.9) for i in range(100)]
     told = draws(1, 100, *[(0.9, 1000.0, 1000.0, 0.05, 0.0)] * 2)
-    plain = dict.fromkeys(evidence_frames.AGENT_EVIDENCE.columns, 0) | {"wave": 1, "agent_id": "agent_0"}
+    plain = dict.fromkeys(frames.AGENT_EVIDENCE.columns, 0) | {"wave": 1, "agent_id": "agent_0"}
     return hand_frames(
         rows,
         [wave_plan(1)],
-        wave_draws=evidence_frames.WAVE_DRAWS.conform(told),
-        agent_evidence=evidence_frames.AGENT_EVIDENCE.conform([plain]),
+        wave_draws=frames.WAVE_DRAWS.conform(told),
+        agent_evidence=frames.AGENT_EVIDENCE.conform([plain]),
     )
 
 

@@ -14,7 +14,6 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((ROOT / "phase19").rglob("*.py"))
 }
-MAX_LINES = 300
 
 METHODS = {
     "AdaptiveOptimizer": [
@@ -137,13 +136,6 @@ GRAPH = {name: imports(path) for name, path in MODULES.items()}
 def test_imports_make_no_circle():
     order = list(graphlib.TopologicalSorter(GRAPH).static_order())
     assert order.index("phase19.errors") < order.index("phase19.harness") < order.index("phase19.cli.app")
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_a_module_is_small_enough_to_read_and_says_what_it_is(name):
-    text = MODULES[name].read_text("utf-8")
-    assert text.count("\n") <= MAX_LINES
-    assert ast.get_docstring(ast.parse(text)), "a module's docstring says what it is responsible for"
 
 
 @pytest.mark.parametrize("name", MODULES)

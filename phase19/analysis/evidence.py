@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 
-from phase19 import evidence_frames, frames
+from phase19 import frames
 from phase19.planning import positions
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _INTERVAL = (0.05, 0.95)  # a 90 % interval
 
 
 def agent_evidence(played: PlayedWave) -> pl.DataFrame:
-    """Evidence of a wave by agent, idle ones too: `evidence_frames.AGENT_EVIDENCE`, in the order of the model's agents.
+    """Evidence of a wave by agent, idle ones too: `frames.AGENT_EVIDENCE`, in the order of the model's agents.
 
     Notes
     -----
@@ -43,12 +43,12 @@ def agent_evidence(played: PlayedWave) -> pl.DataFrame:
             "advantage_variance": _summed_variance(chance * centred, agent, m),
             **_lateness(played)._asdict(),
         },
-        schema=evidence_frames.AGENT_EVIDENCE.dtypes,
+        schema=frames.AGENT_EVIDENCE.dtypes,
     )
 
 
 def risk_evidence(played: PlayedWave) -> pl.DataFrame:
-    """Evidence of a wave by agent and risk level, where a task ran: `evidence_frames.RISK_EVIDENCE`.
+    """Evidence of a wave by agent and risk level, where a task ran: `frames.RISK_EVIDENCE`.
 
     Notes
     -----
@@ -65,7 +65,7 @@ def risk_evidence(played: PlayedWave) -> pl.DataFrame:
         busy_ms="actual_duration_ms",
     )
     if rows.is_empty():
-        return evidence_frames.RISK_EVIDENCE.empty()
+        return frames.RISK_EVIDENCE.empty()
     cell = rows["agent"].to_numpy() * len(frames.RISK_LEVELS) + rows["level"].to_numpy()
     order = np.argsort(cell, kind="stable")
     first = np.flatnonzero(np.diff(cell[order], prepend=-1))
@@ -90,7 +90,7 @@ def risk_evidence(played: PlayedWave) -> pl.DataFrame:
             "busy_high_ms": longest,
             "busy_p_value": _two_sided(busy, spent),
         },
-        schema=evidence_frames.RISK_EVIDENCE.dtypes,
+        schema=frames.RISK_EVIDENCE.dtypes,
     )
 
 

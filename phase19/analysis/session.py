@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from phase19 import evidence_frames
 from phase19 import frames as schemas
 from phase19.analysis.arrow import ArrowStream
 from phase19.analysis.queries import QUERIES, Query
@@ -48,14 +47,14 @@ _SCHEMAS = {
     for schema in (
         schemas.EXECUTIONS,
         schemas.AGENTS,
-        evidence_frames.WAVE_PLANS,
-        evidence_frames.WAVE_DRAWS,
-        evidence_frames.AGENT_EVIDENCE,
-        evidence_frames.RISK_EVIDENCE,
-        evidence_frames.ALTERNATIVES,
+        schemas.WAVE_PLANS,
+        schemas.WAVE_DRAWS,
+        schemas.AGENT_EVIDENCE,
+        schemas.RISK_EVIDENCE,
+        schemas.ALTERNATIVES,
         schemas.DECISIONS,
         schemas.HEURISTICS,
-        evidence_frames.CONVERGENCE,
+        schemas.CONVERGENCE,
     )
 }
 _OPTIONAL = tuple(name for name in _SCHEMAS if name not in {"executions", "agents", "wave_plans"})
@@ -101,7 +100,7 @@ def analyse(
     if missing:
         raise Phase19Error(f"analyse: expected the frames {', '.join(INPUT_FRAMES)}, found no {', '.join(missing)}")
     defaults = {"metric_bounds": metric_bounds(), "rules": Rules().frame()}
-    named = {**defaults, "previous_convergence": evidence_frames.CONVERGENCE.empty(), **frames}
+    named = {**defaults, "previous_convergence": schemas.CONVERGENCE.empty(), **frames}
     connection = _connect(staging, is_small=named["executions"].height <= _SMALL_RUN)
     try:
         for name, frame in named.items():

@@ -37,7 +37,7 @@ _ROUNDING = 1e-12  # a rate on the edge of its interval is inside
 
 
 class ReplayedWave(NamedTuple):
-    """A wave planned and replayed: `frames.EXECUTIONS`, `evidence_frames.WAVE_DRAWS`, and its look back."""
+    """A wave planned and replayed: `frames.EXECUTIONS`, `frames.WAVE_DRAWS`, and its look back."""
 
     executions: pl.DataFrame
     draws: pl.DataFrame

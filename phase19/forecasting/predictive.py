@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from phase19 import evidence_frames, frames
+from phase19 import frames
 from phase19.forecasting.durations import attempt_ms
 from phase19.forecasting.effects import sigmoid
 from phase19.forecasting.retries import attempts_won, play, within_attempts
@@ -40,7 +40,7 @@ class WaveDraws:
     attempts: NDArray[np.int64]
 
     def summary(self, wave: int, executions: pl.DataFrame) -> pl.DataFrame:
-        """Measures of the wave in every draw, over the tasks that ran: `evidence_frames.WAVE_DRAWS`.
+        """Measures of the wave in every draw, over the tasks that ran: `frames.WAVE_DRAWS`.
 
         Parameters
         ----------
@@ -50,7 +50,7 @@ class WaveDraws:
         """
         ran = executions["status"].is_in(frames.RAN).to_numpy()
         if not ran.any():
-            return evidence_frames.WAVE_DRAWS.empty()
+            return frames.WAVE_DRAWS.empty()
         scheduled = [executions[f"scheduled_{edge}_time"].to_numpy()[ran] for edge in ("start", "end")]
         advantage = (executions["planned_success"] - executions["baseline_success"]).to_numpy()
         agent, busy = self.agent[ran], self.busy_ms[:, ran]
@@ -76,7 +76,7 @@ class WaveDraws:
                 "expected_success_sum": chance.sum(axis=1),
                 "expected_advantage_sum": chance @ centred,
             },
-            schema=evidence_frames.WAVE_DRAWS.dtypes,
+            schema=frames.WAVE_DRAWS.dtypes,
         )
 
 

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from phase19.columns import STRINGS
 from phase19.errors import InputError
-from phase19.evidence_frames import CONVERGENCE
-from phase19.frames import ATTEMPTS, has_run
+from phase19.frames import ATTEMPTS, CONVERGENCE, STRINGS, has_run
 from phase19.inputs import wire
 from phase19.inputs.decoding import LINE, decode_document, decode_json, decode_lines, decode_text
 from phase19.inputs.natural import natural_order
@@ -40,7 +38,7 @@ class Previous:
     is_simulated
         Whether it was a dry run.
     convergence
-        How forecasts and outcomes lay apart in it and its predecessors, `evidence_frames.CONVERGENCE`: for show, of
+        How forecasts and outcomes lay apart in it and its predecessors, `frames.CONVERGENCE`: for show, of
         dry runs too, each row marked as what it is.
     """
 

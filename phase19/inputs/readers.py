@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from msgspec import UNSET
 
-from phase19.columns import RISK_LEVELS, STRINGS
 from phase19.errors import InputError, plural
-from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, PATTERNS, SIGNALS, SOURCES, TASKS
+from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, PATTERNS, RISK_LEVELS, SIGNALS, SOURCES, STRINGS, TASKS
 from phase19.inputs import wire
 from phase19.inputs.decoding import LINE, Decoded, decode_document, decode_lines
 from phase19.inputs.natural import natural_order

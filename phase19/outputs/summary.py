@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from phase19.frames import RAN
+from phase19 import frames
 from phase19.outputs.provenance import SCHEMA_VERSION
 from phase19.timelines import mean
 
@@ -21,61 +21,6 @@ if TYPE_CHECKING:
     from phase19.wave_records import WaveRecord
 
 __all__ = ["agent_assignments", "agent_files", "run_row", "summary_document", "unassigned_rows"]
-
-_SCHEDULED_KEYS = (
-    "task_id",
-    "agent_id",
-    "wave",
-    "scheduled_start_time",
-    "scheduled_end_time",
-    "actual_start_time",
-    "actual_end_time",
-    "priority",
-    "status",
-    "confidence",
-    "retry_count",
-    "risk_level",
-    "category",
-    "heuristics_applied",
-    "actual_duration_ms",
-    "actual_confidence_delta",
-    "confidence_after",
-    "is_duration_measured",
-    "is_censored",
-)
-_PLANNED_KEYS = (
-    "task_id",
-    "agent_id",
-    "wave",
-    "priority",
-    "risk_level",
-    "confidence",
-    "confidence_boost",
-    "updated_confidence",
-    "heuristics_applied",
-    "success_probability",
-    "success_low",
-    "success_high",
-    "planned_success",
-    "baseline_success",
-    "planned_attempts",
-    "max_attempts",
-    "duration_ms_p50",
-    "duration_ms_p90",
-    "planned_duration_ms",
-    "planned_confidence_delta",
-    "success_term",
-    "throughput_term",
-    "confidence_term",
-    "score",
-    "agent_price",
-    "runner_up_agent_id",
-    "runner_up_score",
-    "score_margin",
-    "scheduled_start_time",
-    "scheduled_end_time",
-    "record_count",
-)
 
 
 def run_row(options: RunOptions, identity: RunIdentity, model: ForecastModel, waves: int) -> pl.DataFrame:
@@ -101,8 +46,8 @@ def agent_files(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     after = (pl.col("updated_confidence") + pl.col("actual_confidence_delta")).clip(0.0, 1.0)
     executions = tables["executions"].sort("wave", maintain_order=True).with_columns(confidence_after=after)
     return {
-        "scheduled_tasks.jsonl": executions.select(*_SCHEDULED_KEYS),
-        "planned_tasks.jsonl": executions.select(*_PLANNED_KEYS),
+        "scheduled_tasks.jsonl": executions.select(*frames.SCHEDULED_TASKS.columns),
+        "planned_tasks.jsonl": executions.select(*frames.PLANNED_TASKS.columns),
         "optimization_feedback.json": tables["agent_feedback"],
     }
 
@@ -219,7 +164,7 @@ def _task_counts(tables: Mapping[str, pl.DataFrame], total: int) -> dict[str, in
 
 def _observed_share(status: pl.Series) -> float | None:
     """Share of the assigned tasks that ran: in a replay, what the records could answer of the plan."""
-    return mean(status.is_in(RAN))
+    return mean(status.is_in(frames.RAN))
 
 
 def _yardsticks(executions: pl.DataFrame, records: Sequence[WaveRecord]) -> dict[str, float | None]:
