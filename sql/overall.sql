@@ -1,9 +1,10 @@
 -- Question: what are the figures of the whole run?
 -- Grain: one row, the run.
--- Inputs: wave_totals, schedule_comparisons, optimization_metrics, system_health, scheduling_anomalies.
+-- Inputs: wave_totals, schedule_comparisons, run_draws, optimization_metrics, system_health, scheduling_anomalies.
 -- Columns: rates, accuracy, adherence, utilisation, coverage [fraction]; throughput [tasks per second]; skill = 1 -
 --     Brier score over that of always forecasting the run's own success rate; interval_coverage = share of waves whose
---     success rate lay in its 90 % predictive interval; counts [tasks, retries]. Null where nothing ran.
+--     success rate lay in its 90 % predictive interval; success_rate_low, success_rate_high = 90 % of what the plan's
+--     own draws give the run; counts [tasks, retries]. Null where nothing ran.
 with
 
 totals as (
@@ -27,6 +28,11 @@ totals as (
     from wave_totals as totals
     inner join schedule_comparisons as comparisons on totals.wave = comparisons.wave
     where totals.ran_count > 0
+),
+
+chance as (
+    select chance_interval(success_rate) as success_rates,
+    from run_draws
 ),
 
 metrics as (
@@ -57,6 +63,8 @@ select
     totals.log_loss,
     1e0 - ratio(totals.brier_score, totals.actual_success_rate * (1e0 - totals.actual_success_rate)) as skill,
     totals.interval_coverage,
+    chance.success_rates[1] as success_rate_low,
+    chance.success_rates[2] as success_rate_high,
     totals.ran_count,
     totals.completed_count,
     totals.retry_count,
@@ -64,6 +72,7 @@ select
     health.overall_health_score as system_health_score,
     health.health_status,
 from totals
+cross join chance
 cross join metrics
 cross join system_health as health
 order by totals.ran_count

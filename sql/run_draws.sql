@@ -2,9 +2,10 @@
 -- Grain: one row a draw: one of each wave's. Each wave's forecasts knew the waves before, so its draws are its own, and
 --     what they do not know of different waves adds up as independent.
 -- Inputs: wave_draws, wave_totals, schedule_comparisons, run.
--- Columns: the five metrics as optimization_metrics defines them.
+-- Columns: success_rate [fraction]; the five metrics as optimization_metrics defines them.
 select
     draws.draw,
+    ratio(sum(draws.ran_count * draws.success_rate), sum(draws.ran_count)) as success_rate,
     ratio(
         sum(draws.ran_count * accuracy(comparisons.planned_success_rate, draws.success_rate)), sum(draws.ran_count)
     ) as schedule_accuracy,

@@ -34,6 +34,7 @@ def run_draws(world: World) -> Rows:
         rows.append(
             {
                 "draw": int(number),
+                "success_rate": math.fsum(row["n"] * row["success_rate"] for row in told) / n,
                 "schedule_accuracy": right / n,
                 "throughput_efficiency": math.fsum(row["promised_ms"] for row in told) / makespan,
                 "agent_utilization": math.fsum(row["busy_ms"] for row in told) / makespan / len(world.agents),
@@ -267,6 +268,7 @@ def overall(world: World) -> Rows:
 
     planned, actual = over(pooled("planned_success_sum"), n), over(y, n)
     brier = over(pooled("squared_error_sum"), n)
+    low, high = chance(np.array([row["success_rate"] for row in world["run_draws"]]))
     known = [row for row in world["schedule_comparisons"] if row["ran_count"] and row["success_rate_low"] is not None]
     inside = [row["success_rate_low"] <= row["actual_success_rate"] <= row["success_rate_high"] for row in known]
     return [
@@ -285,6 +287,8 @@ def overall(world: World) -> Rows:
             "log_loss": over(pooled("log_loss_sum"), n),
             "skill": 1 - brier / (actual * (1 - actual)) if n and 0 < actual < 1 else None,
             "interval_coverage": sum(inside) / len(inside) if inside else None,
+            "success_rate_low": low,
+            "success_rate_high": high,
             "ran_count": n,
             "completed_count": y,
             "retry_count": sum(row["retry_count"] for row in waves),

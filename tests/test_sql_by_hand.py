@@ -208,7 +208,8 @@ def test_a_wave_against_its_plan(tables):
 def test_a_draw_of_the_run(tables):
     # Draw 0: (3 x (1 - 0.4 / 0.7333) + 1 x 0) / 4; 5 s planned, 4 + 1 drawn; (8 + 1) / (3 x 5);
     # (3 x 0.05 + 0.06) / 0.21; always on time. Draw 1: (3 x (1 - 0.2667 / 0.7333) + 1 / 3) / 4; 5 / 7; 10.5 / 21;
-    # (0.09 + 0.06) / 0.21; (3 x 0.5 + 1) / 4.
+    # (0.09 + 0.06) / 0.21; (3 x 0.5 + 1) / 4. Success is (3 x 1 / 3 + 0) / 4 in draw 0, all of it in draw 1.
+    assert tables["run_draws"]["success_rate"].to_list() == pytest.approx([0.25, 1.0])
     rows = tables["run_draws"].select(
         "schedule_accuracy", "throughput_efficiency", "agent_utilization", "confidence_trajectory", "schedule_adherence"
     )
@@ -243,6 +244,8 @@ def test_the_runs_figures(tables):
     assert [row["brier_score"], row["skill"]] == pytest.approx([0.115, 1 - 0.115 / 0.1875])
     assert row["log_loss"] == pytest.approx(0.383119, rel=1e-5)
     assert row["interval_coverage"] == 0.5
+    # Between the draws' 0.25 and 1: 0.25 + 0.05 x 0.75 and 1 - 0.05 x 0.75.
+    assert [row["success_rate_low"], row["success_rate_high"]] == pytest.approx([0.2875, 0.9625])
     assert [row["expected_confidence_delta"], row["actual_confidence_delta"]] == pytest.approx([0.0525, 0.0675])
     assert [row[f"{name}_count"] for name in ("ran", "completed", "retry", "anomaly")] == [4, 3, 1, 0]
     # Health is the mean of 76.515, 81.25, 90.909 and 100.

@@ -76,6 +76,8 @@ def summary_document(
         "expected_throughput",
         "actual_throughput",
         "schedule_adherence",
+        "success_rate_low",
+        "success_rate_high",
     )
     scores = ("brier_score", "log_loss", "skill", "interval_coverage")
     return {
