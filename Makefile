@@ -1,7 +1,16 @@
-# Everything runs in .venv, made on first use from requirements.lock; nothing else is assumed but Python >= 3.11.
-PYTHON ?= $(shell command -v python3.11 || echo python3)
+# Every target first makes .venv; nothing is needed but Python >= 3.11 and make. Python's own pip installs a pinned uv,
+# and uv the locked packages. Packages are not resolved again, so a release made after the lock cannot break the set-up.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14; do \
+	$$p --version >/dev/null 2>&1 && echo $$p && exit; done; echo python3)
 BIN := .venv/bin
-READY := .venv/.ready
+RUN := .venv/.run
+DEV := .venv/.dev
+LOCKED := --quiet --no-deps --require-hashes --only-binary :all:
+COMPILE := $(BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-header --no-emit-index-url
+
+# Python then keeps its compiled files: without them a run takes more than twice as long.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench docs golden lock clean
@@ -9,42 +18,52 @@ READY := .venv/.ready
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
 
-$(READY): requirements.lock pyproject.toml
+$(RUN): requirements-installer.lock requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=...") if sys.version_info < (3, 11) else 0'
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m compileall -q phase19 # also where PYTHONDONTWRITEBYTECODE is set: a run starts 0.1 s sooner
+	$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install $(LOCKED) --disable-pip-version-check --requirement requirements-installer.lock
+	$(call install,requirements.lock)
 	@touch $@
 
-run: $(READY) ## Optimise the committed sample and say where the results are
+$(DEV): $(RUN) requirements-dev.lock pyproject.toml
+	$(call install,requirements-dev.lock)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/uv pip check --quiet --python $(BIN)/python
+	@touch $@
+
+# If uv fails, for example because only pip is configured for a mirror, pip installs the same lock more slowly.
+define install
+@echo "Installing $(1) into .venv"
+@$(BIN)/uv pip install --python $(BIN)/python --system-certs $(LOCKED) --requirement $(1) || \
+	$(BIN)/python -m pip install $(LOCKED) --disable-pip-version-check --requirement $(1)
+endef
+
+run: $(RUN) ## Optimise the committed sample and say where the results are
 	$(BIN)/python -m phase19 --input outputs/phase18
 
-test: $(READY) ## All tests, with coverage
+test: $(DEV) ## All tests, with coverage
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(ARGS)
 
-lint: $(READY) ## Style, types and SQL
+lint: $(DEV) ## Style, types, layers and SQL
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint --processes 2 sql
 
-bench: $(READY) ## The benchmarks, with the numbers they are held to
+bench: $(DEV) ## The benchmarks, with the numbers they are held to
 	$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(READY) ## Run every example in the docs, and rewrite what they copy from the program
+docs: $(DEV) ## Run every example in the docs, and rewrite what they copy from the program
 	$(BIN)/python -m pytest --quiet --update-golden tests/test_docs.py
 
-golden: $(READY) ## Accept changed goldens; read the diff
+golden: $(DEV) ## Accept changed goldens; read the diff
 	$(BIN)/python -m pytest --quiet --update-golden
 	git diff --stat -- tests/golden
 
-lock: ## Lock the newest versions that pyproject.toml allows, with their hashes
-	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install --quiet --disable-pip-version-check uv
-	.venv-lock/bin/uv --no-config pip compile pyproject.toml --group dev --universal --python-version 3.11 \
-		--fork-strategy fewest --generate-hashes --no-header --no-emit-index-url --upgrade --quiet -o requirements.lock
-	rm -r .venv-lock
+lock: $(RUN) ## Lock the newest versions that pyproject.toml allows, with their hashes
+	$(COMPILE) --upgrade --group installer --output-file requirements-installer.lock
+	$(COMPILE) --upgrade pyproject.toml --group dev --output-file requirements-dev.lock
+	$(COMPILE) pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock
 
 clean: ## Remove what the targets made
-	rm -rf .venv .venv-lock dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -21,7 +21,7 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"
 )
 NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-CHECKOUT = ("Makefile", "pyproject.toml", "requirements.lock", "sql", "data")
+CHECKOUT = ("Makefile", "pyproject.toml", "sql", "data", *(path.name for path in ROOT.glob("requirements*.lock")))
 
 
 @pytest.fixture
@@ -34,8 +34,9 @@ def checkout(tmp_path):
     (tmp_path / ".venv").mkdir()
     for entry in Path(sys.prefix).iterdir():
         (tmp_path / ".venv" / entry.name).symlink_to(entry)
-    (tmp_path / ".venv" / ".ready").unlink(missing_ok=True)
-    (tmp_path / ".venv" / ".ready").touch()
+    for stamp in (".run", ".dev"):  # the targets take the environment as made
+        (tmp_path / ".venv" / stamp).unlink(missing_ok=True)
+        (tmp_path / ".venv" / stamp).touch()
     return tmp_path
 
 

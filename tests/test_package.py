@@ -61,16 +61,37 @@ def test_the_command_is_installed_under_its_own_name():
     assert callable(getattr(import_module(module), function))
 
 
-def test_the_lock_pins_everything_with_hashes_and_holds_no_addresses():
-    text = (ROOT / "requirements.lock").read_text()
+LOCKS = {
+    "requirements-installer.lock": PROJECT["dependency-groups"]["installer"],
+    "requirements.lock": PROJECT["project"]["dependencies"],
+    "requirements-dev.lock": [
+        *PROJECT["project"]["dependencies"],
+        *(line for line in PROJECT["dependency-groups"]["dev"] if isinstance(line, str)),
+        *PROJECT["dependency-groups"]["notebook"],
+    ],
+}
+
+
+def locked(name):
+    """Each entry of a lock file by the package it pins."""
+    entries = re.split(r"\n(?=[a-z0-9])", (ROOT / name).read_text())
+    return {entry.partition("==")[0]: entry for entry in entries}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_pins_every_requirement_with_hashes_and_holds_no_addresses(name):
+    text = (ROOT / name).read_text()
     assert not re.search(r"://|^--(?!hash)|@", text, re.MULTILINE)
-    entries = re.split(r"\n(?=[a-z0-9])", text)
-    assert all(re.match(r"[a-z0-9.-]+==\S+ ", entry) and "--hash=sha256:" in entry for entry in entries)
-    locked = {entry.split("==")[0] for entry in entries}
-    # The solvers of `bench` are peers to be measured against: nothing is built or tested with them.
-    groups = [group for name, group in PROJECT["dependency-groups"].items() if name != "bench"]
-    wanted = PROJECT["project"]["dependencies"] + [line for group in groups for line in group if isinstance(line, str)]
-    assert {re.match(r"[a-z0-9-]+", line)[0] for line in wanted} <= locked
+    entries = locked(name)
+    assert all(re.match(r"[a-z0-9.-]+==\S+ ", entry) and "--hash=sha256:" in entry for entry in entries.values())
+    assert {re.match(r"[a-z0-9-]+", line)[0] for line in LOCKS[name]} <= entries.keys()
+
+
+def test_a_run_and_the_tests_use_the_same_versions():
+    def pins(name):
+        return {package: re.match(r"\S+", entry)[0] for package, entry in locked(name).items()}
+
+    assert pins("requirements.lock").items() <= pins("requirements-dev.lock").items()
 
 
 def test_every_public_name_is_found_on_first_use_and_no_other():
