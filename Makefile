@@ -48,6 +48,7 @@ lint: $(DEV) ## Style, types, layers and SQL
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/sqlfluff lint --processes 2 sql
 
 bench: $(DEV) ## The benchmarks, with the numbers they are held to
