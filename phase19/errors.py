@@ -1,8 +1,6 @@
 """The package's exception tree: every error a user can cause derives from :class:`Phase19Error`."""
 
-from __future__ import annotations
-
-__all__ = ["InfeasibleError", "InputError", "OutputError", "Phase19Error", "UsageError", "plural", "printable"]
+from collections.abc import Iterable
 
 
 def printable(text: str) -> str:
@@ -14,6 +12,14 @@ def plural(count: int, one: str, many: str = "") -> str:
     """Write a count with its noun: no task, 1 task, 2 tasks."""
     noun = one if count == 1 else many or f"{one}s"
     return f"{count:,} {noun}" if count else f"no {noun}"
+
+
+def suggestion(name: object, known: Iterable[str]) -> str:
+    """`; did you mean NAME?` where one of the known names is close to `name`, else nothing."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, list(known), 1) if isinstance(name, str) else []
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 class Phase19Error(Exception):

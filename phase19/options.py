@@ -1,29 +1,22 @@
-"""What a run is asked to do: every option of the command, its default and its bounds."""
+"""Every option of the commands, declared once: its name, type, default, bounds, help text and group."""
 
-from __future__ import annotations
+# ruff: noqa: RUF009 - the calls in dataclass bodies declare fields
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from datetime import UTC, datetime
 from enum import StrEnum
+from operator import index
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 
-from phase19.errors import UsageError
-from phase19.moments import parse_moment
+from phase19.errors import UsageError, suggestion
 
-__all__ = ["DEFAULT_WEIGHTS", "EXECUTORS", "OptimizationStrategy", "RunOptions", "parse_weights"]
-
-EXECUTORS = ("simulate", "replay", "live")
 DEFAULT_WEIGHTS = {"success": 0.6, "throughput": 0.3, "confidence": 0.1}
-_LARGEST_WEIGHT = 1e6  # their sum and products stay far from overflow
-# Least and largest; seeds are 64-bit in every file, and more of the others than these is a slip of the keyboard.
-_WHOLE_NUMBERS = {
-    "waves": (1, 1_000_000),
-    "agents": (1, 100_000),
-    "capacity": (1, 2**31),
-    "max_retries": (0, 100),
-    "seed": (0, 2**63 - 1),
-}
+_LARGEST_WEIGHT = 1e6  # sums and products of weights stay far from overflow
+_FIRST_YEAR = 1000  # earlier years have fewer than four digits
+_INPUTS, _PLANNING, _EXECUTING, _OUTPUT = "Inputs", "Planning", "Executing", "Output"
 
 
 class OptimizationStrategy(StrEnum):
@@ -38,51 +31,257 @@ class OptimizationStrategy(StrEnum):
     AUTO = "auto"
 
 
-def parse_weights(text: str) -> dict[str, float]:
-    """Read `success=0.6,throughput=0.3,confidence=0.1`; terms left out weigh nothing.
+class PriorityStrategy(StrEnum):
+    """What decides which task comes first."""
+
+    RISK_CONFIDENCE = "risk_confidence"
+    DEADLINE = "deadline"
+    AGENT_SPECIALIZATION = "agent_specialization"
+
+
+def parse_moment(value: str | datetime, option: str) -> datetime:
+    """Read an ISO 8601 moment; one without a time zone is UTC.
 
     Raises
     ------
     UsageError
-        A term is unknown, a weight is not a finite number >= 0, or all are zero.
+        `value`, given for `option`, is not a moment of the years 1000 to 9999 in UTC.
+
+    Examples
+    --------
+    >>> parse_moment("2026-02-05T13:00:00+01:00", "--timestamp").isoformat()
+    '2026-02-05T12:00:00+00:00'
     """
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{option}: expected ISO 8601 such as 2026-02-05T12:00:00Z, found {value!r}") from None
+    try:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:  # the conversion to UTC left the calendar
+        moment = datetime.min.replace(tzinfo=UTC)
+    if moment.year < _FIRST_YEAR:
+        raise UsageError(f"{option}: expected a moment of the years {_FIRST_YEAR} to 9999 in UTC, found {value!r}")
+    return moment
+
+
+def parse_weights(value: str | Mapping[str, float], option: str = "--weights") -> dict[str, float]:
+    """Read `success=0.6,throughput=0.3,confidence=0.1` or the same as a mapping; missing terms weigh 0.
+
+    Raises
+    ------
+    UsageError
+        A term is unknown or repeated, a weight is not a number from 0 to 1,000,000, or all are zero.
+    """
+    if not isinstance(value, str | Mapping):
+        raise UsageError(f"{option}: expected terms such as success=0.6,throughput=0.3, found {value!r}")
     weights = dict.fromkeys(DEFAULT_WEIGHTS, 0.0)
-    given: set[str] = set()
-    for part in text.split(","):
-        name, _, value = part.partition("=")
-        if name.strip() in given:
-            raise UsageError(f"--weights: expected each term once, found {name.strip()} twice")
-        given.add(name.strip())
-        if name.strip() not in weights:
-            raise UsageError(f"--weights: expected terms among {', '.join(weights)}, found {part.strip()!r}")
+    terms: list[Any] = (
+        [part.partition("=")[::2] for part in value.split(",")] if isinstance(value, str) else list(value.items())
+    )
+    names = [str(name).strip() for name, _ in terms]
+    for name, (_, weight) in zip(names, terms, strict=True):
+        if name not in weights:
+            hint = suggestion(name, weights)
+            raise UsageError(f"{option}: expected terms among {', '.join(weights)}, found {name!r}{hint}")
+        if names.count(name) > 1:
+            raise UsageError(f"{option}: expected each term once, found {name} twice")
         try:
-            weights[name.strip()] = float(value)
-        except ValueError:
-            raise UsageError(f"--weights: expected a number after {name.strip()}=, found {value!r}") from None
-    _check_weights(weights, text)
+            weights[name] = float(weight)
+        except (TypeError, ValueError, OverflowError):
+            raise UsageError(f"{option}: expected a number after {name}=, found {weight!r}") from None
+    if not all(0 <= weight <= _LARGEST_WEIGHT for weight in weights.values()) or not any(weights.values()):
+        raise UsageError(f"{option}: expected weights from 0 to 1,000,000 that are not all zero, found {value!r}")
     return weights
 
 
-def _check_weights(weights: dict[str, float], given: object) -> None:
-    if not all(math.isfinite(w) and w >= 0 for w in weights.values()) or not sum(weights.values()) > 0:
-        raise UsageError(f"--weights: expected finite weights >= 0 that are not all zero, found {given!r}")
-    if max(weights.values()) > _LARGEST_WEIGHT:
-        raise UsageError(f"--weights: expected weights of at most {_LARGEST_WEIGHT:,.0f}, found {given!r}")
+def _reader(
+    expected: str,
+    convert: Callable[[Any], Any],
+    accepts: Callable[[Any], bool] = lambda _: True,
+    known: tuple[str, ...] = (),
+) -> Callable[[Any, str], Any]:
+    """Return a function that converts the value of an option, or names the option and what it expects."""
+
+    def read(value: Any, option: str) -> Any:
+        try:
+            is_expected = value != "" and isinstance(value, bool) == (convert is bool)
+            converted = convert(value) if is_expected else None
+            is_expected = is_expected and accepts(converted)
+        except (TypeError, ValueError, OverflowError):
+            is_expected = False
+        if not is_expected:
+            raise UsageError(f"{option}: expected {expected}, found {_shown(value)}{suggestion(value, known)}")
+        return converted
+
+    return read
 
 
-def _check_whole_number(option: str, value: object, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise UsageError(f"{option}: expected a whole number, found {value!r}")
-    if value < low:
-        raise UsageError(f"{option}: expected {low} or more, found {value}")
-    if value > high:
-        found = str(value) if value < 10**30 else "a far larger one"  # Python itself refuses to print 5,000 digits
-        raise UsageError(f"{option}: expected {high} or less, found {found}")
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # Python refuses to print 5,000 digits
+        return "a number that is too long to print"
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """Options of one run, as `python -m phase19 run` takes them; paths left out follow `input`.
+def _whole_number(low: int, high: int) -> Callable[[Any, str], Any]:
+    return _reader(
+        f"a whole number from {low:,} to {high:,}",
+        lambda value: int(value) if isinstance(value, str) else index(value),
+        lambda number: low <= number <= high,
+    )
+
+
+def _choice(convert: Callable[[Any], str], *names: str) -> Callable[[Any, str], Any]:
+    return _reader(f"one of {', '.join(names)}", convert, names.__contains__, names)
+
+
+def _messages(value: Any) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else tuple(value)
+
+
+_path = _reader("a path", Path)
+_switch = _reader("True or False", bool)
+_factor = _reader("a finite number >= 1", float, lambda factor: 1 <= factor < math.inf)
+_error_messages = _reader(
+    "error messages, none of them empty",
+    _messages,
+    lambda messages: all(isinstance(message, str) and message for message in messages),
+)
+
+
+def _option(group: str, default: Any, read: Callable[[Any, str], Any], *, decides_run: bool = True) -> Any:
+    """Declare an option. A run's id is made of those that decide what it computes; of files their contents count."""
+    return field(default=default, metadata={"group": group, "read": read, "decides_run": decides_run})
+
+
+def _file(group: str, default: Any = None) -> Any:
+    return _option(group, default, _path, decides_run=False)
+
+
+class _Options:
+    """Reads and checks every option of a dataclass as it is declared."""
+
+    not_taken: ClassVar[tuple[str, ...]] = ()  # options that keep their defaults, for the command takes no others
+
+    def __post_init__(self) -> None:
+        for option in fields(self):  # type: ignore[arg-type]  # the subclasses are dataclasses
+            value = getattr(self, option.name)
+            if value is not None or option.default is not None:
+                read = option.metadata["read"]
+                object.__setattr__(self, option.name, read(value, f"--{option.name.replace('_', '-')}"))
+
+    @classmethod
+    def of(cls, **settings: Any) -> Self:
+        """Options from settings as a user writes them: values may be text; None leaves an option at its default.
+
+        Raises
+        ------
+        UsageError
+            An option is unknown, missing or out of bounds.
+        """
+        known = {option.name: option for option in fields(cls) if option.name not in cls.not_taken}  # type: ignore[arg-type]
+        settings = {name: value for name, value in settings.items() if value is not None}
+        for name in sorted(settings.keys() - known.keys()):
+            raise UsageError(f"expected an option of the command, found {name}{suggestion(name, known)}")
+        for name, option in known.items():
+            if option.default is MISSING and name not in settings:
+                raise UsageError(f"--{name}: expected a value, found nothing")
+        return cls(**settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOptions(_Options):
+    """What is read; paths left out follow `input`."""
+
+    input: Path = _file(_INPUTS, MISSING)
+    """Phase 18's directory."""
+    phase16: Path | None = _file(_INPUTS)
+    """Phase 16's directory; phase16 beside the input by default."""
+    phase17: Path | None = _file(_INPUTS)
+    """Phase 17's directory; phase17 beside the input by default."""
+    censored_errors: tuple[str, ...] = _option(_INPUTS, (), _error_messages)
+    """Comma-separated error messages that mean 'timed out'."""
+
+    @property
+    def phase16_dir(self) -> Path | None:
+        """Phase 16's directory: `--phase16`, else `phase16` beside the input where it exists."""
+        return self.phase16 or self._existing("phase16")
+
+    @property
+    def phase17_dir(self) -> Path | None:
+        """Phase 17's directory: `--phase17`, else `phase17` beside the input where it exists."""
+        return self.phase17 or self._existing("phase17")
+
+    def beside_input(self, name: str) -> Path:
+        """The path of this name in the directory that holds the input."""
+        is_named = self.input.name not in {"", ".."}  # `.` and `..` have no parent by name
+        return (self.input if is_named else self.input.resolve()).parent / name
+
+    def _existing(self, name: str) -> Path | None:
+        path = self.beside_input(name)
+        return path if path.is_dir() else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions(_Options):
+    """What a plan maximises, and its limits."""
+
+    strategy: OptimizationStrategy = _option(
+        _PLANNING, OptimizationStrategy.MAXIMIZE_SUCCESS, _choice(OptimizationStrategy, *OptimizationStrategy)
+    )
+    """What the assignment maximises."""
+    weights: Mapping[str, float] = _option(
+        _PLANNING, ",".join(f"{name}={weight}" for name, weight in DEFAULT_WEIGHTS.items()), parse_weights
+    )
+    """Weights of the score's terms, for the weighted strategy."""
+    capacity: int | None = _option(_PLANNING, None, _whole_number(1, 2**31))
+    """Assign at most this many tasks to an agent in a wave."""
+    allow_unassigned: bool = _option(_PLANNING, False, _switch)
+    """Leave out tasks that no agent has room for, and list them with the reason."""
+    max_load_factor: float | None = _option(_PLANNING, None, _factor)
+    """Limit an agent's planned time to this multiple of the average, for example 1.5."""
+    max_retries: int = _option(_PLANNING, 2, _whole_number(0, 100))
+    """Retry a failed task of LOW or MEDIUM risk at most this often."""
+    explore: bool = _option(_PLANNING, False, _switch)
+    """Prefer agents with few records, to learn about them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaveOptions(InputOptions, PlanOptions):
+    """What every command that plans waves takes."""
+
+    waves: int | None = _option(_PLANNING, None, _whole_number(1, 1_000_000))
+    """Split the tasks into this many waves of about equal size."""
+    agents: int | None = _option(_PLANNING, None, _whole_number(1, 100_000))
+    """Use the first N agents."""
+    seed: int = _option(_EXECUTING, 0, _whole_number(0, 2**63 - 1))
+    """Seed of the random numbers: the same seed gives the same result."""
+    timestamp: datetime | None = _option(_EXECUTING, None, parse_moment, decides_run=False)
+    """Write this time instead of the current one, for example 2026-02-05T12:00:00Z."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BacktestOptions(WaveOptions):
+    """Options of `backtest`, which replays recorded outcomes."""
+
+    not_taken = ("allow_unassigned", "explore")
+    max_retries: int = _option(_PLANNING, 0, _whole_number(0, 100))
+    executions: Path | None = _file(_INPUTS)
+    """A file of recorded outcomes to replay; forecasts use all records of the inputs."""
+    split_at: datetime | None = _option(_INPUTS, None, parse_moment)
+    """Replay the inputs' records from this time on; forecasts use only those before it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.executions is None) == (self.split_at is None):
+            found = "neither" if self.executions is None else "both"
+            raise UsageError(f"expected one of --executions and --split-at, found {found}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(WaveOptions):
+    """Options of one run, as `python -m phase19 run` takes them.
 
     Raises
     ------
@@ -90,102 +289,47 @@ class RunOptions:
         An option is out of bounds.
     """
 
-    input: Path
-    output: Path | None = None
-    phase16: Path | None = None
-    phase17: Path | None = None
-    strategy: OptimizationStrategy = OptimizationStrategy.MAXIMIZE_SUCCESS
-    weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
-    waves: int | None = None
-    agents: int | None = None
-    capacity: int | None = None
-    allow_unassigned: bool = False
-    max_load_factor: float | None = None
-    max_retries: int = 2
-    explore: bool = False
-    previous: Path | None = None
-    thresholds: Path | None = None
-    censored_errors: tuple[str, ...] = ()
-    executor: str = "simulate"
-    executions: Path | None = None
-    approve: Path | None = None
-    require_approval: bool = False
-    deliver_feedback: bool = False
-    seed: int = 0
-    timestamp: str | None = None
+    previous: Path | None = _file(_INPUTS)
+    """An earlier run, whose heuristic weights, outcomes and convergence this run continues."""
+    thresholds: Path | None = _file(_INPUTS)
+    """A TOML file that replaces thresholds; docs/thresholds.toml lists them with their defaults."""
+    executor: Literal["simulate", "replay", "live"] = _option(
+        _EXECUTING, "simulate", _choice(str, "simulate", "replay", "live")
+    )
+    """Simulate outcomes (a dry run), replay recorded ones, or run tasks live (from Python only)."""
+    executions: Path | None = _file(_EXECUTING)
+    """A file of recorded outcomes to replay."""
+    approve: Path | None = _file(_EXECUTING)
+    """A file with the ids of approved tasks, one per line."""
+    require_approval: bool = _option(_EXECUTING, False, _switch)
+    """Require approval of MEDIUM risk tasks too."""
+    output: Path | None = _file(_OUTPUT)
+    """The run directory; phase19 beside the input by default."""
+    deliver_feedback: bool = _option(_OUTPUT, False, _switch, decides_run=False)
+    """Append the feedback to files in Phase 16's and Phase 18's directories."""
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _WHOLE_NUMBERS.items():
-            value = getattr(self, name)
-            if value is not None or self.__dataclass_fields__[name].default is not None:
-                _check_whole_number(f"--{name.replace('_', '-')}", value, low, high)
-        factor: object = self.max_load_factor
-        is_number = isinstance(factor, int | float) and not isinstance(factor, bool) and 1 <= factor < math.inf
-        if factor is not None and not is_number:
-            raise UsageError(f"--max-load-factor: expected a finite number >= 1, found {factor}")
-        _check_weights(self.weights, self.weights)
-        errors: object = self.censored_errors
-        if not isinstance(errors, tuple) or not all(isinstance(name, str) and name for name in errors):
-            raise UsageError(f"--censored-errors: expected error messages, none of them empty, found {errors!r}")
-        if self.timestamp is not None:
-            parse_moment(self.timestamp, "--timestamp")
-        if self.executor not in EXECUTORS:
-            raise UsageError(f"--executor: expected one of {', '.join(EXECUTORS)}, found {self.executor!r}")
+        super().__post_init__()
         if (self.executor == "replay") != (self.executions is not None):
             raise UsageError("--executions FILE and --executor replay go together, found only one of them")
-
-    @classmethod
-    def of(cls, **settings: Any) -> Self:
-        """Options from settings as a user writes them: paths and the strategy as text, weights as text or dict.
-
-        Censored errors may be a text, parted by commas, or a list of messages that may hold commas.
-        """
-        unknown = settings.keys() - cls.__dataclass_fields__.keys()
-        if unknown:
-            raise UsageError(f"expected options of a run, found {', '.join(sorted(unknown))}")
-        if "input" not in settings:
-            raise UsageError("input: expected Phase 18's directory, found nothing")
-        for name in ("input", "output", "phase16", "phase17", "previous", "thresholds", "executions", "approve"):
-            if settings.get(name) is not None:
-                if settings[name] == "":
-                    raise UsageError(f"--{name}: expected a path, found an empty text")
-                settings[name] = Path(settings[name])
-        if "strategy" in settings:
-            try:
-                settings["strategy"] = OptimizationStrategy(settings["strategy"])
-            except ValueError:
-                names = ", ".join(OptimizationStrategy)
-                raise UsageError(f"--strategy: expected one of {names}, found {settings['strategy']!r}") from None
-        errors = settings.pop("censored_errors", None)
-        if errors is not None:
-            parts = (name.strip() for name in errors.split(",")) if isinstance(errors, str) else errors
-            settings["censored_errors"] = tuple(parts)
-        weights = settings.pop("weights", None)
-        if weights is not None:
-            text = weights if isinstance(weights, str) else ",".join(f"{k}={weight}" for k, weight in weights.items())
-            settings["weights"] = parse_weights(text)
-        return cls(**settings)
 
     @property
     def output_dir(self) -> Path:
         """Where the run directory appears: `--output`, else `phase19` beside the input."""
-        return self.output if self.output is not None else self._beside("phase19")
+        return self.output or self.beside_input("phase19")
 
-    @property
-    def phase16_dir(self) -> Path | None:
-        """Phase 16's directory: `--phase16`, else `phase16` beside the input where it is there."""
-        return self._given_or_there(self.phase16, "phase16")
+    def deciding(self) -> dict[str, object]:
+        """The options that decide what a run computes, by name; files decide by their contents, not by their paths."""
+        return {option.name: getattr(self, option.name) for option in fields(self) if option.metadata["decides_run"]}
 
-    @property
-    def phase17_dir(self) -> Path | None:
-        """Phase 17's directory: `--phase17`, else `phase17` beside the input where it is there."""
-        return self._given_or_there(self.phase17, "phase17")
 
-    def _beside(self, name: str) -> Path:
-        # `.` and `..` have themselves or nothing as their parent's text: only their real place has a neighbour.
-        is_named = self.input.name not in {"", ".."}
-        return (self.input if is_named else self.input.resolve()).parent / name
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(RunOptions):
+    """Options of `compare`, which plans by every strategy."""
 
-    def _given_or_there(self, given: Path | None, name: str) -> Path | None:
-        beside = self._beside(name)
-        return given if given is not None else (beside if beside.is_dir() else None)
+    not_taken = (
+        *("previous", "thresholds", "strategy", "allow_unassigned"),
+        *("approve", "require_approval", "output", "deliver_feedback"),
+    )
+    executor: Literal["simulate", "replay"] = _option(_EXECUTING, "simulate", _choice(str, "simulate", "replay"))
+    """Simulate outcomes (a dry run), or replay recorded ones."""

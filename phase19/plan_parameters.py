@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from phase19.inputs.heuristics import Heuristics
-from phase19.inputs.roster import PriorityStrategy
-from phase19.options import DEFAULT_WEIGHTS, OptimizationStrategy
+from phase19.options import DEFAULT_WEIGHTS, OptimizationStrategy, PriorityStrategy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from phase19.options import RunOptions
+    from phase19.options import PlanOptions
 
 __all__ = ["PlanParameters"]
 
@@ -40,7 +39,7 @@ class PlanParameters:
     allow_unassigned: bool = False
 
     @classmethod
-    def of(cls, options: RunOptions, heuristics: Heuristics, *, allow_unassigned: bool = False) -> Self:
+    def of(cls, options: PlanOptions, heuristics: Heuristics, *, allow_unassigned: bool = False) -> Self:
         """What a run's options ask of its plans, and the heuristics in force.
 
         Measures over plans with different tasks say nothing of the plans, so whether tasks may be left out is the

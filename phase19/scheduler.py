@@ -13,7 +13,8 @@ from phase19.balancing.load_limit import adjust_load
 from phase19.errors import UsageError
 from phase19.execution.protocol import execute_orders
 from phase19.forecasting.retries import attempt_probability, attempts_allowed
-from phase19.inputs.roster import PriorityStrategy, by_priority
+from phase19.inputs.roster import by_priority
+from phase19.options import PriorityStrategy
 from phase19.publishing.files import write_files
 from phase19.timelines import adherence, largest, mean, schedule, settle, timeline, utilization
 

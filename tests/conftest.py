@@ -1,7 +1,9 @@
-"""Goldens, the command as a subprocess, and a deterministic hypothesis."""
+"""Goldens, the command, and a deterministic hypothesis."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import os
@@ -13,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+
+from phase19.cli import app as cli
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,19 +96,32 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 
 @pytest.fixture
 def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `python -m phase19` as a process of its own: `run_cli(*args, cwd=None, env={})`."""
+    """Run the command in this process: `run_cli(*args, cwd=None)`; with environment variables in one of its own."""
 
     def run(*args: str | Path, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-W", "error", "-m", "phase19", *map(str, args)]
-        return subprocess.run(
-            command,
-            cwd=cwd or ROOT,
-            env={**os.environ, "PYTHONIOENCODING": "utf-8", **env},
-            capture_output=True,
-            encoding="utf-8",
-            stdin=subprocess.DEVNULL,
-            timeout=120,
-            check=False,
-        )
+        arguments = [str(argument) for argument in args]
+        if env:
+            return run_process(*arguments, cwd=cwd, env=env)
+        with (
+            contextlib.redirect_stdout(io.StringIO()) as stdout,
+            contextlib.redirect_stderr(io.StringIO()) as stderr,
+            contextlib.chdir(cwd or ROOT),
+        ):
+            code = cli.main(arguments)
+        return subprocess.CompletedProcess(arguments, code, stdout.getvalue(), stderr.getvalue())
 
     return run
+
+
+def run_process(*args: str, cwd: Path | None = None, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run `python -m phase19` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "phase19", *args],
+        cwd=cwd or ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **env},
+        capture_output=True,
+        encoding="utf-8",
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+        check=False,
+    )

@@ -393,7 +393,7 @@ def test_from_python_a_backtest_is_the_command_s_and_writes_nothing(run_cli, pla
         pytest.param(
             ["--split-at", "2030-01-01"], "--split-at: expected records of agents at or after", id="no future"
         ),
-        pytest.param(["--split-at", "2026-01-12", "--waves", "0"], "--waves: expected 1 or more", id="bound"),
+        pytest.param(["--split-at", "2026-01-12", "--waves", "0"], "--waves: expected a whole number", id="bound"),
         pytest.param(["--executions", "{input}/none"], "none", id="no executions"),
         pytest.param(
             ["--split-at", "2026-01-12", "--output", "{input}/tasks.jsonl"], "is or lies in the input", id="inside"
@@ -452,5 +452,5 @@ def test_records_of_nobody_planned_are_nothing_to_replay(case, tmp_path):
     "setting", [{"approve": "x"}, {"previous": "x"}, {"deliver_feedback": True}, {"explore": True}]
 )
 def test_what_a_backtest_would_not_do_is_refused(case, setting):
-    with pytest.raises(UsageError, match=f"backtest: expected what its command takes, found {next(iter(setting))}"):
+    with pytest.raises(UsageError, match=f"expected an option of the command, found {next(iter(setting))}"):
         phase19.backtest(input=case[0], executions=case[1], **setting)

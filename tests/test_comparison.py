@@ -396,7 +396,7 @@ def test_a_replay_tells_how_much_the_records_could_answer(run_cli, inputs):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["--executor", "live"], 'Invalid value "live" for --executor', id="live"),
+        pytest.param(["--executor", "live"], "--executor: expected one of simulate, replay, found 'live'", id="live"),
         pytest.param(["--executor", "replay"], "--executions FILE and --executor replay go together", id="replay"),
         pytest.param(["--strategy", "auto"], "--strategy", id="strategy"),
         pytest.param(["--agents", "1", "--capacity", "2"], "4 tasks for a total capacity of 2", id="capacity"),

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phase19.errors import UsageError
-from phase19.inputs.roster import PriorityStrategy, by_priority, check_any, deal_waves, fill_confidence, select_agents
+from phase19.inputs.roster import by_priority, check_any, deal_waves, fill_confidence, select_agents
+from phase19.options import PriorityStrategy
 from tests.builders import agents, attempts, tasks
 
 

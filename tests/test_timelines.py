@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phase19 import frames
-from phase19.inputs.roster import PriorityStrategy
+from phase19.options import PriorityStrategy
 from phase19.timelines import adherence, largest, mean, schedule, settle, utilization
 from tests.builders import tasks
 

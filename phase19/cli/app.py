@@ -1,52 +1,23 @@
-"""The command line: options in, exit codes out; everything heavy is imported by the command that needs it."""
-
-from __future__ import annotations
+"""The commands: options in, exit codes out; each command imports what it needs when it runs."""
 
 import gc
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from io import FileIO, TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
 from phase19 import __version__
-from phase19.cli import compare as cli_compare
-from phase19.cli import forecasts as cli_forecasts
-from phase19.cli import runs as cli_runs
-from phase19.cli.options import (
-    DONE,
-    EXECUTING,
-    OUTPUT,
-    PLANNING,
-    WEIGHTS,
-    CensoredErrors,
-    Count,
-    Factor,
-    Flag,
-    InputDir,
-    InputPath,
-    Limit,
-    Strategy,
-    Switch,
-    Whole,
-    discard,
-    refuse_empty,
-    tell,
-)
-from phase19.errors import Phase19Error, UsageError
-from phase19.options import OptimizationStrategy, RunOptions
+from phase19.cli.parsing import OUTPUT, Count, Flag, discard, print_errors, refuse_empty, takes_options
+from phase19.errors import Phase19Error, UsageError, suggestion
+from phase19.options import BacktestOptions, CompareOptions, InputOptions, RunOptions
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.console import Console
-
-__all__ = ["app", "main"]
-
-BAD_INPUT, INTERRUPTED = 2, 130
-OPTION_NAMES = RunOptions.__dataclass_fields__.keys()
+DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
+DEFAULT_RUN = Path("outputs/phase19")
+OutputFile = Annotated[Path | None, OUTPUT]
 
 app = App(
     name="phase19",
@@ -64,85 +35,12 @@ app = App(
 
 @app.default
 @app.command(sort_key=1)
-def run(
-    *,
-    input: InputDir,
-    phase16: InputPath = None,
-    phase17: InputPath = None,
-    previous: InputPath = None,
-    thresholds: InputPath = None,
-    censored_errors: CensoredErrors = None,
-    strategy: Strategy = OptimizationStrategy.MAXIMIZE_SUCCESS,
-    weights: Annotated[str, Parameter(group=PLANNING)] = WEIGHTS,
-    waves: Limit = None,
-    agents: Limit = None,
-    capacity: Limit = None,
-    allow_unassigned: Annotated[bool, Switch, Parameter(group=PLANNING)] = False,
-    max_load_factor: Factor = None,
-    max_retries: Annotated[int, Whole, Parameter(group=PLANNING)] = 2,
-    explore: Annotated[bool, Switch, Parameter(group=PLANNING)] = False,
-    executor: Annotated[Literal["simulate", "replay", "live"], Parameter(group=EXECUTING)] = "simulate",
-    executions: Annotated[Path | None, Parameter(group=EXECUTING)] = None,
-    approve: Annotated[Path | None, Parameter(group=EXECUTING)] = None,
-    require_approval: Annotated[bool, Switch, Parameter(group=EXECUTING)] = False,
-    seed: Annotated[int, Whole, Parameter(group=EXECUTING)] = 0,
-    timestamp: Annotated[str | None, Parameter(group=EXECUTING)] = None,
-    output: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
-    deliver_feedback: Flag = False,
-    json: Flag = False,
-    quiet: Flag = False,
-    verbose: Flag = False,
-) -> int:
+@takes_options
+def run(options: RunOptions, *, json: Flag = False, quiet: Flag = False, verbose: Flag = False) -> int:
     """Plan, execute and compare the next waves; the default command.
 
     Parameters
     ----------
-    input
-        Phase 18's directory.
-    phase16
-        Phase 16's directory; phase16 beside the input by default.
-    phase17
-        Phase 17's directory; phase17 beside the input by default.
-    previous
-        An earlier run to carry weights, outcomes and convergence forward from.
-    thresholds
-        TOML that replaces thresholds; docs/thresholds.toml lists them with their defaults.
-    censored_errors
-        Error messages of attempts that a limit stopped, parted by commas.
-    strategy
-        What the assignment maximises.
-    weights
-        Weights of the score's terms, for the weighted strategy.
-    waves
-        Deal the tasks into this many even waves.
-    agents
-        Use the first N agents.
-    capacity
-        Tasks an agent may get in a wave.
-    allow_unassigned
-        Leave out tasks that no agent has room for, and say why.
-    max_load_factor
-        Longest planned time of an agent, in means over the agents.
-    max_retries
-        Retries of a task of LOW or MEDIUM risk.
-    explore
-        Favour agents of whom little is known.
-    executor
-        Dry run, recorded outcomes, or real executions (from Python only).
-    executions
-        Recorded outcomes to replay.
-    approve
-        Ids of approved tasks, one a line.
-    require_approval
-        Ask an approval for tasks of MEDIUM risk too.
-    seed
-        Fixes every draw.
-    timestamp
-        Fixes every timestamp, as 2026-02-05T12:00:00Z.
-    output
-        The run directory; phase19 beside the input by default.
-    deliver_feedback
-        Append the feedback to Phase 16's and Phase 18's directories.
     json
         Print the summary as one JSON object.
     quiet
@@ -152,7 +50,6 @@ def run(
     """
     if quiet and (json or verbose):
         raise UsageError("--quiet goes with neither --json nor --verbose, found both")
-    options = RunOptions.of(**{name: value for name, value in locals().items() if name in OPTION_NAMES})
     from phase19 import harness
     from phase19.cli.screen import WaveProgress, print_run
     from phase19.publishing.files import SUMMARY_FILE, read_run
@@ -160,9 +57,9 @@ def run(
     with WaveProgress() as progress:
         result = harness.run(options, progress=progress)
     if not quiet:
-        tell(f"warning: {warning}" for warning in result.warnings)
+        _warn(result.warnings)
         if verbose:
-            tell(f"{stage}: {seconds * 1000:.0f} ms" for stage, seconds in result.stage_seconds.items())
+            print_errors(f"{stage}: {seconds * 1000:.0f} ms" for stage, seconds in result.stage_seconds.items())
         if json:
             print((result.run_dir / SUMMARY_FILE).read_text("utf-8"), end="")
         else:
@@ -171,49 +68,195 @@ def run(
 
 
 @app.command(sort_key=2)
-def validate(*, input: InputDir, phase16: InputPath = None, phase17: InputPath = None, json: Flag = False) -> int:
+@takes_options
+def validate(options: InputOptions, *, json: Flag = False) -> int:
     """Read and check every input, and write nothing.
 
     Parameters
     ----------
-    input
-        Phase 18's directory.
-    phase16
-        Phase 16's directory; phase16 beside the input by default.
-    phase17
-        Phase 17's directory; phase17 beside the input by default.
     json
         Print what was found as one JSON object.
     """
-    import msgspec
-
-    from phase19.cli.screen import print_inputs
     from phase19.inputs.loading import load_inputs
 
-    options = RunOptions(input=input, phase16=phase16, phase17=phase17)
-    inputs = load_inputs(input, options.phase16_dir, options.phase17_dir)
-    tell(f"warning: {warning}" for warning in inputs.warnings)
+    inputs = load_inputs(options.input, options.phase16_dir, options.phase17_dir, options.censored_errors)
+    _warn(inputs.warnings)
     if json:
-        found = {
-            "task_count": inputs.tasks.height,
-            "task_source": inputs.task_source,
-            "agent_count": inputs.agents.height,
-            "attempt_count": inputs.attempts.height,
-            "sources": inputs.sources.to_dicts(),
-            "warnings": inputs.warnings,
-        }
-        print(msgspec.json.encode(found).decode())
+        _print_json(
+            {
+                "task_count": inputs.tasks.height,
+                "task_source": inputs.task_source,
+                "agent_count": inputs.agents.height,
+                "attempt_count": inputs.attempts.height,
+                "sources": inputs.sources.to_dicts(),
+                "warnings": inputs.warnings,
+            }
+        )
     else:
+        from phase19.cli.screen import print_inputs
+
         print_inputs(inputs, sys.stdout)
     return DONE
 
 
-app.command(cli_forecasts.forecast, sort_key=3)
-app.command(cli_forecasts.backtest, sort_key=4)
-app.command(cli_compare.compare, sort_key=5)
-app.command(cli_runs.query, sort_key=6)
-app.command(cli_runs.explain, sort_key=7)
-app.command(cli_runs.report, sort_key=8)
+@app.command(sort_key=3)
+@takes_options
+def forecast(options: InputOptions, *, output: OutputFile = None) -> int:
+    """Forecast the first attempt of every task by every agent.
+
+    Parameters
+    ----------
+    output
+        A file that ends in .jsonl or .parquet; JSONL on stdout by default.
+    """
+    if output is not None and output.suffix not in {".jsonl", ".parquet"}:
+        raise UsageError(f"--output: expected a file that ends in .jsonl or .parquet, found {output}")
+    from phase19.inputs.loading import load_inputs
+    from phase19.inputs.preparation import first_model
+    from phase19.outputs.forecast_table import forecast_table
+    from phase19.publishing.files import check_file_target, publish_file
+
+    sources = (options.input, options.phase16_dir, options.phase17_dir)
+    if output is not None:
+        check_file_target(output, sources)
+    inputs = load_inputs(*sources, options.censored_errors)
+    _warn(inputs.warnings)
+    table = forecast_table(first_model(inputs))
+    if output is None:
+        print(table.write_ndjson(), end="")
+        return DONE
+    with publish_file(output) as path:
+        if output.suffix == ".parquet":
+            table.write_parquet(path)
+        else:
+            table.write_ndjson(path)
+    return DONE
+
+
+@app.command(sort_key=4)
+@takes_options
+def backtest(options: BacktestOptions, *, output: OutputFile = None, json: Flag = False) -> int:
+    """Plan with the records known at a time, replay the later ones, and measure the plan.
+
+    Parameters
+    ----------
+    output
+        The file to write; backtest.json beside the input by default.
+    json
+        Print the file's content instead of tables.
+    """
+    from phase19.cli.screen import WaveProgress, print_backtest
+    from phase19.evaluation.backtest import run_backtest
+
+    target = output or options.beside_input("backtest.json")
+    with WaveProgress() as progress:
+        result = run_backtest(options, target, progress=progress)
+    _warn(result.warnings)
+    if json:
+        print(target.read_text("utf-8"), end="")
+    else:
+        print_backtest(result.document, target, sys.stdout)
+    return DONE
+
+
+@app.command(sort_key=5)
+@takes_options
+def compare(options: CompareOptions, *, output: OutputFile = None, json: Flag = False) -> int:
+    """Compare all strategies, with the same random numbers, and recommend one.
+
+    Parameters
+    ----------
+    output
+        The file to write; strategy_comparison.jsonl beside the input by default.
+    json
+        Print the file's content instead of tables.
+    """
+    from phase19.cli.screen import WaveProgress, print_comparison
+    from phase19.evaluation.compare import run_comparison
+
+    target = output or options.beside_input("strategy_comparison.jsonl")
+    with WaveProgress() as progress:
+        comparison = run_comparison(options, target, progress=progress)
+    _warn(comparison.warnings)
+    if json:
+        print(target.read_text("utf-8"), end="")
+    else:
+        print_comparison(comparison, target, sys.stdout)
+    return DONE
+
+
+@app.command(sort_key=6)
+def query(
+    sql: str | None = None,
+    /,
+    *,
+    run: Annotated[tuple[Path, ...], Parameter(show_default=lambda runs: " ".join(map(str, runs)))] = (DEFAULT_RUN,),
+    format: Literal["table", "csv", "jsonl"] = "table",
+) -> int:
+    """Query runs in SQL, over the views of sql/views.sql; nothing is changed.
+
+    Parameters
+    ----------
+    sql
+        One select; without it, the views and their columns are listed.
+    run
+        A run directory; may be given several times.
+    format
+        A table, comma-separated values or one JSON object per line.
+    """
+    from phase19.analysis.querying import flat, json_lines, list_views, select
+
+    found = list_views(run) if sql is None else select(run, sql)
+    if format == "csv":
+        print(flat(found).write_csv(), end="")
+    elif format == "jsonl":
+        print(json_lines(found), end="")
+    else:
+        from phase19.cli.screen import print_frame
+
+        print_frame(found, sys.stdout)
+    return DONE
+
+
+@app.command(sort_key=7)
+def explain(task: str, /, *, run: Path = DEFAULT_RUN, json: Flag = False) -> int:
+    """Explain why a task of a run went to its agent, by what margin, and how it ended.
+
+    Parameters
+    ----------
+    task
+        The task's id.
+    run
+        The run directory.
+    json
+        Print one JSON object instead.
+    """
+    from phase19.outputs import explain as explaining
+
+    found = explaining.explain(run, task)
+    if json:
+        _print_json(found)
+    else:
+        from phase19.cli.screen import print_explanation
+
+        print_explanation(found, sys.stdout)
+    return DONE
+
+
+@app.command(sort_key=8)
+def report(*, run: Path = DEFAULT_RUN) -> int:
+    """Write a run's report again: Markdown, and one HTML file.
+
+    Parameters
+    ----------
+    run
+        The run directory.
+    """
+    from phase19.outputs.report import write_report
+
+    for path in write_report(run):
+        print(path)
+    return DONE
 
 
 @app.command(sort_key=9)
@@ -231,7 +274,7 @@ def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves
     waves
         Number of waves.
     seed
-        Fixes every draw.
+        Seed of the random numbers: the same seed gives the same files.
     """
     from phase19.inputs.sample import write_sample
 
@@ -240,29 +283,45 @@ def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves
     return DONE
 
 
+def _warn(warnings: Iterable[str]) -> None:
+    print_errors(f"warning: {warning}" for warning in warnings)
+
+
+def _print_json(found: dict[str, object]) -> None:
+    import msgspec
+
+    print(msgspec.json.encode(found).decode())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit code: 0 done, 2 bad usage, input or output, 130 interrupted. A bug raises."""
-    # Where the caller closed a stream there is none.
+    # Python sets a stream that the caller closed to None.
     sys.stdout, sys.stderr = (stream or TextIOWrapper(FileIO(os.devnull, "w")) for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # ids are any text, a terminal's encoding may not be
+            stream.reconfigure(errors="backslashreplace")  # ids may hold text that the terminal's encoding does not
     given = sys.argv[1:] if arguments is None else list(arguments)
     # The same last digits on every machine, and no threads that wait for one another over small matrices.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Half of a short run is imports, which make many objects and no cycles worth looking for.
+    # Half of a short run is imports, which make many objects and no cycles to collect.
     gc.set_threshold(200_000, 20, 20)
     try:
         refuse_empty(given)
         if given and not given[0].startswith("-") and given[0] not in app:
-            raise UsageError(f"expected a command or an option, found {given[0]!r}; see --help")
-        code: int | None = app(given, console=_console(given))  # None after --help and --version
+            hint = suggestion(given[0], app) or "; see --help"
+            raise UsageError(f"expected a command or an option, found {given[0]!r}{hint}")
+        console = None
+        if {"--help", "-h", "--version"}.intersection(given):
+            from phase19.cli.screen import console_for
+
+            console = console_for(sys.stdout)
+        code: int | None = app(given, console=console)  # None after --help and --version
         sys.stdout.flush()
     except (CycloptsError, Phase19Error) as problem:
-        tell([f"error: {problem}"])
+        print_errors([f"error: {problem}"])
         return BAD_INPUT
     except KeyboardInterrupt:
-        tell(["interrupted: nothing was written"])
+        print_errors(["interrupted: nothing was written"])
         return INTERRUPTED
     except BrokenPipeError:
         discard(sys.stdout)  # the reader left
@@ -271,15 +330,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if problem.filename is not None:  # a stream has no name
             raise
         discard(sys.stdout)
-        tell([f"error: the output cannot be written: {problem.strerror}"])
+        print_errors([f"error: the output cannot be written: {problem.strerror}"])
         return BAD_INPUT
     return code or DONE
-
-
-def _console(arguments: Sequence[str]) -> Console | None:
-    """The console for help, of the terminal's or a fixed width; commands make their own when they print."""
-    if not {"--help", "-h", "--version"}.intersection(arguments):
-        return None
-    from phase19.cli.screen import console_for
-
-    return console_for(sys.stdout)

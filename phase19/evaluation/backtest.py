@@ -14,8 +14,7 @@ from phase19.execution.replay import ReplayExecutor
 from phase19.inputs.history import read_executions
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.preparation import prepare
-from phase19.moments import parse_moment
-from phase19.options import RunOptions
+from phase19.options import BacktestOptions
 from phase19.outputs.forecast_table import forecast_table
 from phase19.outputs.rendering import Table
 from phase19.outputs.summary import agent_assignments
@@ -33,16 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["BacktestResult", "backtest", "backtest_tables", "headline", "run_backtest"]
 
 SCHEMA_VERSION = "1.0"
-_NOT_REPLAYED = {
-    "approve",
-    "deliver_feedback",
-    "executor",
-    "explore",
-    "output",
-    "previous",
-    "require_approval",
-    "thresholds",
-}
 _ORACLE_NOTE = (
     "The oracle knew every outcome before it assigned the same tasks under the same capacity: what hindsight with "
     "luck could reach, and no forecast can promise."
@@ -92,7 +81,7 @@ def backtest(
     progress
         Called as `progress(stage, done, total)`.
     settings
-        The fields of :class:`phase19.RunOptions` that the command `backtest` takes; `max_retries` is 0 by default.
+        The fields of :class:`phase19.options.BacktestOptions`, as the command `backtest` takes them.
 
     Raises
     ------
@@ -105,19 +94,13 @@ def backtest(
     >>> found = phase19.backtest(input="data/phase18", split_at="2026-01-31")  # doctest: +SKIP
     >>> found.document["success"]["gap_closed"]  # doctest: +SKIP
     """
-    unused = sorted(_NOT_REPLAYED & settings.keys())
-    if unused:
-        raise UsageError(f"backtest: expected what its command takes, found {', '.join(unused)}")
-    options = RunOptions.of(**{"max_retries": 0, **settings})
-    return _backtest(options, None if executions is None else Path(executions), split_at, progress)
+    return _backtest(BacktestOptions.of(executions=executions, split_at=split_at, **settings), progress)
 
 
 def run_backtest(
-    options: RunOptions,
+    options: BacktestOptions,
     target: Path,
     *,
-    executions: Path | None = None,
-    split_at: str | None = None,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
 ) -> BacktestResult:
     """Backtest a plan and write what came of it.
@@ -128,37 +111,34 @@ def run_backtest(
         Inputs, and what the plans are asked for.
     target
         The JSON file to write, whole or not at all.
-    executions, split_at, progress
+    progress
         As of :func:`backtest`.
     """
-    check_file_target(target, (options.input, options.phase16_dir, options.phase17_dir, executions))
-    result = _backtest(options, executions, split_at, progress)
+    check_file_target(target, (options.input, options.phase16_dir, options.phase17_dir, options.executions))
+    result = _backtest(options, progress)
     with publish_file(target) as path:
         write_json(path, result.document)
     return result
 
 
 def _backtest(
-    options: RunOptions,
-    executions: Path | None,
-    split_at: str | None,
+    options: BacktestOptions,
     progress: Callable[[str, int, int], None],
 ) -> BacktestResult:
-    if (executions is None) == (split_at is None):
-        found = "neither" if executions is None else "both"
-        raise UsageError(f"expected one of --executions and --split-at, found {found}")
-    made_at = datetime.now(UTC) if options.timestamp is None else parse_moment(options.timestamp, "--timestamp")
-    moment = None if split_at is None else parse_moment(split_at, "--split-at")
+    made_at = options.timestamp or datetime.now(UTC)
+    moment = options.split_at
     inputs = load_inputs(options.input, options.phase16_dir, options.phase17_dir, options.censored_errors)
-    if executions is not None:
-        replayed = read_executions(executions, options.censored_errors)
+    if options.executions is not None:
+        replayed = read_executions(options.executions, options.censored_errors)
     elif moment is not None:
         inputs, replayed = split_inputs(inputs, moment)
     model, heuristics = prepare(inputs, waves=options.waves, agents=options.agents)
     parameters = PlanParameters.of(options, heuristics).within(ReplayExecutor(replayed).most_attempts)
     rehearsal = rehearse(model, replayed, parameters, seed=options.seed, progress=progress)
     if not rehearsal.found.scores.pair_count:
-        raise UsageError(f"{executions or '--split-at'}: expected records of the run's tasks and agents, found none")
+        raise UsageError(
+            f"{options.executions or '--split-at'}: expected records of the run's tasks and agents, found none"
+        )
     document = {
         "phase": 19,
         "timestamp": _iso(made_at),

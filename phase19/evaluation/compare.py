@@ -16,7 +16,6 @@ from phase19.evaluation.simulated import MEASURES, look_ahead
 from phase19.execution import make_executor
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.preparation import prepare
-from phase19.moments import parse_moment
 from phase19.planning import CANDIDATES, PlanParameters
 from phase19.publishing.files import check_file_target, publish_file
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phase19.evaluation.simulated import Outlook
-    from phase19.options import RunOptions
+    from phase19.options import CompareOptions
 
 __all__ = ["Comparison", "judge", "run_comparison"]
 
@@ -56,7 +55,10 @@ class Comparison(NamedTuple):
 
 
 def run_comparison(
-    options: RunOptions, target: Path, *, progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None
+    options: CompareOptions,
+    target: Path,
+    *,
+    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
 ) -> Comparison:
     """Compare all strategies on one input and write what came of it.
 
@@ -76,7 +78,7 @@ def run_comparison(
     """
     sources = (options.input, options.phase16_dir, options.phase17_dir)
     check_file_target(target, (*sources, options.executions))
-    made_at = datetime.now(UTC) if options.timestamp is None else parse_moment(options.timestamp, "--timestamp")
+    made_at = options.timestamp or datetime.now(UTC)
     inputs = load_inputs(*sources, options.censored_errors)
     model, heuristics = prepare(inputs, waves=options.waves, agents=options.agents)
     executor = make_executor(options, model.world, model.tasks["task_id"], model.agents["agent_id"])

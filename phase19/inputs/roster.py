@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -11,19 +10,12 @@ from phase19 import frames
 from phase19.errors import UsageError
 from phase19.inputs.heuristics import Heuristics
 from phase19.inputs.natural import natural_order
+from phase19.options import PriorityStrategy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["PriorityStrategy", "by_priority", "check_any", "deal_waves", "fill_confidence", "select_agents"]
-
-
-class PriorityStrategy(StrEnum):
-    """What decides which task comes first."""
-
-    RISK_CONFIDENCE = "risk_confidence"
-    DEADLINE = "deadline"
-    AGENT_SPECIALIZATION = "agent_specialization"
+__all__ = ["by_priority", "check_any", "deal_waves", "fill_confidence", "select_agents"]
 
 
 def by_priority(

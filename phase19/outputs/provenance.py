@@ -11,15 +11,9 @@ from phase19.errors import InputError, plural
 from phase19.inputs.history import Previous
 from phase19.inputs.loading import Inputs
 from phase19.inputs.thresholds_file import Thresholds
-from phase19.moments import parse_moment
 from phase19.options import RunOptions
 
 SCHEMA_VERSION = "1.0"
-# Options that are not part of a run's id: paths, whose contents count instead, and what changes no figure.
-_OTHER_OPTIONS = {
-    *("input", "phase16", "phase17", "previous", "thresholds", "executions", "approve"),
-    *("timestamp", "output", "deliver_feedback"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +36,13 @@ def identify(
     InputError
         A file of the options cannot be read.
     """
-    moment = datetime.now(UTC) if options.timestamp is None else parse_moment(options.timestamp, "--timestamp")
+    moment = options.timestamp or datetime.now(UTC)
     decided = {
         "schema_version": SCHEMA_VERSION,
         "inputs": inputs.digest,
         "files": [_digest(path) for path in (options.executions, options.approve) if path is not None],
         "previous": previous.run_id if previous is not None else None,
-        **{name: getattr(options, name) for name in RunOptions.__dataclass_fields__ if name not in _OTHER_OPTIONS},
+        **options.deciding(),
     }
     if thresholds is not None and thresholds.changed:
         decided["thresholds"] = dict(thresholds.changed)

