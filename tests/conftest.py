@@ -21,6 +21,9 @@ from phase19.cli import app as cli
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+os.environ.setdefault(
+    "OPENBLAS_NUM_THREADS", "1"
+)  # as the command does: for small fits threads cost more than they gain
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parent.parent
 

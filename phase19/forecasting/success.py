@@ -26,10 +26,9 @@ class SuccessPriors:
     its word (1). `agent`, `task`, `category` and `interaction` (an agent's special fields) are the medians of
     log-normal beliefs about how far these differ, `concentration` of how many attempts the model's word about a pair is
     worth; their log standard deviation is `spread`. From `least_attempts` recorded attempts on held-out likelihood
-    chooses them, a latent factor is learned whose agents' parts differ by `factor`, and how far agents' and tasks'
-    concentrations differ: by a log standard deviation whose belief is half-normal, of scale `consistency`; all are
-    followed whole from `full_attempts` on. A risk level moves no more than a category: it may have been set from the
-    outcomes recorded, which would count twice.
+    chooses them, and how far agents' and tasks' concentrations differ is learned: by a log standard deviation whose
+    belief is half-normal, of scale `consistency`; both are followed whole from `full_attempts` on. A risk level moves
+    no more than a category: it may have been set from the outcomes recorded, which would count twice.
     """
 
     risk_factors: tuple[float, float, float] = (1.05, 0.95, 0.85)
@@ -42,7 +41,6 @@ class SuccessPriors:
     category: float = 0.4
     interaction: float = 0.3
     concentration: float = 4.0
-    factor: float = 0.5
     consistency: float = 0.5
     spread: float = 1.0
     least_attempts: int = 50

@@ -1,4 +1,4 @@
-"""Fitting success: a hierarchical logistic model of agents, tasks, risk, category and pairs, and a latent factor."""
+"""Fitting success: a hierarchical logistic model of agents, tasks, risk, category and pairs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from phase19.forecasting.cells import Cells, cell_fit, logit_sd
 from phase19.forecasting.consistency import Consistency, fit_consistency
 from phase19.forecasting.effects import LOGISTIC_NORMAL, Effects, averaged, logit, normal_with_mean
-from phase19.forecasting.factor import Factor, fit_factor, with_factor
 from phase19.forecasting.hierarchy import Design, Grouping, HierarchyFit, fit_hierarchy
 from phase19.forecasting.scales import chosen_scales
 from phase19.forecasting.success import SuccessPosterior
@@ -59,13 +58,11 @@ def fit_success(
     start = None if before is None else before.parameters
     if start is not None and start.size != design.penalties(scales)[0].size:
         start = None  # tasks, levels or categories have come that the earlier fit did not know
-    fit, factor, consistency = fit_hierarchy(design, scales, start), None, Consistency.unknown(design)
+    fit, consistency = fit_hierarchy(design, scales, start), Consistency.unknown(design)
     trust = priors.trust(chosen_on)
     if trust > 0:
-        factor = fit_factor(design, fit.log_odds, scales["concentration"], trust * priors.factor)
-        fit = with_factor(design, fit, factor, scales["concentration"])
         consistency = fit_consistency(design, fit, scales["concentration"], trust * priors.consistency)
-    return _posterior(records, design, fit, factor, consistency, scales=scales, chosen_on=chosen_on)
+    return _posterior(records, design, fit, consistency, scales=scales, chosen_on=chosen_on)
 
 
 def _design(records: Records, population_rate: float, priors: SuccessPriors) -> Design:
@@ -141,7 +138,6 @@ def _posterior(
     records: Records,
     design: Design,
     fit: HierarchyFit,
-    factor: Factor | None,
     consistency: Consistency,
     *,
     scales: Mapping[str, float],
@@ -170,10 +166,6 @@ def _posterior(
     mean = (shared + widened * (agents.mean + shared))[place]
     mean += widened * shift[:, None]
     spread = variance[place]
-    if factor is not None:
-        every = np.arange(n)[:, None], np.arange(m)
-        mean += (1.0 + widened) * factor.mean(*every)
-        spread += factor.variance(*every)
     sd = np.sqrt(spread + own_sd**2)
 
     # A pair with records: the mean of its Beta, over what is not known of the model's word, is its probability.

@@ -1,23 +1,19 @@
-"""The latent factor and the choice of scales: what they find, what they leave alone, and what may not sway them."""
+"""The choice of scales and what dense records do to a forecast."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from phase19.forecasting import factor as factor_module
-from phase19.forecasting.cells import Cells, cell_fit
+from phase19.forecasting.cells import Cells
 from phase19.forecasting.consistency import fit_consistency
-from phase19.forecasting.effects import Effects, averaged, sigmoid
-from phase19.forecasting.factor import Factor, fit_factor, with_factor
+from phase19.forecasting.effects import averaged, sigmoid
 from phase19.forecasting.hierarchy import Design, Grouping, fit_hierarchy
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.records import read_records
 from phase19.forecasting.scales import chosen_scales
 from phase19.forecasting.success import SuccessPriors
-from phase19.forecasting.success_fit import _design, fit_success
+from phase19.forecasting.success_fit import _design
 from tests.builders import POPULATION, agents, all_pairs, attempts, tasks
 from tests.test_forecast import agree
 
@@ -51,93 +47,6 @@ def design(wins, losses, level=None) -> Design:
             "agent_level": Grouping(agent * 3 + level[task], m * 3, "interaction"),
         },
     )
-
-
-def products(made: Design, sd: float = 0.5) -> np.ndarray:
-    """Mean product of all pairs, (n, m)."""
-    fit = fit_hierarchy(made, SCALES)
-    found = fit_factor(made, fit.log_odds, 4.0, sd)
-    return found.mean(np.arange(found.task.mean.size)[:, None], np.arange(found.agent.mean.size))
-
-
-# The factor
-
-
-def test_the_variance_of_a_product_is_that_of_independent_parts():
-    factor = Factor(Effects(np.array([1.5]), np.array([0.7])), Effects(np.array([-0.8]), np.array([0.4])))
-    rng = np.random.default_rng(0)
-    draws = (1.5 + 0.7 * rng.standard_normal(400_000)) * (-0.8 + 0.4 * rng.standard_normal(400_000))
-    pair = np.array([0]), np.array([0])
-    assert factor.mean(*pair)[0] == pytest.approx(draws.mean(), abs=0.01)
-    assert factor.variance(*pair)[0] == pytest.approx(draws.var(), rel=0.02)
-    # 0.64 x 0.49 + 2.25 x 0.16 + 0.49 x 0.16
-    assert factor.variance(*pair)[0] == pytest.approx(0.752)
-
-
-def test_a_factor_is_found_again():
-    wins, losses, product = world(1.2)
-    found = products(design(wins, losses))
-    assert np.corrcoef(found.ravel(), product.ravel())[0, 1] > 0.8
-
-
-def test_tasks_parts_stand_where_their_posterior_has_no_slope():
-    wins, losses, _ = world(1.2)
-    made = design(wins, losses)
-    fit = fit_hierarchy(made, SCALES)
-    found = fit_factor(made, fit.log_odds, 4.0, 0.5)
-    slope = with_factor(made, fit, found, 4.0).cells.slope.reshape(wins.shape)
-    assert slope @ found.agent.mean == pytest.approx(found.task.mean, abs=0.02)
-
-
-def test_it_speaks_of_pairs_without_records():
-    wins, losses, product = world(1.5, keep=0.6)
-    hidden = wins + losses == 0
-    assert hidden.mean() > 0.3
-    assert np.corrcoef(products(design(wins, losses))[hidden], product[hidden])[0, 1] > 0.6
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_where_nothing_is_in_common_it_shrinks_to_little(seed):
-    wins, losses, _ = world(0.0, seed=seed)
-    there = world(1.2, seed=seed)
-    assert products(design(wins, losses)).std() < 0.35 * products(design(*there[:2])).std()
-
-
-def test_the_order_of_agents_and_tasks_changes_no_product():
-    wins, losses, _ = world(1.0)
-    rng = np.random.default_rng(1)
-    task, agent = rng.permutation(wins.shape[0]), rng.permutation(wins.shape[1])
-    moved = products(design(wins[task][:, agent], losses[task][:, agent]))
-    assert moved == pytest.approx(products(design(wins, losses))[task][:, agent], abs=1e-9)
-
-
-def test_agents_alike_leave_no_direction_and_one_agent_none():
-    wins = np.tile(np.arange(4), 10)[:, None]
-    for agent_count in (1, 3):
-        same = np.repeat(wins, agent_count, axis=1)
-        assert np.ptp(products(design(same, 3 - same)), axis=1).max() < 1e-6
-
-
-def test_cells_of_no_task_or_no_agent_stay_where_they_are():
-    wins, losses, _ = world(1.2)
-    made = design(wins, losses)
-    task, agent = made.groupings["task"].index.copy(), made.groupings["agent"].index.copy()
-    task[3], agent[5] = -1, -1
-    groupings = {"task": Grouping(task, 80, "task"), "agent": Grouping(agent, 8, "agent")}
-    made = replace(made, groupings=groupings)
-    fit = fit_hierarchy(made, SCALES)
-    moved = with_factor(made, fit, fit_factor(made, fit.log_odds, 4.0, 0.5), 4.0)
-    same = np.isin(np.arange(task.size), [3, 5])
-    assert (moved.log_odds[same] == fit.log_odds[same]).all() and (moved.log_odds[~same] != fit.log_odds[~same]).all()
-    assert (moved.leverage[same] == fit.leverage[same]).all() and (moved.leverage[~same] > fit.leverage[~same]).all()
-    assert moved.cells.rate == pytest.approx(cell_fit(moved.log_odds, made.cells, 4.0).rate)
-
-
-def test_a_part_of_the_tasks_teaches_what_agents_have_in_common(monkeypatch):
-    wins, losses, _ = world(1.5, task_count=200)
-    whole = products(design(wins, losses))
-    monkeypatch.setattr(factor_module, "_CELLS_TO_LEARN_BY", 800)
-    assert np.corrcoef(products(design(wins, losses)).ravel(), whole.ravel())[0, 1] > 0.97
 
 
 # The scales
@@ -188,7 +97,6 @@ def test_a_pair_with_records_is_forecast_at_the_mean_of_its_beta():
     records = read_records(made.attempts, made.tasks, made.agents, POPULATION.task_count)
     k, cells = made.success.scales["concentration"], _design(records, POPULATION.success_rate, SuccessPriors())
     fit = fit_hierarchy(cells, made.success.scales)
-    fit = with_factor(cells, fit, fit_factor(cells, fit.log_odds, k, SuccessPriors().factor), k)
     p = sigmoid(averaged(fit.log_odds, fit.leverage)).reshape(wins.shape)
     k = k * fit_consistency(cells, fit, k, SuccessPriors().consistency).multiple(*np.indices(wins.shape))
     assert k.max() > 1.1 * k.min()
@@ -196,7 +104,7 @@ def test_a_pair_with_records_is_forecast_at_the_mean_of_its_beta():
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_one_more_success_of_a_pair_never_lowers_its_forecast_with_a_factor(seed):
+def test_one_more_success_of_a_pair_never_lowers_its_forecast_with_many_records(seed):
     rng = np.random.default_rng(seed)
     wins, losses, _ = world(1.0, seed=seed, task_count=12, agent_count=4, keep=0.9)
     before = fitted(rows_of(wins, losses), 12, 4)
@@ -208,7 +116,7 @@ def test_one_more_success_of_a_pair_never_lowers_its_forecast_with_a_factor(seed
     assert new > old
 
 
-def test_names_and_order_change_no_forecast_with_a_factor():
+def test_names_and_order_change_no_forecast_with_many_records():
     wins, losses, _ = world(1.0, task_count=30, agent_count=5)
     order = [3, 1, 4, 0, 2]
     one = fitted(rows_of(wins, losses), 30, 5)
@@ -217,19 +125,3 @@ def test_names_and_order_change_no_forecast_with_a_factor():
     rows = rows_of(wins, losses)
     shuffled = fitted([rows[i] for i in np.random.default_rng(0).permutation(len(rows))], 30, 5)
     assert all(np.array_equal(a, b) for a, b in zip(all_pairs(one), all_pairs(shuffled), strict=True))
-
-
-def test_a_factor_is_learned_from_the_least_attempts_on_and_moves_pairs_without_records():
-    wins, losses, product = world(1.5, keep=0.6)
-    hidden = wins + losses == 0
-    names = agents(*(f"a{a}" for a in range(8)))
-    records = read_records(attempts(*rows_of(wins, losses)), tasks(count=80), names, 12)
-    with_it, without, few, few_without = (
-        fit_success(records, 0.8, SuccessPriors(factor=sd, least_attempts=least, full_attempts=least + 1)).pair
-        for least in (100, 10**6)
-        for sd in (0.5, 1e-6)
-    )
-    assert np.array_equal(few.mean, few_without.mean) and np.array_equal(few.sd, few_without.sd)
-    moved = (with_it.mean - without.mean)[hidden]
-    assert np.corrcoef(moved, product[hidden])[0, 1] > 0.6
-    assert (with_it.sd > without.sd)[hidden].all()
