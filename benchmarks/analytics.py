@@ -134,7 +134,6 @@ def made_run(n: int) -> dict[str, pl.DataFrame]:
             )
         ),
         **wave_frames(waves, rng),
-        "alternatives": frames.ALTERNATIVES.conform(alternatives(waves)),
         "heuristics": frames.HEURISTICS.conform([{"heuristic_id": name} for name in HEURISTICS]),
         "previous_weights": pl.DataFrame({"heuristic_id": ["H_1"], "weight": [1.2]}),
         "run": pl.DataFrame(
@@ -215,26 +214,6 @@ def wave_frames(waves: pl.DataFrame, rng: np.random.Generator) -> dict[str, pl.D
             )
         ),
     }
-
-
-def alternatives(waves: pl.DataFrame) -> pl.DataFrame:
-    """What other strategies would have given, a little less each."""
-    count = pl.col("count")
-    return waves.join(pl.DataFrame({"strategy": STRATEGIES}), how="cross").select(
-        *("wave", "strategy", "makespan_ms"),
-        chosen_strategy=pl.lit("maximize_success"),
-        task_count=count,
-        reassigned_count=count // 2,
-        ran_count=count,
-        promised_success_sum=0.98 * pl.col("success"),
-        planned_success_sum=0.98 * pl.col("success"),
-        success_sum=0.98 * pl.col("success"),
-        retry_sum=0.2 * count,
-        confidence_sum=0.04 * count,
-        paired_count=count,
-        lead_sum=0.02 * count,
-        lead_square_sum=0.2 * count,
-    )
 
 
 def measure(n: int) -> None:

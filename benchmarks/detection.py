@@ -25,7 +25,6 @@ sys.path.insert(0, str(ROOT))  # a part of the runs is a process of its own
 from benchmarks._detection_document import FAULTS, TYPES, document  # noqa: E402
 from benchmarks._faults import Size, draw_world, fit_history, with_fault  # noqa: E402
 from phase19 import frames  # noqa: E402
-from phase19.alternatives import alternatives  # noqa: E402
 from phase19.analysis.queries import QUERIES  # noqa: E402
 from phase19.analysis.session import analyse  # noqa: E402
 from phase19.execution.simulate import SimulateExecutor  # noqa: E402
@@ -99,9 +98,7 @@ def play(plan: Plan, model: ForecastModel, world: World, staging: Path) -> dict[
     executor = SimulateExecutor(world, model.tasks["task_id"], model.agents["agent_id"])
     loop = WaveLoop(executor, PlanParameters(), lambda tasks, _: gate.decide(tasks), seed)
     believed = model if plan.is_learning else Frozen(*(getattr(model, name) for name in ForecastModel.__slots__))
-    records = [
-        record_wave(wave, None, alternatives(wave, loop.parameters, loop.executor)) for wave in loop.play(believed)
-    ]
+    records = [record_wave(wave) for wave in loop.play(believed)]
     run = {
         "run_id": str(seed),
         "timestamp": MOMENT,

@@ -22,7 +22,7 @@ from phase19.inputs.sample import write_sample
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = ((12, 4, 5), (1_000, 20, 3), (10_000, 20, 1))  # tasks a wave, agents, runs
 WAVES = 3
-STAGES = ("load", "forecast", "optimize", "schedule", "draw", "execute", "alternatives", "learn", "analyse", "write")
+STAGES = ("load", "forecast", "optimize", "schedule", "draw", "execute", "learn", "analyse", "write")
 PEAK = "import resource; peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024"
 IMPORTS = f"import cyclopts, duckdb, msgspec, numpy, polars, scipy.optimize; {PEAK}; print(peak)"
 RUN = f"""

@@ -57,7 +57,7 @@ class OptimizationFeedbackLoop:
 
     def evaluate_strategy_effectiveness(self) -> pl.DataFrame:
         """What each strategy promised, what round robin would have given, and what came."""
-        return self.analysis.tables["strategy_results"]
+        return self.analysis.tables["strategy_effectiveness"]
 
     def identify_optimization_failures(self) -> pl.DataFrame:
         """The test whether the promised advantage over round robin came, fired or not, one row."""

@@ -261,9 +261,6 @@ WAVE_PLANS = Schema(
     is_load_limit_met=flag("all agents keep to --max-load-factor; null where none is given", nullable=True),
     unassigned_count=count("tasks of the wave left out for lack of room", default=0),
     learned_attempt_count=count("attempts of the previous wave learned from; null in the first wave", nullable=True),
-    learned_forecast_shift=number("mean absolute change of planned success over all pairs", nullable=True),
-    learned_reassigned_share=rate("tasks that moved to another agent after learning", nullable=True),
-    learned_reassignment_gain=number("expected successes a task that these moves gain", nullable=True),
 )
 
 WAVE_DRAWS = Schema(
@@ -311,26 +308,6 @@ RISK_EVIDENCE = Schema(
     busy_low_ms=milliseconds("5 % quantile of its busy time"),
     busy_high_ms=milliseconds("95 % quantile of its busy time"),
     busy_p_value=rate("two-sided mid-p of its busy time"),
-)
-
-# A wave under a strategy that was not executed, in the world in which the wave was executed.
-ALTERNATIVES = Schema(
-    "alternatives",
-    wave=_WAVE_KEY,
-    chosen_strategy=identifier("strategy that was executed"),
-    strategy=identifier("the other strategy, or round_robin: the mean over its rotations", key=True),
-    task_count=count("tasks planned"),
-    reassigned_count=count("tasks that another agent would have done; null for round_robin", nullable=True),
-    ran_count=count("tasks whose outcome the world knows"),
-    promised_success_sum=number("summed planned success"),
-    planned_success_sum=number("summed planned success of the tasks counted in ran_count"),
-    success_sum=number("tasks that would have been completed"),
-    retry_sum=number("attempts after the first"),
-    confidence_sum=number("summed change of confidence"),
-    makespan_ms=milliseconds("last agent's end; null for round_robin", nullable=True),
-    paired_count=count("tasks that ran under both strategies"),
-    lead_sum=number("sum over those of the outcome here less the outcome there"),
-    lead_square_sum=number("sum of that difference's square"),
 )
 
 CONVERGENCE = Schema(

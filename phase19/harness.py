@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from phase19.alternatives import alternatives
 from phase19.analysis.session import analyse
 from phase19.balancing.placement import never_planned
 from phase19.errors import UsageError, plural
@@ -164,11 +163,8 @@ class Phase19Harness:
     def _run_waves(self, loop: WaveLoop, model: ForecastModel) -> tuple[list[WaveRecord], bool]:
         records, is_interrupted = [], False
         for wave in loop.play(model):
-            lesson = loop.lesson(wave)
-            with self._stage("alternatives"):
-                others = alternatives(wave, loop.parameters, loop.executor)
             with self._stage("draw"):
-                records.append(record_wave(wave, lesson, others))
+                records.append(record_wave(wave))
             is_interrupted = wave.execution.is_interrupted
         missed = (loop.gate(tasks, None) for tasks in waves_of(model.tasks)[len(records) :])
         records += [WaveRecord(decisions, unassigned=never_planned(decisions)) for decisions in missed]

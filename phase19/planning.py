@@ -39,7 +39,6 @@ __all__ = [
     "plan_rows",
     "plan_wave",
     "positions",
-    "reassign",
     "recommended",
     "schedule_wave",
 ]
@@ -182,19 +181,6 @@ def assign_each(
             for strategy in strategies
         ]
         return [replace(wave, unassigned=unassigned) for wave in waves]
-
-
-def reassign(
-    model: ForecastModel, wave: AssignedWave, parameters: PlanParameters, strategies: Sequence[OptimizationStrategy]
-) -> list[AssignedWave]:
-    """Assign a wave's tasks anew by other strategies, on the forecast and under the capacity they were assigned on."""
-    parameters = replace(parameters, capacity=wave.assigned.capacity)
-    return [
-        _assigned(
-            model, wave.tasks, parameters, strategy, allowed=wave.allowed, forecast=wave.forecast, pairs=wave.pairs
-        )
-        for strategy in strategies
-    ]
 
 
 def _assigned(

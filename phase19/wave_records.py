@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phase19.inputs.history import Previous
-    from phase19.learning import Lesson
     from phase19.waves import PlayedWave
 
 __all__ = ["WaveRecord", "analysis_frames", "record_wave"]
@@ -37,13 +36,12 @@ class WaveRecord:
     plan: dict[str, Any] | None = None
     agent_evidence: pl.DataFrame = field(default_factory=frames.AGENT_EVIDENCE.empty)
     risk_evidence: pl.DataFrame = field(default_factory=frames.RISK_EVIDENCE.empty)
-    alternatives: pl.DataFrame = field(default_factory=frames.ALTERNATIVES.empty)
     solo_success: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     unassigned: pl.DataFrame = field(default_factory=frames.UNASSIGNED.empty)
 
 
-def record_wave(played: PlayedWave, lesson: Lesson | None, alternatives: pl.DataFrame) -> WaveRecord:
-    """Gather a wave that was planned and carried out, how the one before had changed its plan, and what else it had."""
+def record_wave(played: PlayedWave) -> WaveRecord:
+    """Gather what the analysis needs of a wave that was planned and carried out."""
     executions, solved = played.executions, played.plan.assigned
     wave = int(played.decisions["wave"][0])
     summary = played.draws.summary(wave, executions)
@@ -69,11 +67,10 @@ def record_wave(played: PlayedWave, lesson: Lesson | None, alternatives: pl.Data
             "moved_count": played.plan.moved_count,
             "is_load_limit_met": played.plan.is_limit_met,
             "unassigned_count": played.assigned.unassigned.height,
-            **({} if lesson is None else {f"learned_{key}": x for key, x in lesson._asdict().items()}),
+            "learned_attempt_count": played.learned_attempt_count,
         },
         agent_evidence=agent_evidence(played),
         risk_evidence=risk_evidence(played),
-        alternatives=alternatives,
         solo_success=solved.terms.success.sum(axis=0),
         unassigned=played.assigned.unassigned,
     )
@@ -98,7 +95,6 @@ def analysis_frames(
         "wave_draws": pl.concat([record.draws for record in records]),
         "agent_evidence": pl.concat([record.agent_evidence for record in records]),
         "risk_evidence": pl.concat([record.risk_evidence for record in records]),
-        "alternatives": pl.concat([record.alternatives for record in records]),
         "decisions": pl.concat([record.decisions for record in records]).sort("wave", "task_id"),
         "unassigned": pl.concat([record.unassigned for record in records]).sort("wave", "task_id"),
         "heuristics": heuristics,

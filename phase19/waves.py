@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,6 @@ import numpy as np
 from phase19.execution.protocol import Execution, execute_orders
 from phase19.forecasting.predictive import WaveDraws, draw_count, draw_wave
 from phase19.inputs.heuristics import also
-from phase19.learning import Lesson, lesson
 from phase19.planning import AssignedWave, WavePlan, assign_wave, positions, schedule_wave
 from phase19.timelines import settle, success_rate
 
@@ -46,9 +45,8 @@ class PlayedWave:
         The attempts that were made.
     assigned
         Who does what, before it was laid on timelines.
-    untaught, taught_count
-        What was believed without the wave before, and the attempts of it that were learned from; None and 0 for the
-        first.
+    learned_attempt_count
+        Attempts of the wave before that the forecast learned from; None for the first wave.
     """
 
     model: ForecastModel
@@ -59,8 +57,7 @@ class PlayedWave:
     executions: pl.DataFrame
     execution: Execution
     assigned: AssignedWave
-    untaught: ForecastModel | None
-    taught_count: int
+    learned_attempt_count: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +97,7 @@ class WaveLoop:
         """
         waves = waves_of(model.tasks)
         draw_number = draw_count(max(wave.height for wave in waves))
-        untaught: ForecastModel | None = None
-        taught_count, rate = 0, None
+        learned_attempt_count, rate = None, None
         for done, wave in enumerate(waves):
             self.progress("waves", done, len(waves))
             decisions = self.gate(wave, rate)
@@ -116,24 +112,15 @@ class WaveLoop:
                 draws = draw_wave(model, *pairs, seed=self.seed, wave=int(wave["wave"][0]), draws=draw_number)
             executions, execution = self.carry_out(model, plan.plans)
             yield PlayedWave(
-                model, wave, decisions, plan, draws, executions, execution, assigned, untaught, taught_count
+                model, wave, decisions, plan, draws, executions, execution, assigned, learned_attempt_count
             )
             if execution.is_interrupted:
                 return
             if wave is not waves[-1]:
-                untaught, taught_count, rate = model, execution.attempts.height, success_rate(executions)
+                learned_attempt_count, rate = execution.attempts.height, success_rate(executions)
                 with self.stage("learn"):
                     model = model.observe(execution.attempts)
         self.progress("waves", len(waves), len(waves))
-
-    def lesson(self, played: PlayedWave) -> Lesson | None:
-        """How the wave before changed this one's plan, by assigning it once more without; None for the first."""
-        if played.untaught is None:
-            return None
-        with self.stage("learn"):
-            same = replace(self.parameters, capacity=played.assigned.assigned.capacity)
-            before = assign_wave(played.untaught, played.assigned.tasks, same)
-            return lesson(before, played.assigned, played.taught_count)
 
     def assign(self, model: ForecastModel, tasks: pl.DataFrame) -> AssignedWave:
         """Assign a wave's tasks on what is believed."""

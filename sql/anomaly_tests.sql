@@ -136,11 +136,7 @@ tests as (
         tests.is_anomaly,
         rules.optimization_failure_limit as detectable_limit,
         printf('%.0f %% of the promised advantage lost', tests.detectable_effect * 100) as fault,
-        if(
-            tests.is_lead_kept,
-            'a loss that all agents share, for the lead over round robin came',
-            'the agents that degraded'
-        ) as cause,
+        'the agents that degraded' as cause,
         printf('all of the advantage is %.1f standard scores', tests.information) as basis,
     from optimization_failure_tests as tests
     cross join rules

@@ -1,6 +1,6 @@
 -- Question: which pattern of who-does-what did this run show, strategy by strategy?
 -- Grain: one row, one document.
--- Inputs: strategy_results, schedule_recommendations, wave_totals.
+-- Inputs: strategy_effectiveness, schedule_recommendations, wave_totals.
 -- Columns: document = list of patterns: pattern_type (the strategy), agent_assignments (agent to its tasks in order of
 --     wave and schedule), success_rate [fraction], confidence = 1 - width of the success rate's 90 % Wilson interval
 --     (Wilson, Probable inference, 1927; 0 where nothing ran), waves, task_count, simulated.
@@ -35,7 +35,7 @@ patterns as (
         results.waves,
         results.task_count,
         results.simulated,
-    from strategy_results as results
+    from strategy_effectiveness as results
     left join assignments on results.strategy = assignments.strategy
 )
 

@@ -1,14 +1,14 @@
 -- Question: what does this run teach?
 -- Grain: one row a signal: the strategy's validation always, others only where the evidence carries them.
--- Inputs: overall, strategy_results, strategy_alternatives, heuristic_lifts, schedule_drift_tests,
---     prediction_error_tests, optimization_failure_tests, agent_leads, run, rules.
+-- Inputs: overall, strategy_effectiveness, heuristic_lifts, schedule_drift_tests, prediction_error_tests,
+--     optimization_failure_tests, agent_leads, run, rules.
 -- Columns: confidence = schedule_accuracy for strategy_validation (0 where nothing ran), else 1 - p-value [fraction],
 --     that of the best of all that were looked at (Bonferroni); supporting_evidence = counts, rates and intervals as
 --     text; simulated.
 with
 
 strategies as (
-    select string_agg(strategy, ', ' order by strategy) as names, from strategy_results
+    select string_agg(strategy, ', ' order by strategy) as names, from strategy_effectiveness
 ),
 
 strategy_validations as (
@@ -113,45 +113,43 @@ schedule_adjustments as (
     where is_anomaly and (agent_id is null or pooled_high is null or effect_low > pooled_high)
 ),
 
--- Half of the chance is for leads over round robin, half for what any other strategy would have given more.
-leads as (
+-- The promised advantage over round robin surely came in part; where the run's test says it failed, nothing is claimed.
+advantages as (
     select
         *,
-        least(1e0, 2e0 * count_if(alternative = 'round_robin') over () * upper_tail(statistic)) as own_p_value,
-        least(1e0, 2e0 * count(*) over () * upper_tail(-statistic)) as other_p_value,
-    from strategy_alternatives
-    where paired_count > 0
+        least(1e0, count(*) over () * upper_tail(realised_advantage_slope * information)) as p_value,
+    from strategy_effectiveness
+    where realised_advantage_slope is not null
 ),
 
 coordination_improvements as (
     select
         4 as type_rank,
-        leads.strategy || ' ' || leads.alternative as subject,
+        advantages.strategy as subject,
         'coordination_improvement' as type,
-        1e0 - if(leads.success_lead > 0, leads.own_p_value, leads.other_p_value) as confidence,
+        1e0 - advantages.p_value as confidence,
         printf(
-            '%s: %.1f points %s success than %s would have had in the same world.',
-            leads.strategy, abs(leads.success_lead) * 100, if(leads.success_lead > 0, 'more', 'less'),
-            leads.alternative
+            '%s: of the %.1f points more success than round robin that the plan promised, %.0f %% came.',
+            advantages.strategy, advantages.promised_advantage * 100, advantages.realised_advantage_slope * 100
         ) as description,
-        if(
-            leads.success_lead > 0,
-            'Keep assigning by forecast.',
-            'Compare it with ' || leads.alternative || ' before the next run, where success is what counts.'
-        ) as recommendation,
+        'Keep assigning by forecast.' as recommendation,
         [
-            counted(leads.paired_count, 'task') || ' ran under both',
+            counted(advantages.ran_count, 'task') || ' ran',
             printf(
-                'lead %.1f points, 90 %% interval %.1f to %.1f',
-                leads.success_lead * 100, leads.success_lead_low * 100, leads.success_lead_high * 100
+                '90 %% interval of the part that came %.0f to %.0f %%',
+                advantages.slope_low * 100, advantages.slope_high * 100
             ),
-            printf('standard score %.2f', leads.statistic)
+            printf(
+                'actual success %.1f points above the forecast for round robin', advantages.realised_advantage * 100
+            )
         ] as supporting_evidence,
-    from leads
+    from advantages
+    cross join optimization_failure_tests as failures
     cross join rules
     where
-        (leads.alternative = 'round_robin' and leads.own_p_value < rules.signal_probability)
-        or leads.other_p_value < rules.signal_probability
+        advantages.p_value < rules.signal_probability
+        and advantages.promised_advantage > 0
+        and not failures.is_anomaly
 ),
 
 agent_specializations as (

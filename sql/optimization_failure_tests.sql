@@ -1,16 +1,12 @@
 -- Question: did the advantage over round robin that the run's plans promised come?
 -- Grain: one row, the run.
--- Inputs: agent_waves, wave_totals, alternatives, performance_degradation_tests, rules.
+-- Inputs: agent_waves, wave_totals, performance_degradation_tests, rules.
 -- Columns: slope = outcomes' slope on the promised advantage, 1 where it came in full, 0 where none of it did;
 --     effect = 1 - slope, the part lost, with a 90 % interval; statistic = its standard score past the margin;
 --     peer_statistic = the same without the agents whose degradation stands beyond chance; threshold [standard
 --     scores]; information = promised advantage over its noise [standard scores]; detectable_effect = part lost that is
---     found with the rules' power; is_testable where that is no more than the rules ask; is_beyond_chance;
---     promised_lead over round robin [fraction] and least_lead = lower end of the 90 % interval of what it was in the
---     same world, null where the world cannot be asked; is_lead_kept = more than half of it surely came; is_anomaly =
---     beyond chance without those agents too, else their degradation is the cause, and the lead not kept, else all
---     agents fell short alike: a loss at every attempt shows more on hard tasks, where most was promised, than on those
---     that retries save.
+--     found with the rules' power; is_testable where that is no more than the rules ask; is_beyond_chance; is_anomaly =
+--     beyond chance without those agents too, else their degradation is the cause.
 --     Null where nothing ran or no draws are known.
 with
 
@@ -18,32 +14,6 @@ degraded_agents as (
     select distinct agent_id,
     from performance_degradation_tests
     where is_anomaly
-),
-
--- The interval is that of strategy_alternatives.
-leads as (
-    select
-        sum(paired_count) + 2e0 as n,
-        sum(lead_sum) as lead_sum,
-        sum(lead_square_sum) + 1e0 as lead_square_sum,
-    from alternatives
-    where strategy = 'round_robin' and paired_count > 0
-),
-
-promises as (
-    select ratio(sum(planned_success_sum - baseline_success_sum), sum(ran_count)) as promised_lead,
-    from wave_totals
-    where ran_count > 0
-),
-
-shortfalls as (
-    select
-        promises.promised_lead,
-        ratio(leads.lead_sum, leads.n)
-        - upper_quantile(0.05e0)
-        * ratio(sqrt(leads.lead_square_sum - leads.lead_sum * leads.lead_sum / leads.n), leads.n) as least_lead,
-    from promises
-    cross join leads
 ),
 
 waves as (
@@ -120,16 +90,8 @@ select
     detectable_effect,
     coalesce(detectable_effect <= detectable_limit, false) as is_testable,
     coalesce(detectable_effect <= detectable_limit and statistic > threshold, false) as is_beyond_chance,
-    promised_lead,
-    least_lead,
-    coalesce(least_lead > greatest(0e0, promised_lead) / 2, false) as is_lead_kept,
     coalesce(
-        detectable_effect <= detectable_limit
-        and statistic > threshold
-        and peer_statistic > threshold
-        and not coalesce(least_lead > greatest(0e0, promised_lead) / 2, false),
-        false
+        detectable_effect <= detectable_limit and statistic > threshold and peer_statistic > threshold, false
     ) as is_anomaly,
 from scores
-cross join shortfalls
 order by threshold

@@ -2,12 +2,22 @@
 -- Grain: one row, the run.
 -- Inputs: strategy_effectiveness, run.
 -- Columns: type; strategy_effectiveness = strategy to its figures; simulated; run_id; timestamp.
+with
+
+strategies as (
+    select
+        map_from_entries(
+            coalesce(list({'key': results.strategy, 'value': results} order by results.strategy), [])
+        ) as strategy_effectiveness,
+    from strategy_effectiveness as results
+)
+
 select
     'phase19_coordination_feedback' as type,
-    effectiveness.document as strategy_effectiveness,
+    strategies.strategy_effectiveness,
     run.is_simulated as simulated,
     run.run_id,
     iso_timestamp(run.timestamp) as timestamp,
-from strategy_effectiveness as effectiveness
+from strategies
 cross join run
 order by run.run_id

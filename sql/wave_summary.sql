@@ -55,12 +55,7 @@ select
         'gap': plans.gap
     } as solver,
     case
-        when plans.learned_attempt_count is not null then {
-            'attempt_count': plans.learned_attempt_count,
-            'forecast_shift': plans.learned_forecast_shift,
-            'reassigned_share': plans.learned_reassigned_share,
-            'reassignment_gain': plans.learned_reassignment_gain
-        }
+        when plans.learned_attempt_count is not null then {'attempt_count': plans.learned_attempt_count}
     end as learning,
     plans.unassigned_count,
     coalesce(agents.agents, []) as agents,

@@ -1,4 +1,4 @@
-"""What a random run's plans say of chance, of the alternatives and of the runs before."""
+"""What a random run's plans say of chance and of the runs before."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from phase19 import frames
-from tests.synthetic import TIMESTAMP, alternative
+from tests.synthetic import TIMESTAMP
 
 STRATEGIES = ("maximize_success", "maximize_throughput", "balance_load")
 
@@ -94,35 +94,6 @@ def risk_evidence_frame(rng: np.random.Generator, executions: pl.DataFrame) -> p
         if rng.random() < 0.95
     ]
     return frames.RISK_EVIDENCE.conform(rows)
-
-
-def alternatives_frame(rng: np.random.Generator, executions: pl.DataFrame, strategies: dict[int, str]) -> pl.DataFrame:
-    rows = []
-    for w, ran_count in ran_counts(executions).items():
-        for rank, name in enumerate((*STRATEGIES, "round_robin")):
-            if name == strategies[w]:
-                continue
-            is_robin, paired = name == "round_robin", ran_count if w % 2 else 0
-            rows.append(
-                alternative(
-                    w,
-                    chosen_strategy=strategies[w],
-                    strategy=name,
-                    task_count=ran_count + 3,
-                    reassigned_count=None if is_robin else int(rng.integers(0, ran_count + 1)),
-                    ran_count=ran_count,
-                    promised_success_sum=rng.uniform(0, ran_count + 3),
-                    planned_success_sum=rng.uniform(0, ran_count),
-                    success_sum=rng.uniform(0, ran_count),
-                    retry_sum=rng.uniform(0, 9),
-                    confidence_sum=rng.normal(),
-                    makespan_ms=None if is_robin else rng.uniform(1e3, 2e4) if ran_count else 0.0,
-                    paired_count=paired,
-                    lead_sum=(0.2 - 0.15 * rank + rng.normal(0, 0.05)) * paired,
-                    lead_square_sum=0.5 * paired,
-                )
-            )
-    return frames.ALTERNATIVES.conform(rows)
 
 
 def previous_frame(rng: np.random.Generator) -> pl.DataFrame:

@@ -9,7 +9,6 @@ from phase19 import frames
 from tests.random_evidence import (
     STRATEGIES,
     agent_evidence_frame,
-    alternatives_frame,
     draws_frame,
     previous_frame,
     risk_evidence_frame,
@@ -140,7 +139,6 @@ def random_run(
         "wave_draws": draws_frame(rng, executions, draw_count, is_advantage_real=is_advantage_real),
         "agent_evidence": agent_evidence_frame(rng, executions, agents, wave_count, late),
         "risk_evidence": risk_evidence_frame(rng, executions),
-        "alternatives": alternatives_frame(rng, executions, strategies),
         "decisions": _decisions(rng, executions),
         "heuristics": frames.HEURISTICS.conform([{"heuristic_id": name} for name in (*HEURISTICS, "H_unused")]),
         "previous_weights": pl.DataFrame({"heuristic_id": ["H_1", "H_2", "H_before"], "weight": [1.48, 0.51, 0.9]}),
@@ -157,12 +155,6 @@ def _plans(
     rows = []
     for w in range(1, wave_count + 1):
         has_tasks = w in set(executions["wave"])
-        lesson = {
-            "learned_attempt_count": int(rng.integers(1, 50)),
-            "learned_forecast_shift": rng.random(),
-            "learned_reassigned_share": rng.random(),
-            "learned_reassignment_gain": rng.random(),
-        }
         rows.append(
             wave_plan(
                 w,
@@ -174,7 +166,7 @@ def _plans(
                 upper_bound=1.0 + rng.random(),
                 gap=rng.random(),
                 unassigned_count=int(rng.integers(0, 3)),
-                **(lesson if w > 1 else {}),
+                learned_attempt_count=int(rng.integers(1, 50)) if w > 1 else None,
             )
         )
     return frames.WAVE_PLANS.conform(rows[::-1])

@@ -178,7 +178,7 @@ def schedule_recommendations(world: World) -> Rows:
 @recomputes("coordination_patterns")
 def coordination_patterns(world: World) -> Rows:
     patterns = []
-    for strategy in world["strategy_results"]:
+    for strategy in world["strategy_effectiveness"]:
         shares: dict[str, list[str]] = defaultdict(list)
         for row in world["schedule_recommendations"]:
             if row["wave"] in strategy["waves"]:

@@ -54,12 +54,11 @@ def anomaly_tests(world: World) -> Rows:
     )
     largest = (error["planned_rate"], np.inf, 1.0, 1.0)  # no more can be lost than that
     advantage, agents = ["the promised advantage that failed"], ["the agents that degraded"]
-    alike = ["a loss that all agents share"]
     causes = (
         advantage if failure["is_anomaly"] else agents,
         [],
         advantage,
-        alike if failure["is_lead_kept"] else agents,
+        agents,
     )
     rows = []
     for name, unit, (test, smallest, is_beyond, is_found), base, fault, cause, most in zip(

@@ -29,7 +29,7 @@ def phase16_feedback(world: World) -> Rows:
 @recomputes("phase18_feedback")
 def phase18_feedback(world: World) -> Rows:
     said = {"simulated": world.is_simulated, "run_id": world.run["run_id"], "timestamp": STAMP}
-    document = world.one("strategy_effectiveness")["document"]
+    document = {row["strategy"]: row for row in world["strategy_effectiveness"]}
     return [{"type": "phase19_coordination_feedback", "strategy_effectiveness": document, **said}]
 
 
@@ -56,7 +56,7 @@ def learning_signals(world: World) -> Rows:
 
 def _validation(world: World) -> Rows:
     run, n = world.one("overall"), world.one("overall")["ran_count"]
-    names = [row["strategy"] for row in world["strategy_results"]]
+    names = [row["strategy"] for row in world["strategy_effectiveness"]]
     said = {"subject": "", "type": "strategy_validation", "confidence": run["schedule_accuracy"] or 0.0}
     advice, description = "Run it before relying on it.", ["Insufficient data"]
     evidence = [[f"{run['completed_count']} of {n} tasks"]]
@@ -126,25 +126,26 @@ def _adjustments(world: World) -> Rows:
 
 
 def _improvements(world: World) -> Rows:
+    told = [row for row in world["strategy_effectiveness"] if row["realised_advantage_slope"] is not None]
     rows = []
-    told = [row for row in world["strategy_alternatives"] if row["paired_count"]]
-    robins = sum(row["alternative"] == "round_robin" for row in told)
     for row in told:
-        own = min(1.0, 2 * robins * stats.norm.sf(row["statistic"]))
-        other = min(1.0, 2 * len(told) * stats.norm.cdf(row["statistic"]))
-        is_led = row["alternative"] == "round_robin" and own < world.rules.signal_probability
-        if not is_led and other >= world.rules.signal_probability:
+        slope, promised = row["realised_advantage_slope"], row["promised_advantage"]
+        p_value = min(1.0, len(told) * stats.norm.sf(slope * row["information"]))
+        is_failure = world.one("optimization_failure_tests")["is_anomaly"]
+        if p_value >= world.rules.signal_probability or promised <= 0 or is_failure:
             continue
-        lead, name = row["success_lead"], row["alternative"]
-        figures = [f"{row[key] * 100:.1f}" for key in ("success_lead", "success_lead_low", "success_lead_high")]
         rows.append(
             {
-                "subject": f"{row['strategy']} {name}",
+                "subject": row["strategy"],
                 "type": "coordination_improvement",
-                "confidence": 1 - (own if lead > 0 else other),
-                "description": [row["strategy"], f"{abs(lead) * 100:.1f}", "more" if lead > 0 else "less", name],
-                "recommendation": ["Keep" if lead > 0 else f"Compare it with {name}"],
-                "evidence": [[f"{row['paired_count']} tasks"], figures, [f"{row['statistic']:.2f}"]],
+                "confidence": 1 - p_value,
+                "description": [row["strategy"], f"{promised * 100:.1f} points", f"{slope * 100:.0f} %"],
+                "recommendation": ["Keep"],
+                "evidence": [
+                    [f"{row['ran_count']} tasks"],
+                    [f"{row['slope_low'] * 100:.0f} to {row['slope_high'] * 100:.0f}"],
+                    [f"{row['realised_advantage'] * 100:.1f} points"],
+                ],
             }
         )
     return rows

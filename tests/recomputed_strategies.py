@@ -1,4 +1,4 @@
-"""Recomputed: strategies and what others would have given, leads of agents, and heuristics."""
+"""Recomputed: strategies, leads of agents, and heuristics."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def clipped(value: float, low: float, high: float) -> float:
     return min(high, max(low, value))
 
 
-@recomputes("strategy_results")
-def strategy_results(world: World) -> Rows:
+@recomputes("strategy_effectiveness")
+def strategy_effectiveness(world: World) -> Rows:
     rows = []
     for strategy in sorted({plan["strategy"] for plan in world.plans}):
         waves = [row for row in world["wave_totals"] if row["strategy"] == strategy]
@@ -61,61 +61,10 @@ def strategy_results(world: World) -> Rows:
                 "planned_confidence_delta": over(pooled("planned_confidence_sum"), n),
                 "actual_confidence_delta": over(pooled("actual_confidence_sum"), n),
                 "simulated": world.is_simulated,
+                "other_strategies": Says(("Not evaluated", "compare")),
             }
         )
     return rows
-
-
-@recomputes("strategy_alternatives")
-def strategy_alternatives(world: World) -> Rows:
-    groups = defaultdict(list)
-    for row in world.frames["alternatives"].to_dicts():
-        groups[row["chosen_strategy"], row["strategy"]].append(row)
-    rows = []
-    for (strategy, other), waves in sorted(groups.items()):
-
-        def total(name: str, waves: Rows = waves) -> float | None:
-            known = [row[name] for row in waves if row[name] is not None]
-            return math.fsum(known) if known else None
-
-        tasks, ran, paired = (int(total(name)) for name in ("task_count", "ran_count", "paired_count"))
-        lead, error, low, high, statistic = over(total("lead_sum"), paired), None, None, None, None
-        if paired:
-            # Half a task in each of the four cells of matched pairs: two more pairs, one more that differs, lead as is.
-            outcomes, square = total("lead_sum") / (paired + 2), (total("lead_square_sum") + 1) / (paired + 2)
-            error = math.sqrt((square - outcomes**2) / (paired + 2))
-            low, high = clipped(outcomes - Z90 * error, -1, 1), clipped(outcomes + Z90 * error, -1, 1)
-            statistic = outcomes / error
-        rows.append(
-            {
-                "strategy": strategy,
-                "alternative": other,
-                "task_count": tasks,
-                "ran_count": ran,
-                "promised_success_rate": over(total("promised_success_sum"), tasks),
-                "planned_success_rate": over(total("planned_success_sum"), ran),
-                "actual_success_rate": over(total("success_sum"), ran),
-                "actual_throughput": over(1000 * ran, total("makespan_ms")) if ran else None,
-                "retry_count": total("retry_sum") if ran else None,
-                "actual_confidence_delta": over(total("confidence_sum"), ran),
-                "reassigned_share": over(total("reassigned_count"), tasks),
-                "paired_count": paired,
-                "success_lead": lead,
-                "success_lead_low": low,
-                "success_lead_high": high,
-                "statistic": statistic,
-            }
-        )
-    return rows
-
-
-@recomputes("strategy_effectiveness")
-def strategy_effectiveness(world: World) -> Rows:
-    document = {}
-    for row in world["strategy_results"]:
-        others = [other for other in world["strategy_alternatives"] if other["strategy"] == row["strategy"]]
-        document[row["strategy"]] = {**row, "alternatives": others}
-    return [{"document": document}]
 
 
 @recomputes("agent_leads")

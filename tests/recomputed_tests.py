@@ -124,13 +124,6 @@ def optimization_failure_tests(world: World) -> Rows:
     smallest = margin + (limit + stats.norm.ppf(rules.detection_power)) * error
     is_testable = smallest <= rules.optimization_failure_limit
     is_beyond = is_testable and statistic > limit
-    promised = float((ran["planned_success"] - ran["baseline_success"]).mean())
-    robins = [row for row in world.frames["alternatives"].to_dicts() if row["strategy"] == "round_robin"]
-    pairs = 2 + math.fsum(row["paired_count"] for row in robins)
-    lead = math.fsum(row["lead_sum"] for row in robins)
-    squares = 1 + math.fsum(row["lead_square_sum"] for row in robins)
-    lowest = (lead - Z90 * math.sqrt(squares - lead**2 / pairs)) / pairs
-    is_kept = lowest > max(0.0, promised) / 2
     return [
         {
             "slope": 1 - effect,
@@ -144,10 +137,7 @@ def optimization_failure_tests(world: World) -> Rows:
             "detectable_effect": float(smallest),
             "is_testable": bool(is_testable),
             "is_beyond_chance": bool(is_beyond),
-            "promised_lead": promised,
-            "least_lead": lowest,
-            "is_lead_kept": bool(is_kept),
-            "is_anomaly": bool(is_beyond and peer_statistic > limit and not is_kept),
+            "is_anomaly": bool(is_beyond and peer_statistic > limit),
         }
     ]
 

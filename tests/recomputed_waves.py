@@ -204,12 +204,7 @@ def wave_summary(world: World) -> Rows:
     ]
     rows = []
     for plan, total, compared in zip(world.plans, world["wave_totals"], world["schedule_comparisons"], strict=True):
-        lesson = {
-            "attempt_count": plan["learned_attempt_count"],
-            "forecast_shift": plan["learned_forecast_shift"],
-            "reassigned_share": plan["learned_reassigned_share"],
-            "reassignment_gain": plan["learned_reassignment_gain"],
-        }
+        learning = {"attempt_count": plan["learned_attempt_count"]}
         rows.append(
             {
                 "wave": plan["wave"],
@@ -225,7 +220,7 @@ def wave_summary(world: World) -> Rows:
                     "algorithm": plan["solver"],
                     **{name: plan[name] for name in ("objective", "upper_bound", "gap")},
                 },
-                "learning": lesson if plan["learned_attempt_count"] is not None else None,
+                "learning": learning if plan["learned_attempt_count"] is not None else None,
                 "unassigned_count": plan["unassigned_count"],
                 "agents": [
                     {name: row[name] for name in agent_names}

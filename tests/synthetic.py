@@ -13,7 +13,7 @@ from phase19 import frames
 from phase19.analysis.session import QUERIES, analyse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 TIMESTAMP = dt.datetime(2026, 2, 5, 12, tzinfo=dt.UTC)
@@ -50,7 +50,6 @@ def empty_frames(**changes: pl.DataFrame) -> dict[str, pl.DataFrame]:
         "wave_draws": frames.WAVE_DRAWS.empty(),
         "agent_evidence": frames.AGENT_EVIDENCE.empty(),
         "risk_evidence": frames.RISK_EVIDENCE.empty(),
-        "alternatives": frames.ALTERNATIVES.empty(),
         "decisions": frames.DECISIONS.empty(),
         "heuristics": frames.HEURISTICS.empty(),
         "previous_weights": pl.DataFrame(schema={"heuristic_id": pl.String, "weight": pl.Float64}),
@@ -127,26 +126,28 @@ def wave_plan(wave: int, **changes: Any) -> dict[str, Any]:
     return row | changes
 
 
-def alternative(wave: int, **changes: Any) -> dict[str, Any]:
-    """One wave by another strategy, with plain figures."""
-    plain = {
-        "wave": wave,
-        "chosen_strategy": "maximize_success",
-        "strategy": "balance_load",
-        "task_count": 10,
-        "reassigned_count": 4,
-        "ran_count": 8,
-        "promised_success_sum": 7.0,
-        "planned_success_sum": 6.0,
-        "success_sum": 5.0,
-        "retry_sum": 3.0,
-        "confidence_sum": 0.4,
-        "makespan_ms": 2000.0,
-        "paired_count": 8,
-        "lead_sum": 2.0,
-        "lead_square_sum": 4.0,
-    }
-    return plain | changes
+def sure_draws(
+    *waves: int, success: Sequence[float] = (0.0,), advantage: Sequence[float] = (0.0,), ran_count: int = 1
+) -> pl.DataFrame:
+    """Draws that know what the forecasts do not know: nothing, or what the sums given differ by."""
+    return frames.WAVE_DRAWS.conform(
+        [
+            {
+                "wave": wave,
+                "draw": draw,
+                "ran_count": ran_count,
+                "success_rate": 0.5,
+                "makespan_ms": 1000.0,
+                "busy_ms": 1000.0,
+                "confidence_delta": 0.0,
+                "deviation_ms": 0.0,
+                "expected_success_sum": success[draw % len(success)],
+                "expected_advantage_sum": advantage[draw % len(advantage)],
+            }
+            for wave in waves
+            for draw in range(2)
+        ]
+    )
 
 
 def hand_frames(executions: list[dict[str, Any]], plans: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
@@ -201,7 +202,7 @@ def synthetic_run(
     # Each wave's forecasts know the waves before: what they do not know is new in every wave.
     worlds = np.random.default_rng([seed, 3]).normal(0.0, 1.0, (wave_count, 2, m)) * [[forecast_sd], [0.1]]
     sigma = 0.4
-    executions, plans, draws, evidence, others = [], [], [], [], []
+    executions, plans, draws, evidence = [], [], [], []
     for w in range(wave_count):
         levels[s], duration_levels[s] = worlds[w]
         cost = logits[w] - 2 * (np.arange(n)[:, None] % m == np.arange(m))
@@ -295,13 +296,6 @@ def synthetic_run(
                 }
             )
         )
-        lead = is_success - np.clip(p[s].mean(axis=1) - success_bias - drop * is_late / m, 0, 1)
-        others += [
-            alternative(w + 1, ran_count=n - w, lead_sum=-0.5 * w, paired_count=n - w),
-            alternative(
-                w + 1, strategy="round_robin", paired_count=n, lead_sum=lead.sum(), lead_square_sum=(lead * lead).sum()
-            ),
-        ]
         evidence += [
             {
                 "wave": w + 1,
@@ -325,7 +319,6 @@ def synthetic_run(
         wave_plans=frames.WAVE_PLANS.conform(plans),
         wave_draws=frames.WAVE_DRAWS.conform(pl.concat(draws)),
         agent_evidence=frames.AGENT_EVIDENCE.conform(evidence),
-        alternatives=frames.ALTERNATIVES.conform(others),
         decisions=frames.DECISIONS.conform(
             rows.select(
                 "task_id",

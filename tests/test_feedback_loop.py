@@ -7,10 +7,9 @@ import json
 import polars as pl
 import pytest
 
-from phase19 import frames
 from phase19.analysis.session import Analysis
 from phase19.feedback_loop import OptimizationFeedbackLoop
-from tests.synthetic import alternative, execution, hand_frames, synthetic_run, wave_plan
+from tests.synthetic import execution, hand_frames, sure_draws, synthetic_run, wave_plan
 
 LARGE = {"wave_count": 10, "tasks_a_wave": 100, "agent_count": 5, "draw_count": 256, "forecast_sd": 0.15}
 
@@ -83,27 +82,28 @@ class TestOptimizationFeedbackLoop:
         assert analysis.tables["agent_leads"]["success_lead"].to_list() == pytest.approx([0.0, 0.0])
         assert "agent_specialization" not in analysis.tables["learning_signals"]["type"]
 
-    @pytest.mark.parametrize(
-        ("strategy", "lead", "told"),
-        [
-            ("round_robin", 8.0, "20.0 points more success than round_robin would"),
-            ("round_robin", -8.0, "20.0 points less success than round_robin would"),
-            ("balance_load", -8.0, "20.0 points less success than balance_load would"),
-            ("balance_load", 8.0, None),  # the strategy was chosen over it: nothing new
-            ("round_robin", 2.0, None),
-        ],
-    )
-    def test_what_another_strategy_would_have_given_is_a_signal_beyond_chance(self, strategy, lead, told):
-        # 40 tasks ran under both, 10 with another outcome: z = 8 / sqrt(10 + 1 - 64 / 42) = 2.599, lead of 2: 0.605
-        other = alternative(1, strategy=strategy, paired_count=40, lead_sum=lead, lead_square_sum=10.0)
-        others = frames.ALTERNATIVES.conform([other])
-        run = hand_frames([execution("a")], [wave_plan(1)], alternatives=others)
+    def test_an_advantage_that_came_is_a_signal_and_one_that_failed_is_not(self):
+        for is_real in (True, False):
+            signals = loop(**LARGE, is_advantage_real=is_real).generate_learning_signals()
+            assert ("coordination_improvement" in signals["type"]) is is_real
+
+    def test_a_realised_advantage_by_hand(self):
+        # 100 tasks of agent_0 promised 0.9, 100 of agent_1 0.5; round robin 0.6: advantages 0.3 and -0.1, 0.2 above
+        # and below their mean 0.1. As many completed as planned: slope 1. Sum A^2 is 200 x 0.04 = 8; its noise
+        # 0.04 x (100 x 0.09 + 100 x 0.25) = 1.36: information 8 / sqrt(1.36) = 6.860, the 90 % interval 1 -+ 0.240.
+        rows = [
+            execution(f"{agent}{i}", agent_id=f"agent_{agent}", planned_success=rate, baseline_success=0.6,
+                      status="completed" if i < 100 * rate else "failed")
+            for agent, rate in ((0, 0.9), (1, 0.5))
+            for i in range(100)
+        ]  # fmt: skip
+        run = hand_frames(rows, [wave_plan(1)], wave_draws=sure_draws(1))
         signals = OptimizationFeedbackLoop(Analysis(run)).generate_learning_signals()
-        found = signals.filter(pl.col("type") == "coordination_improvement")
-        assert found.height == (told is not None)
-        if told is not None:
-            assert told in found["description"].item()
-            assert found["confidence"].item() == pytest.approx(1 - 2 * 0.00468, abs=1e-5)
+        found = signals.filter(pl.col("type") == "coordination_improvement").row(0, named=True)
+        assert found["description"].startswith("maximize_success: of the 10.0 points more success than round robin")
+        assert found["description"].endswith("100 % came.")
+        assert "76 to 124 %" in found["supporting_evidence"][1]
+        assert found["confidence"] == pytest.approx(1 - 3.44e-12, abs=1e-13)
 
     def test_update_heuristic_weights(self):
         weights = loop().update_heuristic_weights()

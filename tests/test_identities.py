@@ -88,8 +88,8 @@ def tasks_agents_waves_strategies_and_the_run_add_up(run):
         by_wave = agents.group_by("wave").agg(pl.col(name).sum()).sort("wave")[name].to_list()
         assert by_wave == pytest.approx([value or 0.0 for value in waves[name]], abs=1e-9)
     for name in ("task_count", "ran_count", "retry_count"):
-        assert run["strategy_results"][name].sum() == waves[name].sum()
-    assert sorted(w for part in run["strategy_results"]["waves"] for w in part) == waves["wave"].to_list()
+        assert run["strategy_effectiveness"][name].sum() == waves[name].sum()
+    assert sorted(w for part in run["strategy_effectiveness"]["waves"] for w in part) == waves["wave"].to_list()
     evidence = run["evidence"]
     assert total(evidence, "planned_success_count") == pytest.approx(total(waves, "planned_success_sum"), abs=1e-9)
     assert total(evidence, "actual_success_count") == (overall["completed_count"] or 0)

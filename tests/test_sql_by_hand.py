@@ -23,7 +23,6 @@ from phase19 import frames
 from phase19.analysis.session import analyse, sql_directory
 from phase19.inputs.thresholds import Rules
 from tests import (
-    test_alternatives,
     test_convergence,
     test_detection,
     test_feedback_loop,
@@ -34,7 +33,6 @@ from tests import (
 from tests.synthetic import (
     TIMESTAMP,
     agents_frame,
-    alternative,
     every_table,
     execution,
     hand_frames,
@@ -60,7 +58,6 @@ BY_HAND: dict[str, Callable] = {
     "agent_leads": FEEDBACK.test_a_lead_beyond_chance_is_a_specialization_and_a_small_one_is_not,
     "heuristic_lifts": test_sql.test_heuristic_weight_moves_by_the_shrunk_lift,
     "heuristic_updates": test_heuristic_updates.test_an_update_by_hand,
-    "strategy_alternatives": test_alternatives.test_alternatives_by_hand,
 }
 
 
@@ -134,7 +131,6 @@ def analysed(tmp_path_factory):
         risk_evidence=frames.RISK_EVIDENCE.conform(
             [evidence | {"wave": 1, "agent_id": "agent_0", "risk_level": "HIGH", "success_p_value": 0.75}]
         ),
-        alternatives=frames.ALTERNATIVES.conform([alternative(1)]),
         decisions=frames.DECISIONS.conform([gate | {"live_decision": "deferred", "reason": "dry run"}]),
         run=run_frame(agent_count=3, task_count=6, wave_count=3),
         rules=Rules(optimization_failure_information=0.3).frame(),
@@ -340,11 +336,11 @@ def test_a_recommendation(tables):
     assert tables["schedule_recommendations"].height == 5
 
 
-@by_hand("strategy_results")
+@by_hand("strategy_effectiveness")
 def test_a_strategy(tables):
     # Round robin was to give 1.8 / 3: promised 2.2 / 3 less that, realised 2 / 3 less that. Slope 1 + 0.2600 / 0.0800
     # = 4.25; information 0.026667 / sqrt(0.0052889) = 0.36668, so 1.64485 / 0.36668 each way.
-    balance, success = tables["strategy_results"].rows(named=True)
+    balance, success = tables["strategy_effectiveness"].rows(named=True)
     assert (balance["strategy"], balance["waves"], balance["task_count"]) == ("balance_load", [2, 3], 3)
     assert (balance["ran_count"], balance["realised_advantage_slope"]) == (1, None)  # nothing was promised
     assert [success["promised_advantage"], success["realised_advantage"]] == pytest.approx([0.4 / 3, 0.2 / 3])
@@ -354,20 +350,10 @@ def test_a_strategy(tables):
     assert [success["planned_throughput"], success["actual_throughput"]] == pytest.approx([0.75, 0.6])
 
 
-@by_hand("strategy_effectiveness")
 def test_strategies_as_a_document(tables, directory):
     document = json.loads((directory / "strategy_effectiveness.json").read_text())
     assert list(document) == ["balance_load", "maximize_success"]
-    assert document["balance_load"]["alternatives"] == []
-    # 5 of the 8 whose outcome is known would have been completed by balance_load, of 10 planned 7 to succeed.
-    (other,) = document["maximize_success"]["alternatives"]
-    assert (other["alternative"], other["actual_success_rate"], other["promised_success_rate"]) == (
-        "balance_load",
-        5 / 8,
-        0.7,
-    )
-    rows = tables["strategy_results"].to_dicts()
-    assert [{k: v for k, v in row.items() if k != "alternatives"} for row in document.values()] == rows
+    assert list(document.values()) == tables["strategy_effectiveness"].to_dicts()
 
 
 @by_hand("phase18_feedback")

@@ -10,6 +10,11 @@ __all__ = ["QUERIES", "Query"]
 _ROWS = "copy (select * from {table}) to $path (format json)"
 _OBJECT = "copy (select encode(json_pretty(to_json(row)) || chr(10)) from {table} as row) to $path (format blob)"
 _DOCUMENT = "copy (select encode(json_pretty(to_json(document)) || chr(10)) from {table}) to $path (format blob)"
+_BY_STRATEGY = (
+    "copy (select encode(json_pretty(to_json(map_from_entries(coalesce("
+    "list({{'key': strategy, 'value': row}} order by strategy), [])))) || chr(10)) from {table} as row)"
+    " to $path (format blob)"
+)
 _EACH_WAVE = (
     "copy (select encode(json_pretty(to_json(row)) || chr(10)) from {table} as row where wave = $wave)"
     " to $path (format blob)"
@@ -55,9 +60,7 @@ QUERIES = (
     Query("heuristic_lifts"),
     Query("heuristic_weights", "heuristic_weights.json", _DOCUMENT),
     Query("heuristic_updates", "heuristic_updates.jsonl"),
-    Query("strategy_results"),
-    Query("strategy_alternatives"),
-    Query("strategy_effectiveness", "strategy_effectiveness.json", _DOCUMENT),
+    Query("strategy_effectiveness", "strategy_effectiveness.json", _BY_STRATEGY),
     Query("agent_leads"),
     Query("learning_signals", "learning_signals.jsonl"),
     Query("optimization_feedback", "optimization_feedback.jsonl"),

@@ -70,9 +70,6 @@ class LiveExecutor:
         attempts = mark_censored(attempt_rows(orders, pl.DataFrame(made, schema=_MADE)), self.censored_errors)
         return Execution(attempts, is_interrupted=self._stop.is_set())
 
-    def what_if(self, pairs: pl.DataFrame) -> None:
-        """None: another agent's outcome is unknown in the real world."""
-
     def _work(self, queue: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Attempts made at one agent's orders."""
         rows: list[dict[str, Any]] = []

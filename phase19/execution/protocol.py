@@ -51,22 +51,6 @@ class Executor(Protocol):
         """
         ...
 
-    def what_if(self, pairs: pl.DataFrame) -> pl.DataFrame | None:
-        """Outcome of each pair on its own in the same world; None if that cannot be known.
-
-        Parameters
-        ----------
-        pairs
-            Distinct task_id and agent_id, confidence and max_attempts.
-
-        Returns
-        -------
-        polars.DataFrame or None
-            In the order of `pairs`: is_success, attempt_count, spent_ms and confidence_delta (null if unknown).
-            A pair without records has a null is_success and no attempts.
-        """
-        ...
-
 
 def execute_orders(
     executor: Executor, planned: pl.DataFrame, mean_change: Sequence[float]

@@ -68,22 +68,3 @@ class ReplayExecutor:
         """Replay a wave."""
         made = self.attempts(orders.select(*_PAIR, "max_attempts"))
         return Execution(attempt_rows(orders, made.select(_FACTS)), spent_ms=made["spent_ms"])
-
-    def what_if(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        """Recorded outcome of each pair."""
-        asked = pairs.select(*_PAIR, "max_attempts")
-        by_pair = (
-            self.attempts(asked)
-            .group_by(_PAIR, maintain_order=True)
-            .agg(
-                pl.col("is_success").last(),
-                pl.len().cast(pl.Int64).alias("attempt_count"),
-                pl.col("spent_ms").sum(),
-                pl.col("confidence_delta").last(),
-            )
-        )
-        return (
-            asked.join(by_pair, on=_PAIR, how="left", maintain_order="left")
-            .with_columns(pl.col("attempt_count").fill_null(0))
-            .drop(*_PAIR, "max_attempts")
-        )

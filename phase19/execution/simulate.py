@@ -74,19 +74,6 @@ class SimulateExecutor:
         )
         return Execution(attempt_rows(orders, made))
 
-    def what_if(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        """Outcome of each pair, the same as if it were ordered."""
-        _, played, _, change = self._play(pairs)
-        return pl.DataFrame(
-            {
-                "is_success": played.succeeded,
-                "attempt_count": played.attempts,
-                "spent_ms": played.busy_ms,
-                "confidence_delta": change,
-            },
-            schema_overrides={"attempt_count": pl.Int64},
-        )
-
     def _play(self, pairs: pl.DataFrame) -> tuple[NDArray[np.int64], Any, NDArray[np.float64], NDArray[np.float64]]:
         """Each pair's task, its outcome, the duration of every attempt in ms, and the change of confidence."""
         indexed = pairs.join(self._tasks, on="task_id", maintain_order="left").join(

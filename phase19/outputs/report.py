@@ -152,10 +152,9 @@ def _chart(run: RunFiles) -> Chart:
 
 
 def waves_table(run: RunFiles) -> Table:
-    """Planned against actual, a row a wave; `reassigned` are tasks that what the wave before taught gave to another."""
-    learned = {row["wave"]: row["reassigned_share"] for row in run.optimization_summary.get("learning", [])}
+    """Planned against actual, a row a wave."""
     return Table(
-        ("wave", "planned success", "actual success", "planned tasks/s", "actual tasks/s", "accuracy", "reassigned"),
+        ("wave", "planned success", "actual success", "planned tasks/s", "actual tasks/s", "accuracy"),
         tuple(
             (
                 str(row["wave"]),
@@ -164,7 +163,6 @@ def waves_table(run: RunFiles) -> Table:
                 significant(row["planned_throughput"]),
                 significant(row["actual_throughput"]),
                 number(row["accuracy_score"]),
-                percent(learned.get(row["wave"])),
             )
             for row in run.schedule_comparisons
         ),

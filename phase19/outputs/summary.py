@@ -123,7 +123,7 @@ def summary_document(
             "is_load_limit_met",
         ).to_dicts(),
         "learning": plans.filter(pl.col("learned_attempt_count").is_not_null())
-        .select("wave", pl.col("^learned_.*$").name.replace("^learned_", ""))
+        .select("wave", attempt_count="learned_attempt_count")
         .to_dicts(),
         "heuristics": _heuristics(tables),
         "boost_slope": model.boost_slope()._asdict(),
