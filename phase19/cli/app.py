@@ -204,17 +204,17 @@ def query(
     format
         A table, comma-separated values or one JSON object per line.
     """
-    from phase19.analysis.querying import flat, json_lines, list_views, select
+    from phase19.analysis.querying import VIEWS, json_lines, select
 
-    found = list_views(run) if sql is None else select(run, sql)
+    question = VIEWS if sql is None else sql
     if format == "csv":
-        print(flat(found).write_csv(), end="")
+        print(select(run, question).write_csv(), end="")
     elif format == "jsonl":
-        print(json_lines(found), end="")
+        print(json_lines(run, question), end="")
     else:
         from phase19.cli.screen import print_frame
 
-        print_frame(found, sys.stdout)
+        print_frame(select(run, question), sys.stdout)
     return DONE
 
 

@@ -142,13 +142,11 @@ def print_explanation(task: dict[str, Any], stream: TextIO) -> None:
 
 def print_frame(frame: pl.DataFrame, stream: TextIO) -> None:
     """Print the rows of a frame as a table, nothing left out; figures as they are."""
-    from phase19.analysis.querying import flat
     from phase19.outputs.rendering import Table
 
-    cells = flat(frame)
-    words = sum(1 for _ in takewhile(lambda dtype: not dtype.is_numeric(), cells.dtypes))
-    rows = tuple(tuple("" if value is None else str(value) for value in row) for row in cells.rows())
-    _print_table(Table(tuple(cells.columns), rows, labels=words), console_for(stream))
+    words = sum(1 for _ in takewhile(lambda dtype: not dtype.is_numeric(), frame.dtypes))
+    rows = tuple(tuple("" if value is None else str(value) for value in row) for row in frame.rows())
+    _print_table(Table(tuple(frame.columns), rows, labels=words), console_for(stream))
 
 
 def _print_table(table: Table, console: Console) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
-from phase19.analysis.querying import select
+from phase19.analysis.querying import json_lines
 from phase19.errors import UsageError, plural
 from phase19.outputs.rendering import Table
 from phase19.outputs.text import interval, number, percent, significant
@@ -75,10 +76,10 @@ def explain(run_dir: Path, task_id: str) -> dict[str, Any]:
     UsageError
         The run has no such task.
     """
-    found = select(run_dir, _QUESTION, task_id=task_id)
-    if found.is_empty():
+    found = json_lines(run_dir, _QUESTION, task_id=task_id)
+    if not found:
         raise UsageError(f"explain: expected a task of {run_dir}, found {task_id!r}")
-    return found.row(0, named=True)
+    return dict(json.loads(found))
 
 
 def sentences(task: dict[str, Any]) -> list[str]:
