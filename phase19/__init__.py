@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from phase19.errors import Phase19Error
     from phase19.evaluation.backtest import BacktestResult, backtest
+    from phase19.evaluation.compare import Comparison, compare
     from phase19.feedback_loop import OptimizationFeedbackLoop
     from phase19.harness import Phase19Harness, RunResult, run
     from phase19.inputs.loading import load_inputs
@@ -30,6 +31,7 @@ __all__ = [
     "AdaptiveOptimizer",
     "AdaptiveScheduler",
     "BacktestResult",
+    "Comparison",
     "OptimizationFeedbackLoop",
     "OptimizationMonitor",
     "OptimizationStrategy",
@@ -40,6 +42,7 @@ __all__ = [
     "SafetyGate",
     "__version__",
     "backtest",
+    "compare",
     "load_inputs",
     "run",
 ]
@@ -49,6 +52,7 @@ _HOMES = {
     "AdaptiveOptimizer": "phase19.optimizer",
     "AdaptiveScheduler": "phase19.scheduler",
     "BacktestResult": "phase19.evaluation.backtest",
+    "Comparison": "phase19.evaluation.compare",
     "OptimizationFeedbackLoop": "phase19.feedback_loop",
     "OptimizationMonitor": "phase19.monitor",
     "OptimizationStrategy": "phase19.options",
@@ -58,6 +62,7 @@ _HOMES = {
     "RunResult": "phase19.harness",
     "SafetyGate": "phase19.safety",
     "backtest": "phase19.evaluation.backtest",
+    "compare": "phase19.evaluation.compare",
     "load_inputs": "phase19.inputs.loading",
     "run": "phase19.harness",
 }

@@ -145,17 +145,17 @@ def backtest(options: BacktestOptions, *, output: OutputFile = None, json: Flag 
     json
         Print the file's content instead of tables.
     """
-    from phase19.cli.screen import WaveProgress, print_backtest
-    from phase19.evaluation.backtest import run_backtest
+    from phase19.cli.screen import WaveProgress, print_section
+    from phase19.evaluation import backtest as backtesting
 
     target = output or options.beside_input("backtest.json")
     with WaveProgress() as progress:
-        result = run_backtest(options, target, progress=progress)
+        result = backtesting.backtest(options, output=target, progress=progress)
     _warn(result.warnings)
     if json:
         print(target.read_text("utf-8"), end="")
     else:
-        print_backtest(result.document, target, sys.stdout)
+        print_section(result.section, target, sys.stdout)
     return DONE
 
 
@@ -171,17 +171,17 @@ def compare(options: CompareOptions, *, output: OutputFile = None, json: Flag = 
     json
         Print the file's content instead of tables.
     """
-    from phase19.cli.screen import WaveProgress, print_comparison
-    from phase19.evaluation.compare import run_comparison
+    from phase19.cli.screen import WaveProgress, print_section
+    from phase19.evaluation import compare as comparing
 
     target = output or options.beside_input("strategy_comparison.jsonl")
     with WaveProgress() as progress:
-        comparison = run_comparison(options, target, progress=progress)
+        comparison = comparing.compare(options, output=target, progress=progress)
     _warn(comparison.warnings)
     if json:
         print(target.read_text("utf-8"), end="")
     else:
-        print_comparison(comparison, target, sys.stdout)
+        print_section(comparison.section, target, sys.stdout)
     return DONE
 
 

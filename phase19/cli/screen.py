@@ -14,21 +14,19 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from phase19.evaluation.compare import Comparison
     from phase19.inputs.loading import Inputs
-    from phase19.outputs.rendering import Table
+    from phase19.outputs.rendering import Section, Table
     from phase19.publishing.files import RunFiles
 
 __all__ = [
     "PIPED_WIDTH",
     "WaveProgress",
     "console_for",
-    "print_backtest",
-    "print_comparison",
     "print_explanation",
     "print_frame",
     "print_inputs",
     "print_run",
+    "print_section",
 ]
 
 PIPED_WIDTH = 100  # columns of output that no terminal shows
@@ -101,30 +99,18 @@ def print_inputs(inputs: Inputs, stream: TextIO) -> None:
     )
 
 
-def print_backtest(document: dict[str, Any], target: Path, stream: TextIO) -> None:
-    """Print what a backtest found, and where it was written."""
-    from phase19.evaluation.backtest import backtest_tables, headline
+def print_section(section: Section, target: Path, stream: TextIO) -> None:
+    """Print the title, tables and sentences of a section, and the file that holds its figures."""
+    from phase19.outputs.rendering import Table
 
     console = console_for(stream)
-    console.print(headline(document), style="bold")
-    for table in backtest_tables(document):
+    console.print(section.title, style="bold")
+    for block in section.blocks:
         console.print()
-        _print_table(table, console)
-    console.print(f"\n{document['notes']['oracle']}")
-    console.print(f"Results are in {target}", soft_wrap=True)
-
-
-def print_comparison(comparison: Comparison, target: Path, stream: TextIO) -> None:
-    """Print what was compared, which strategy is recommended, and where it was written."""
-    from phase19.evaluation.compare_report import comparison_tables, headline, legend, recommendation
-
-    console = console_for(stream)
-    console.print(headline(comparison), style="bold")
-    for table in comparison_tables(comparison):
-        console.print()
-        _print_table(table, console)
-    console.print(f"\n{legend(comparison)}")
-    console.print(recommendation(comparison))
+        if isinstance(block, Table):
+            _print_table(block, console)
+        else:
+            console.print(block)
     console.print(f"Results are in {target}", soft_wrap=True)
 
 

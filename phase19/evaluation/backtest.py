@@ -1,57 +1,61 @@
-"""The content of backtest.json, and the tables a reader sees of it."""
+"""Backtest a plan: plan on the records before, replay the outcomes after, and measure plan and forecasts."""
 
-from __future__ import annotations
-
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from phase19 import frames
+from phase19.balancing.strategies import allowed_pairs
 from phase19.errors import UsageError, plural
-from phase19.evaluation.replay_plan import rehearse
+from phase19.evaluation.regret import Regret, decompose_regret, pair_records, sum_regrets
 from phase19.evaluation.time_split import split_inputs
 from phase19.execution.replay import ReplayExecutor
+from phase19.forecasting.model import ForecastModel
+from phase19.forecasting.retries import attempts_allowed
 from phase19.inputs.history import read_executions
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.preparation import prepare
+from phase19.inputs.thresholds import Rules
 from phase19.options import BacktestOptions
-from phase19.outputs.forecast_table import forecast_table
-from phase19.outputs.rendering import Table
+from phase19.outputs.forecast_table import first_attempts, forecast_table
+from phase19.outputs.rendering import Section, Table
 from phase19.outputs.summary import agent_assignments
-from phase19.outputs.text import interval, number, percent
-from phase19.planning import PlanParameters
-from phase19.publishing.files import check_file_target, publish_file, write_json
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import polars as pl
-
-    from phase19.forecasting.model import ForecastModel
-
-__all__ = ["BacktestResult", "backtest", "backtest_tables", "headline", "run_backtest"]
+from phase19.outputs.text import duration, interval, number, percent
+from phase19.planning import PlanParameters, positions
+from phase19.publishing.files import check_file_target, write_files
+from phase19.safety import SafetyGate
+from phase19.timelines import largest, mean
+from phase19.waves import WaveLoop
 
 SCHEMA_VERSION = "1.0"
+_BINS = 10  # of the reliability table
+_ROUNDING = 1e-12
 _ORACLE_NOTE = (
-    "The oracle knew every outcome before it assigned the same tasks under the same capacity: what hindsight with "
-    "luck could reach, and no forecast can promise."
+    "The oracle knew every outcome before it assigned the same tasks under the same capacity. "
+    "It includes outcome noise that no forecast can predict."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class BacktestResult:
-    """What a backtest came to.
+    """Result of a backtest.
 
     Attributes
     ----------
     document
         The content of backtest.json.
     executions
-        Every task, planned and recorded side by side (`frames.EXECUTIONS`).
+        Every task, planned beside recorded (`frames.EXECUTIONS`).
     model
-        What was known before the first wave.
+        The forecast before the first wave.
     warnings
-        What the inputs held that was not used.
+        Parts of the inputs that were not used.
     """
 
     document: dict[str, Any]
@@ -64,29 +68,36 @@ class BacktestResult:
         """The forecast of every pair before the first wave: :func:`phase19.outputs.forecast_table.forecast_table`."""
         return forecast_table(self.model)
 
+    @property
+    def section(self) -> Section:
+        """The backtest as people read it: headline and tables."""
+        return backtest_section(self.document)
+
 
 def backtest(
+    options: BacktestOptions | None = None,
+    /,
     *,
-    executions: Path | str | None = None,
-    split_at: str | None = None,
+    output: Path | str | None = None,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
     **settings: Any,
 ) -> BacktestResult:
-    """Plan on what was known, replay what happened, and measure the plan; nothing is written.
+    """Plan with the records known at a time, replay the later ones, and measure the plan.
 
     Parameters
     ----------
-    executions, split_at
-        What happened: a file of recorded outcomes, or the inputs' records from a moment (ISO 8601) on; one of them.
+    options
+        Inputs, plan, and the records to replay; or leave it out and name the fields of
+        :class:`phase19.options.BacktestOptions` as keywords.
+    output
+        The JSON file to write; None writes nothing.
     progress
         Called as `progress(stage, done, total)`.
-    settings
-        The fields of :class:`phase19.options.BacktestOptions`, as the command `backtest` takes them.
 
     Raises
     ------
     Phase19Error
-        An input breaks the contract, a moment is none, or there is nothing to replay.
+        An input breaks the contract, or there is nothing to replay.
 
     Examples
     --------
@@ -94,135 +105,257 @@ def backtest(
     >>> found = phase19.backtest(input="data/phase18", split_at="2026-01-31")  # doctest: +SKIP
     >>> found.document["success"]["gap_closed"]  # doctest: +SKIP
     """
-    return _backtest(BacktestOptions.of(executions=executions, split_at=split_at, **settings), progress)
-
-
-def run_backtest(
-    options: BacktestOptions,
-    target: Path,
-    *,
-    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
-) -> BacktestResult:
-    """Backtest a plan and write what came of it.
-
-    Parameters
-    ----------
-    options
-        Inputs, and what the plans are asked for.
-    target
-        The JSON file to write, whole or not at all.
-    progress
-        As of :func:`backtest`.
-    """
-    check_file_target(target, (options.input, options.phase16_dir, options.phase17_dir, options.executions))
-    result = _backtest(options, progress)
-    with publish_file(target) as path:
-        write_json(path, result.document)
-    return result
-
-
-def _backtest(
-    options: BacktestOptions,
-    progress: Callable[[str, int, int], None],
-) -> BacktestResult:
-    made_at = options.timestamp or datetime.now(UTC)
-    moment = options.split_at
-    inputs = load_inputs(options.input, options.phase16_dir, options.phase17_dir, options.censored_errors)
+    options = options or BacktestOptions.of(**settings)
+    target, started = None if output is None else Path(output), options.timestamp or datetime.now(UTC)
+    sources = (options.input, options.phase16_dir, options.phase17_dir)
+    if target is not None:
+        check_file_target(target, (*sources, options.executions))
+    inputs = load_inputs(*sources, options.censored_errors)
     if options.executions is not None:
         replayed = read_executions(options.executions, options.censored_errors)
-    elif moment is not None:
-        inputs, replayed = split_inputs(inputs, moment)
+    elif options.split_at is not None:
+        inputs, replayed = split_inputs(inputs, options.split_at)
     model, heuristics = prepare(inputs, waves=options.waves, agents=options.agents)
     parameters = PlanParameters.of(options, heuristics).within(ReplayExecutor(replayed).most_attempts)
-    rehearsal = rehearse(model, replayed, parameters, seed=options.seed, progress=progress)
-    if not rehearsal.found.scores.pair_count:
-        raise UsageError(
-            f"{options.executions or '--split-at'}: expected records of the run's tasks and agents, found none"
-        )
+    measures, rows = replay_plan(model, replayed, parameters, seed=options.seed, progress=progress)
+    if not measures["scores"]["pair_count"]:
+        source = options.executions or "--split-at"
+        raise UsageError(f"{source}: expected records of the run's tasks and agents, found none")
+    wave_count = len(measures["waves"])
     document = {
         "phase": 19,
-        "timestamp": _iso(made_at),
+        "timestamp": f"{started:%Y-%m-%dT%H:%M:%SZ}",
         "schema_version": SCHEMA_VERSION,
         "optimization_strategy": str(options.strategy),
         "max_retries": parameters.max_retries,
         "seed": options.seed,
-        "split_at": None if moment is None else moment.isoformat().replace("+00:00", "Z"),
+        "split_at": options.split_at and options.split_at.isoformat().replace("+00:00", "Z"),
         "total_tasks": model.tasks.height,
         "total_agents": model.agents.height,
-        "total_waves": len(rehearsal.found.waves),
+        "total_waves": wave_count,
         "history_record_count": inputs.attempts.height,
         "replayed_record_count": replayed.height,
         "pair_count": model.tasks.height * model.agents.height,
-        **asdict(rehearsal.found),
+        **measures,
         "plan": [
-            {"wave": wave, "agent_assignments": agent_assignments(rehearsal.executions, wave, model.agents["agent_id"])}
-            for wave in range(1, len(rehearsal.found.waves) + 1)
+            {"wave": wave, "agent_assignments": agent_assignments(rows, wave, model.agents["agent_id"])}
+            for wave in range(1, wave_count + 1)
         ],
         "notes": {"oracle": _ORACLE_NOTE},
     }
-    return BacktestResult(document, rehearsal.executions, model, inputs.warnings)
+    if target is not None:
+        write_files(target.parent, {target.name: document})
+    return BacktestResult(document, rows, model, inputs.warnings)
 
 
-def _iso(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+def replay_plan(
+    model: ForecastModel,
+    replayed: pl.DataFrame,
+    parameters: PlanParameters,
+    *,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+) -> tuple[dict[str, Any], pl.DataFrame]:
+    """Plan every wave, replay it, and measure the plan.
 
+    Parameters
+    ----------
+    model
+        The forecast before the first wave.
+    replayed
+        `frames.ATTEMPTS`: the recorded outcomes.
+    parameters
+        Parameters of the plans.
+    seed
+        Fixes the predictive draws; plans are not random.
+    progress
+        Called as `progress(stage, done, total)`.
 
-def headline(document: dict[str, Any]) -> str:
-    """What was tested, in one line."""
-    sizes = ", ".join(plural(document[f"total_{noun}s"], noun) for noun in ("task", "agent", "wave"))
-    return (
-        f"Backtest: {sizes}, {document['optimization_strategy']}; the records answer "
-        f"{percent(document['observed_share'])} of the plan, {document['scores']['pair_count']:,} of "
-        f"{plural(document['pair_count'], 'pair')}"
+    Returns
+    -------
+    measures
+        The part of backtest.json from `observed_share` to `scores`.
+    executions
+        `frames.EXECUTIONS` of all waves.
+
+    Notes
+    -----
+    A wave's planned figures are fixed before it is replayed, and forecasts learn only from attempts of planned pairs.
+    The forecasts scored are those of the first attempt of all recorded pairs before the first wave.
+    """
+    records = pair_records(model, replayed, attempts_allowed(model.tasks["risk_level"], parameters.max_retries))
+    executor = ReplayExecutor(replayed)
+    loop = WaveLoop(executor, parameters, lambda tasks, _: SafetyGate().decide(tasks), seed, progress=progress)
+    waves, rows, draws, regrets = [], [], [], []
+    for number_, played in enumerate(loop.play(model), 1):
+        assigned = played.assigned
+        rows.append(played.executions)
+        draws.append(played.draws.summary(number_, played.executions))
+        waves.append(_wave_measures(number_, rows[-1], draws[-1]["success_rate"].to_numpy()))
+        regrets.append(
+            decompose_regret(
+                positions(assigned.tasks["task_id"], model.tasks["task_id"]),
+                assigned.agent_index,
+                records,
+                planned_success=assigned.assigned.terms.success,
+                capacity=assigned.assigned.capacity,
+                usable=allowed_pairs(assigned.tasks, model.agents),
+            )
+        )
+    base_rate = mean(model.attempts["is_success"])
+    scores = score_forecasts(
+        first_attempts(model).success_probability[records.is_observed],
+        records.first_success[records.is_observed],
+        model.population.success_rate if base_rate is None else base_rate,
     )
+    executions, regret = pl.concat(rows), sum_regrets(regrets)
+    ran = pl.col("ran_count")
+    pooled = pl.concat(draws).group_by("draw").agg(rate=(ran * pl.col("success_rate")).sum() / ran.sum())["rate"]
+    overall = _wave_measures(None, executions, pooled.to_numpy())
+    overall["makespan_ms"] = sum(wave["makespan_ms"] for wave in waves)
+    covered = [wave["is_covered"] for wave in waves if wave["is_covered"] is not None]
+    return {
+        "observed_share": _ratio(overall["observed_count"], overall["task_count"]),
+        **_rates(regret, model.agents["agent_id"].to_list()),
+        "overall": overall,
+        "round_robin_makespan_ms": regret.round_robin_makespan_ms,
+        "interval_coverage": _ratio(sum(covered), len(covered)),
+        "waves": waves,
+        "scores": scores,
+    }, executions
 
 
-def backtest_tables(document: dict[str, Any]) -> tuple[Table, ...]:
-    """What was found, as tables: yardsticks, losses, waves, scores, reliability."""
+def _wave_measures(wave: int | None, executions: pl.DataFrame, drawn_rates: NDArray[np.float64]) -> dict[str, Any]:
+    """Planned and actual success over the tasks that ran, and the central 90 % of the draws; `wave` is None for all."""
+    ran = executions.filter(frames.has_run())
+    actual = mean(ran["status"] == "completed")
+    bounds: list[Any] = [None, None] if actual is None else np.quantile(drawn_rates, [0.05, 0.95]).tolist()
+    low, high = bounds
+    return {
+        "wave": wave,
+        "task_count": executions.height,
+        "observed_count": ran.height,
+        "planned_success_rate": mean(ran["planned_success"]),
+        "actual_success_rate": actual,
+        "success_rate_low": low,
+        "success_rate_high": high,
+        "is_covered": None if actual is None else low - _ROUNDING <= actual <= high + _ROUNDING,
+        "makespan_ms": largest(ran["actual_end_time"]) or 0.0,
+    }
+
+
+def _rates(regret: Regret, agent_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`success`, the success rates of the plan and of what it is compared with, and `losses`, the regret's parts."""
+    count, best = regret.observed_count, int(regret.single_agent.argmax())
+    parts = ("forecast_error", "constraints", "outcome_noise", "capacity_cost")
+    losses = {"total": regret.oracle - regret.plan, **{name: getattr(regret, name) for name in parts}}
+    return {
+        "success": {
+            "plan": _ratio(regret.plan, count),
+            "round_robin": _ratio(regret.round_robin, count),
+            "best_single_agent": _ratio(float(regret.single_agent[best]), count),
+            "best_single_agent_id": agent_ids[best] if count else None,
+            "oracle": _ratio(regret.oracle, count),
+            "gap_closed": _ratio(regret.plan - regret.round_robin, regret.oracle - regret.round_robin),
+        },
+        "losses": {name: _ratio(part, count) for name, part in losses.items()},
+    }
+
+
+def score_forecasts(forecast: NDArray[np.float64], outcome: NDArray[np.float64], base_rate: float) -> dict[str, Any]:
+    """Score the success forecasts of p pairs.
+
+    Parameters
+    ----------
+    forecast, outcome
+        Probability of success, and 1 or 0, shape (p,).
+    base_rate
+        The forecast that `skill` compares with: the success rate of the history, fraction.
+
+    Notes
+    -----
+    Brier score: mean (forecast - outcome)^2; skill: 1 - Brier score over that of always forecasting `base_rate`; log
+    loss: mean of -log of the probability forecast for the outcome, kept `Rules.log_loss_floor` from 0 and 1.
+    Reliability bins are tenths of [0, 1]: low <= forecast < high, and 1.0 is in the last.
+    """
+    count, floor = forecast.size, Rules().log_loss_floor
+    bins = np.minimum((forecast * _BINS).astype(np.int64), _BINS - 1)
+    sums = zip(*(np.bincount(bins, weights, _BINS).tolist() for weights in (None, forecast, outcome)), strict=True)
+    likelihood = np.clip(np.where(outcome > 0, forecast, 1.0 - forecast), floor, 1.0 - floor)
+    brier = _ratio(float(((forecast - outcome) ** 2).sum()), count)
+    base_brier = _ratio(float(((base_rate - outcome) ** 2).sum()), count)
+    return {
+        "pair_count": count,
+        "brier_score": brier,
+        "log_loss": _ratio(-float(np.log(likelihood).sum()), count),
+        "base_rate": base_rate,
+        "skill": None if brier is None or not base_brier else 1.0 - brier / base_brier,
+        "reliability": [
+            {
+                "low": k / _BINS,
+                "high": (k + 1) / _BINS,
+                "count": size,
+                "mean_forecast": _ratio(forecasts, size),
+                "mean_outcome": _ratio(outcomes, size),
+            }
+            for k, (size, forecasts, outcomes) in enumerate(sums)
+        ],
+    }
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    """`part` / `whole`; None if `whole` is zero, to rounding."""
+    return part / whole if abs(whole) > _ROUNDING else None
+
+
+def backtest_section(document: dict[str, Any]) -> Section:
+    """What was tested, and tables of success rates, losses, waves, scores and reliability."""
     success, overall, scores = (document[key] for key in ("success", "overall", "scores"))
+    sizes = ", ".join(plural(document[f"total_{noun}s"], noun) for noun in ("task", "agent", "wave"))
     single = success["best_single_agent_id"]
-    yardsticks = (
-        ("round robin, mean of rotations", "round_robin", number(document["round_robin_makespan_ms"], 0)),
-        ("plan", "plan", number(overall["makespan_ms"], 0)),
-        ("best single agent, uncapped" + (f" ({single})" if single else ""), "best_single_agent", ""),
-        ("oracle, hindsight with luck", "oracle", ""),
-        ("share of the gap closed", "gap_closed", ""),
+    rates = (
+        ("round robin, mean of rotations", "round_robin", duration(document["round_robin_makespan_ms"])),
+        ("plan", "plan", duration(overall["makespan_ms"])),
+        ("best single agent, without capacity" + (f" ({single})" if single else ""), "best_single_agent", ""),
+        ("oracle, knew every outcome", "oracle", ""),
+        ("share of the gap from round robin to oracle closed", "gap_closed", ""),
     )
-    reliability = [row for row in scores["reliability"] if row["count"]]
-    return (
-        Table(
-            ("realised success", "rate", "makespan ms"),
-            tuple((name, percent(success[key]), makespan) for name, key, makespan in yardsticks),
-        ),
-        Table(
-            ("lost against the oracle", "rate"),
-            tuple(
-                (key.replace("_", " "), percent(document["losses"][key]))
-                for key in ("forecast_error", "constraints", "luck", "total")
+    losses = ("forecast_error", "constraints", "outcome_noise", "total")
+    names = ("brier_score", "log_loss", "skill", "base_rate")
+    return Section(
+        f"Backtest: {sizes}, {document['optimization_strategy']}; {percent(document['observed_share'])} of the plan "
+        f"and {scores['pair_count']:,} of {plural(document['pair_count'], 'pair')} have records",
+        (
+            Table(
+                ("actual success", "rate", "makespan"),
+                tuple((title, percent(success[k]), ms) for title, k, ms in rates),
             ),
-        ),
-        Table(
-            ("wave", "planned success", "actual success", "90 % interval", "covers", "observed"),
-            tuple(map(_wave_row, (*document["waves"], overall))),
-        ),
-        Table(
-            ("forecasts of recorded pairs", "value"),
-            tuple(
-                (key.replace("_", " "), number(scores[key]))
-                for key in ("brier_score", "log_loss", "skill", "base_rate")
+            Table(
+                ("lost against the oracle", "rate"),
+                tuple((name.replace("_", " "), percent(document["losses"][name])) for name in losses),
             ),
-        ),
-        Table(
-            ("forecast", "mean forecast", "mean outcome", "pairs"),
-            tuple(
-                (
-                    interval(row["low"], row["high"]),
-                    number(row["mean_forecast"]),
-                    number(row["mean_outcome"]),
-                    number(row["count"], 0),
-                )
-                for row in reliability
+            Table(
+                ("wave", "planned success", "actual success", "90 % interval", "covers", "observed"),
+                tuple(map(_wave_row, (*document["waves"], overall))),
             ),
+            Table(
+                ("forecasts of recorded pairs", "value"),
+                tuple((name.replace("_", " "), number(scores[name])) for name in names),
+            ),
+            Table(
+                ("forecast", "mean forecast", "mean outcome", "pairs"),
+                tuple(
+                    (
+                        interval(row["low"], row["high"]),
+                        number(row["mean_forecast"]),
+                        number(row["mean_outcome"]),
+                        f"{row['count']:,}",
+                    )
+                    for row in scores["reliability"]
+                    if row["count"]
+                ),
+            ),
+            document["notes"]["oracle"],
         ),
     )
 

@@ -40,19 +40,21 @@ def interval(low: float | None, high: float | None) -> str:
     return NO_DATA if low is None or high is None else f"{low:.2f} to {high:.2f}"
 
 
-def duration(ms: float | None) -> str:
-    """Write a duration [ms] in the unit people use for it."""
+def duration(ms: float | None, like: float | None = None) -> str:
+    """Write a duration [ms] in the unit people use for it, or for a duration `like` it, such as a column's largest."""
     if ms is None:
         return NO_DATA
-    unit, size = next((item for item in _UNITS_MS.items() if ms >= _FEW * item[1]), ("ms", 1.0))
+    like = ms if like is None else like
+    unit, size = next((item for item in _UNITS_MS.items() if like >= _FEW * item[1]), ("ms", 1.0))
     return f"{_trimmed(ms / size)} {unit}"
 
 
-def throughput(tasks_per_s: float | None) -> str:
-    """Write a throughput [tasks/s] per second, minute, hour or day: the first in which it is at least 1."""
+def throughput(tasks_per_s: float | None, like: float | None = None) -> str:
+    """Write a throughput [tasks/s] per second, minute, hour or day: the first in which it, or `like`, is at least 1."""
     if tasks_per_s is None:
         return NO_DATA
-    unit, size = next((item for item in _RATES_S.items() if tasks_per_s * item[1] >= 1), ("day", 86_400.0))
+    like = tasks_per_s if like is None else like
+    unit, size = next((item for item in _RATES_S.items() if like * item[1] >= 1), ("day", 86_400.0))
     return f"{_trimmed(tasks_per_s * size)} tasks/{unit}"
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from phase19.errors import OutputError
 from phase19.publishing.delivery import deliver_feedback
-from phase19.publishing.files import SUMMARY_FILE, agent_directories, write_agent_rows, write_json
+from phase19.publishing.files import SUMMARY_FILE, agent_directories, publish_file, write_agent_rows, write_json
 from phase19.publishing.run_directory import publish
 
 IDS = st.lists(st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=60), unique=True, max_size=12)
@@ -247,6 +247,21 @@ def test_of_two_runs_at_a_time_both_end_and_the_later_stands(tmp_path):
 
 
 # Files
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "deep" / "file.json"
+    with pytest.raises(ZeroDivisionError), publish_file(target) as path:
+        path.write_text("half")
+        raise ZeroDivisionError
+    assert list(target.parent.iterdir()) == []
+    with publish_file(target) as path:
+        path.write_text("whole")
+        assert not target.exists()
+    assert [entry.name for entry in target.parent.iterdir()] == ["file.json"]
+    assert target.read_text() == "whole"
+    with pytest.raises(OutputError, match="cannot be written"), publish_file(target / "below"):
+        pass
 
 
 def test_json_is_indented_utf8_in_key_order_and_refuses_nan(tmp_path):

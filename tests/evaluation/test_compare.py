@@ -1,0 +1,440 @@
+"""Comparing strategies: the same simulated worlds for all, figures that can be recomputed, and the command."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import phase19
+from phase19.errors import UsageError
+from phase19.evaluation.compare import (
+    BASELINES,
+    CANDIDATES,
+    MEASURES,
+    ROUND_ROBIN,
+    execute_candidates,
+    judge,
+    measure_executions,
+    plan_candidates,
+    simulate_candidates,
+)
+from phase19.evaluation.compare_report import comparison_section, rationale
+from phase19.execution.replay import ReplayExecutor
+from phase19.execution.simulate import SimulateExecutor
+from phase19.forecasting.model import ForecastModel
+from phase19.forecasting.predictive import draw_wave
+from phase19.options import OptimizationStrategy as S
+from phase19.outputs.rendering import Table
+from phase19.planning import PlanParameters
+from tests.builders import attempts, model, random_attempts
+
+ROOT = Path(__file__).parents[2]
+STAMP = ("--seed", "5", "--timestamp", "2026-02-05T12:00:00Z")
+FIGURES = [key for name in MEASURES for key in (f"planned_{name}", f"{name}_low", f"{name}_high", f"actual_{name}")]
+KEYS = [
+    "strategy", "is_baseline", *FIGURES, "observed_share", "is_recommended", "compared_with", "success_margin",
+    "success_margin_low", "success_margin_high", "dominated_by", "promises_less_than", "rationale", "executor",
+    "simulated", "seed", "timestamp",
+]  # fmt: skip
+
+
+def in_waves(fitted: ForecastModel, count: int) -> ForecastModel:
+    """The model's tasks dealt to waves in turn."""
+    wave = pl.Series([i % count + 1 for i in range(fitted.tasks.height)], dtype=pl.Int64)
+    return replace(fitted, tasks=fitted.tasks.with_columns(wave=wave))
+
+
+@pytest.fixture(scope="module")
+def fitted() -> ForecastModel:
+    return in_waves(model(random_attempts(3, 70, task_count=10, agent_count=4), task_count=10, agent_count=4), 2)
+
+
+@pytest.fixture(scope="module")
+def plans(fitted):
+    return plan_candidates(fitted, PlanParameters())
+
+
+@pytest.fixture(scope="module")
+def simulated(fitted, plans):
+    return simulate_candidates(fitted, plans, seed=1)
+
+
+class Recorder:
+    """Simulates orders, and keeps the attempts of every call."""
+
+    is_simulated = True
+
+    def __init__(self, fitted: ForecastModel, seed: int = 3) -> None:
+        ids = fitted.tasks["task_id"], fitted.agents["agent_id"]
+        self.inner = SimulateExecutor(fitted.world(seed), *ids)
+        self.seen: list[pl.DataFrame] = []
+
+    def execute(self, orders: pl.DataFrame):
+        found = self.inner.execute(orders)
+        self.seen.append(found.attempts.with_columns(call=pl.lit(len(self.seen))))
+        return found
+
+
+@pytest.fixture(scope="module")
+def executed(fitted, plans):
+    """The recorder of all candidates' executions, and their measures."""
+    recorder = Recorder(fitted)
+    return recorder, execute_candidates(fitted, recorder, plans, PlanParameters())
+
+
+# Planned measures
+
+
+def test_expected_measures_are_sums_of_the_first_forecast(fitted, plans, simulated):
+    found, n, m = simulated[0], fitted.tasks.height, fitted.agents.height
+    for candidate in range(len(CANDIDATES)):
+        success = retries = change = 0.0
+        for position, agent in enumerate(plans.agent[candidate]):
+            own = slice(None) if candidate == ROUND_ROBIN else slice(agent, agent + 1)
+            agents = np.arange(m)[own]
+            task = np.full(agents.size, plans.task[position])
+            pairs = fitted.forecast(task, agents, np.full(agents.size, plans.allowed[position]))
+            success += pairs.planned_success.mean()
+            retries += pairs.planned_attempts.mean() - 1
+            change += pairs.planned_confidence_delta.mean()
+        assert found["success_rate"][candidate] == pytest.approx(success / n)
+        assert found["retry_count"][candidate] == pytest.approx(retries)
+        assert found["confidence_delta"][candidate] == pytest.approx(change / n)
+    assert found["throughput"] == pytest.approx(n * 1000 / found["makespan_ms"])
+
+
+def test_draws_agree_with_expected_measures_and_with_draws_of_one_plan_alone(fitted, plans, simulated):
+    planned, draws = simulated
+    for name in ("success_rate", "retry_count", "confidence_delta"):
+        error = draws[name].std(axis=1) / np.sqrt(draws[name].shape[1])
+        assert (np.abs(draws[name].mean(axis=1) - planned[name]) < 4.5 * error + 1e-3).all(), name
+    makespan, busy = 0.0, np.zeros((4000, 4))
+    own = draw_wave(fitted, plans.task, plans.agent[0], plans.allowed, seed=9, wave=0, draws=4000)
+    for wave in np.split(np.arange(plans.task.size), plans.starts):
+        by_agent = [own.busy_ms[:, wave[plans.agent[0, wave] == agent]].sum(axis=1) for agent in range(4)]
+        makespan, busy = makespan + np.max(by_agent, axis=0), busy + np.transpose(by_agent)
+    imbalance = busy.std(axis=1) / busy.mean(axis=1)
+    for name, alone in (("makespan_ms", makespan), ("load_imbalance", imbalance)):
+        assert planned[name][0] == pytest.approx(alone.mean(), rel=5 * 1.5 / np.sqrt(512)), name
+
+
+def test_equal_plans_have_equal_outcomes_in_every_draw(fitted, plans):
+    auto, success = CANDIDATES.index("auto"), CANDIDATES.index("maximize_success")
+    agent = plans.agent.copy()
+    agent[auto] = agent[success]
+    _, draws = simulate_candidates(fitted, plans._replace(agent=agent), seed=1)
+    assert all((draws[name][auto] == draws[name][success]).all() for name in MEASURES)
+    assert (draws["success_rate"][success] != draws["success_rate"][ROUND_ROBIN]).any()
+
+
+def test_moving_one_task_changes_the_outcome_of_no_other_task(fitted, plans):
+    # Two candidates differ in one task of ten: their successes differ by one at most, in every draw.
+    agent = np.repeat(plans.agent[:1], len(CANDIDATES), axis=0)
+    agent[1, 0] = (agent[1, 0] + 1) % 4
+    _, draws = simulate_candidates(fitted, plans._replace(agent=agent), seed=1)
+    gap = np.abs(draws["success_rate"][1] - draws["success_rate"][0]) * plans.task.size
+    assert gap.max() == pytest.approx(1.0)
+    assert 0 < (gap > 0.5).mean() < 0.9
+
+
+@pytest.mark.parametrize("capacity", [None, 4, 10])
+@pytest.mark.parametrize("seed", range(3))
+def test_maximize_success_expects_no_less_than_a_baseline_under_the_same_capacity(seed, capacity):
+    fitted = in_waves(model(random_attempts(seed, 40, task_count=9, agent_count=4), task_count=9, agent_count=4), 2)
+    planned, _ = simulate_candidates(fitted, plan_candidates(fitted, PlanParameters(capacity=capacity)), seed=0)
+    rate = planned["success_rate"]
+    assert rate[0] == pytest.approx(rate.max(), abs=1e-12)
+    assert all(rate[CANDIDATES.index(name)] <= rate[0] + 1e-12 for name in BASELINES)
+
+
+def test_more_agents_than_draws_or_tasks_are_simulated():
+    fitted = in_waves(model(random_attempts(1, 20), task_count=3, agent_count=40), 1)
+    _, draws = simulate_candidates(fitted, plan_candidates(fitted, PlanParameters()), seed=0)
+    assert np.isfinite(draws["makespan_ms"]).all()
+    assert (draws["makespan_ms"] > 0).all()
+
+
+# Actual measures
+
+
+def test_measures_of_executions_by_hand():
+    # Wave 1: a0 is busy for 30, a1 for 50; wave 2: a0 for 20. Makespans 50 + 20. Busy in all: 50, 50, 0: mean 100 / 3,
+    # deviation sqrt(((50 / 3)^2 * 2 + (100 / 3)^2) / 3) = sqrt(5000 / 9).
+    columns = ("wave", "agent_id", "status", "retry_count", "actual_duration_ms", "actual_confidence_delta")
+    rows = [
+        (1, "a0", "completed", 0, 10.0, 0.1),
+        (1, "a0", "failed", 2, 20.0, -0.2),
+        (1, "a1", "completed", 1, 50.0, 0.4),
+        (2, "a0", "completed", 0, 20.0, 0.1),
+        (2, "a2", "unobserved", 0, None, None),
+    ]
+    found = measure_executions(pl.DataFrame(rows, schema=columns, orient="row"), pl.Series(["a0", "a1", "a2"]))
+    assert found == pytest.approx(
+        {
+            "success_rate": 0.75,
+            "throughput": 4 / 0.070,
+            "makespan_ms": 70.0,
+            "load_imbalance": np.sqrt(5000 / 9) / (100 / 3),
+            "retry_count": 3.0,
+            "confidence_delta": 0.1,
+            "observed_share": 0.8,
+        }
+    )
+
+
+def test_nothing_is_measured_if_nothing_ran(fitted, plans):
+    nobody = ReplayExecutor(attempts({"task_id": "t0", "agent_id": "someone else"}))
+    for found in execute_candidates(fitted, nobody, plans, PlanParameters()):
+        assert found == {**dict.fromkeys(MEASURES), "observed_share": 0.0}
+
+
+def test_a_pair_has_the_same_outcome_whichever_candidate_chose_it(executed):
+    seen = pl.concat(executed[0].seen)
+    same = seen.group_by("task_id", "agent_id", "attempt").agg(
+        pl.col("call").n_unique(),
+        pl.col("is_success", "duration_ms", "confidence_delta").n_unique().name.suffix("_count"),
+    )
+    assert (same["call"] > 1).sum() > 10
+    assert same.select(pl.col("^.*_count$").max()).row(0) == (1, 1, 1)
+
+
+def test_each_strategy_begins_with_its_own_plan_and_auto_with_the_recommended_one(fitted, plans, executed):
+    begun = [found.select("task_id", "agent_id").unique() for found in executed[0].seen[: 2 * len(S) : 2]]
+    first = plans.tasks["wave"].to_numpy() == 1
+    for found, agent in zip(begun, plans.agent, strict=False):
+        expected = zip(
+            plans.tasks.filter(first)["task_id"], fitted.agents["agent_id"].gather(agent[first]), strict=True
+        )
+        assert sorted(found.rows()) == sorted(expected)
+    own = plans.agent[:, first].tolist()
+    auto = own[CANDIDATES.index("auto")]
+    assert auto in own[1:6] and auto != own[0]
+
+
+def test_round_robin_is_the_mean_of_its_rotations_and_a_strategy_has_the_figures_of_its_run(fitted, executed):
+    recorder, found = executed
+    # Every pair is executed once over the rotations: the mean of rates is the mean over all pairs.
+    tasks, agents = (frame.height for frame in (fitted.tasks, fitted.agents))
+    last = (
+        pl.concat(recorder.seen[2 * len(S) : 2 * len(S) + agents])
+        .group_by("task_id", "agent_id")
+        .agg(pl.col("is_success").any(), pl.len(), pl.col("confidence_delta").last())
+    )
+    assert last.height == tasks * agents
+    assert found[ROUND_ROBIN]["success_rate"] == pytest.approx(last["is_success"].mean())
+    assert found[ROUND_ROBIN]["retry_count"] == pytest.approx((last["len"].sum() - last.height) / agents)
+    own = pl.concat(recorder.seen[:2])
+    assert found[0]["success_rate"] == own["is_success"].sum() / tasks
+    busy = own.group_by("wave", "agent_id").agg(pl.col("duration_ms").sum())
+    assert found[0]["makespan_ms"] == pytest.approx(
+        busy.group_by("wave").agg(pl.col("duration_ms").max())["duration_ms"].sum()
+    )
+
+
+# The recommendation
+
+
+def verdicts(rate, makespan=None, spread=0.0):
+    """Rows of candidates of given success and makespan, alike otherwise.
+
+    `spread` moves the first candidate's draws up and down.
+    """
+    plain = np.ones(len(CANDIDATES))
+    rates, times = np.array(rate, dtype=float), np.array(makespan or plain, dtype=float)
+    planned = dict.fromkeys(MEASURES, plain) | {"success_rate": rates, "makespan_ms": times}
+    draws = np.tile(rates[:, None], (1, 100))
+    draws[0] += np.linspace(-spread, spread, 100)
+    columns = judge(planned, {"success_rate": draws}, 100)
+    rows = pl.DataFrame({"strategy": CANDIDATES, "planned_makespan_ms": times} | columns).to_dicts()
+    return {row["strategy"]: {**row, "rationale": rationale(row, rows)} for row in rows}
+
+
+RATES = [0.9, 0.85, 0.6, 0.8, 0.7, 0.82, 0.9, 0.7, 0.65]
+
+
+def test_the_recommended_strategy_is_compared_with_the_runner_up_and_all_others_with_it():
+    found = verdicts(RATES, spread=0.1)
+    winner, weighted = found["maximize_success"], found["weighted"]
+    assert [name for name, row in found.items() if row["is_recommended"]] == ["maximize_success"]
+    assert (winner["compared_with"], weighted["compared_with"]) == ("maximize_throughput", "maximize_success")
+    margin = [winner[f"success_margin{end}"] for end in ("", "_low", "_high")]
+    assert margin == pytest.approx([0.05, -0.04, 0.14])  # 0.05 and the 5 % and 95 % points of -0.1 ... 0.1
+    assert [weighted[f"success_margin{end}"] for end in ("", "_low", "_high")] == pytest.approx([-0.08, -0.17, 0.01])
+    assert winner["rationale"] == (
+        "expects 5.0 points more success than maximize_throughput (no clear difference, 90 % interval -4.0 to +14.0)"
+    )
+    assert found["balance_load"]["promises_less_than"] == list(BASELINES)
+    assert winner["promises_less_than"] == []
+    assert winner["dominated_by"] == []
+    assert "maximize_success" in found["round_robin"]["dominated_by"]
+
+
+def test_a_margin_whose_interval_excludes_zero_is_a_clear_difference_and_equal_plans_are_called_equal():
+    assert verdicts(RATES)["maximize_success"]["rationale"].endswith("(clear difference, 90 % interval +5.0 to +5.0)")
+    equal = verdicts([0.9, 0.9, *RATES[2:]])
+    assert equal["maximize_success"]["rationale"] == "has the same success as maximize_throughput in every simulation"
+
+
+def test_a_faster_equal_is_recommended_and_its_loss_is_stated():
+    found = verdicts([0.9, 0.896, *RATES[2:]], [2.0, 1.5, 2, 2, 2, 2, 2, 2, 2], spread=0.1)["maximize_throughput"]
+    assert found["is_recommended"]
+    assert found["success_margin"] == pytest.approx(-0.004)
+    assert found["rationale"].startswith("expects 0.4 points less success than maximize_success (no clear difference")
+    assert found["rationale"].endswith("; this counts as equal, and its makespan is 25.0 % shorter")
+
+
+def test_a_faster_equal_that_expects_less_success_than_a_baseline_is_not_recommended():
+    rates = [0.9, 0.896, *RATES[2:7], 0.898, 0.65]
+    assert verdicts(rates, [2.0, 1.5, 2, 2, 2, 2, 2, 2, 2], spread=0.1)["maximize_success"]["is_recommended"]
+
+
+def test_a_baseline_that_expects_more_success_is_named():
+    found = verdicts([*RATES[:7], 0.95, 0.65])["maximize_success"]
+    assert found["is_recommended"]
+    assert found["promises_less_than"] == ["round_robin"]
+    assert found["dominated_by"] == ["round_robin"]
+    assert found["rationale"].endswith("; dominated by round_robin; expects less success than round_robin")
+
+
+def section(**shares):
+    """Section whose first candidate is best where more is better, and whose last is where less is."""
+    rows = []
+    for place, (name, row) in enumerate(verdicts(RATES, spread=0.1).items()):
+        figures = dict.fromkeys(FIGURES, (len(CANDIDATES) - place) / 10) | {"actual_throughput": None}
+        rows.append({**row, **figures, "observed_share": shares.get(name, 1.0), "executor": "replay"})
+    return comparison_section(pl.DataFrame(rows), {"task": 1200, "agent": 1, "wave": 2})
+
+
+def test_tables_mark_the_best_of_each_column_and_state_the_verdict():
+    found = section()
+    planned, margins, actual = (block for block in found.blocks if isinstance(block, Table))
+    assert [row[0] for row in planned.rows] == list(CANDIDATES)
+    starred = [[name for name, *cells in planned.rows if cells[i].startswith("* ")] for i in range(6)]
+    first, last = [CANDIDATES[0]], [CANDIDATES[-1]]
+    assert starred == [first, first, last, last, last, first]
+    assert {row[2] for row in actual.rows} == {"no data"}
+    stated = {row[0]: row[1:] for row in margins.rows}
+    assert stated["maximize_success"] == ("maximize_throughput", "+5.0", "-4.0 to +14.0", "recommended")
+    assert stated["weighted"] == ("maximize_success", "-8.0", "-17.0 to +1.0", "dominated")
+    assert stated["auto"] == ("maximize_success", "+0.0", "-9.0 to +9.0", "no clear difference")
+    assert found.title == "Comparison: 1,200 tasks, 1 agent, 2 waves, replay"
+    *_, legend, recommendation = found.blocks
+    assert recommendation.startswith("Recommended: maximize_success. It expects 5.0 points more")
+    assert "recorded outcomes" not in legend
+
+
+def test_actual_measures_of_different_tasks_are_not_ranked():
+    *_, actual, legend, _ = section(weighted=0.25).blocks
+    assert actual.header[-1] == "ran"
+    assert [row[-1] for row in actual.rows][4:7] == ["100 %", "25.0 %", "100 %"]
+    assert not any(cell.startswith("*") for row in actual.rows for cell in row)
+    assert "share of tasks with recorded outcomes" in legend
+
+
+# The command
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    for phase in ("phase16", "phase17", "phase18"):
+        shutil.copytree(ROOT / "outputs" / phase, tmp_path / phase)
+    return tmp_path / "phase18"
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_compare_writes_a_line_a_candidate_beside_the_input_and_recommends_one(run_cli, inputs):
+    done = run_cli("compare", "--input", inputs, *STAMP)
+    assert (done.returncode, done.stderr) == (0, "")
+    target = inputs.parent / "strategy_comparison.jsonl"
+    assert sorted(path.name for path in inputs.parent.iterdir()) == ["phase16", "phase17", "phase18", target.name]
+    rows = lines(target)
+    assert [row["strategy"] for row in rows] == [*S, "round_robin", "best_single_agent_capped"]
+    assert [row["strategy"] for row in rows if row["is_baseline"]] == list(BASELINES)
+    assert all(list(row) == KEYS for row in rows)
+    (chosen,) = [row for row in rows if row["is_recommended"]]
+    assert chosen["promises_less_than"] == []
+    assert all(row["planned_success_rate"] <= chosen["planned_success_rate"] + 0.005 for row in rows)
+    for row in rows:
+        assert (row["observed_share"], row["simulated"], row["seed"]) == (1.0, True, 5)
+        for name in MEASURES:
+            assert row[f"{name}_low"] <= row[f"{name}_high"]
+    printed = " ".join(done.stdout.split())
+    assert f"Recommended: {chosen['strategy']}. It {chosen['rationale']}. Results are in {target}" in printed
+    assert max(map(len, done.stdout.split("\n\n")[1].splitlines())) <= 100
+
+
+def test_a_seed_and_a_timestamp_fix_every_byte_and_json_prints_them(run_cli, inputs, tmp_path):
+    one = run_cli("compare", "--input", inputs, *STAMP, "--output", tmp_path / "one.jsonl", "--json")
+    run_cli("compare", "--input", inputs, *STAMP, "--output", tmp_path / "two.jsonl")
+    assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
+    assert one.stdout == (tmp_path / "one.jsonl").read_text("utf-8")
+
+
+def test_from_python_compare_gives_the_command_s_rows_and_writes_nothing_unasked(run_cli, inputs, tmp_path):
+    run_cli("compare", "--input", inputs, *STAMP, "--output", tmp_path / "command.jsonl")
+    before = set(tmp_path.rglob("*"))
+    found = phase19.compare(input=str(inputs), seed=5, timestamp=STAMP[-1])
+    assert set(tmp_path.rglob("*")) == before
+    assert found.table.to_dicts() == lines(tmp_path / "command.jsonl")
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize("setting", [{"strategy": "auto"}, {"previous": "x"}, {"deliver_feedback": True}])
+def test_settings_that_compare_does_not_take_are_refused(inputs, setting):
+    with pytest.raises(UsageError, match=f"expected an option of the command, found {next(iter(setting))}"):
+        phase19.compare(input=inputs, **setting)
+    with pytest.raises(UsageError, match="--executor: expected one of simulate, replay, found 'live'"):
+        phase19.compare(input=inputs, executor="live")
+
+
+def test_actual_figures_of_a_strategy_are_those_of_its_own_run(run_cli, inputs):
+    run_cli("compare", "--input", inputs, *STAMP)
+    for row in lines(inputs.parent / "strategy_comparison.jsonl")[:2]:
+        done = run_cli("--input", inputs, *STAMP, "--strategy", row["strategy"], "--json")
+        metrics = json.loads(done.stdout)["overall_metrics"]
+        assert row["actual_success_rate"] == pytest.approx(metrics["actual_success_rate"])
+        assert row["actual_throughput"] == pytest.approx(metrics["actual_throughput"])
+
+
+def test_a_replay_states_the_share_of_tasks_with_records(run_cli, inputs):
+    records = inputs.parent / "phase17" / "execution_outcomes.jsonl"
+    done = run_cli("compare", "--input", inputs, *STAMP, "--executor", "replay", "--executions", records)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = lines(inputs.parent / "strategy_comparison.jsonl")
+    assert {row["simulated"] for row in rows} == {False}
+    assert all(0.0 < row["observed_share"] < 1.0 for row in rows)
+    assert "Ran: share of tasks with recorded outcomes" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["--executor", "live"], "--executor: expected one of simulate, replay, found 'live'", id="live"),
+        pytest.param(["--executor", "replay"], "--executions FILE and --executor replay go together", id="replay"),
+        pytest.param(["--strategy", "auto"], "--strategy", id="strategy"),
+        pytest.param(["--agents", "1", "--capacity", "2"], "4 tasks for a total capacity of 2", id="capacity"),
+        pytest.param(["--output", "{inputs}/x.jsonl"], "is or lies in the input", id="output in input"),
+        pytest.param(
+            ["--output", "{inputs}/../taken"], "expected a file to write or nothing", id="output is directory"
+        ),
+    ],
+)
+def test_bad_usage_of_compare_is_one_message_and_keeps_the_last_comparison(run_cli, inputs, arguments, message):
+    (inputs.parent / "taken").mkdir()
+    last = inputs.parent / "strategy_comparison.jsonl"
+    last.write_text("the last one\n")
+    done = run_cli("compare", "--input", inputs, *(argument.format(inputs=inputs) for argument in arguments))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert last.read_text() == "the last one\n"
+    assert sorted(path.name for path in inputs.parent.iterdir()) == [
+        "phase16", "phase17", "phase18", last.name, "taken"
+    ]  # fmt: skip
