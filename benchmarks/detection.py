@@ -22,6 +22,8 @@ import polars as pl
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a part of the runs is a process of its own
 
+from phase19.wave_records import analysis_frames, record_wave  # noqa: E402
+
 from benchmarks._detection_document import FAULTS, TYPES, document  # noqa: E402
 from benchmarks._faults import Size, draw_world, fit_history, with_fault  # noqa: E402
 from phase19 import frames  # noqa: E402
@@ -31,7 +33,6 @@ from phase19.execution.simulate import SimulateExecutor  # noqa: E402
 from phase19.forecasting.model import ForecastModel  # noqa: E402
 from phase19.planning import PlanParameters  # noqa: E402
 from phase19.safety import SafetyGate  # noqa: E402
-from phase19.wave_records import analysis_frames, record_wave  # noqa: E402
 from phase19.waves import WaveLoop  # noqa: E402
 
 if TYPE_CHECKING:

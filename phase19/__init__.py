@@ -13,33 +13,66 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from phase19.analysis.results import AnomalyTest
     from phase19.errors import Phase19Error
     from phase19.evaluation.backtest import BacktestResult, backtest
     from phase19.evaluation.compare import Comparison, compare
-    from phase19.feedback_loop import OptimizationFeedbackLoop
+    from phase19.execution.live import LiveResult
+    from phase19.feedback_loop import OptimizationFeedback, OptimizationFeedbackLoop, ScheduleComparison
     from phase19.harness import Phase19Harness, RunResult, run
     from phase19.inputs.loading import load_inputs
-    from phase19.monitor import OptimizationMonitor
-    from phase19.optimizer import AdaptiveOptimizer
-    from phase19.options import OptimizationStrategy, RunOptions
+    from phase19.monitor import OptimizationMetric, OptimizationMonitor, SchedulingAnomaly
+    from phase19.optimizer import AdaptiveOptimizer, OptimizationResult, ScheduleRecommendation
+    from phase19.options import OptimizationStrategy, PlanOptions, PriorityStrategy, RunOptions
     from phase19.safety import SafetyGate
-    from phase19.scheduler import AdaptiveScheduler
+    from phase19.scheduler import AdaptiveScheduler, ScheduledTask, ScheduleExecution, ScheduleStatus
 
 __version__ = "0.1.0"
+
+# Public names by module. Each is imported on first use, so that `--help` does not pay for all of them.
+_PUBLIC = {
+    "analysis.results": "AnomalyTest",
+    "errors": "Phase19Error",
+    "evaluation.backtest": "BacktestResult backtest",
+    "evaluation.compare": "Comparison compare",
+    "execution.live": "LiveResult",
+    "feedback_loop": "OptimizationFeedback OptimizationFeedbackLoop ScheduleComparison",
+    "harness": "Phase19Harness RunResult run",
+    "inputs.loading": "load_inputs",
+    "monitor": "OptimizationMetric OptimizationMonitor SchedulingAnomaly",
+    "optimizer": "AdaptiveOptimizer OptimizationResult ScheduleRecommendation",
+    "options": "OptimizationStrategy PlanOptions PriorityStrategy RunOptions",
+    "safety": "SafetyGate",
+    "scheduler": "AdaptiveScheduler ScheduleExecution ScheduleStatus ScheduledTask",
+}
+_MODULES = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 
 __all__ = [
     "AdaptiveOptimizer",
     "AdaptiveScheduler",
+    "AnomalyTest",
     "BacktestResult",
     "Comparison",
+    "LiveResult",
+    "OptimizationFeedback",
     "OptimizationFeedbackLoop",
+    "OptimizationMetric",
     "OptimizationMonitor",
+    "OptimizationResult",
     "OptimizationStrategy",
     "Phase19Error",
     "Phase19Harness",
+    "PlanOptions",
+    "PriorityStrategy",
     "RunOptions",
     "RunResult",
     "SafetyGate",
+    "ScheduleComparison",
+    "ScheduleExecution",
+    "ScheduleRecommendation",
+    "ScheduleStatus",
+    "ScheduledTask",
+    "SchedulingAnomaly",
     "__version__",
     "backtest",
     "compare",
@@ -47,31 +80,11 @@ __all__ = [
     "run",
 ]
 
-# Each name is imported on first use, so that `--help` and a single stage do not pay for all of them.
-_HOMES = {
-    "AdaptiveOptimizer": "phase19.optimizer",
-    "AdaptiveScheduler": "phase19.scheduler",
-    "BacktestResult": "phase19.evaluation.backtest",
-    "Comparison": "phase19.evaluation.compare",
-    "OptimizationFeedbackLoop": "phase19.feedback_loop",
-    "OptimizationMonitor": "phase19.monitor",
-    "OptimizationStrategy": "phase19.options",
-    "Phase19Error": "phase19.errors",
-    "Phase19Harness": "phase19.harness",
-    "RunOptions": "phase19.options",
-    "RunResult": "phase19.harness",
-    "SafetyGate": "phase19.safety",
-    "backtest": "phase19.evaluation.backtest",
-    "compare": "phase19.evaluation.compare",
-    "load_inputs": "phase19.inputs.loading",
-    "run": "phase19.harness",
-}
-
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    value = globals()[name] = getattr(import_module(f"phase19.{_MODULES[name]}"), name)
     return value
 
 

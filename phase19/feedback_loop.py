@@ -1,19 +1,17 @@
-"""OptimizationFeedbackLoop: what a run teaches this system and its neighbours."""
+"""OptimizationFeedbackLoop: planned against actual -> comparisons, learning signals, heuristic weights."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from phase19.analysis.results import FEEDBACK_FILE, AnomalyTest, Results
+from phase19.errors import UsageError
+from phase19.inputs.thresholds import Rules
 from phase19.publishing.delivery import deliver_feedback
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from phase19.analysis.session import Analysis
-
-__all__ = ["OptimizationFeedbackLoop"]
+from phase19.publishing.files import agent_directories, write_agent_rows
 
 _FILES = (
     "schedule_comparisons.jsonl",
@@ -25,67 +23,197 @@ _FILES = (
     "feedback/phase16_feedback.jsonl",
     "feedback/phase18_feedback.jsonl",
 )
+_ADVICE = ("strategy_validation", "schedule_adjustment", "coordination_improvement")
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleComparison:
+    """Planned and actual figures of a wave; None where nothing ran. A line of schedule_comparisons.jsonl."""
+
+    wave: int
+    planned_success_rate: float | None
+    actual_success_rate: float | None
+    planned_throughput: float | None
+    actual_throughput: float | None
+    planned_confidence_delta: float | None
+    actual_confidence_delta: float | None
+    accuracy_score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizationFeedback:
+    """A learning signal with its evidence; a line of learning_signals.jsonl."""
+
+    signal_id: str
+    feedback_id: str
+    feedback_type: str
+    confidence: float
+    description: str
+    recommendation: str
+    supporting_evidence: list[str]
+    timestamp: str
 
 
 class OptimizationFeedbackLoop:
-    """Compares planned with actual, and turns the difference into signals, weights and advice.
+    """Compares what was planned with what happened, and turns the difference into signals, weights and advice.
 
     Parameters
     ----------
-    analysis
-        The run's tables; an :class:`OptimizationMonitor` may share it.
+    source
+        A run directory, a `RunResult`, or the `Analysis` of a run in progress.
+
+    Examples
+    --------
+    >>> OptimizationFeedbackLoop("outputs/phase19").generate_learning_signals()  # doctest: +SKIP
     """
 
-    def __init__(self, analysis: Analysis) -> None:
-        self.analysis = analysis
+    def __init__(self, source: Any) -> None:
+        self.results = Results(source)
 
-    def evaluate_schedule_outcome(self) -> pl.DataFrame:
-        """Planned against actual figures, one row a wave."""
-        return self.analysis.tables["schedule_comparisons"]
+    def evaluate_schedule_outcome(
+        self,
+        wave: int,
+        planned_metrics: Mapping[str, float | None] | None = None,
+        actual_metrics: Mapping[str, float | None] | None = None,
+    ) -> ScheduleComparison:
+        """Compare the planned figures of a wave with the actual ones.
+
+        Parameters
+        ----------
+        wave
+            Number of the wave.
+        planned_metrics, actual_metrics
+            `success_rate` [fraction], `throughput` [tasks/s] and `confidence_delta` of a wave that the run does not
+            hold; the run's own figures by default.
+
+        Notes
+        -----
+        accuracy_score is 1 - |planned - actual| / planned of the success rates, within [0, 1]; with planned 0 it is
+        1 if actual is 0, else 0.
+        """
+        if (planned_metrics is None) != (actual_metrics is None):
+            raise UsageError("planned_metrics and actual_metrics: expected both or neither, found only one of them")
+        if planned_metrics is not None and actual_metrics is not None:
+            measures = ("success_rate", "throughput", "confidence_delta")
+            planned, actual = (
+                [figures.get(name) for name in measures] for figures in (planned_metrics, actual_metrics)
+            )
+            return ScheduleComparison(
+                wave,
+                planned_success_rate=planned[0],
+                actual_success_rate=actual[0],
+                planned_throughput=planned[1],
+                actual_throughput=actual[1],
+                planned_confidence_delta=planned[2],
+                actual_confidence_delta=actual[2],
+                accuracy_score=_accuracy(planned[0], actual[0]),
+            )
+        known = {each.wave: each for each in self.results.records("schedule_comparisons.jsonl", ScheduleComparison)}
+        if wave not in known:
+            raise UsageError(f"wave {wave}: expected one of the run's waves, {sorted(known)}")
+        return known[wave]
 
     def generate_feedback_events(self) -> pl.DataFrame:
-        """What came of each agent's tasks in each wave, against their plan; idle agents too."""
-        return self.analysis.tables["agent_feedback"]
+        """Planned against actual figures of each agent in each wave, idle agents too."""
+        return self.results.agent_feedback()
 
-    def generate_learning_signals(self) -> pl.DataFrame:
-        """The strategy's validation, and every other signal the evidence carries, one row each."""
-        return self.analysis.tables["learning_signals"]
+    def generate_learning_signals(self) -> list[OptimizationFeedback]:
+        """What the run teaches: the validation of its strategy, and what else is more than normal variation."""
+        return self.results.records("learning_signals.jsonl", OptimizationFeedback)
 
-    def update_heuristic_weights(self) -> pl.DataFrame:
-        """Each heuristic's previous weight and its new one, its lift with an interval, and the reason in words."""
-        return self.analysis.tables["heuristic_updates"]
+    def update_heuristic_weights(
+        self, heuristic_performance: Mapping[str, Mapping[str, int]] | None = None
+    ) -> dict[str, float]:
+        """New weight of each heuristic, from 1.0 or the weight that an earlier run left.
 
-    def evaluate_strategy_effectiveness(self) -> pl.DataFrame:
-        """What each strategy promised, what round robin would have given, and what came."""
-        return self.analysis.tables["strategy_effectiveness"]
+        Parameters
+        ----------
+        heuristic_performance
+            By heuristic its `applications` and `successes`, in place of the run's own evidence: its success rate
+            is then compared with that of the other heuristics.
 
-    def identify_optimization_failures(self) -> pl.DataFrame:
-        """The test whether the promised advantage over round robin came, fired or not, one row."""
-        return self.analysis.tables["optimization_failure_tests"]
-
-    def recommend_strategy_adjustments(self) -> pl.DataFrame:
-        """Advice on strategy and schedule with its confidence and evidence, one row a signal of these kinds."""
-        kinds = ("strategy_validation", "schedule_adjustment", "coordination_improvement")
-        return (
-            self.generate_learning_signals()
-            .filter(pl.col("type").is_in(kinds))
-            .select("type", "recommendation", "confidence", "supporting_evidence")
-        )
-
-    def update_phase16_heuristics(self, run_dir: Path, phase16: Path) -> list[Path]:
-        """Append a published run's heuristic weights to Phase 16's feedback, once a run; return the file if it grew."""
-        return deliver_feedback(run_dir, phase16, None)
-
-    def update_phase18_coordination(self, run_dir: Path, phase18: Path) -> list[Path]:
-        """Append a published run's strategy figures to Phase 18's feedback, once a run; return the file if it grew."""
-        return deliver_feedback(run_dir, None, phase18)
-
-    def write_feedback_outputs(self, output_dir: Path) -> list[Path]:
-        """Write the comparisons, signals, weights and the neighbours' feedback; return their paths.
-
-        Raises
-        ------
-        OutputError
-            A file cannot be written.
+        Notes
+        -----
+        A weight moves by the shrunk lift, at most 0.05 a run, within [0.5, 1.5].
         """
-        return self.analysis.write(output_dir, _FILES)
+        weights = self.results.document("heuristic_weights.json")
+        weights.pop("updated_at", None)
+        if heuristic_performance is None:
+            return weights
+        return {
+            name: _moved(weights.get(name, 1.0), _lift(name, heuristic_performance)) for name in heuristic_performance
+        }
+
+    def evaluate_strategy_effectiveness(self, strategy: str | None = None) -> dict[str, Any]:
+        """What a strategy planned, what round robin would have reached, and what happened.
+
+        Parameters
+        ----------
+        strategy
+            A strategy that the run used; all of them by default, by name.
+        """
+        found = self.results.document("strategy_effectiveness.json")
+        if strategy is None:
+            return found
+        if strategy not in found:
+            raise UsageError(f"strategy {str(strategy)!r}: expected one that the run used, {sorted(found)}")
+        return dict(found[strategy])
+
+    def identify_optimization_failures(self) -> list[AnomalyTest]:
+        """The failed checks of the plan itself: promised success or promised advantage that did not come."""
+        tests = self.results.records("anomaly_tests.jsonl", AnomalyTest)
+        kinds = ("prediction_error", "optimization_failure")
+        return [test for test in tests if test.anomaly_type in kinds and test.status == "found"]
+
+    def recommend_strategy_adjustments(self) -> list[OptimizationFeedback]:
+        """The learning signals that advise on strategy, schedule and coordination."""
+        return [signal for signal in self.generate_learning_signals() if signal.feedback_type in _ADVICE]
+
+    def update_phase16_heuristics(self, phase16_dir: Path | str) -> list[Path]:
+        """Append the run's heuristic weights to Phase 16's feedback, once per run; the file, if it grew."""
+        return deliver_feedback(self.results.directory, Path(phase16_dir), None)
+
+    def update_phase18_coordination(self, phase18_dir: Path | str) -> list[Path]:
+        """Append the run's strategy figures to Phase 18's feedback, once per run; the file, if it grew."""
+        return deliver_feedback(self.results.directory, None, Path(phase18_dir))
+
+    def write_feedback_outputs(self, output_dir: Path | str | None = None) -> list[Path]:
+        """Write the comparisons, signals, weights and the neighbours' feedback; their paths.
+
+        Parameters
+        ----------
+        output_dir
+            The run directory; that of the run by default.
+        """
+        paths = self.results.copy(_FILES, output_dir)
+        rows = self.generate_feedback_events()
+        directories = agent_directories(rows["agent_id"].unique().to_list())
+        waves = rows["wave"].unique().sort().to_list()
+        write_agent_rows(rows, paths[0].parent, FEEDBACK_FILE, waves=waves, directories=directories)
+        return paths
+
+
+def _accuracy(planned: float | None, actual: float | None) -> float | None:
+    if planned is None or actual is None:
+        return None
+    if planned == 0:
+        return float(actual == 0)
+    return min(1.0, max(0.0, 1.0 - abs(planned - actual) / planned))
+
+
+def _lift(name: str, performance: Mapping[str, Mapping[str, int]]) -> float:
+    """Success rate of a heuristic less that of all others, shrunk by its number of applications."""
+    own, others = [0, 0], [0, 0]
+    for heuristic, figures in performance.items():
+        counts = [figures.get(key, 0) for key in ("successes", "applications")]
+        side = own if heuristic == name else others
+        side[0], side[1] = side[0] + counts[0], side[1] + counts[1]
+    if not own[1] or not others[1]:
+        return 0.0
+    return (own[0] / own[1] - others[0] / others[1]) * own[1] / (own[1] + Rules().heuristic_shrinkage)
+
+
+def _moved(weight: float, lift: float) -> float:
+    rules = Rules()
+    step = min(max(lift, -rules.heuristic_step), rules.heuristic_step)
+    return min(max(weight + step, rules.heuristic_weight_min), rules.heuristic_weight_max)

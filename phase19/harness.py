@@ -1,48 +1,105 @@
-"""The run from end to end: the only place that knows the order."""
-
-from __future__ import annotations
+"""Phase19Harness: the run from end to end."""
 
 import time
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
-from phase19.analysis.session import analyse
+import polars as pl
+
+from phase19.analysis.evidence import analysis_frames, wave_frames
+from phase19.analysis.results import AnomalyTest
+from phase19.analysis.session import Analysis
 from phase19.balancing.placement import never_planned
 from phase19.errors import UsageError, plural
 from phase19.execution import make_executor
+from phase19.execution.live import LiveResult
+from phase19.feedback_loop import OptimizationFeedback, OptimizationFeedbackLoop, ScheduleComparison
+from phase19.inputs.heuristics import also
 from phase19.inputs.history import read_approvals, read_previous
-from phase19.inputs.loading import load_inputs
-from phase19.inputs.preparation import prepare
+from phase19.inputs.loading import Inputs
 from phase19.inputs.thresholds_file import Thresholds, read_thresholds
+from phase19.monitor import OptimizationMetric, OptimizationMonitor, SchedulingAnomaly
+from phase19.optimizer import AdaptiveOptimizer, ScheduleRecommendation
 from phase19.options import RunOptions
 from phase19.outputs.provenance import identify, lineage
 from phase19.outputs.report import write_report
-from phase19.outputs.summary import agent_files, run_row, summary_document, unassigned_rows
-from phase19.planning import PlanParameters
-from phase19.publishing.delivery import FEEDBACK_FILE, deliver_feedback
-from phase19.publishing.files import agent_directories, write_agent_rows, write_files, write_json
+from phase19.outputs.summary import run_row, summary_document
+from phase19.publishing.delivery import FEEDBACK_FILE
+from phase19.publishing.files import SUMMARY_FILE, write_json
 from phase19.publishing.run_directory import check_target, publish
-from phase19.result import RunResult
 from phase19.safety import SafetyGate
-from phase19.wave_records import WaveRecord, analysis_frames, record_wave
-from phase19.waves import WaveLoop, waves_of
+from phase19.scheduler import AdaptiveScheduler
+from phase19.wave import ExecutedWave, PlannedWave, Wave
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
-    import polars as pl
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The results of a run; reads like its summary too: `result["total_tasks"]`.
 
-    from phase19.execution.live import LiveResult
-    from phase19.execution.protocol import Executor
-    from phase19.forecasting.model import ForecastModel
-    from phase19.inputs.history import Previous
-    from phase19.inputs.loading import Inputs
-    from phase19.inputs.preparation import Preparation
-    from phase19.inputs.thresholds import Rules
+    Attributes
+    ----------
+    summary
+        The content of optimization_summary.json.
+    run_dir
+        The run directory.
+    comparisons
+        Planned against actual figures, by wave.
+    metrics, anomalies, checks, failures
+        The five metrics; the anomalies; the four checks behind them, and those of the plan itself that failed.
+    signals, advice, recommendations
+        Learning signals; those that advise on strategy and schedule; what each agent was to do in each wave.
+    strategies, heuristic_weights
+        The content of strategy_effectiveness.json, and the new weights by heuristic.
+    health, utilization, alerts
+        The content of system_health.json; busy share by agent; what an operator should look at.
+    convergence
+        Error of the success forecasts, by wave of this run and the runs before it.
+    tables
+        Frames by name: `executions`, `decisions`, and every table of the SQL but those with a row for each task.
+    warnings
+        What was not used: unknown fields, a simulated earlier run, feedback that was delivered before.
+    stage_seconds
+        Seconds by stage.
+    is_interrupted
+        Whether the run was stopped before its end.
+    """
 
-__all__ = ["Phase19Harness", "RunResult", "run"]
+    summary: dict[str, Any]
+    run_dir: Path
+    comparisons: list[ScheduleComparison]
+    metrics: list[OptimizationMetric]
+    anomalies: list[SchedulingAnomaly]
+    checks: list[AnomalyTest]
+    failures: list[AnomalyTest]
+    signals: list[OptimizationFeedback]
+    advice: list[OptimizationFeedback]
+    recommendations: list[ScheduleRecommendation]
+    strategies: dict[str, Any]
+    heuristic_weights: dict[str, float]
+    health: dict[str, Any]
+    utilization: dict[str, float | None]
+    alerts: list[dict[str, Any]]
+    convergence: pl.DataFrame = field(repr=False)
+    tables: Mapping[str, pl.DataFrame] = field(repr=False)
+    warnings: tuple[str, ...]
+    stage_seconds: Mapping[str, float]
+    is_interrupted: bool
+
+    @property
+    def executions(self) -> pl.DataFrame:
+        """Every assigned task of the run, planned and actual figures side by side (`frames.EXECUTIONS`)."""
+        return self.tables["executions"]
+
+    def __getitem__(self, key: str) -> Any:
+        return self.summary[key]
+
+    def _repr_html_(self) -> str:
+        """The waves, planned and actual, as Jupyter shows them."""
+        return str(self.tables["schedule_comparisons"]._repr_html_())
 
 
 class Phase19Harness:
@@ -51,31 +108,36 @@ class Phase19Harness:
     Parameters
     ----------
     options
-        What to do.
+        What to do; or leave it out and name the directories and any field of :class:`RunOptions`.
+    phase18_dir, phase19_output_dir
+        The options' input and output.
     runner
-        For a live run: does one attempt, `runner(order, attempt)`.
+        Makes one attempt of a live run: `runner(order, attempt)`.
     progress
         Called as `progress(stage, done, total)`.
     """
 
     def __init__(
         self,
-        options: RunOptions,
+        options: RunOptions | None = None,
         *,
+        phase18_dir: Path | str | None = None,
+        phase19_output_dir: Path | str | None = None,
         runner: Callable[[dict[str, Any], int], LiveResult] | None = None,
         progress: Callable[[str, int, int], None] | None = None,
+        **settings: Any,
     ) -> None:
-        if (options.executor == "live") != (runner is not None):
-            raise UsageError(
-                "--executor live and a runner go together (from Python: phase19.run(..., runner=...)), "
-                "found only one of them"
-            )
-        self.options = options
+        named = {"input": phase18_dir, "output": phase19_output_dir}
+        settings |= {name: place for name, place in named.items() if place is not None}
+        if options is not None and settings:
+            raise UsageError(f"expected options or single settings, found both: {', '.join(settings)}")
+        self.options = RunOptions.of(**settings) if options is None else options
         self.runner = runner
         self.progress = progress or (lambda _stage, _done, _total: None)
         self.stage_seconds: dict[str, float] = defaultdict(float)
         self._started = time.perf_counter()
         self._warnings: list[str] = []
+        self._enforce_dry_run()
 
     def run_phase19(self, waves: int | None = None, agents: int | None = None) -> RunResult:
         """Run everything.
@@ -83,131 +145,230 @@ class Phase19Harness:
         Parameters
         ----------
         waves, agents
-            Override the options' number of waves and agents.
+            Number of waves and of agents, in place of the options'.
 
         Returns
         -------
         RunResult
-            The run directory is complete when this returns; where it raises, nothing was written.
+            The run directory is complete when this returns. Where it raises, nothing was written.
         """
-        if waves is not None or agents is not None:
-            waves, agents = (
-                own if given is None else given
-                for given, own in ((waves, self.options.waves), (agents, self.options.agents))
-            )
-            options = replace(self.options, waves=waves, agents=agents)
-            return Phase19Harness(options, runner=self.runner, progress=self.progress).run_phase19()
         self._started = time.perf_counter()
-        self._warnings.clear()
         self._check_output()
-        thresholds = read_thresholds(self.options.thresholds) if self.options.thresholds else Thresholds()
-        inputs, previous = self._load(thresholds.rules)
-        # Whatever can be wrong with the options shows here: a live run cannot be done again.
-        identity = identify(self.options, inputs, previous, thresholds)
-        prepared = self._initialise(inputs, previous)
-        model = prepared.model
-        directories = agent_directories(model.agents["agent_id"].to_list())
-        records, is_interrupted = self._run_waves(self._loop(prepared), model)
-        run = run_row(self.options, identity, model, sum(record.plan is not None for record in records))
-        tables = analysis_frames(records, run, model.agents, inputs.heuristics, previous) | thresholds.frames()
-        told = lineage(previous, thresholds)
-        return self._publish(inputs, model, records, tables, directories, told=told, is_interrupted=is_interrupted)
+        inputs = self._load_phase18_data()
+        optimizer = self._initialize_optimizer(inputs, waves, agents)
+        finished = [wave_frames(wave) for wave in self.run_waves(optimizer)]
+        with publish(self.options.output_dir) as staging:
+            analysis = self._analyse(finished, inputs, staging)
+            feedback = self._generate_feedback(analysis)
+            monitor = self._monitor_optimization(analysis)
+            result = self._generate_reports(analysis, feedback, monitor)
+        return self._deliver_feedback(result)
+
+    def run_waves(self, optimizer: AdaptiveOptimizer) -> Iterator[Wave]:
+        """Run wave after wave, each planned on what was known before it; waves that were not reached come last."""
+        success_rate, self._is_interrupted = None, False
+        waves = optimizer.waves
+        for done, wave in enumerate(waves):
+            self.progress("waves", done, len(waves))
+            approved = self._apply_safety_gates(wave, success_rate)
+            if self._is_interrupted:
+                yield replace(approved, unassigned=never_planned(approved.decisions))
+                continue
+            planned = self._optimize_wave(approved)
+            scheduled = self._apply_scheduler(planned)
+            executed = self._execute_wave(scheduled)
+            optimizer.observe(executed)
+            yield executed
+            success_rate = self.scheduler.executed[wave.number].success_rate
+            self._is_interrupted = executed.is_interrupted
+        self.progress("waves", len(waves), len(waves))
+
+    def _enforce_dry_run(self) -> None:
+        """Refuse a live run without a runner, and a runner without a live run: a dry run never reaches real agents."""
+        if (self.options.executor == "live") != (self.runner is not None):
+            raise UsageError(
+                "--executor live and a runner go together (from Python: phase19.run(..., runner=...)), "
+                "found only one of them"
+            )
 
     def _check_output(self) -> None:
+        """Refuse an output directory that holds the inputs or something that is not a run."""
         options = self.options
         target = options.output_dir.resolve()
         files = (options.executions, options.approve, options.thresholds)
-        sources = (options.input, options.phase16_dir, options.phase17_dir, *files)
-        for source in sources:
+        for source in (options.input, options.phase16_dir, options.phase17_dir, *files):
             if source is not None and target in (source.resolve(), *source.resolve().parents):
                 raise UsageError(f"--output: {options.output_dir} is or holds the input {source}")
         if options.input.resolve() in target.parents:
             raise UsageError(f"--output: {options.output_dir} is inside the input {options.input}")
         check_target(target)
 
-    def _load(self, rules: Rules | None = None) -> tuple[Inputs, Previous | None]:
-        with self._stage("load"):
-            options = self.options
-            sources = (options.input, options.phase16_dir, options.phase17_dir)
-            inputs = load_inputs(*sources, options.censored_errors, allow_unassigned=options.allow_unassigned)
-            previous = read_previous(options.previous, rules) if options.previous else None
-            if previous is not None and previous.is_simulated:
-                self._warnings.append(f"--previous: {options.previous} is a simulated run and teaches nothing")
-            return inputs, previous
-
-    def _initialise(self, inputs: Inputs, previous: Previous | None) -> Preparation:
-        with self._stage("forecast"):
-            return prepare(inputs, previous, waves=self.options.waves, agents=self.options.agents)
-
-    def _executor(self, model: ForecastModel) -> Executor:
-        ids = (model.tasks["task_id"], model.agents["agent_id"])
-        return make_executor(self.options, model.world, *ids, self.runner)
-
-    def _loop(self, prepared: Preparation) -> WaveLoop:
+    def _load_phase18_data(self) -> Inputs:
+        """Read the records, the thresholds and an earlier run; name this run by them."""
         options = self.options
-        approvals = read_approvals(options.approve) if options.approve else None
-        gate = SafetyGate(is_live=options.executor == "live", is_approval_required=options.require_approval)
+        with self._stage("load"):
+            self.thresholds = read_thresholds(options.thresholds) if options.thresholds else Thresholds()
+            self.optimizer = AdaptiveOptimizer(
+                options.input,
+                phase16_dir=options.phase16_dir,
+                phase17_dir=options.phase17_dir,
+                options=options,
+                seed=options.seed,
+            )
+            self.optimizer.load_phase18_data()
+            self.previous = read_previous(options.previous, self.thresholds.rules) if options.previous else None
+            if self.previous is not None and self.previous.is_simulated:
+                self._warnings.append(
+                    f"--previous: {options.previous} is a simulated run, so nothing is learned from it"
+                )
+            return self.optimizer.records
 
-        def decide(tasks: pl.DataFrame, rate_before: float | None) -> pl.DataFrame:
-            return gate.decide(tasks, approvals, heuristics=prepared.heuristics, rate_before=rate_before)
+    def _initialize_optimizer(
+        self, inputs: Inputs, waves: int | None = None, agents: int | None = None
+    ) -> AdaptiveOptimizer:
+        """Fit the forecast model, and prepare the gate, the scheduler and its executor."""
+        options = self.options
+        options = self.options = replace(
+            options,
+            waves=options.waves if waves is None else waves,
+            agents=options.agents if agents is None else agents,
+        )
+        # A file that cannot be read shows here: a live run cannot be repeated.
+        self.identity = identify(options, inputs, self.previous, self.thresholds)
+        self.approvals = read_approvals(options.approve) if options.approve else None
+        optimizer = self.optimizer
+        optimizer.previous, optimizer.timestamp = self.previous, self.identity.moment
+        optimizer.wave_count, optimizer.agent_count = options.waves, options.agents
+        with self._stage("forecast"):
+            model = self.model = optimizer.model
+        self.gate = SafetyGate(is_live=options.executor == "live", is_approval_required=options.require_approval)
+        executor = make_executor(options, model.world, model.tasks["task_id"], model.agents["agent_id"], self.runner)
+        if executor.most_attempts is not None and executor.most_attempts <= options.max_retries:
+            optimizer.options = replace(options, max_retries=executor.most_attempts - 1)
+            most = plural(executor.most_attempts, "attempt")
+            self._warnings.append(
+                f"--max-retries: {options.executions} holds at most {most} of a pair, so no plan counts on more"
+            )
+        self.scheduler = AdaptiveScheduler(
+            dry_run=self.runner is None,
+            executor=executor,
+            inputs=inputs,
+            heuristics=optimizer.heuristics,
+            max_retries=optimizer.options.max_retries,
+            max_load_factor=options.max_load_factor,
+        )
+        return optimizer
 
-        executor = self._executor(prepared.model)
-        asked = PlanParameters.of(options, prepared.heuristics, allow_unassigned=options.allow_unassigned)
-        parameters = asked.within(executor.most_attempts)
-        if parameters.max_retries < asked.max_retries:
-            most = plural(parameters.max_retries + 1, "attempt")
-            known = f"{options.executions} holds at most {most} of a pair"
-            self._warnings.append(f"--max-retries: {known}, so plans count on no more")
-        return WaveLoop(executor, parameters, decide, options.seed, self._stage, self.progress)
+    def _apply_safety_gates(self, wave: Wave, success_rate: float | None = None) -> Wave:
+        """Decide which tasks may start, given the success rate of the wave before (None before the first)."""
+        heuristics = self.optimizer.heuristics
+        decisions = self.gate.decide(wave.tasks, self.approvals, heuristics=heuristics, rate_before=success_rate)
+        tasks = wave.tasks.with_columns(heuristics_applied=also(decisions["relaxed_by"]))
+        return replace(wave, decisions=decisions, tasks=tasks.filter(decisions["decision"] == "approved"))
 
-    def _run_waves(self, loop: WaveLoop, model: ForecastModel) -> tuple[list[WaveRecord], bool]:
-        records, is_interrupted = [], False
-        for wave in loop.play(model):
-            with self._stage("draw"):
-                records.append(record_wave(wave))
-            is_interrupted = wave.execution.is_interrupted
-        missed = (loop.gate(tasks, None) for tasks in waves_of(model.tasks)[len(records) :])
-        records += [WaveRecord(decisions, unassigned=never_planned(decisions)) for decisions in missed]
-        return records, is_interrupted
+    def _optimize_wave(self, wave: Wave) -> PlannedWave:
+        """Plan a wave, and keep the load limit where there is one."""
+        with self._stage("optimize"):
+            result = self.optimizer.calculate_optimal_schedule(wave.tasks, wave=wave.number)
+            planned = replace(result.wave, decisions=wave.decisions, max_load_factor=self.options.max_load_factor)
+            if self.options.max_load_factor is None:
+                return planned
+            moved = self.scheduler.adjust_for_agent_load(planned.plans, planned)
+            return self.optimizer.reassign(planned, moved["agent_id"])
 
-    def _publish(
-        self,
-        inputs: Inputs,
-        model: ForecastModel,
-        records: list[WaveRecord],
-        tables: dict[str, pl.DataFrame],
-        directories: dict[str, str],
-        *,
-        told: dict[str, Any],
-        is_interrupted: bool,
-    ) -> RunResult:
-        options, waves = self.options, range(1, tables["run"]["wave_count"][0] + 1)
-        with publish(options.output_dir) as staging:
-            for wave in waves:
-                for directory in directories.values():
-                    (staging / f"wave_{wave}" / directory).mkdir(parents=True)
-            with self._stage("analyse"):
-                tables |= analyse(tables, staging)
-            with self._stage("write"):
-                for file_name, rows in agent_files(tables).items():
-                    write_agent_rows(rows, staging, file_name, waves=waves, directories=directories)
-                elapsed_ms = (time.perf_counter() - self._started) * 1000.0
-                write_files(staging, {"unassigned_tasks.jsonl": unassigned_rows(tables)})
-                summary = summary_document(inputs, model, records, tables, elapsed_ms) | told
-                write_json(staging / "optimization_summary.json", summary)
-                write_report(staging)
-        warnings = (*inputs.warnings, *self._warnings, *self._deliver(summary["run_id"]))
-        return RunResult(summary, options.output_dir, tables, warnings, dict(self.stage_seconds), is_interrupted)
+    def _apply_scheduler(self, wave: PlannedWave) -> PlannedWave:
+        """Put a planned wave on the agents' timelines."""
+        with self._stage("schedule"):
+            rows = self.scheduler.assign_tasks_to_agents(
+                wave.tasks, wave.agent_assignments, wave.number, plans=wave.plans
+            )
+            return replace(wave, plans=rows)
 
-    def _deliver(self, run_id: str) -> list[str]:
-        """Deliver the feedback where that is asked for; a warning for each neighbour that has it already."""
+    def _execute_wave(self, wave: PlannedWave) -> ExecutedWave:
+        """Execute a scheduled wave; the executor sees no forecast."""
+        with self._stage("execute"):
+            gains = wave.model.gains
+            changes = (gains.population_failure, gains.population_success)
+            done = self.scheduler.execute_schedule(wave.number, wave.plans, confidence_changes=changes)
+            return ExecutedWave.grown_from(
+                wave, executions=done.executions, attempts=done.attempts, is_interrupted=done.is_interrupted
+            )
+
+    def _analyse(self, waves: list[dict[str, pl.DataFrame]], inputs: Inputs, staging: Path) -> Analysis:
+        """Compute the tables of the run; the SQL writes its files to the staging directory."""
+        with self._stage("analyse"):
+            tables = analysis_frames(waves, inputs.heuristics, self.previous)
+            run = run_row(self.options, self.identity, self.model, tables["wave_plans"].height)
+            tables |= {"agents": self.model.agents, "run": run, **self.thresholds.frames()}
+            return Analysis(tables, directory=staging)
+
+    def _generate_feedback(self, analysis: Analysis) -> dict[str, Any]:
+        """What the run teaches, written to its directory; the fields of the result."""
+        with self._stage("analyse"):
+            loop = OptimizationFeedbackLoop(analysis)
+            loop.write_feedback_outputs(analysis.directory)
+            waves = analysis.tables["schedule_comparisons"]["wave"].to_list()
+            return {
+                "comparisons": [loop.evaluate_schedule_outcome(wave) for wave in waves],
+                "signals": loop.generate_learning_signals(),
+                "advice": loop.recommend_strategy_adjustments(),
+                "failures": loop.identify_optimization_failures(),
+                "strategies": loop.evaluate_strategy_effectiveness(),
+                "heuristic_weights": loop.update_heuristic_weights(),
+            }
+
+    def _monitor_optimization(self, analysis: Analysis) -> dict[str, Any]:
+        """Whether the plan held and the system is healthy, written to its directory; the fields of the result."""
+        with self._stage("analyse"):
+            monitor = OptimizationMonitor(analysis)
+            monitor.write_monitoring_outputs(analysis.directory)
+            return {
+                "metrics": monitor.calculate_metrics(),
+                "anomalies": monitor.detect_anomalies(),
+                "checks": monitor.run_checks(),
+                "health": monitor.generate_system_health(),
+                "alerts": monitor.generate_alerts(),
+                "utilization": monitor.monitor_agent_utilization(),
+                "convergence": monitor.monitor_optimization_convergence(),
+            }
+
+    def _generate_reports(self, analysis: Analysis, feedback: dict[str, Any], monitored: dict[str, Any]) -> RunResult:
+        """Write the plans, the schedules, the summary and the report."""
+        options, staging, tables = self.options, analysis.directory, {**analysis.frames, **analysis.tables}
+        with self._stage("write"):
+            self.optimizer.write_optimization_outputs(staging, tables["executions"])
+            for wave in tables["wave_plans"]["wave"].to_list():
+                self.scheduler.write_schedule_outputs(wave, staging)
+            yardsticks = self.optimizer.calculate_optimization_metrics()
+            elapsed_ms = (time.perf_counter() - self._started) * 1000.0
+            summary = summary_document(self.optimizer.records, self.model, yardsticks, tables, elapsed_ms)
+            summary |= lineage(self.previous, self.thresholds)
+            write_json(staging / SUMMARY_FILE, summary)
+            write_report(staging)
+        return RunResult(
+            summary=summary,
+            run_dir=options.output_dir,
+            recommendations=self.optimizer.generate_schedule_recommendations(),
+            tables=tables,
+            warnings=(*self.optimizer.records.warnings, *self._warnings),
+            stage_seconds=dict(self.stage_seconds),
+            is_interrupted=self._is_interrupted,
+            **feedback,
+            **monitored,
+        )
+
+    def _deliver_feedback(self, result: RunResult) -> RunResult:
+        """Append the feedback to the files of Phases 16 and 18, where that is asked for."""
         options = self.options
         if not options.deliver_feedback:
-            return []
-        grown = deliver_feedback(options.output_dir, options.phase16_dir, options.input)
-        files = [place / FEEDBACK_FILE for place in (options.phase16_dir, options.input) if place is not None]
-        known = f"feedback of run {run_id} stands there already, nothing was added"
-        return [f"{file}: {known}" for file in files if file not in grown]
+            return result
+        loop = OptimizationFeedbackLoop(result)
+        grown = [] if options.phase16_dir is None else loop.update_phase16_heuristics(options.phase16_dir)
+        grown += loop.update_phase18_coordination(options.input)
+        places = [place / FEEDBACK_FILE for place in (options.phase16_dir, options.input) if place is not None]
+        known = f"the feedback of run {result['run_id']} is there already; nothing was added"
+        more = [f"{place}: {known}" for place in places if place not in grown]
+        return replace(result, warnings=(*result.warnings, *more))
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -229,22 +390,21 @@ def run(
     Parameters
     ----------
     options
-        What to do; or leave it out and name the fields of :class:`RunOptions` as keywords, paths and the
-        strategy as text where that is handier.
+        What to do; or leave it out and name the fields of :class:`RunOptions`, paths and the strategy as text.
     runner
-        For a live run: does one attempt, `runner(order, attempt)`.
+        Makes one attempt of a live run: `runner(order, attempt)`.
     progress
         Called as `progress(stage, done, total)`.
 
     Returns
     -------
     RunResult
-        The summary, the frames, and where the run directory is.
+        The summary, the figures, the frames, and the run directory.
 
     Examples
     --------
     >>> import phase19
     >>> result = phase19.run(input="outputs/phase18", seed=7)  # doctest: +SKIP
-    >>> result.executions  # doctest: +SKIP
+    >>> result["total_tasks"]  # doctest: +SKIP
     """
-    return Phase19Harness(options or RunOptions.of(**settings), runner=runner, progress=progress).run_phase19()
+    return Phase19Harness(options, runner=runner, progress=progress, **settings).run_phase19()

@@ -1,17 +1,12 @@
-"""OptimizationMonitor: a run's metrics, anomalies, health and alerts."""
+"""OptimizationMonitor: the metrics, anomalies, health and alerts of a run."""
 
-from __future__ import annotations
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from typing import TYPE_CHECKING
+import polars as pl
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import polars as pl
-
-    from phase19.analysis.session import Analysis
-
-__all__ = ["OptimizationMonitor"]
+from phase19.analysis.results import AnomalyTest, Results
 
 _FILES = (
     "optimization_metrics.jsonl",
@@ -26,68 +21,104 @@ _FILES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class OptimizationMetric:
+    """One of the five metrics with its bounds; a line of optimization_metrics.jsonl.
+
+    `status` is normal, warning, critical or insufficient_data. `chance_low` and `chance_high` are the 90 % interval
+    of the value under the plan.
+    """
+
+    metric_name: str
+    value: float | None
+    unit: str
+    target_value: float
+    threshold_min: float
+    threshold_max: float
+    status: str
+    timestamp: str
+    chance_low: float | None = None
+    chance_high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulingAnomaly:
+    """A departure from the plan that is not normal variation; a line of scheduling_anomalies.jsonl."""
+
+    anomaly_id: str
+    anomaly_type: str
+    severity: str
+    description: str
+    affected_waves: list[int]
+    affected_agents: list[str]
+    recommendation: str
+    timestamp: str
+
+
 class OptimizationMonitor:
     """Watches whether a run's plan holds and its system is healthy.
 
     Parameters
     ----------
-    analysis
-        The run's tables; an :class:`OptimizationFeedbackLoop` may share it.
+    source
+        A run directory, a `RunResult`, or the `Analysis` of a run in progress.
 
     Examples
     --------
-    >>> from phase19.analysis.session import Analysis
-    >>> OptimizationMonitor(Analysis(frames)).generate_system_health()  # doctest: +SKIP
+    >>> OptimizationMonitor("outputs/phase19").generate_system_health()["health_status"]  # doctest: +SKIP
     """
 
-    def __init__(self, analysis: Analysis) -> None:
-        self.analysis = analysis
+    def __init__(self, source: Any) -> None:
+        self.results = Results(source)
 
-    def calculate_metrics(self) -> pl.DataFrame:
-        """The five metrics with bounds, status and chance interval, one row each, in order of the bounds."""
-        return self.analysis.tables["optimization_metrics"]
+    def calculate_metrics(self) -> list[OptimizationMetric]:
+        """The five metrics, in the order of the contract."""
+        return self.results.records("optimization_metrics.jsonl", OptimizationMetric)
 
-    def detect_anomalies(self) -> pl.DataFrame:
-        """The departures from the plan that are beyond chance and matter, at most one row a type."""
-        return self.analysis.tables["scheduling_anomalies"]
+    def detect_anomalies(self) -> list[SchedulingAnomaly]:
+        """The anomalies of the run, at most one of each type."""
+        return self.results.records("scheduling_anomalies.jsonl", SchedulingAnomaly)
 
-    def generate_system_health(self) -> pl.DataFrame:
-        """The health score, its status and components [points], one row, with what they are made of.
+    def run_checks(self) -> list[AnomalyTest]:
+        """The four checks behind the anomalies, those that passed and those that need more data too."""
+        others = (self._test(kind) for kind in ("performance_degradation", "optimization_failure"))
+        return [self.detect_prediction_errors(), self.detect_schedule_drift(), *others]
 
-        Beside the scores stand their weights, what each anomaly cost, the agents' utilisation, the trend of the
-        forecast error, and the alerts counted by severity.
-        """
-        return self.analysis.tables["system_health"]
+    def generate_system_health(self) -> dict[str, Any]:
+        """The health score with its status, its components [0 to 100] and what they are made of."""
+        return self.results.document("system_health.json")
 
-    def monitor_agent_utilization(self) -> pl.DataFrame:
-        """Tasks, busy time [ms] and utilisation [fraction of the run's makespans], a row an agent, idle ones too."""
-        return self.analysis.tables["agent_utilization"]
+    def monitor_agent_utilization(self) -> dict[str, float | None]:
+        """Busy share of the run's makespans by agent, fraction; 0 for idle agents, None where nothing ran."""
+        rows = self.generate_system_health()["agent_utilization"]
+        return {row["agent_id"]: row["utilization"] for row in rows}
 
-    def detect_prediction_errors(self) -> pl.DataFrame:
-        """The test for over-promised success, fired or not, one row."""
-        return self.analysis.tables["prediction_error_tests"]
+    def detect_prediction_errors(self) -> AnomalyTest:
+        """The check whether success was promised too high."""
+        return self._test("prediction_error")
 
-    def detect_schedule_drift(self) -> pl.DataFrame:
-        """The tests for tasks slower than forecast, fired or not: a row an agent, the pooled one last."""
-        return self.analysis.tables["schedule_drift_tests"]
+    def detect_schedule_drift(self) -> AnomalyTest:
+        """The check whether tasks took longer than forecast."""
+        return self._test("schedule_drift")
 
     def monitor_optimization_convergence(self) -> pl.DataFrame:
-        """How far forecasts and outcomes lay apart, a row a wave of this run and of those before it, oldest first.
+        """Error of the success forecasts, a row for each wave of this run and of the runs before it, oldest first."""
+        return self.results.frame("convergence.jsonl")
 
-        Whether the error shrinks is `convergence` of :meth:`generate_system_health`.
+    def generate_alerts(self) -> list[dict[str, Any]]:
+        """What an operator should look at now, each with severity, message and action."""
+        return self.results.records("alerts.jsonl", dict[str, Any])
+
+    def write_monitoring_outputs(self, output_dir: Path | str | None = None) -> list[Path]:
+        """Write the metrics, anomalies, health and alerts; their paths.
+
+        Parameters
+        ----------
+        output_dir
+            The run directory; that of the run by default.
         """
-        return self.analysis.tables["convergence"]
+        return self.results.copy(_FILES, output_dir)
 
-    def generate_alerts(self) -> pl.DataFrame:
-        """What an operator should look at now, with severity and action: metrics out of bounds, then anomalies."""
-        return self.analysis.tables["alerts"]
-
-    def write_monitoring_outputs(self, output_dir: Path) -> list[Path]:
-        """Write the metrics, anomalies, health and alerts files; return their paths.
-
-        Raises
-        ------
-        OutputError
-            A file cannot be written.
-        """
-        return self.analysis.write(output_dir, _FILES)
+    def _test(self, anomaly_type: str) -> AnomalyTest:
+        tests = self.results.records("anomaly_tests.jsonl", AnomalyTest)
+        return next(test for test in tests if test.anomaly_type == anomaly_type)

@@ -1,34 +1,45 @@
-"""AdaptiveOptimizer: what Phase 18 knows, turned into who does what."""
+"""AdaptiveOptimizer: records -> forecast -> score matrix -> assignment -> plan; learns from outcomes between waves."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from phase19 import frames
+from phase19.assignment.sensitivity import Reasons, reasons
+from phase19.balancing.capacity import agent_capacity
+from phase19.balancing.load_limit import adjust_load
+from phase19.balancing.placement import left_out, placed_tasks
+from phase19.balancing.recommendation import recommend_wave
+from phase19.balancing.strategies import SolverParameters, allowed_pairs, optimize
 from phase19.errors import UsageError
 from phase19.execution.protocol import execute_orders
 from phase19.execution.simulate import SimulateExecutor
 from phase19.forecasting.model import ForecastModel
+from phase19.forecasting.predictive import draw_count, draw_wave
+from phase19.forecasting.retries import attempts_allowed
+from phase19.inputs.arguments import UNKNOWN_POPULATION, Rows, agent_rows, rows_of, task_rows
+from phase19.inputs.heuristics import Heuristics, read_heuristics
+from phase19.inputs.history import Previous
 from phase19.inputs.loading import Inputs, Population, load_inputs
-from phase19.inputs.roster import fill_confidence
-from phase19.options import OptimizationStrategy
-from phase19.planning import PlanParameters, WavePlan, plan_wave
-from phase19.publishing.files import write_files
-from phase19.timelines import largest, mean, settle, utilization
+from phase19.inputs.natural import natural_order
+from phase19.inputs.roster import by_priority, check_any, deal_waves, fill_confidence, select_agents
+from phase19.options import OptimizationStrategy, PlanOptions
+from phase19.publishing.files import agent_directories, output_directory, write_agent_rows, write_files
+from phase19.schema import Schema
+from phase19.wave import ExecutedWave, PlannedWave, Wave, largest, mean, positions
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+Agents = pl.DataFrame | Sequence[str] | None
+Tasks = Rows | None
 
-__all__ = ["AdaptiveOptimizer", "OptimizationResult"]
+# What `compare` compares, and what `auto` chooses from in each wave.
+CANDIDATES = tuple(strategy for strategy in OptimizationStrategy if strategy is not OptimizationStrategy.AUTO)
 
-# Nothing is known before records are loaded: an even chance, and no times.
-_UNKNOWN_POPULATION = Population(
-    success_rate=0.5, duration_ms=None, confidence_delta=None, agent_count=0, task_count=0, wave_count=None
-)
+_FORECAST_INPUTS = ("task_id", "risk_level", "category", "confidence", "confidence_boost", "estimated_duration_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,44 +49,93 @@ class OptimizationResult:
     Attributes
     ----------
     strategy
-        Strategy the plan was made with.
-    plans
-        `frames.PLANS`: one row a task, agents together, in the order of their timelines.
+        The strategy of the plan; under `auto`, the one that was chosen.
     expected_success_rate
-        Mean planned success, fraction.
+        Mean planned success, fraction; None without tasks.
     expected_throughput
-        Tasks over the end of the longest timeline, per second.
+        Tasks per second of the expected makespan; None without tasks.
     expected_confidence_delta
-        Mean planned change of confidence.
-    objective, upper_bound, gap
-        Of the plan (`WaveAssignment.objective`); a gap of 0 proves it optimal.
+        Mean planned change of confidence; None without tasks.
+    confidence
+        1 less the mean width of the 90 % intervals of first-attempt success, fraction; None without tasks.
+    timestamp
+        When the plan was made.
+    wave
+        The planned wave, with its forecast, scores and certificate.
     """
 
     strategy: OptimizationStrategy
-    plans: pl.DataFrame
-    expected_success_rate: float
-    expected_throughput: float
-    expected_confidence_delta: float
-    objective: float
-    upper_bound: float
-    gap: float
-    model: ForecastModel = field(repr=False)
+    expected_success_rate: float | None
+    expected_throughput: float | None
+    expected_confidence_delta: float | None
+    confidence: float | None
+    timestamp: datetime
+    wave: PlannedWave = field(repr=False)
+
+    @property
+    def plans(self) -> pl.DataFrame:
+        """A row for each task, sorted by task id: `frames.PLANS` without scheduled times."""
+        return self.wave.plans
 
     @property
     def agent_assignments(self) -> dict[str, list[str]]:
-        """Task ids by agent, in the order of the agent's timeline; every agent, idle ones too."""
-        grouped = self.plans.group_by("agent_id", maintain_order=True).agg("task_id")
-        chosen = dict(zip(grouped["agent_id"].to_list(), grouped["task_id"].to_list(), strict=True))
-        return {agent: chosen.get(agent, []) for agent in self.model.agents["agent_id"].to_list()}
+        """Task ids by agent, in order of priority; every agent, idle ones too."""
+        return self.wave.agent_assignments
+
+    @property
+    def task_priorities(self) -> dict[str, int]:
+        """Rank of each task in the wave, 1 first."""
+        return dict(self.wave.plans.sort("priority").select("task_id", "priority").rows())
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRecommendation:
+    """What one agent should do in one wave, and why; a line of schedule_recommendations.jsonl."""
+
+    recommendation_id: str
+    wave: int
+    agent_id: str
+    task_ids: list[str]
+    expected_completion_time_ms: float
+    expected_success_probability: float
+    rationale: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptPlan:
+    """What the optimizer keeps of a wave's plan: nothing that grows with tasks times agents."""
+
+    plans: pl.DataFrame
+    unassigned: pl.DataFrame
+    agents: pl.Series
+    solo_success: pl.DataFrame  # expected successes if one agent did every task, by agent_id
+    makespan_ms: float
+    gap: float
+    recommendations: list[ScheduleRecommendation]
 
 
 class AdaptiveOptimizer:
-    """Plans waves on what was recorded, and learns from what came of them.
+    """Plans waves on what was recorded, and learns from their outcomes.
 
     Parameters
     ----------
-    parameters
-        What plans are asked for; the command's defaults.
+    phase18_dir, phase16_dir, phase17_dir
+        Directories with the records of the earlier phases; read by :meth:`load_phase18_data`.
+    phase19_output_dir
+        Where :meth:`write_optimization_outputs` writes by default.
+    options
+        Strategy and limits of the plans; the command's defaults.
+    inputs
+        Records that were read already, in place of directories.
+    previous
+        An earlier run whose heuristic weights and outcomes count too.
+    waves, agents
+        Deal the tasks into this many waves; use the first so many agents.
+    seed
+        Fixes the draws of plans and simulations.
+    timestamp
+        Time of the plans; now by default.
 
     Examples
     --------
@@ -87,197 +147,626 @@ class AdaptiveOptimizer:
     ['a', 'b']
     """
 
-    def __init__(self, parameters: PlanParameters | None = None) -> None:
-        self.parameters = parameters or PlanParameters()
-        self.inputs: Inputs | None = None
-        self.observed = frames.ATTEMPTS.empty()
+    def __init__(
+        self,
+        phase18_dir: Path | str | None = None,
+        phase19_output_dir: Path | str | None = None,
+        *,
+        phase16_dir: Path | str | None = None,
+        phase17_dir: Path | str | None = None,
+        options: PlanOptions | None = None,
+        inputs: Inputs | None = None,
+        previous: Previous | None = None,
+        waves: int | None = None,
+        agents: int | None = None,
+        seed: int = 0,
+        timestamp: datetime | None = None,
+    ) -> None:
+        self.directories = tuple(
+            None if place is None else Path(place) for place in (phase18_dir, phase16_dir, phase17_dir)
+        )
+        self.output_dir = None if phase19_output_dir is None else Path(phase19_output_dir)
+        self.options = PlanOptions() if options is None else options
+        self.inputs, self.previous = inputs, previous
+        self.wave_count, self.agent_count = waves, agents
+        self.seed = seed
+        self.timestamp = datetime.now(UTC) if timestamp is None else timestamp
+        self._plans: dict[int, _KeptPlan] = {}
+        self._heuristics: Heuristics | None = None
+        self._model: ForecastModel | None = None
+        self._observed: list[pl.DataFrame] = []
+        self._learned_count = 0  # how many of the observed frames the model has learned from
 
-    def load_phase18_data(
-        self, phase18: Path, phase16: Path | None = None, phase17: Path | None = None
-    ) -> dict[str, int]:
-        """Read the neighbours' records; later plans rest on them.
+    def load_phase18_data(self) -> dict[str, int]:
+        """Read and check the records; plans rest on them from then on.
 
         Returns
         -------
         dict
             agents_loaded, patterns_loaded, signals_loaded.
+
+        Raises
+        ------
+        InputError
+            A file is missing or breaks the contract.
         """
-        self.inputs = load_inputs(phase18, phase16, phase17)
+        phase18, phase16, phase17 = self.directories
+        if self.inputs is None:
+            if phase18 is None:
+                raise UsageError("AdaptiveOptimizer: expected phase18_dir or inputs, found neither")
+            options = self.options
+            self.inputs = load_inputs(
+                phase18,
+                phase16,
+                phase17,
+                getattr(options, "censored_errors", ()),
+                allow_unassigned=options.allow_unassigned,
+            )
         return {
             "agents_loaded": self.inputs.agents.height,
             "patterns_loaded": self.inputs.patterns.height,
             "signals_loaded": self.inputs.signals.height,
         }
 
+    @property
+    def records(self) -> Inputs:
+        """The records that were read."""
+        if self.inputs is None:
+            raise UsageError("AdaptiveOptimizer: expected records, found none; call load_phase18_data first")
+        return self.inputs
+
+    @property
+    def heuristics(self) -> Heuristics:
+        """Phase 16's rules, with the weights of the run before."""
+        if self._heuristics is None:
+            weights = None if self.previous is None else self.previous.weights
+            self._heuristics = Heuristics() if self.inputs is None else read_heuristics(self.inputs.heuristics, weights)
+        return self._heuristics
+
+    @property
+    def model(self) -> ForecastModel:
+        """The forecast model of the run's tasks and agents, fitted to all records and observed outcomes."""
+        if self._model is None:
+            inputs = self.records
+            check_any(inputs.tasks)
+            filled = fill_confidence(inputs.tasks, inputs.attempts, inputs.population.success_rate)
+            prepared = self.heuristics.ordered(self.heuristics.boosted(filled))
+            tasks = deal_waves(prepared, self.wave_count, inputs.population.wave_count, self.heuristics)
+            self._model = self._fit(tasks, select_agents(inputs.agents, self.agent_count))
+        elif self._learned_count < len(self._observed):
+            self._model = self._model.observe(pl.concat(self._observed[self._learned_count :]))
+        self._learned_count = len(self._observed)
+        return self._model
+
+    @property
+    def waves(self) -> list[Wave]:
+        """The run's waves in order, each with all its tasks sorted by task id."""
+        by_wave = self.model.tasks.sort("wave", maintain_order=True).partition_by("wave", maintain_order=True)
+        return [Wave(number=int(tasks["wave"][0]), tasks=tasks) for tasks in by_wave]
+
     def calculate_optimal_schedule(
         self,
-        tasks: pl.DataFrame | Sequence[dict[str, Any]],
-        agents: pl.DataFrame | Sequence[str],
+        tasks: Tasks = None,
+        agents: Agents = None,
         strategy: OptimizationStrategy | str | None = None,
+        *,
+        wave: int | None = None,
     ) -> OptimizationResult:
-        """Assign one wave's tasks, optimally for the strategy.
+        """Assign the tasks of one wave, optimally for the strategy.
 
         Parameters
         ----------
         tasks
-            `frames.TASKS`, or dicts of its fields.
+            `frames.TASKS` or dicts of its fields; what is missing comes from the records. By default the first wave
+            without a plan.
         agents
-            `frames.AGENTS`, or agent ids; those known from the records are judged by them.
+            Agent ids or `frames.AGENTS`; the run's agents by default.
         strategy
-            One of :class:`OptimizationStrategy`; that of the parameters by default.
+            One of :class:`OptimizationStrategy`; that of the options by default.
+        wave
+            Number of the wave; that of its tasks by default.
+
+        Raises
+        ------
+        UsageError
+            There are no tasks or no agents, or the strategy is unknown.
+        InfeasibleError
+            The tasks do not fit the agents' capacities.
         """
-        model = self.forecast_model(tasks, agents)
-        parameters = self.parameters
-        if strategy is not None:
-            parameters = replace(parameters, strategy=OptimizationStrategy(strategy))
-        return _result(model, plan_wave(model, model.tasks, parameters))
+        chosen = self.options.strategy if strategy is None else PlanOptions.of(strategy=strategy).strategy
+        match chosen:
+            case OptimizationStrategy.MAXIMIZE_SUCCESS:
+                return self.optimize_for_success(tasks, agents, wave=wave)
+            case OptimizationStrategy.MAXIMIZE_THROUGHPUT:
+                return self.optimize_for_throughput(tasks, agents, wave=wave)
+            case OptimizationStrategy.MINIMIZE_RETRIES:
+                return self.optimize_for_minimize_retries(tasks, agents, wave=wave)
+            case OptimizationStrategy.CONFIDENCE_OPTIMIZATION:
+                return self.optimize_for_confidence(tasks, agents, wave=wave)
+        return self._optimize(tasks, agents, chosen, wave)
 
     def optimize_for_success(
-        self, tasks: pl.DataFrame | Sequence[dict[str, Any]], agents: pl.DataFrame | Sequence[str]
+        self, tasks: Tasks = None, agents: Agents = None, *, wave: int | None = None
     ) -> OptimizationResult:
-        """Maximise the expected number of successes."""
-        return self.calculate_optimal_schedule(tasks, agents, OptimizationStrategy.MAXIMIZE_SUCCESS)
+        """Maximise the expected number of successes; parameters as :meth:`calculate_optimal_schedule`."""
+        return self._optimize(tasks, agents, OptimizationStrategy.MAXIMIZE_SUCCESS, wave)
 
     def optimize_for_throughput(
-        self, tasks: pl.DataFrame | Sequence[dict[str, Any]], agents: pl.DataFrame | Sequence[str]
+        self, tasks: Tasks = None, agents: Agents = None, *, wave: int | None = None
     ) -> OptimizationResult:
-        """Minimise the makespan."""
-        return self.calculate_optimal_schedule(tasks, agents, OptimizationStrategy.MAXIMIZE_THROUGHPUT)
+        """Minimise the makespan; parameters as :meth:`calculate_optimal_schedule`."""
+        return self._optimize(tasks, agents, OptimizationStrategy.MAXIMIZE_THROUGHPUT, wave)
 
     def optimize_for_minimize_retries(
-        self, tasks: pl.DataFrame | Sequence[dict[str, Any]], agents: pl.DataFrame | Sequence[str]
+        self, tasks: Tasks = None, agents: Agents = None, *, wave: int | None = None
     ) -> OptimizationResult:
-        """Minimise the expected number of retries."""
-        return self.calculate_optimal_schedule(tasks, agents, OptimizationStrategy.MINIMIZE_RETRIES)
+        """Minimise the expected number of retries; parameters as :meth:`calculate_optimal_schedule`."""
+        return self._optimize(tasks, agents, OptimizationStrategy.MINIMIZE_RETRIES, wave)
 
     def optimize_for_confidence(
-        self, tasks: pl.DataFrame | Sequence[dict[str, Any]], agents: pl.DataFrame | Sequence[str]
+        self, tasks: Tasks = None, agents: Agents = None, *, wave: int | None = None
     ) -> OptimizationResult:
-        """Maximise the expected gain of confidence."""
-        return self.calculate_optimal_schedule(tasks, agents, OptimizationStrategy.CONFIDENCE_OPTIMIZATION)
+        """Maximise the expected gain of confidence; parameters as :meth:`calculate_optimal_schedule`."""
+        return self._optimize(tasks, agents, OptimizationStrategy.CONFIDENCE_OPTIMIZATION, wave)
 
-    def simulate_schedule(self, result: OptimizationResult, seed: int = 0) -> dict[str, Any]:
-        """Play a plan once in a world drawn from what is believed.
-
-        Returns
-        -------
-        dict
-            simulated_success_rate, simulated_completion_time_ms (the last agent's end),
-            simulated_confidence_delta, agent_utilization (fraction by agent).
-        """
-        model = result.model
-        executor = SimulateExecutor(model.world(seed), model.tasks["task_id"], model.agents["agent_id"])
-        changes = (model.gains.population_failure, model.gains.population_success)
-        executed = settle(result.plans, execute_orders(executor, result.plans, changes)[0])
-        return {
-            "simulated_success_rate": mean(executed["status"] == "completed"),
-            "simulated_completion_time_ms": largest(executed["actual_end_time"]),
-            "simulated_confidence_delta": mean(executed["actual_confidence_delta"]),
-            "agent_utilization": utilization(executed, model.agents["agent_id"].to_list()),
-        }
-
-    def update_confidence_estimates(self, attempts: pl.DataFrame | Sequence[dict[str, Any]]) -> pl.DataFrame:
-        """Learn from attempts: later plans rest on them too.
+    def reassign(self, wave: PlannedWave, agent_ids: pl.Series) -> PlannedWave:
+        """Give the tasks of a planned wave to other agents, for example to keep a load limit.
 
         Parameters
         ----------
-        attempts
-            `frames.ATTEMPTS`, or dicts of its fields (source `run` where none is given).
+        agent_ids
+            Agent of each task, in the order of the wave's tasks.
+        """
+        agent_index = positions(agent_ids, wave.model.agents["agent_id"])
+        return self._complete(replace(wave, agent_index=agent_index)).wave
+
+    def observe(self, outcomes: ExecutedWave | Rows) -> None:
+        """Learn from outcomes: plans made later rest on them too.
+
+        Parameters
+        ----------
+        outcomes
+            An executed wave, `frames.ATTEMPTS`, or dicts of its fields (source `run` by default).
+        """
+        if isinstance(outcomes, Wave):
+            self._observed.append(outcomes.attempts)
+            return
+        rows = outcomes if isinstance(outcomes, pl.DataFrame) else rows_of(outcomes, "outcomes")
+        if "source" not in rows.columns:
+            rows = rows.with_columns(source=pl.lit("run"))
+        self._observed.append(frames.ATTEMPTS.conform(rows))
+
+    def update_confidence_estimates(
+        self,
+        tasks: Rows,
+        agent_performance: Mapping[str, Mapping[str, float]] | Rows | None = None,
+        *,
+        model: ForecastModel | None = None,
+    ) -> pl.DataFrame:
+        """Update the confidence in tasks by what was learned since the first plan.
+
+        Parameters
+        ----------
+        tasks
+            As for :meth:`calculate_optimal_schedule`.
+        agent_performance
+            New evidence: outcomes as for :meth:`observe`, or by agent id its `success_rate` and `tasks`.
+        model
+            The model to use; by default the one of :meth:`calculate_optimal_schedule`.
 
         Returns
         -------
         polars.DataFrame
-            task_id and the task's new confidence, sorted by task id: after the last attempt where recorded,
-            else what was before it changed by its delta.
+            task_id and confidence [fraction], sorted by task id.
+
+        Notes
+        -----
+        The log odds of a task's confidence, heuristic boosts included, move as far as the log odds of its success
+        forecast moved, averaged over the agents.
         """
-        given = attempts if isinstance(attempts, pl.DataFrame) else [{"source": "run", **row} for row in attempts]
-        learned = frames.ATTEMPTS.conform(given)
-        self.observed = pl.concat([self.observed, learned])
-        changed = (pl.col("confidence_before") + pl.col("confidence_delta").fill_null(0.0)).clip(0.0, 1.0)
-        return (
-            learned.sort("task_id", "attempt")
-            .group_by("task_id", maintain_order=True)
-            .agg(pl.coalesce("confidence_after", changed).last().alias("confidence"))
-        )
+        if isinstance(agent_performance, Mapping):
+            agent_performance = _attempts_of(agent_performance)
+        if agent_performance is not None:
+            self.observe(agent_performance)
+        model, known = self._model_for(tasks, None) if model is None else (model, task_rows(tasks))
+        confidence = model.updated_confidence()[positions(known["task_id"], model.tasks["task_id"])]
+        return known.select("task_id", confidence=pl.Series(confidence, dtype=pl.Float64))
 
-    def generate_schedule_recommendations(self, result: OptimizationResult) -> pl.DataFrame:
-        """One recommendation for each agent with tasks (`schedule_recommendations.jsonl`), its rationale in words."""
-        from phase19.analysis.session import query
+    def simulate_schedule(self, result: OptimizationResult, seed: int | None = None) -> dict[str, Any]:
+        """Execute a plan once in a world drawn from the forecast, as a dry run does.
 
-        return query("schedule_recommendations", {"executions": _planned_only(result.plans)})
+        Parameters
+        ----------
+        seed
+            Fixes the world; that of the optimizer by default.
 
-    def calculate_optimization_metrics(self, result: OptimizationResult) -> dict[str, float]:
-        """What the plan promises, beside round robin: the average over all rotations of natural order."""
-        baseline = mean(result.plans["baseline_success"]) or 0.0
+        Returns
+        -------
+        dict
+            simulated_success_rate, simulated_completion_time_ms (end of the last agent), simulated_confidence_delta,
+            agent_utilization (busy share of that time by agent).
+        """
+        model = result.wave.model
+        world = model.world(self.seed if seed is None else seed)
+        executor = SimulateExecutor(world, model.tasks["task_id"], model.agents["agent_id"])
+        changes = (model.gains.population_failure, model.gains.population_success)
+        done, _ = execute_orders(executor, result.plans, changes)
+        busy = done.group_by("agent_id").agg(pl.col("actual_duration_ms").sum())
+        end_ms = largest(busy["actual_duration_ms"])
+        share = dict(busy.with_columns(pl.col("actual_duration_ms") / end_ms).rows()) if end_ms else {}
         return {
-            "expected_success_rate": result.expected_success_rate,
-            "round_robin_success_rate": baseline,
-            "success_advantage": result.expected_success_rate - baseline,
-            "expected_throughput": result.expected_throughput,
-            "expected_confidence_delta": result.expected_confidence_delta,
-            "objective": result.objective,
-            "gap": result.gap,
+            "simulated_success_rate": mean(done["status"] == "completed"),
+            "simulated_completion_time_ms": end_ms,
+            "simulated_confidence_delta": mean(done["actual_confidence_delta"]),
+            "agent_utilization": {agent: share.get(agent, 0.0) for agent in model.agents["agent_id"].to_list()},
         }
 
-    def write_optimization_outputs(self, result: OptimizationResult, directory: Path) -> list[Path]:
-        """Write planned_tasks.jsonl, schedule_recommendations.jsonl and optimization_metrics.json."""
+    def generate_schedule_recommendations(
+        self, wave: int | None = None, result: OptimizationResult | None = None
+    ) -> list[ScheduleRecommendation]:
+        """Recommend to each agent with tasks what to do in a wave.
+
+        Parameters
+        ----------
+        wave
+            Number of a planned wave; all planned waves by default.
+        result
+            A plan in place of the wave's latest one.
+        """
+        plans = self._kept(wave) if result is None else [_kept_plan(result.wave)]
+        return [recommendation for plan in plans for recommendation in plan.recommendations]
+
+    def calculate_optimization_metrics(self, result: OptimizationResult | None = None) -> dict[str, float | None]:
+        """What a plan, or all plans so far together, promise beside simpler ways to assign.
+
+        Returns
+        -------
+        dict
+            expected_success_rate, round_robin_success_rate (mean over all rotations of the agents),
+            best_single_agent_success_rate (one agent does every task) and success_advantage (over round robin), by the
+            same forecast [fraction]; expected_throughput [tasks/s]; expected_confidence_delta; gap (largest of a plan's
+            distances to its bound). None without tasks.
+        """
+        kept = self._kept() if result is None else [_kept_plan(result.wave)]
+        plans = pl.concat([plan.plans.select(*_MEASURED) for plan in kept])
+        expected, round_robin = mean(plans["planned_success"]), mean(plans["baseline_success"])
+        solo = pl.concat([plan.solo_success for plan in kept]).group_by("agent_id").sum()
+        best = largest(solo["success_count"])
+        makespan_ms = sum(plan.makespan_ms for plan in kept)
+        return {
+            "expected_success_rate": expected,
+            "round_robin_success_rate": round_robin,
+            "best_single_agent_success_rate": best / plans.height if best is not None and plans.height else None,
+            "success_advantage": None if expected is None or round_robin is None else expected - round_robin,
+            "expected_throughput": plans.height * 1000.0 / makespan_ms if makespan_ms > 0 else None,
+            "expected_confidence_delta": mean(plans["planned_confidence_delta"]),
+            "gap": max(plan.gap for plan in kept),
+        }
+
+    def write_optimization_outputs(
+        self, directory: Path | str | None = None, scheduled: pl.DataFrame | None = None
+    ) -> list[Path]:
+        """Write the plans: `wave_N/AGENT/planned_tasks.jsonl`, schedule_recommendations.jsonl, unassigned_tasks.jsonl.
+
+        Parameters
+        ----------
+        directory
+            The run directory; `phase19_output_dir` by default.
+        scheduled
+            The plans of all waves once they were scheduled, `frames.PLANS` with any further columns.
+
+        Returns
+        -------
+        list of Path
+            schedule_recommendations.jsonl and unassigned_tasks.jsonl.
+
+        Raises
+        ------
+        UsageError
+            There is no plan, or no directory.
+        """
+        place, kept = output_directory(directory, self.output_dir), self._kept()
+        rows = pl.concat([plan.plans for plan in kept]) if scheduled is None else scheduled
+        keys = [name for name in frames.PLANNED_TASKS.columns if name in rows.columns]
+        agents = pl.concat([plan.agents for plan in kept]).unique(maintain_order=True).to_list()
+        write_agent_rows(
+            rows.select(keys),
+            place,
+            "planned_tasks.jsonl",
+            waves=sorted(self._plans),
+            directories=agent_directories(agents),
+        )
+        unassigned = pl.concat([plan.unassigned for plan in kept]).sort("wave", "task_id")
+        stamp = pl.lit(self.timestamp.strftime("%Y-%m-%dT%H:%M:%SZ"))
         return write_files(
-            directory,
+            place,
             {
-                "planned_tasks.jsonl": result.plans,
-                "schedule_recommendations.jsonl": self.generate_schedule_recommendations(result),
-                "optimization_metrics.json": self.calculate_optimization_metrics(result),
+                "schedule_recommendations.jsonl": self.generate_schedule_recommendations(),
+                "unassigned_tasks.jsonl": unassigned.with_columns(timestamp=stamp),
             },
         )
 
-    def forecast_model(
-        self, tasks: pl.DataFrame | Sequence[dict[str, Any]], agents: pl.DataFrame | Sequence[str]
-    ) -> ForecastModel:
-        """What is believed of these tasks and agents, from the records loaded and observed."""
-        wave = frames.TASKS.conform(tasks).with_columns(pl.col("wave").fill_null(1)).sort("task_id")
-        if wave.is_empty():
-            raise UsageError("expected at least one task, found none")
-        known = self.inputs.attempts if self.inputs is not None else frames.ATTEMPTS.empty()
-        population = self.inputs.population if self.inputs is not None else _UNKNOWN_POPULATION
-        attempts = pl.concat([known, self.observed])
-        wave = fill_confidence(wave, attempts, population.success_rate)
-        return ForecastModel.fit(wave, self._agent_frame(agents), attempts, population)
+    def _kept(self, wave: int | None = None) -> list[_KeptPlan]:
+        found = [plan for number, plan in sorted(self._plans.items()) if wave in {None, number}]
+        if not found and self._plans:
+            raise UsageError(f"wave: expected one of the planned waves, {sorted(self._plans)}, found {wave}")
+        if not found:
+            raise UsageError("expected a plan, found none; call calculate_optimal_schedule first")
+        return found
 
-    def _agent_frame(self, agents: pl.DataFrame | Sequence[str]) -> pl.DataFrame:
-        if isinstance(agents, pl.DataFrame):
-            return frames.AGENTS.conform(agents)
-        named = frames.AGENTS.conform([{"agent_id": name, "record_count": 0, "evidence": "none"} for name in agents])
-        if self.inputs is None:
-            return named
-        return named.update(self.inputs.agents, on="agent_id", how="left")
+    def _optimize(
+        self, tasks: Tasks, agents: Agents, strategy: OptimizationStrategy, wave: int | None
+    ) -> OptimizationResult:
+        if tasks is None:
+            tasks = next((each.tasks for each in self.waves if each.number not in self._plans), None)
+        if tasks is None:
+            raise UsageError("tasks: expected the tasks of a wave, found none, and every wave of the run has a plan")
+        model, known = self._model_for(tasks, agents)
+        number = wave if wave is not None else int(known["wave"][0]) if known.height else len(self._plans) + 1
+        strategies = CANDIDATES if strategy is OptimizationStrategy.AUTO else (strategy,)
+        gated = Wave(number=number, tasks=known)
+        candidates = assign_wave(gated, model, self.options, self.heuristics, strategies)
+        chosen = candidates[recommended(candidates, self.options.max_load_factor)]
+        learned = self._observed[-1].height if self._observed else None
+        return self._complete(replace(chosen, learned_attempt_count=learned))
+
+    def _complete(self, wave: PlannedWave) -> OptimizationResult:
+        """The result of a wave whose tasks have agents: with the rows of its plan and draws of its outcome."""
+        model = wave.model
+        task = positions(wave.tasks["task_id"], model.tasks["task_id"])
+        largest_wave = int(model.tasks["wave"].value_counts()["count"].to_numpy().max())
+        draws = draw_wave(
+            model,
+            task,
+            wave.agent_index,
+            wave.max_attempts,
+            seed=self.seed,
+            wave=wave.number,
+            draws=draw_count(largest_wave),
+        )
+        solved = wave.assignment
+        why = reasons(solved.scores, solved.assignment.agent_index, solved.capacity, wave.allowed)
+        confidence = self.update_confidence_estimates(wave.tasks, model=model)["confidence"]
+        ranked = by_priority(wave.tasks, heuristics=self.heuristics)["task_id"]
+        wave = replace(wave, draws=draws, slot_value=why.slot_worth, plans=_plan_rows(wave, why, confidence, ranked))
+        kept = self._plans[wave.number] = _kept_plan(wave)
+        width = mean(wave.plans["success_high"] - wave.plans["success_low"])
+        return OptimizationResult(
+            strategy=solved.strategy,
+            expected_success_rate=mean(wave.plans["planned_success"]),
+            expected_throughput=wave.tasks.height * 1000.0 / kept.makespan_ms if kept.makespan_ms > 0 else None,
+            expected_confidence_delta=mean(wave.plans["planned_confidence_delta"]),
+            confidence=None if width is None else max(0.0, 1.0 - width),
+            timestamp=self.timestamp,
+            wave=wave,
+        )
+
+    def _model_for(self, tasks: Rows, agents: Agents) -> tuple[ForecastModel, pl.DataFrame]:
+        """A model of these tasks and agents, and the tasks as `frames.TASKS` sorted by id.
+
+        The run's own model if it knows them as they are given, else one that is fitted to them.
+        """
+        own = None if self.inputs is None else self.model
+        known = self._prepared(task_rows(tasks, None if own is None else own.tasks)).sort("task_id")
+        named = None if agents is None else agent_rows(agents, None if self.inputs is None else self.inputs.agents)
+        if own is None:
+            if named is None:
+                seen = [name for attempts in self._observed for name in attempts["agent_id"].drop_nulls().to_list()]
+                named = agent_rows(natural_order(set(seen)))
+            return self._fit(known, named), known
+        is_own_agents = named is None or named["agent_id"].equals(own.agents["agent_id"])
+        same = own.tasks.filter(pl.col("task_id").is_in(known["task_id"].implode())).select(*_FORECAST_INPUTS)
+        if is_own_agents and same.equals(known.select(*_FORECAST_INPUTS)):
+            return own, known
+        others = own.tasks.join(known, on="task_id", how="anti")
+        return self._fit(pl.concat([others, known]).sort("task_id"), own.agents if named is None else named), known
+
+    def _prepared(self, tasks: pl.DataFrame) -> pl.DataFrame:
+        """Tasks with a wave and a confidence; those without a confidence boost get what the heuristics give them."""
+        records = frames.ATTEMPTS.empty() if self.inputs is None else self.inputs.attempts
+        filled = fill_confidence(tasks, records, self._population.success_rate).with_columns(
+            pl.col("wave").fill_null(1)
+        )
+        boosted = self.heuristics.boosted(filled)
+        is_boosted = filled["confidence_boost"] != 0
+        return filled if is_boosted.any() else boosted
+
+    @property
+    def _population(self) -> Population:
+        return UNKNOWN_POPULATION if self.inputs is None else self.inputs.population
+
+    def _fit(self, tasks: pl.DataFrame, agents: pl.DataFrame) -> ForecastModel:
+        sources = (self.inputs, self.previous)
+        records = [frames.ATTEMPTS.empty(), *(source.attempts for source in sources if source is not None)]
+        claimed = self.heuristics.claims(pl.concat(records))
+        return ForecastModel.fit(tasks, agents, pl.concat([claimed, *self._observed]), self._population)
 
 
-def _result(model: ForecastModel, plan: WavePlan) -> OptimizationResult:
-    plans, solved = plan.plans, plan.assigned
-    end_ms = largest(plans["scheduled_end_time"]) or 0.0
-    return OptimizationResult(
-        strategy=solved.strategy,
-        plans=plans,
-        expected_success_rate=mean(plans["planned_success"]) or 0.0,
-        expected_throughput=plans.height / end_ms * 1000.0 if end_ms > 0 else 0.0,
-        expected_confidence_delta=mean(plans["planned_confidence_delta"]) or 0.0,
-        objective=plan.objective,
-        upper_bound=solved.upper_bound,
-        gap=max(0.0, solved.upper_bound - plan.objective),
-        model=model,
+def assign_wave(
+    wave: Wave,
+    model: ForecastModel,
+    options: PlanOptions,
+    heuristics: Heuristics,
+    strategies: Sequence[OptimizationStrategy],
+) -> list[PlannedWave]:
+    """Assign the tasks of a wave by each of several strategies, on one forecast.
+
+    Parameters
+    ----------
+    wave
+        Its approved tasks, all of them known to the model.
+    options
+        Limits and weights; their strategy does not matter.
+
+    Returns
+    -------
+    list of PlannedWave
+        By strategy, without plan rows and draws. Under `allow_unassigned` all strategies work on the tasks that the
+        first one places.
+
+    Raises
+    ------
+    InfeasibleError
+        The tasks do not fit the agents' capacities.
+    """
+    max_attempts = attempts_allowed(wave.tasks["risk_level"], options.max_retries)
+    tasks = heuristics.retried(wave.tasks, pl.Series(max_attempts > 1))
+    task = positions(tasks["task_id"], model.tasks["task_id"])[:, None]
+    forecast = model.forecast(task, np.arange(model.agents.height)[None, :], max_attempts[:, None])
+    allowed = allowed_pairs(tasks, model.agents)
+    capacity = agent_capacity(tasks.height, model.agents["capacity"], options.capacity, allowed)
+    unassigned = frames.UNASSIGNED.empty()
+    solvers = [SolverParameters(strategy, options.weights, capacity, options.explore) for strategy in strategies]
+    if options.allow_unassigned:
+        is_placed = placed_tasks(forecast, solvers[0], capacity, allowed)
+        unassigned = left_out(
+            tasks.filter(~is_placed), model.agents, capacity, None if allowed is None else allowed[~is_placed]
+        )
+        tasks, max_attempts = tasks.filter(is_placed), max_attempts[is_placed]
+        allowed = None if allowed is None else allowed[is_placed]
+        forecast = forecast._replace(**{name: values[is_placed] for name, values in forecast._asdict().items()})
+    found = [optimize(forecast, solver, allowed, tasks, model.agents) for solver in solvers]
+    return [
+        PlannedWave.grown_from(
+            wave,
+            tasks=tasks,
+            unassigned=unassigned,
+            model=model,
+            learned_attempt_count=None,
+            max_attempts=max_attempts,
+            forecast=forecast,
+            allowed=allowed,
+            assignment=assignment,
+            agent_index=assignment.agent_index,
+        )
+        for assignment in found
+    ]
+
+
+def limit_load(wave: PlannedWave, max_load_factor: float | None) -> PlannedWave:
+    """Move tasks off agents whose planned time exceeds this multiple of the mean, losing little score."""
+    if max_load_factor is None:
+        return wave
+    limited = adjust_load(
+        wave.agent_index,
+        wave.assignment.scores,
+        wave.forecast.planned_duration_ms,
+        capacity=wave.assignment.capacity,
+        max_load_factor=max_load_factor,
+        allowed=wave.allowed,
+    )
+    return replace(wave, agent_index=limited.agent_index)
+
+
+def recommended(waves: Sequence[PlannedWave], max_load_factor: float | None = None) -> int:
+    """Index of the plan to take among several of one wave, were each to keep the load limit."""
+    if len(waves) == 1:
+        return 0
+    agent_index = np.array([limit_load(wave, max_load_factor).agent_index for wave in waves])
+    return recommend_wave(waves[0].forecast, agent_index, waves[0].assignment.capacity, waves[0].allowed)
+
+
+_MEASURED = ("planned_success", "baseline_success", "planned_confidence_delta")
+
+
+def _plan_rows(wave: PlannedWave, why: Reasons, updated_confidence: pl.Series, ranked: pl.Series) -> pl.DataFrame:
+    """`frames.PLANS` without scheduled times, in the order of the wave's tasks."""
+    agents, tasks, agent_index = wave.model.agents["agent_id"], wave.tasks, wave.agent_index
+    row = np.arange(tasks.height)
+    scores, optimal = wave.assignment.scores, wave.assignment.assignment.agent_index
+    is_moved = optimal != agent_index  # to keep a load limit
+    runner_up = np.where(is_moved, optimal, why.runner_up)
+    runner_up_score = np.where(runner_up >= 0, scores[row, runner_up], np.nan)
+    margin = np.where(is_moved, scores[row, agent_index] - runner_up_score, why.score_margin)
+    plans = tasks.select(
+        "wave", "task_id", "risk_level", "category", "confidence", "confidence_boost", "heuristics_applied"
+    ).with_columns(
+        agents.gather(agent_index).alias("agent_id"),
+        pl.Series("priority", positions(tasks["task_id"], ranked) + 1),
+        updated_confidence.alias("updated_confidence"),
+        pl.Series("max_attempts", wave.max_attempts),
+        *(pl.Series(name, values[row, agent_index]) for name, values in wave.forecast._asdict().items()),
+        pl.Series("baseline_success", wave.forecast.planned_success.mean(axis=1)),
+        *(
+            pl.Series(f"{name}_term", values[row, agent_index])
+            for name, values in wave.assignment.terms._asdict().items()
+        ),
+        pl.Series("score", scores[row, agent_index]),
+        pl.Series("agent_price", why.slot_worth[agent_index]),
+        agents.gather(pl.Series(runner_up).replace(-1, None)).alias("runner_up_agent_id"),
+        pl.Series("runner_up_score", runner_up_score).fill_nan(None),
+        pl.Series("score_margin", margin).fill_nan(None),
+    )
+    return plans.select(name for name in frames.PLANS.columns if name in plans.columns)
+
+
+def _kept_plan(wave: PlannedWave) -> _KeptPlan:
+    agents = wave.model.agents["agent_id"]
+    busy_ms = wave.draws.busy_ms @ np.eye(agents.len())[wave.agent_index]
+    return _KeptPlan(
+        plans=wave.plans,
+        unassigned=wave.unassigned,
+        agents=agents,
+        solo_success=pl.DataFrame({"agent_id": agents, "success_count": wave.forecast.planned_success.sum(axis=0)}),
+        makespan_ms=float(busy_ms.max(axis=1).mean()),
+        gap=wave.gap,
+        recommendations=_recommendations(wave),
     )
 
 
-def _planned_only(plans: pl.DataFrame) -> pl.DataFrame:
-    """A plan as executions of which nothing ran."""
-    idle = plans.select(
-        "task_id",
-        "agent_id",
-        status=pl.lit("unobserved"),
-        attempt_count=pl.lit(0, dtype=pl.Int64),
-        actual_duration_ms=pl.lit(None, dtype=pl.Float64),
-        actual_confidence_delta=pl.lit(None, dtype=pl.Float64),
-        is_duration_measured=pl.lit(False),
-        is_censored=pl.lit(False),
+def _recommendations(wave: PlannedWave) -> list[ScheduleRecommendation]:
+    """One for each agent with tasks, in the order of the agents."""
+    terms = ("success_term", "throughput_term", "confidence_term", "score", "planned_success", "baseline_success")
+    by_agent = (
+        wave.plans.sort("priority")
+        .group_by("agent_id", maintain_order=True)
+        .agg(
+            pl.col("task_id"),
+            pl.col("planned_duration_ms").sum(),
+            pl.col(*terms).mean(),
+            confidence=(1.0 - (pl.col("success_high") - pl.col("success_low")).mean()).clip(0.0, 1.0),
+        )
     )
-    return settle(plans, idle)
+    ordered = wave.model.agents.select("agent_id").join(by_agent, on="agent_id", maintain_order="left")
+    return [
+        ScheduleRecommendation(
+            recommendation_id=f"REC_{wave.number}_{number:03d}",
+            wave=wave.number,
+            agent_id=row["agent_id"],
+            task_ids=row["task_id"],
+            expected_completion_time_ms=row["planned_duration_ms"],
+            expected_success_probability=row["planned_success"],
+            rationale=(
+                f"Mean score {row['score']:.3f} (success {row['success_term']:.3f}, throughput "
+                f"{row['throughput_term']:.3f}, confidence {row['confidence_term']:.3f}). Planned success "
+                f"{row['planned_success']:.1%}; round robin would reach {row['baseline_success']:.1%}."
+            ),
+            confidence=row["confidence"],
+        )
+        for number, row in enumerate(ordered.to_dicts(), 1)
+    ]
+
+
+def _attempts_of(agent_performance: Mapping[str, Mapping[str, float]]) -> pl.DataFrame:
+    """As many attempts by each agent as its summary counts, so many of them successes."""
+    rows = [{"agent_id": agent, **figures} for agent, figures in agent_performance.items()]
+    summaries = _PERFORMANCE.conform(rows).with_columns(won=(pl.col("tasks") * pl.col("success_rate")).round())
+    attempts = (
+        summaries.with_columns(number=pl.int_ranges(1, pl.col("tasks") + 1)).explode("number").drop_nulls("number")
+    )
+    return frames.ATTEMPTS.conform(
+        attempts.select(
+            "agent_id",
+            task_id=pl.format("summary of {}, task {}", "agent_id", "number"),
+            is_success=pl.col("number") <= pl.col("won"),
+            source=pl.lit("run"),
+        )
+    )
+
+
+_PERFORMANCE = Schema(
+    "agent_performance",
+    agent_id=frames.identifier("agent", key=True),
+    tasks=frames.count("tasks it did"),
+    success_rate=frames.rate("share of them that succeeded"),
+)

@@ -1,56 +1,97 @@
-"""AdaptiveScheduler: queues, priorities, loads, execution and failures of one wave."""
+"""AdaptiveScheduler: plan -> timelines -> executor -> outcomes."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypedDict, overload
 
 import numpy as np
 import polars as pl
 
 from phase19 import frames
 from phase19.balancing.load_limit import adjust_load
-from phase19.errors import UsageError
-from phase19.execution.protocol import execute_orders
+from phase19.errors import UsageError, suggestion
+from phase19.execution.live import LiveExecutor
+from phase19.execution.protocol import Execution, Executor, task_outcomes
+from phase19.execution.simulate import SimulateExecutor
+from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.retries import attempt_probability, attempts_allowed
+from phase19.inputs.arguments import UNKNOWN_POPULATION, Rows, agent_rows, rows_of, task_rows
+from phase19.inputs.heuristics import Heuristics
+from phase19.inputs.loading import Inputs
+from phase19.inputs.natural import natural_order
 from phase19.inputs.roster import by_priority
 from phase19.options import PriorityStrategy
-from phase19.publishing.files import write_files
-from phase19.timelines import adherence, largest, mean, schedule, settle, timeline, utilization
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from phase19.execution.protocol import Executor
-
-__all__ = ["AdaptiveScheduler", "ScheduleExecution", "SchedulerParameters"]
+from phase19.publishing.files import agent_directories, output_directory, write_agent_rows
+from phase19.schema import Schema
+from phase19.wave import PlannedWave, largest, mean, positions
 
 _FORECAST_COLUMNS = ("planned_duration_ms", "planned_success", "baseline_success")
 _SCHEDULED_COLUMNS = ("scheduled_start_time", "scheduled_end_time")
-_NEUTRAL_MS = 1000.0  # an unknown duration; equal for all tasks it only fixes the order
+_UNIT_MS = 1000.0  # for unknown durations; equal for all tasks it only fixes their order
+_ACTUAL_COLUMNS = tuple(name for name in frames.EXECUTIONS.columns if name not in frames.PLANS.columns)
+_FAILURES = Schema(
+    "failures",
+    task_id=frames.identifier("task that failed", key=True),
+    agent_id=frames.identifier("agent that failed", nullable=True),
+    attempt=frames.count("number of the attempt that failed", low=1),
+    risk_level=frames.TASKS.columns["risk_level"],
+    confidence=frames.rate("confidence before the attempt", nullable=True),
+    tried_agents=frames.strings("agents that failed before", default=[]),
+)
+_DEFAULT_CHANGES = (-0.02, 0.05)  # confidence after a failure and after a success, as Phase 17 changes it
+
+
+class ScheduleStatus(StrEnum):
+    """State of a scheduled task."""
+
+    SCHEDULED = "scheduled"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    UNOBSERVED = "unobserved"
+    INTERRUPTED = "interrupted"
+
+
+class ScheduledTask(TypedDict):
+    """A row of scheduled_tasks.jsonl; `frames.SCHEDULED_TASKS` has its further columns."""
+
+    task_id: str
+    agent_id: str
+    wave: int
+    scheduled_start_time: float
+    scheduled_end_time: float
+    actual_start_time: float | None
+    actual_end_time: float | None
+    priority: int
+    status: str
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True)
-class SchedulerParameters:
-    """How a wave is scheduled; the command's defaults."""
+class ScheduleExecution:
+    """An executed wave and its measures.
 
-    priority: PriorityStrategy = PriorityStrategy.RISK_CONFIDENCE
-    max_retries: int = 2
-    max_load_factor: float = 1.25
-    mean_change: tuple[float, float] = (-0.02, 0.05)
+    Attributes
+    ----------
+    wave
+        Its number.
+    executions
+        The scheduled rows with what happened; `frames.EXECUTIONS` where the rows were `frames.PLANS`.
+    attempts
+        `frames.ATTEMPTS` that were made.
+    is_interrupted
+        Whether the execution was stopped before its end.
+    success_rate, makespan_ms, schedule_adherence
+        None where nothing ran.
+    agent_utilization
+        Busy share of the makespan by agent.
+    """
 
-    def __post_init__(self) -> None:
-        if self.max_retries < 0:
-            raise UsageError(f"max_retries: expected 0 or more, found {self.max_retries}")
-        if not self.max_load_factor >= 1:
-            raise UsageError(f"max_load_factor: expected 1 or more, found {self.max_load_factor}")
-
-
-class ScheduleExecution(NamedTuple):
-    """A wave carried out: rows planned and actual side by side, and its measures."""
-
+    wave: int
     executions: pl.DataFrame
+    attempts: pl.DataFrame
+    is_interrupted: bool
     success_rate: float | None
     makespan_ms: float | None
     schedule_adherence: float | None
@@ -58,178 +99,406 @@ class ScheduleExecution(NamedTuple):
 
 
 class AdaptiveScheduler:
-    """Lays assigned tasks on timelines and carries them out.
+    """Puts assigned tasks on timelines and executes them.
 
     Parameters
     ----------
-    parameters
-        How to schedule.
+    phase19_output_dir
+        Where :meth:`write_schedule_outputs` writes by default.
+    dry_run
+        Whether tasks are simulated. Otherwise an `executor` is needed.
+    executor
+        Executes waves; a dry run without one simulates on the forecast that `inputs` give.
+    inputs
+        Records of the agents.
+    heuristics
+        Phase 16's rules for priorities.
+    priority
+        What decides which task comes first.
+    max_retries
+        Retries of a task of LOW or MEDIUM risk.
+    max_load_factor
+        Longest planned time of an agent, as a multiple of the mean.
+    seed
+        Fixes what a dry run without an executor draws.
 
-    Notes
-    -----
-    Scheduled rows are `frames.PLANS` where a plan is given, or the columns of :meth:`assign_tasks_to_agents`.
+    Examples
+    --------
+    >>> scheduler = AdaptiveScheduler()
+    >>> rows = scheduler.assign_tasks_to_agents([{"task_id": "a"}, {"task_id": "b"}], {"x": ["a", "b"], "y": []})
+    >>> rows["scheduled_start_time"].to_list()
+    [0.0, 1000.0]
     """
 
-    def __init__(self, parameters: SchedulerParameters | None = None) -> None:
-        self.parameters = parameters or SchedulerParameters()
+    def __init__(
+        self,
+        phase19_output_dir: Path | str | None = None,
+        *,
+        dry_run: bool = True,
+        executor: Executor | None = None,
+        inputs: Inputs | None = None,
+        heuristics: Heuristics | None = None,
+        priority: PriorityStrategy | str = PriorityStrategy.RISK_CONFIDENCE,
+        max_retries: int = 2,
+        max_load_factor: float | None = 1.25,
+        seed: int = 0,
+    ) -> None:
+        if max_retries < 0:
+            raise UsageError(f"max_retries: expected 0 or more, found {max_retries}")
+        if max_load_factor is not None and not max_load_factor >= 1:
+            raise UsageError(f"max_load_factor: expected 1 or more, found {max_load_factor}")
+        if not dry_run and (executor is None or executor.is_simulated):
+            raise UsageError("AdaptiveScheduler: expected an executor of real tasks with dry_run=False, found none")
+        self.output_dir = phase19_output_dir
+        self.dry_run, self.executor, self.inputs = dry_run, executor, inputs
+        self.heuristics = heuristics or Heuristics()
+        self.priority = _priority(priority)
+        self.max_retries, self.max_load_factor, self.seed = max_retries, max_load_factor, seed
+        if isinstance(executor, LiveExecutor):
+            executor.handle_failure = self.handle_task_failure
+        self.agents: list[str] = []
+        self.executed: dict[int, ScheduleExecution] = {}
 
     def assign_tasks_to_agents(
         self,
-        tasks: pl.DataFrame | Sequence[dict[str, Any]],
+        tasks: Rows,
         agent_assignments: Mapping[str, Sequence[str]],
-        forecasts: pl.DataFrame | None = None,
+        wave: int = 1,
+        *,
+        plans: pl.DataFrame | None = None,
     ) -> pl.DataFrame:
-        """Lay tasks on their agents' timelines, in the order of priority.
+        """Put tasks on the timelines of their agents, in order of priority.
 
         Parameters
         ----------
         tasks
             `frames.TASKS`, or dicts of its fields.
         agent_assignments
-            Task ids by agent; every task once.
-        forecasts
-            Rows with task_id, planned_duration_ms, planned_success and baseline_success, such as
-            `frames.PLANS`; without them a task takes its estimated_duration_ms, and its confidence is its chance.
+            Task ids by agent; each task once.
+        wave
+            Number of the wave, for tasks that name none.
+        plans
+            `frames.PLANS` of the same tasks without scheduled times. Without them a task takes its
+            estimated_duration_ms, and its chance of success is its confidence.
 
         Returns
         -------
         polars.DataFrame
-            The columns of `frames.ORDERS`, then planned_duration_ms, planned_success, baseline_success,
-            scheduled_start_time and scheduled_end_time; agents in the order given.
+            `frames.PLANS` where plans are given; else the columns of `frames.ORDERS`, then planned_duration_ms,
+            planned_success, baseline_success, scheduled_start_time and scheduled_end_time. Agents in the order
+            given, each agent's rows in the order of its timeline.
         """
-        wave = frames.TASKS.conform(tasks)
-        pairs = [(agent, place, task) for place, (agent, own) in enumerate(agent_assignments.items()) for task in own]
-        assigned = pl.DataFrame(
-            pairs, schema={"agent_id": pl.String, "agent": pl.Int64, "task_id": pl.String}, orient="row"
-        )
-        if assigned["task_id"].is_duplicated().any() or set(assigned["task_id"]) != set(wave["task_id"]):
-            raise UsageError("agent_assignments: expected every task exactly once")
-        rows = (
-            wave.drop("priority")
-            .join(assigned, on="task_id")
-            .with_columns(pl.col("wave").fill_null(1), max_attempts=pl.lit(1, dtype=pl.Int64))
-        )
-        rows = rows.with_columns(max_attempts=attempts_allowed(rows["risk_level"], self.parameters.max_retries))
-        if forecasts is None:
-            chance = pl.col("confidence").fill_null(pl.col("confidence").mean()).fill_null(0.5)
-            rows = rows.with_columns(
-                planned_duration_ms=pl.col("estimated_duration_ms").fill_null(_NEUTRAL_MS),
-                planned_success=chance,
-                baseline_success=chance,
+        known = task_rows(tasks).with_columns(pl.col("wave").fill_null(wave))
+        self.agents = list(agent_assignments)
+        assigned = (
+            pl.DataFrame(
+                {"agent_id": self.agents, "task_id": [list(own) for own in agent_assignments.values()]},
+                schema={"agent_id": pl.String, "task_id": pl.List(pl.String)},
             )
-        else:
-            rows = rows.join(forecasts.select("task_id", *_FORECAST_COLUMNS), on="task_id")
-        columns = [*frames.ORDERS.columns, *_FORECAST_COLUMNS, *_SCHEDULED_COLUMNS]
-        return schedule(wave, rows, self.parameters.priority).select(columns)
+            .explode("task_id", empty_as_null=False)
+            .drop_nulls("task_id")
+        )
+        if assigned["task_id"].is_duplicated().any() or set(assigned["task_id"]) != set(known["task_id"]):
+            raise UsageError("agent_assignments: expected every task exactly once")
+        planned = self._without_forecast(known) if plans is None else plans
+        rows = planned.drop("agent_id", strict=False).join(assigned, on="task_id")
+        columns = (
+            frames.PLANS.columns
+            if plans is not None
+            else [*frames.ORDERS.columns, *_FORECAST_COLUMNS, *_SCHEDULED_COLUMNS]
+        )
+        return self.optimize_task_ordering(rows, known).select(*columns)
 
-    def prioritize_tasks(
-        self, tasks: pl.DataFrame | Sequence[dict[str, Any]], strategy: PriorityStrategy | str | None = None
-    ) -> pl.DataFrame:
-        """Rank tasks: `frames.TASKS` in the order of priority, `priority` counting from 1.
+    def prioritize_tasks(self, tasks: Rows, strategy: PriorityStrategy | str | None = None) -> pl.DataFrame:
+        """Rank tasks: `frames.TASKS` in order of priority, `priority` counting from 1.
 
-        For `agent_specialization` the tasks carry a column `advantage`.
+        Parameters
+        ----------
+        tasks
+            `frames.TASKS` or dicts of its fields; for `agent_specialization` with an `advantage`, what the task's
+            own agent is forecast to do better than the mean of all agents (fraction).
+        strategy
+            That of the scheduler by default.
         """
-        chosen = self.parameters.priority if strategy is None else PriorityStrategy(strategy)
-        frame = frames.TASKS.conform(tasks)
+        chosen = self.priority if strategy is None else _priority(strategy)
+        rows = task_rows(tasks)
         if chosen is PriorityStrategy.AGENT_SPECIALIZATION:
-            given = tasks["advantage"] if isinstance(tasks, pl.DataFrame) else [row["advantage"] for row in tasks]
-            frame = frame.with_columns(pl.Series("advantage", given, dtype=pl.Float64))
-        ranked = by_priority(frame, chosen)
+            given = tasks if isinstance(tasks, pl.DataFrame) else pl.DataFrame(list(tasks), infer_schema_length=None)
+            if "advantage" not in given.columns:
+                raise UsageError("tasks: expected a column 'advantage' for agent_specialization, found none")
+            rows = rows.join(given.select("task_id", "advantage"), on="task_id", maintain_order="left")
+        ranked = by_priority(rows, chosen, self.heuristics)
         return ranked.with_columns(priority=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
 
-    def adjust_for_agent_load(
-        self,
-        scheduled: pl.DataFrame,
-        agents: Sequence[str],
-        scores: np.ndarray[Any, np.dtype[np.float64]] | None = None,
+    def optimize_task_ordering(
+        self, scheduled: pl.DataFrame, tasks: Rows, strategy: PriorityStrategy | str | None = None
     ) -> pl.DataFrame:
-        """Move tasks off agents whose planned time exceeds the load limit, each time losing least score.
+        """Rank rows by their tasks and put them on the timelines again; agents keep their tasks.
 
         Parameters
         ----------
         scheduled
-            Scheduled rows.
-        agents
-            Agents a task may move to, natural order.
-        scores
-            Score of every (row, agent), shape (n, m); all moves are equally good by default.
+            Rows with task_id, agent_id, planned_duration_ms, planned_success and baseline_success.
+        tasks
+            `frames.TASKS` of the same tasks, or dicts of its fields.
         """
-        place = pl.DataFrame({"agent_id": list(agents), "agent": range(len(agents))})
-        rows = scheduled.join(place, on="agent_id", maintain_order="left")
-        n, m = rows.height, len(agents)
-        planned_ms = np.repeat(rows["planned_duration_ms"].to_numpy()[:, None], m, axis=1)
-        adjusted = adjust_load(
-            rows["agent"].to_numpy(),
-            np.zeros((n, m)) if scores is None else scores,
-            planned_ms,
-            capacity=np.full(m, n, dtype=np.int64),
-            max_load_factor=self.parameters.max_load_factor,
-        )
-        moved = rows.with_columns(
-            pl.Series("agent", adjusted.agent_index),
-            pl.Series("agent_id", np.array(agents, dtype=object)[adjusted.agent_index], dtype=pl.String),
-        )
-        return timeline(moved).select(scheduled.columns)
+        advantage = scheduled.select("task_id", advantage=pl.col("planned_success") - pl.col("baseline_success"))
+        known = task_rows(tasks).join(advantage, on="task_id")
+        ranked = self.prioritize_tasks(known, strategy).select("task_id", "priority")
+        rows = self._timeline(scheduled.drop("priority", strict=False).join(ranked, on="task_id"))
+        return rows.select(*scheduled.columns, *(name for name in rows.columns if name not in scheduled.columns))
 
-    def optimize_task_ordering(
-        self, scheduled: pl.DataFrame, tasks: pl.DataFrame | Sequence[dict[str, Any]], strategy: PriorityStrategy | str
-    ) -> pl.DataFrame:
-        """Rank scheduled rows anew by their tasks and lay their timelines again; agents keep their tasks."""
-        place = scheduled.select("agent_id").unique(maintain_order=True).with_row_index("agent")
-        rows = scheduled.drop("priority", *_SCHEDULED_COLUMNS).join(place, on="agent_id", maintain_order="left")
-        return schedule(frames.TASKS.conform(tasks), rows, PriorityStrategy(strategy)).select(scheduled.columns)
-
-    def execute_schedule(self, scheduled: pl.DataFrame, executor: Executor) -> ScheduleExecution:
-        """Carry out scheduled rows and set what happened beside what was planned."""
-        executed = settle(scheduled, execute_orders(executor, scheduled, self.parameters.mean_change)[0])
-        ran = executed.filter(frames.has_run())
-        return ScheduleExecution(
-            executions=executed,
-            success_rate=mean(ran["status"] == "completed"),
-            makespan_ms=largest(ran["actual_end_time"]),
-            schedule_adherence=adherence(executed),
-            agent_utilization=self.get_agent_utilization(executed, executed["agent_id"].unique(maintain_order=True)),
-        )
-
-    def simulate_task_execution(self, scheduled: pl.DataFrame, task_id: str, executor: Executor) -> dict[str, Any]:
-        """Carry out one task alone; its row of `frames.OUTCOMES` as a dict."""
-        rows = scheduled.filter(pl.col("task_id") == task_id)
-        if rows.is_empty():
-            raise UsageError(f"task {task_id!r}: expected a scheduled task, found none of that id")
-        return execute_orders(executor, rows, self.parameters.mean_change)[0].row(0, named=True)
-
-    def calculate_schedule_adherence(self, executions: pl.DataFrame) -> float | None:
-        """How closely the schedule was kept, in [0, 1]; None where nothing ran."""
-        return adherence(executions)
-
-    def handle_task_failure(self, failed: pl.DataFrame | Sequence[dict[str, Any]]) -> pl.DataFrame:
-        """Decide what follows failed attempts (H16_003).
+    def adjust_for_agent_load(self, scheduled: pl.DataFrame, wave: PlannedWave | None = None) -> pl.DataFrame:
+        """Move tasks off agents whose planned time exceeds the load limit, each move losing as little as possible.
 
         Parameters
         ----------
-        failed
-            Rows with task_id, risk_level, attempt (the one that failed, from 1) and confidence.
+        scheduled
+            Rows with task_id, agent_id and planned_duration_ms.
+        wave
+            The planned wave of these rows, which knows the score and the duration of every pair. Without it a task
+            takes equally long with every agent, and all moves are equally good.
 
         Returns
         -------
         polars.DataFrame
-            The rows with `is_retried`, `next_attempt` (null where there is none) and `next_confidence`: 0.05
-            less with every retry, never below 0.05.
+            The rows in the order given, with their new agents. Timelines are as before: put the rows on timelines
+            after this.
         """
-        rows = failed if isinstance(failed, pl.DataFrame) else pl.DataFrame(list(failed))
-        allowed = attempts_allowed(rows["risk_level"], self.parameters.max_retries)
-        confidence = rows["confidence"].to_numpy()
-        return rows.with_columns(pl.Series("is_retried", rows["attempt"].to_numpy() < allowed)).with_columns(
-            next_attempt=pl.when("is_retried").then(pl.col("attempt") + 1),
-            next_confidence=pl.when("is_retried").then(pl.lit(attempt_probability(confidence, 2))),
+        if self.max_load_factor is None:
+            return scheduled
+        agents = pl.Series("agent_id", self.agents) if wave is None else wave.model.agents["agent_id"]
+        agent = positions(scheduled["agent_id"], agents)
+        n, m = agent.size, agents.len()
+        duration_ms = np.repeat(scheduled["planned_duration_ms"].to_numpy()[:, None], m, axis=1)
+        moved = adjust_load(
+            agent,
+            np.zeros((n, m)) if wave is None else wave.assignment.scores,
+            duration_ms if wave is None else wave.forecast.planned_duration_ms,
+            capacity=np.full(m, n, dtype=np.int64) if wave is None else wave.assignment.capacity,
+            max_load_factor=self.max_load_factor,
+            allowed=None if wave is None else wave.allowed,
+        )
+        return scheduled.with_columns(agents.gather(moved.agent_index).alias("agent_id"))
+
+    def execute_schedule(
+        self, wave: int, scheduled: pl.DataFrame, *, confidence_changes: Sequence[float] = _DEFAULT_CHANGES
+    ) -> ScheduleExecution:
+        """Execute scheduled rows.
+
+        Parameters
+        ----------
+        wave
+            Number of the wave.
+        scheduled
+            As :meth:`assign_tasks_to_agents` returns them.
+        confidence_changes
+            Mean change of confidence after a failure and after a success, for attempts that report none.
+        """
+        orders = scheduled.select(*frames.ORDERS.columns)
+        if self.executor is None or self.executor.is_simulated:
+            execution = Execution(self.simulate_task_execution(scheduled))
+        else:
+            execution = self.executor.execute(orders)
+        executions = _with_actual_times(scheduled, task_outcomes(orders, execution, confidence_changes))
+        ran = executions.filter(frames.has_run())
+        self.executed[wave] = ScheduleExecution(
+            wave=wave,
+            executions=executions,
+            attempts=execution.attempts,
+            is_interrupted=execution.is_interrupted,
+            success_rate=mean(ran["status"] == ScheduleStatus.COMPLETED),
+            makespan_ms=largest(ran["actual_end_time"]),
+            schedule_adherence=self.calculate_schedule_adherence(executions),
+            agent_utilization=self.get_agent_utilization(executions),
+        )
+        return self.executed[wave]
+
+    def simulate_task_execution(self, task: Rows | Mapping[str, Any]) -> pl.DataFrame:
+        """Simulate the execution of one scheduled task, or of many: the attempts made (`frames.ATTEMPTS`).
+
+        Parameters
+        ----------
+        task
+            A row, or rows, of :meth:`assign_tasks_to_agents`.
+
+        Notes
+        -----
+        The outcome of an attempt depends on the seed, the task, the agent and the number of the attempt alone.
+        """
+        rows = rows_of([task], "task") if isinstance(task, Mapping) else task
+        rows = rows if isinstance(rows, pl.DataFrame) else rows_of(rows, "task")
+        orders = frames.ORDERS.conform(rows)
+        executor = self._simulator(rows) if self.executor is None else self.executor
+        if not executor.is_simulated:
+            raise UsageError(
+                "simulate_task_execution: expected a simulating executor, found one of real or recorded tasks"
+            )
+        return executor.execute(orders).attempts
+
+    def calculate_schedule_adherence(self, executions: pl.DataFrame) -> float | None:
+        """Measure how closely a wave kept its schedule, in [0, 1]; None where nothing ran.
+
+        Notes
+        -----
+        1 - mean(|actual_start - scheduled_start| + |actual_end - scheduled_end|) / 2 over the tasks that ran, divided
+        by the end of the wave's timeline.
+        """
+        shift = [(pl.col(f"actual_{edge}_time") - pl.col(f"scheduled_{edge}_time")).abs() for edge in ("start", "end")]
+        deviation = mean(executions.select((shift[0] + shift[1]) / 2).to_series())
+        end = largest(executions["scheduled_end_time"])
+        if deviation is None or end is None:
+            return None
+        return float(np.clip(1.0 - deviation / end, 0.0, 1.0)) if end > 0 else float(deviation == 0)
+
+    @overload
+    def handle_task_failure(self, task: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    @overload
+    def handle_task_failure(self, task: Rows) -> pl.DataFrame: ...
+
+    def handle_task_failure(self, task: Mapping[str, Any] | Rows) -> dict[str, Any] | pl.DataFrame:
+        """Decide what follows a failed attempt: retry, then reassign to another agent, then give up.
+
+        Parameters
+        ----------
+        task
+            task_id, agent_id, attempt (the one that failed, from 1), and where known risk_level, confidence and
+            `tried_agents`, the agents that failed before. One dict, or rows.
+
+        Returns
+        -------
+        dict or polars.DataFrame
+            The task with `action` (retry, reassign or give_up), `next_agent_id`, `next_attempt` and
+            `next_confidence`; these are null after giving up. Rows give a frame.
+
+        Notes
+        -----
+        A retry is allowed at LOW and MEDIUM risk, up to `max_retries` times, and lowers the confidence by 0.05, not
+        below 0.05 (H16_003). A task without retries left goes to the first agent of the last assignment that has not
+        tried it. Waves are not planned again after a reassignment; the live executor only retries.
+        """
+        rows = rows_of([task], "task") if isinstance(task, Mapping) else task
+        failed = _FAILURES.conform(rows if isinstance(rows, pl.DataFrame) else rows_of(rows, "task"))
+        tried = pl.concat_list("tried_agents", "agent_id")
+        others = pl.lit(self.agents, dtype=pl.List(pl.String)).list.set_difference(tried)
+        is_retried = failed["attempt"] < pl.Series(attempts_allowed(failed["risk_level"], self.max_retries))
+        confidence = failed["confidence"].to_numpy()
+        decided = failed.with_columns(
+            action=pl.when(is_retried)
+            .then(pl.lit("retry"))
+            .when(others.list.len() > 0)
+            .then(pl.lit("reassign"))
+            .otherwise(pl.lit("give_up")),
+            next_agent_id=pl.when(is_retried).then("agent_id").otherwise(others.list.first()),
+            next_attempt=pl.when(is_retried).then(pl.col("attempt") + 1).when(others.list.len() > 0).then(1),
+            next_confidence=pl.when(is_retried)
+            .then(pl.Series(attempt_probability(confidence, 2)))
+            .when(others.list.len() > 0)
+            .then("confidence"),
+        )
+        return decided.row(0, named=True) if isinstance(task, Mapping) else decided
+
+    def get_agent_utilization(self, executions: pl.DataFrame, agents: Sequence[str] | None = None) -> dict[str, float]:
+        """Busy share of the wave's makespan by agent, fraction; 0 for idle agents, empty where nothing ran.
+
+        Parameters
+        ----------
+        agents
+            All agents; those of the last assignment by default.
+        """
+        makespan = largest(executions["actual_end_time"])
+        if not makespan:
+            return {}
+        busy = executions.group_by("agent_id").agg(pl.col("actual_duration_ms").sum() / makespan)
+        share = dict(busy.rows())
+        return {agent: share.get(agent, 0.0) for agent in (agents or self.agents or sorted(share))}
+
+    def write_schedule_outputs(self, wave: int, directory: Path | str | None = None) -> Path:
+        """Write `wave_N/AGENT/scheduled_tasks.jsonl` of an executed wave, a file for every agent.
+
+        Parameters
+        ----------
+        wave
+            Number of a wave that was executed.
+        directory
+            The run directory; `phase19_output_dir` by default.
+
+        Returns
+        -------
+        Path
+            The directory of the wave.
+
+        Raises
+        ------
+        UsageError
+            The wave was not executed, or there is no directory.
+        """
+        place = output_directory(directory, self.output_dir)
+        if wave not in self.executed:
+            raise UsageError(f"wave {wave}: expected one of the executed waves, {sorted(self.executed)}")
+        rows = self.executed[wave].executions
+        known = "updated_confidence" if "updated_confidence" in rows.columns else "confidence"
+        after = (pl.col(known) + pl.col("actual_confidence_delta")).clip(0.0, 1.0)
+        keys = [name for name in frames.SCHEDULED_TASKS.columns if name in rows.columns or name == "confidence_after"]
+        write_agent_rows(
+            rows.with_columns(confidence_after=after).select(keys),
+            place,
+            "scheduled_tasks.jsonl",
+            waves=[wave],
+            directories=agent_directories(self.agents),
+        )
+        return place / f"wave_{wave}"
+
+    def _timeline(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows sorted by agent and priority, their planned times end to end on the timeline of each agent."""
+        order = pl.Series("agent_id", self.agents or rows["agent_id"].unique(maintain_order=True).to_list())
+        place = pl.Series("place", positions(rows["agent_id"], order))
+        end = pl.col("planned_duration_ms").cum_sum().over("agent_id")
+        return (
+            rows.with_columns(place)
+            .sort("place", "priority")
+            .drop("place")
+            .with_columns(scheduled_end_time=end)
+            .with_columns(scheduled_start_time=pl.col("scheduled_end_time").shift(1, fill_value=0.0).over("agent_id"))
         )
 
-    def get_agent_utilization(self, executions: pl.DataFrame, agents: Sequence[str] | pl.Series) -> dict[str, float]:
-        """Busy share of the makespan by agent, fraction; idle agents have 0."""
-        return utilization(executions, list(agents))
+    def _without_forecast(self, tasks: pl.DataFrame) -> pl.DataFrame:
+        chance = pl.col("confidence").fill_null(pl.col("confidence").mean()).fill_null(0.5)
+        return tasks.with_columns(
+            pl.Series("max_attempts", attempts_allowed(tasks["risk_level"], self.max_retries)),
+            planned_duration_ms=pl.col("estimated_duration_ms").fill_null(_UNIT_MS),
+            planned_success=chance,
+            baseline_success=chance,
+        )
 
-    def write_schedule_outputs(self, execution: ScheduleExecution, directory: Path) -> list[Path]:
-        """Write scheduled_tasks.jsonl and schedule_execution.json."""
-        measures = execution._asdict()
-        rows = measures.pop("executions")
-        return write_files(directory, {"scheduled_tasks.jsonl": rows, "schedule_execution.json": measures})
+    def _simulator(self, rows: pl.DataFrame) -> SimulateExecutor:
+        """An executor of these rows, in a world drawn from the forecast that the records give."""
+        inputs = self.inputs
+        tasks = task_rows(rows.with_columns(estimated_duration_ms="planned_duration_ms"))
+        agents = agent_rows(natural_order(set(rows["agent_id"])), None if inputs is None else inputs.agents)
+        attempts = frames.ATTEMPTS.empty() if inputs is None else inputs.attempts
+        model = ForecastModel.fit(tasks, agents, attempts, UNKNOWN_POPULATION if inputs is None else inputs.population)
+        return SimulateExecutor(model.world(self.seed), tasks["task_id"], agents["agent_id"])
+
+
+def _priority(name: PriorityStrategy | str) -> PriorityStrategy:
+    if name not in list(PriorityStrategy):
+        expected, hint = ", ".join(PriorityStrategy), suggestion(name, PriorityStrategy)
+        raise UsageError(f"priority: expected one of {expected}, found {name!r}{hint}")
+    return PriorityStrategy(name)
+
+
+def _with_actual_times(scheduled: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Scheduled rows with their outcomes: each agent takes its next task as soon as it is free.
+
+    A task that did not run takes no time and has null actual times.
+    """
+    joined = scheduled.join(outcomes.drop("agent_id"), on="task_id", maintain_order="left")
+    ran = frames.has_run()
+    end = pl.col("actual_duration_ms").fill_null(0.0).cum_sum().over("agent_id")
+    return joined.with_columns(
+        retry_count=(pl.col("attempt_count") - 1).clip(0),
+        actual_start_time=pl.when(ran).then(end.shift(1, fill_value=0.0).over("agent_id")),
+        actual_end_time=pl.when(ran).then(end),
+    ).select(*scheduled.columns, *_ACTUAL_COLUMNS)

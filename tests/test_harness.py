@@ -16,7 +16,6 @@ from phase19 import OptimizationStrategy, Phase19Harness, RunOptions
 from phase19.errors import InfeasibleError, InputError, OutputError, UsageError
 from phase19.execution.live import LiveResult
 from phase19.inputs.sample import write_sample
-from phase19.planning import plan_wave
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "outputs" / "phase18"
@@ -55,12 +54,10 @@ def without_clock(content: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def planned(tmp_path: Path, **settings):
-    """A harness's loop over the waves with its model, and the first wave planned."""
+    """A harness, and its first wave planned."""
     run = harness(tmp_path, **settings)
-    inputs, previous = run._load()
-    prepared = run._initialise(inputs, previous)
-    loop, model = run._loop(prepared), prepared.model
-    return loop, model, plan_wave(model, model.tasks.filter(pl.col("wave") == 1), loop.parameters)
+    optimizer = run._initialize_optimizer(run._load_phase18_data())
+    return run, run._optimize_wave(run._apply_safety_gates(optimizer.waves[0]))
 
 
 class TestPhase19Harness:
@@ -73,33 +70,30 @@ class TestPhase19Harness:
             harness(tmp_path, executor="live")
 
     def test_load_phase18_data(self, tmp_path):
-        inputs, previous = harness(tmp_path)._load()
-        assert previous is None
+        inputs = harness(tmp_path)._load_phase18_data()
         assert inputs.agents["agent_id"].to_list() == ["agent_0", "agent_1", "agent_2", "agent_3"]
         assert inputs.tasks.height == 12
         assert inputs.task_source == "planned_tasks.jsonl"
 
     def test_optimize_wave(self, tmp_path):
-        _, _, plan = planned(tmp_path)
-        assert plan.plans.height == 4
-        assert plan.plans["agent_id"].n_unique() == 4  # capacity ceil(4 / 4) = 1
-        assert plan.assigned.assignment.gap == pytest.approx(0.0, abs=1e-9)
+        _, wave = planned(tmp_path)
+        assert wave.plans.height == 4
+        assert wave.plans["agent_id"].n_unique() == 4  # capacity ceil(4 / 4) = 1
+        assert wave.gap == pytest.approx(0.0, abs=1e-9)
 
     def test_execute_wave_dry_run(self, tmp_path):
-        loop, model, plan = planned(tmp_path)
-        executions, execution = loop.carry_out(model, plan.plans)
-        assert not execution.is_interrupted
-        assert set(executions["status"]) <= {"completed", "failed"}
-        assert executions["actual_duration_ms"].to_list() != executions["planned_duration_ms"].to_list()
-        made = execution.attempts.group_by("task_id").len().sort("task_id")["len"]
-        assert (executions.sort("task_id")["retry_count"] + 1).to_list() == made.to_list()
+        run, wave = planned(tmp_path)
+        executed = run._execute_wave(run._apply_scheduler(wave))
+        assert not executed.is_interrupted
+        assert set(executed.executions["status"]) <= {"completed", "failed"}
+        assert executed.executions["actual_duration_ms"].to_list() != wave.plans["planned_duration_ms"].to_list()
+        made = executed.attempts.group_by("task_id").len().sort("task_id")["len"]
+        assert (executed.executions.sort("task_id")["retry_count"] + 1).to_list() == made.to_list()
 
     def test_generate_feedback(self, result):
-        signals = result.tables["learning_signals"]
-        validation = signals.filter(pl.col("feedback_type") == "strategy_validation")
-        assert validation.height == 1
-        accuracy = result.tables["optimization_metrics"].filter(pl.col("metric_name") == "schedule_accuracy")["value"]
-        assert validation["confidence"][0] == accuracy[0]
+        (validation,) = [signal for signal in result.signals if signal.feedback_type == "strategy_validation"]
+        (accuracy,) = [metric for metric in result.metrics if metric.metric_name == "schedule_accuracy"]
+        assert validation.confidence == accuracy.value
 
     def test_monitor_optimization(self, result):
         health = json.loads((result.run_dir / "system_health.json").read_text())
@@ -269,7 +263,7 @@ class TestWhatHoldsOfEveryRun:
         overridden = harness(tmp_path, waves=1).run_phase19(waves=2, agents=3)
         plain = harness(tmp_path).run_phase19()
         assert overridden.summary["run_id"] == asked.summary["run_id"] != plain.summary["run_id"]
-        with pytest.raises(UsageError, match="--waves: expected 1 or more, found 0"):
+        with pytest.raises(UsageError, match="--waves: expected a whole number from 1"):
             harness(tmp_path).run_phase19(waves=0)
 
     def test_a_replay_of_nothing_still_tells_what_was_planned(self, tmp_path):

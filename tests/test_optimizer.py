@@ -10,12 +10,14 @@ import polars as pl
 import pytest
 
 from phase19 import AdaptiveOptimizer, OptimizationStrategy, Phase19Error
-from phase19.planning import PlanParameters
+from phase19.errors import UsageError
+from phase19.options import PlanOptions
 
 if TYPE_CHECKING:
     from phase19.forecasting.model import ForecastModel
 
 SAMPLE = Path(__file__).parent.parent / "outputs"
+AGENTS = ["agent_0", "agent_1", "agent_2", "agent_3"]
 TASKS = [
     {"task_id": f"t{i}", "risk_level": risk, "confidence": confidence}
     for i, (risk, confidence) in enumerate(
@@ -40,29 +42,31 @@ def record(
 @pytest.fixture
 def informed() -> AdaptiveOptimizer:
     """Ten records an agent: `good` succeeds always and slowly, `quick` half the time and fast, `poor` never."""
-    optimizer = AdaptiveOptimizer(PlanParameters(capacity=6))
+    optimizer = AdaptiveOptimizer(options=PlanOptions(capacity=6))
     history = [record(f"h{i}", "good", success=True, duration_ms=90.0, delta=0.02) for i in range(10)]
     history += [record(f"h{i}", "quick", success=i % 2 == 0, duration_ms=10.0, delta=0.09) for i in range(10)]
     history += [record(f"h{i}", "poor", success=False, duration_ms=30.0) for i in range(10)]
-    optimizer.update_confidence_estimates(history)
+    optimizer.observe(history)
     return optimizer
 
 
 class TestAdaptiveOptimizer:
     def test_load_phase18_data(self):
-        optimizer = AdaptiveOptimizer()
-        counts = optimizer.load_phase18_data(SAMPLE / "phase18")
+        optimizer = AdaptiveOptimizer(str(SAMPLE / "phase18"))
+        counts = optimizer.load_phase18_data()
         # multi_agent_summary.json: total_agents 4; one pattern; two learning signals.
         assert counts == {"agents_loaded": 4, "patterns_loaded": 1, "signals_loaded": 2}
-        assert optimizer.inputs is not None
-        assert optimizer.inputs.population.success_rate == 0.917
+        assert optimizer.records.population.success_rate == 0.917
+        with pytest.raises(UsageError, match="expected phase18_dir or inputs, found neither"):
+            AdaptiveOptimizer().load_phase18_data()
 
     def test_calculate_optimal_schedule_maximize_success(self, informed):
         result = informed.calculate_optimal_schedule(TASKS, ["good", "quick", "poor"], "maximize_success")
         assert result.strategy is OptimizationStrategy.MAXIMIZE_SUCCESS
-        assert result.agent_assignments["good"] == result.plans["task_id"].to_list()  # capacity for all six
+        assert sorted(result.agent_assignments["good"]) == result.plans["task_id"].to_list()  # capacity for all six
         assert result.expected_success_rate == pytest.approx(result.plans["planned_success"].mean(), abs=1e-12)
-        assert result.gap == pytest.approx(0.0, abs=1e-9)
+        assert result.wave.gap == pytest.approx(0.0, abs=1e-9)
+        assert sorted(result.task_priorities.values()) == [1, 2, 3, 4, 5, 6]
 
     def test_calculate_optimal_schedule_maximize_throughput(self, informed):
         fast = informed.calculate_optimal_schedule(TASKS, ["good", "quick", "poor"], "maximize_throughput")
@@ -76,6 +80,7 @@ class TestAdaptiveOptimizer:
             strategy: informed.calculate_optimal_schedule(TASKS, agents, strategy) for strategy in OptimizationStrategy
         }
         gains = {strategy: plan.expected_confidence_delta for strategy, plan in plans.items()}
+        del gains[OptimizationStrategy.AUTO]
         best = OptimizationStrategy.CONFIDENCE_OPTIMIZATION
         assert informed.optimize_for_confidence(TASKS, agents).expected_confidence_delta == gains[best]
         assert gains[best] == max(gains.values())
@@ -97,63 +102,97 @@ class TestAdaptiveOptimizer:
         assert first["agent_utilization"] == pytest.approx({"good": 1.0, "quick": 0.0, "poor": 0.0})
 
     def test_update_confidence_estimates(self):
-        optimizer = AdaptiveOptimizer()
-        attempts = [
-            {"task_id": "t0", "agent_id": "a", "is_success": False, "attempt": 1, "confidence_before": 0.9},
-            {"task_id": "t0", "agent_id": "a", "is_success": True, "attempt": 2, "confidence_before": 0.85,
-             "confidence_delta": 0.05},
-            {"task_id": "t1", "agent_id": "a", "is_success": True, "confidence_before": 0.99, "confidence_delta": 0.05},
-        ]  # fmt: skip
-        updated = optimizer.update_confidence_estimates(attempts)
-        # t0 ends at 0.85 + 0.05; t1 at 0.99 + 0.05, which no confidence can exceed.
-        assert updated.to_dicts() == [
-            {"task_id": "t0", "confidence": pytest.approx(0.9)},
-            {"task_id": "t1", "confidence": 1.0},
+        optimizer = AdaptiveOptimizer(SAMPLE / "phase18", phase16_dir=SAMPLE / "phase16")
+        optimizer.load_phase18_data()
+        tasks = optimizer.waves[1].tasks
+        before = optimizer.update_confidence_estimates(tasks)
+        # H16_002 adds 0.05 to LOW tasks between 0.70 and 0.85; nothing else moves before the first outcome.
+        assert before["confidence"].to_list() == (tasks["confidence"] + tasks["confidence_boost"]).to_list()
+        failures = [
+            record(task, agent, success=False) for task in optimizer.waves[0].tasks["task_id"] for agent in AGENTS
         ]
-        optimizer.update_confidence_estimates([record("t2", "b", success=False)])
-        later = optimizer.calculate_optimal_schedule(TASKS, ["a", "b", "c"]).model
-        assert forecast_of(later, "a") > forecast_of(later, "c") > forecast_of(later, "b")
+        worse = optimizer.update_confidence_estimates(tasks, failures)
+        assert (worse["confidence"] < before["confidence"]).all()
+        assert optimizer.update_confidence_estimates(tasks).equals(worse)  # it was learned
+        other = AdaptiveOptimizer(SAMPLE / "phase18", phase16_dir=SAMPLE / "phase16")
+        other.load_phase18_data()
+        other.update_confidence_estimates(tasks)
+        summary = {agent: {"tasks": 100, "success_rate": 1.0} for agent in AGENTS}
+        better = other.update_confidence_estimates(tasks, summary)
+        assert (better["confidence"] > before["confidence"]).all()
+        with pytest.raises(Phase19Error, match="agent_performance"):
+            optimizer.update_confidence_estimates(tasks, {"agent_0": {"tasks": 1, "success_rate": 1.2}})
+
+    def test_learns_from_observed_outcomes(self):
+        optimizer = AdaptiveOptimizer()
+        optimizer.observe([record("t1", "a", success=True), record("t2", "b", success=False)])
+        model = optimizer.calculate_optimal_schedule(TASKS, ["a", "b", "c"]).wave.model
+        assert forecast_of(model, "a") > forecast_of(model, "c") > forecast_of(model, "b")
 
     def test_generate_schedule_recommendations(self, informed):
         result = informed.optimize_for_success(TASKS[:3], ["good", "poor"])
-        rows = informed.generate_schedule_recommendations(result).to_dicts()
-        assert [row["agent_id"] for row in rows] == ["good"]
-        (row,) = rows
-        assert row["task_ids"] == result.agent_assignments["good"]
-        assert row["expected_success_probability"] == pytest.approx(result.expected_success_rate)
-        assert row["expected_completion_time_ms"] == result.plans["scheduled_end_time"].max()
+        (found,) = informed.generate_schedule_recommendations(1, result)
+        assert informed.generate_schedule_recommendations(1) == [found]
+        assert (found.agent_id, found.task_ids) == ("good", result.agent_assignments["good"])
+        assert found.expected_success_probability == pytest.approx(result.expected_success_rate)
+        assert found.expected_completion_time_ms == pytest.approx(result.plans["planned_duration_ms"].sum())
+        assert found.confidence == pytest.approx(result.confidence)
         for term in ("success", "throughput", "confidence"):
-            assert term in row["rationale"]
+            assert term in found.rationale
+        with pytest.raises(UsageError, match=r"expected one of the planned waves, \[1\], found 2"):
+            informed.generate_schedule_recommendations(2)
 
     def test_write_optimization_outputs(self, informed, tmp_path):
         result = informed.optimize_for_success(TASKS, ["good", "quick", "poor"])
-        paths = informed.write_optimization_outputs(result, tmp_path / "plan")
-        assert [path.name for path in paths] == [
-            "planned_tasks.jsonl",
-            "schedule_recommendations.jsonl",
-            "optimization_metrics.json",
+        paths = informed.write_optimization_outputs(str(tmp_path / "plan"))
+        assert [path.name for path in paths] == ["schedule_recommendations.jsonl", "unassigned_tasks.jsonl"]
+        rows = [
+            json.loads(line) for line in (tmp_path / "plan/wave_1/good/planned_tasks.jsonl").read_text().splitlines()
         ]
-        rows = [json.loads(line) for line in paths[0].read_text().splitlines()]
         assert [row["task_id"] for row in rows] == result.plans["task_id"].to_list()
-        metrics = json.loads(paths[2].read_text())
+        assert (tmp_path / "plan/wave_1/poor/planned_tasks.jsonl").read_text() == ""
+        (line,) = paths[0].read_text().splitlines()
+        assert json.loads(line)["agent_id"] == "good"
+        with pytest.raises(UsageError, match="expected a directory to write to, found none"):
+            informed.write_optimization_outputs()
+        with pytest.raises(UsageError, match="expected a plan, found none"):
+            AdaptiveOptimizer().write_optimization_outputs(tmp_path)
+
+    def test_calculate_optimization_metrics(self, informed):
+        result = informed.optimize_for_success(TASKS, ["good", "quick", "poor"])
+        metrics = informed.calculate_optimization_metrics()
+        assert metrics == informed.calculate_optimization_metrics(result)
         assert metrics["success_advantage"] == pytest.approx(
             result.expected_success_rate - result.plans["baseline_success"].mean()
         )
         assert metrics["success_advantage"] > 0
+        assert metrics["best_single_agent_success_rate"] == pytest.approx(result.expected_success_rate)
+        assert metrics["gap"] == pytest.approx(0.0, abs=1e-9)
 
     def test_knows_recorded_agents_by_their_records(self):
-        optimizer = AdaptiveOptimizer()
-        optimizer.load_phase18_data(SAMPLE / "phase18")
-        result = optimizer.calculate_optimal_schedule(TASKS, ["agent_0", "agent_1", "newcomer"])
-        evidence = dict(zip(result.model.agents["agent_id"], result.model.agents["evidence"], strict=True))
+        optimizer = AdaptiveOptimizer(SAMPLE / "phase18")
+        optimizer.load_phase18_data()
+        model = optimizer.calculate_optimal_schedule(TASKS, ["agent_0", "agent_1", "newcomer"]).wave.model
+        evidence = dict(zip(model.agents["agent_id"], model.agents["evidence"], strict=True))
         assert evidence == {"agent_0": "summary", "agent_1": "summary", "newcomer": "none"}
-        assert forecast_of(result.model, "agent_0") > forecast_of(result.model, "agent_1")
+        assert forecast_of(model, "agent_0") > forecast_of(model, "agent_1")
+
+    def test_ids_alone_are_completed_from_the_records(self):
+        optimizer = AdaptiveOptimizer(SAMPLE / "phase18", phase16_dir=SAMPLE / "phase16")
+        optimizer.load_phase18_data()
+        first = optimizer.waves[0].tasks
+        whole = optimizer.calculate_optimal_schedule(first)
+        by_id = optimizer.calculate_optimal_schedule([{"task_id": task} for task in first["task_id"]], AGENTS)
+        assert by_id.plans.equals(whole.plans)
+        assert optimizer.calculate_optimal_schedule().wave.number == 2  # the first wave without a plan
 
     @pytest.mark.parametrize(
         ("tasks", "message"),
         [
-            ([], "expected at least one task"),
-            ([{"task_id": "a"}, {"task_id": "a"}], "stands twice"),
+            ([], "expected a frame or at least one dict"),
+            (["a"], "expected a frame or at least one dict"),
+            ([{"confidence": 0.5}], "expected a task_id in every row"),
+            ([{"task_id": "a"}, {"task_id": "a"}], "twice"),
             ([{"task_id": "a", "confidence": 1.5}], "'confidence'"),
             ([{"task_id": "a", "risk_level": "EXTREME"}], "'risk_level'"),
         ],
@@ -161,6 +200,20 @@ class TestAdaptiveOptimizer:
     def test_refuses_what_it_cannot_plan(self, tasks, message):
         with pytest.raises(Phase19Error, match=message):
             AdaptiveOptimizer().calculate_optimal_schedule(tasks, ["a"])
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ((TASKS, []), "expected at least one agent id"),
+            ((TASKS, [1]), "expected at least one agent id"),
+            ((TASKS, None), "expected at least one agent id"),
+            ((TASKS, ["a"], "maximise_success"), "did you mean maximize_success"),
+            ((None, ["a"]), "expected records, found none"),
+        ],
+    )
+    def test_refuses_other_arguments_with_a_clear_answer(self, arguments, message):
+        with pytest.raises(UsageError, match=message):
+            AdaptiveOptimizer().calculate_optimal_schedule(*arguments)
 
 
 def forecast_of(model: ForecastModel, agent: str) -> float:

@@ -1,26 +1,124 @@
-"""What a wave says about its plan: how far each agent was from its forecasts, and how far chance would take it."""
+"""What the analysis reads of a run's waves: executions, plans, draws, and each agent's distance from its forecasts."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from phase19 import frames
-from phase19.planning import positions
+from phase19.forecasting.predictive import WaveDraws
+from phase19.inputs.history import Previous
+from phase19.wave import ExecutedWave, Wave, largest, mean, positions
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phase19.waves import PlayedWave
-
-__all__ = ["agent_evidence", "risk_evidence"]
-
+_ROUNDING = 1e-9  # relative; a load that exceeds the limit by less keeps it
 _INTERVAL = (0.05, 0.95)  # a 90 % interval
 
 
-def agent_evidence(played: PlayedWave) -> pl.DataFrame:
+def wave_frames(wave: Wave) -> dict[str, pl.DataFrame]:
+    """What the analysis reads of one wave, without the wave's large pair matrices.
+
+    A wave that was never planned has decisions and unassigned tasks alone.
+    """
+    gated = {"decisions": wave.decisions, "unassigned": wave.unassigned}
+    if not isinstance(wave, ExecutedWave):
+        return gated
+    draws = _in_plan_order(wave)
+    return {
+        **gated,
+        "executions": wave.executions,
+        "wave_plans": _wave_plan(wave, draws),
+        "wave_draws": draws.summary(wave.number, wave.executions),
+        "agent_evidence": agent_evidence(wave, draws),
+        "risk_evidence": risk_evidence(wave, draws),
+    }
+
+
+def analysis_frames(
+    waves: Sequence[Mapping[str, pl.DataFrame]], heuristics: pl.DataFrame, previous: Previous | None
+) -> dict[str, pl.DataFrame]:
+    """Frames of a run, by the names under which the SQL reads them.
+
+    Parameters
+    ----------
+    waves
+        As :func:`wave_frames` returns them, all waves of the run.
+    heuristics
+        `frames.HEURISTICS`.
+    previous
+        An earlier run, whose weights and forecast errors are continued.
+    """
+    weights = {} if previous is None else previous.weights
+    joined = {
+        name: pl.concat([schema.empty(), *(wave[name] for wave in waves if name in wave)])
+        for name, schema in _WAVE_SCHEMAS.items()
+    }
+    return {
+        **joined,
+        "decisions": joined["decisions"].sort("wave", "task_id"),
+        "unassigned": joined["unassigned"].sort("wave", "task_id"),
+        "heuristics": heuristics,
+        "previous_weights": pl.DataFrame(
+            {"heuristic_id": list(weights), "weight": list(weights.values())},
+            schema={"heuristic_id": pl.String, "weight": pl.Float64},
+        ),
+        "previous_convergence": frames.CONVERGENCE.empty() if previous is None else previous.convergence,
+    }
+
+
+_WAVE_SCHEMAS = {
+    "decisions": frames.DECISIONS,
+    "unassigned": frames.UNASSIGNED,
+    "executions": frames.EXECUTIONS,
+    "wave_plans": frames.WAVE_PLANS,
+    "wave_draws": frames.WAVE_DRAWS,
+    "agent_evidence": frames.AGENT_EVIDENCE,
+    "risk_evidence": frames.RISK_EVIDENCE,
+}
+
+
+def _wave_plan(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:
+    """One row of `frames.WAVE_PLANS`."""
+    # Where nothing ran, the planned figures are over all tasks of the plan.
+    ran = wave.executions if wave.executions.select(frames.has_run().any()).item() else _as_if_all_ran(wave.executions)
+    planned = draws.summary(wave.number, ran)
+    busy = np.bincount(
+        wave.agent_index,
+        weights=wave.forecast.planned_duration_ms[np.arange(wave.agent_index.size), wave.agent_index],
+        minlength=wave.model.agents.height,
+    )
+    limit = wave.max_load_factor
+    row = {
+        "wave": wave.number,
+        "strategy": str(wave.assignment.strategy),
+        "planned_makespan_ms": mean(planned["makespan_ms"]),
+        "planned_busy_ms": mean(planned["busy_ms"]),
+        "timeline_end_ms": largest(wave.executions["scheduled_end_time"]) or 0.0,
+        "solver": wave.assignment.algorithm,
+        "objective": wave.objective,
+        "upper_bound": wave.assignment.upper_bound,
+        "gap": wave.gap,
+        "moved_count": int((wave.agent_index != wave.assignment.assignment.agent_index).sum()),
+        "is_load_limit_met": None if limit is None else bool(busy.max() <= limit * busy.mean() * (1 + _ROUNDING)),
+        "unassigned_count": wave.unassigned.height,
+        "learned_attempt_count": wave.learned_attempt_count,
+    }
+    return pl.DataFrame([row], schema=frames.WAVE_PLANS.dtypes)
+
+
+def _as_if_all_ran(executions: pl.DataFrame) -> pl.DataFrame:
+    return executions.with_columns(status=pl.lit("completed"))
+
+
+def _in_plan_order(wave: ExecutedWave) -> WaveDraws:
+    """The draws of a wave, their tasks in the order of its executions."""
+    order = positions(wave.executions["task_id"], wave.tasks["task_id"])
+    return WaveDraws(**{part.name: getattr(wave.draws, part.name)[..., order] for part in fields(wave.draws)})
+
+
+def agent_evidence(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:
     """Evidence of a wave by agent, idle ones too: `frames.AGENT_EVIDENCE`, in the order of the model's agents.
 
     Notes
@@ -28,26 +126,26 @@ def agent_evidence(played: PlayedWave) -> pl.DataFrame:
     Success counts over the tasks that ran. Durations are compared attempt by attempt, given how each ended, so that
     an agent that fails more, and takes the longer for it, is not called slow as well.
     """
-    model, executions = played.model, played.executions
+    model, executions = wave.model, wave.executions
     m, ran = model.agents.height, _has_run(executions)
     advantage = (executions["planned_success"] - executions["baseline_success"]).to_numpy()[ran]
-    chance, agent = played.draws.success_probability[:, ran], played.draws.agent[ran]
+    chance, agent = draws.success_probability[:, ran], draws.agent[ran]
     centred = advantage - (advantage.mean() if advantage.size else 0.0)
     return pl.DataFrame(
         {
-            "wave": np.full(m, int(played.decisions["wave"][0])),
+            "wave": np.full(m, wave.number),
             "agent_id": model.agents["agent_id"],
-            "capacity": played.plan.assigned.capacity,
-            "slot_worth": played.plan.slot_worth,
+            "capacity": wave.assignment.capacity,
+            "slot_worth": wave.slot_value,
             "success_variance": _summed_variance(chance, agent, m),
             "advantage_variance": _summed_variance(chance * centred, agent, m),
-            **_lateness(played)._asdict(),
+            **_lateness(wave, draws)._asdict(),
         },
         schema=frames.AGENT_EVIDENCE.dtypes,
     )
 
 
-def risk_evidence(played: PlayedWave) -> pl.DataFrame:
+def risk_evidence(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:
     """Evidence of a wave by agent and risk level, where a task ran: `frames.RISK_EVIDENCE`.
 
     Notes
@@ -55,11 +153,11 @@ def risk_evidence(played: PlayedWave) -> pl.DataFrame:
     What happened is ranked among the draws as one more of them; its two-sided p-value is a mid-p, half of what is
     equally likely counted as more extreme. With s draws none is below 1 / (s + 1).
     """
-    executions = played.executions
+    executions = wave.executions
     ran = _has_run(executions)
     rows = executions.filter(ran).select(
         pl.col("agent_id", "risk_level"),
-        pl.Series("agent", played.draws.agent[ran]),
+        pl.Series("agent", draws.agent[ran]),
         level=pl.col("risk_level").replace_strict(frames.RISK_LEVELS, range(len(frames.RISK_LEVELS))),
         completed=pl.col("status") == "completed",
         busy_ms="actual_duration_ms",
@@ -70,15 +168,15 @@ def risk_evidence(played: PlayedWave) -> pl.DataFrame:
     order = np.argsort(cell, kind="stable")
     first = np.flatnonzero(np.diff(cell[order], prepend=-1))
     column = np.flatnonzero(ran)[order]
-    count = np.add.reduceat(played.draws.succeeded[:, column], first, axis=1, dtype=np.int64)
-    busy = np.add.reduceat(played.draws.busy_ms[:, column], first, axis=1)
+    count = np.add.reduceat(draws.succeeded[:, column], first, axis=1, dtype=np.int64)
+    busy = np.add.reduceat(draws.busy_ms[:, column], first, axis=1)
     happened = np.add.reduceat(rows["completed"].to_numpy()[order], first, dtype=np.int64)
     spent = np.add.reduceat(rows["busy_ms"].to_numpy()[order], first)
     fewest, most = np.quantile(count, _INTERVAL, axis=0, method="inverted_cdf")
     shortest, longest = np.quantile(busy, _INTERVAL, axis=0)
     return pl.DataFrame(
         {
-            "wave": np.full(first.size, int(played.decisions["wave"][0])),
+            "wave": np.full(first.size, wave.number),
             "agent_id": rows["agent_id"].gather(order[first]),
             "risk_level": rows["risk_level"].gather(order[first]),
             "success_sd": count.std(axis=0),
@@ -104,13 +202,13 @@ class _Lateness(NamedTuple):
     log_duration_third_moment: NDArray[np.float64]
 
 
-def _lateness(played: PlayedWave) -> _Lateness:
+def _lateness(wave: ExecutedWave, draws: WaveDraws) -> _Lateness:
     """Compare the wave's timed attempts with what was forecast of their outcome, up to the limit of their task."""
-    model, m = played.model.duration, played.model.agents.height
-    attempts, tasks = played.execution.attempts, played.executions
+    model, m = wave.model.duration, wave.model.agents.height
+    attempts, tasks = wave.attempts, wave.executions
     attempts = attempts.filter(pl.col("duration_ms") > 0, pl.col("task_id").is_in(tasks["task_id"].implode()))
     row = positions(attempts["task_id"], tasks["task_id"])
-    task, agent = positions(tasks["task_id"], played.model.tasks["task_id"])[row], played.draws.agent[row]
+    task, agent = positions(tasks["task_id"], wave.model.tasks["task_id"])[row], draws.agent[row]
     outcome = attempts["is_success"].to_numpy().astype(np.int64)
     mean = model.mean(task, agent) + model.outcome.shift()[outcome]
     expected = _limited_mean(model.residuals, outcome, np.log(model.limit_ms[task]) - mean)

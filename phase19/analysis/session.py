@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import weakref
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,15 +133,17 @@ def query(stem: str, frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
 
 class Analysis:
-    """A run's tables and their files, computed once, when first asked for.
+    """The tables and files of a run, computed once, when first asked for.
 
     Parameters
     ----------
     frames
-        As :func:`analyse` takes them; a list of dicts is brought into its schema. Without evidence, draws, decisions,
+        As :func:`analyse` takes them; lists of dicts are brought into their schema. Without evidence, draws, decisions,
         heuristics or weights there are none.
     rules
         Thresholds; the defaults of :class:`Rules`.
+    directory
+        Existing directory to write the files to; a temporary one by default, which lives as long as this object.
 
     Raises
     ------
@@ -149,7 +152,10 @@ class Analysis:
     """
 
     def __init__(
-        self, frames: Mapping[str, pl.DataFrame | Sequence[dict[str, Any]]], rules: Rules | None = None
+        self,
+        frames: Mapping[str, pl.DataFrame | Sequence[dict[str, Any]]],
+        rules: Rules | None = None,
+        directory: Path | None = None,
     ) -> None:
         self.frames = {
             **{name: schema.empty() for name, schema in _SCHEMAS.items() if name in _OPTIONAL},
@@ -157,30 +163,21 @@ class Analysis:
             **{name: _framed(name, rows) for name, rows in frames.items()},
             **({} if rules is None else {"rules": rules.frame()}),
         }
+        if directory is None:
+            directory = Path(tempfile.mkdtemp(prefix="phase19-"))
+            weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
+        self._directory = directory
 
     @cached_property
     def tables(self) -> dict[str, pl.DataFrame]:
         """The result of each query under its stem, but for those with a row a task."""
-        return self._results[0]
+        return analyse(self.frames, self._directory)
 
-    def write(self, directory: Path, names: Sequence[str]) -> list[Path]:
-        """Write some of the run's files, as :func:`analyse` writes them; return their paths in the order given."""
-        paths = [directory / name for name in names]
-        for name, path in zip(names, paths, strict=True):
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(self._results[1][name])
-            except OSError as problem:
-                raise OutputError(f"{path}: cannot be written: {problem.strerror}") from problem
-        return paths
-
-    @cached_property
-    def _results(self) -> tuple[dict[str, pl.DataFrame], dict[str, bytes]]:
-        with tempfile.TemporaryDirectory(prefix="phase19-") as name:
-            staging = Path(name)
-            tables = analyse(self.frames, staging)
-            files = (path for path in staging.rglob("*") if path.is_file())
-            return tables, {path.relative_to(staging).as_posix(): path.read_bytes() for path in files}
+    @property
+    def directory(self) -> Path:
+        """Where the files of the analysis are."""
+        _ = self.tables  # they are written when the tables are computed
+        return self._directory
 
 
 def _framed(name: str, rows: pl.DataFrame | Sequence[dict[str, Any]]) -> pl.DataFrame:

@@ -25,12 +25,12 @@ from phase19.inputs.thresholds import Rules
 from phase19.options import BacktestOptions
 from phase19.outputs.forecast_table import first_attempts, forecast_table
 from phase19.outputs.rendering import Section, Table
-from phase19.outputs.summary import agent_assignments
 from phase19.outputs.text import duration, interval, number, percent
 from phase19.planning import PlanParameters, positions
 from phase19.publishing.files import check_file_target, write_files
 from phase19.safety import SafetyGate
 from phase19.timelines import largest, mean
+from phase19.wave import agent_assignments
 from phase19.waves import WaveLoop
 
 SCHEMA_VERSION = "1.0"
@@ -138,7 +138,10 @@ def backtest(
         "pair_count": model.tasks.height * model.agents.height,
         **measures,
         "plan": [
-            {"wave": wave, "agent_assignments": agent_assignments(rows, wave, model.agents["agent_id"])}
+            {
+                "wave": wave,
+                "agent_assignments": agent_assignments(rows.filter(pl.col("wave") == wave), model.agents["agent_id"]),
+            }
             for wave in range(1, wave_count + 1)
         ],
         "notes": {"oracle": _ORACLE_NOTE},

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
@@ -42,6 +42,11 @@ class LiveExecutor:
     censored_errors
         Error messages that mean "timed out"; forecasts treat such durations as lower bounds.
 
+    Attributes
+    ----------
+    handle_failure
+        Asked after each failed attempt: any `action` but retry ends the task. None retries up to the task's limit.
+
     Notes
     -----
     After an interrupt (Ctrl-C), attempts in progress end, no more start, and the other tasks are `interrupted`.
@@ -55,6 +60,7 @@ class LiveExecutor:
     ) -> None:
         self.runner = runner
         self.censored_errors = censored_errors
+        self.handle_failure: Callable[[dict[str, Any]], Mapping[str, Any]] | None = None
         self._stop = threading.Event()
 
     def execute(self, orders: pl.DataFrame) -> Execution:
@@ -86,7 +92,8 @@ class LiveExecutor:
                 duration_ms = (time.perf_counter() - started) * 1000.0
                 made = {"task_id": order["task_id"], "attempt": attempt, "duration_ms": duration_ms}
                 rows.append(made | msgspec.structs.asdict(result))
-                if result.is_success:
+                failed = {**order, "attempt": attempt}
+                if result.is_success or (self.handle_failure and self.handle_failure(failed)["action"] != "retry"):
                     break
         return rows
 

@@ -39,6 +39,19 @@ class WaveDraws:
     confidence_delta: NDArray[np.float64]
     attempts: NDArray[np.int64]
 
+    @classmethod
+    def empty(cls) -> WaveDraws:
+        """No draws of no tasks."""
+        nothing = np.zeros((1, 0))
+        return cls(
+            agent=np.zeros(0, dtype=np.int64),
+            success_probability=nothing,
+            succeeded=nothing.astype(np.bool_),
+            busy_ms=nothing,
+            confidence_delta=nothing,
+            attempts=nothing.astype(np.int64),
+        )
+
     def summary(self, wave: int, executions: pl.DataFrame) -> pl.DataFrame:
         """Measures of the wave in every draw, over the tasks that ran: `frames.WAVE_DRAWS`.
 

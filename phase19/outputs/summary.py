@@ -1,26 +1,16 @@
 """What a run says of itself: the frames its analysis reads, its files by agent, and its summary."""
 
-from __future__ import annotations
+from collections.abc import Mapping
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 import polars as pl
 
 from phase19 import frames
-from phase19.outputs.provenance import SCHEMA_VERSION
-from phase19.timelines import mean
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from phase19.forecasting.model import ForecastModel
-    from phase19.inputs.loading import Inputs
-    from phase19.options import RunOptions
-    from phase19.outputs.provenance import RunIdentity
-    from phase19.wave_records import WaveRecord
-
-__all__ = ["agent_assignments", "agent_files", "run_row", "summary_document", "unassigned_rows"]
+from phase19.forecasting.model import ForecastModel
+from phase19.inputs.loading import Inputs
+from phase19.options import RunOptions
+from phase19.outputs.provenance import SCHEMA_VERSION, RunIdentity
+from phase19.wave import agent_assignments, mean
 
 
 def run_row(options: RunOptions, identity: RunIdentity, model: ForecastModel, waves: int) -> pl.DataFrame:
@@ -41,27 +31,10 @@ def run_row(options: RunOptions, identity: RunIdentity, model: ForecastModel, wa
     )
 
 
-def agent_files(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """Rows of the files that each agent of each wave gets, by file name."""
-    after = (pl.col("updated_confidence") + pl.col("actual_confidence_delta")).clip(0.0, 1.0)
-    executions = tables["executions"].sort("wave", maintain_order=True).with_columns(confidence_after=after)
-    return {
-        "scheduled_tasks.jsonl": executions.select(*frames.SCHEDULED_TASKS.columns),
-        "planned_tasks.jsonl": executions.select(*frames.PLANNED_TASKS.columns),
-        "optimization_feedback.json": tables["agent_feedback"],
-    }
-
-
-def unassigned_rows(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """Rows of unassigned_tasks.jsonl: the tasks that no agent got, and why."""
-    stamp = tables["run"]["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return tables["unassigned"].with_columns(timestamp=pl.lit(stamp.item()))
-
-
 def summary_document(
     inputs: Inputs,
     model: ForecastModel,
-    records: Sequence[WaveRecord],
+    promises: Mapping[str, float | None],
     tables: Mapping[str, pl.DataFrame],
     execution_time_ms: float,
 ) -> dict[str, Any]:
@@ -93,7 +66,9 @@ def summary_document(
                 "wave": plan["wave"],
                 "strategy": plan["strategy"],
                 "expected_success_rate": planned[plan["wave"]],
-                "agent_assignments": agent_assignments(tables["executions"], plan["wave"], model.agents["agent_id"]),
+                "agent_assignments": agent_assignments(
+                    tables["executions"].filter(pl.col("wave") == plan["wave"]), model.agents["agent_id"]
+                ),
             }
             for plan in plans.to_dicts()
         ],
@@ -111,7 +86,11 @@ def summary_document(
         "forecast_scores": {name: overall[name] for name in scores},
         "tasks_from": inputs.task_source,
         "agents_judged_by": _evidence_counts(model.agents["evidence"]),
-        "yardsticks": _yardsticks(tables["executions"], records),
+        "yardsticks": {
+            "planned_success_rate": promises["expected_success_rate"],
+            "round_robin_success_rate": promises["round_robin_success_rate"],
+            "best_single_agent_success_rate": promises["best_single_agent_success_rate"],
+        },
         "observed_share": _observed_share(tables["executions"]["status"]),
         "solver": plans.select(
             "wave",
@@ -134,13 +113,6 @@ def _evidence_counts(evidence: pl.Series) -> dict[str, int]:
     """Agents by what they are judged by."""
     counts = evidence.value_counts().sort("evidence")
     return dict(zip(counts["evidence"].to_list(), counts["count"].to_list(), strict=True))
-
-
-def agent_assignments(executions: pl.DataFrame, wave: int, agents: pl.Series) -> dict[str, list[str]]:
-    """A wave's tasks by agent, every agent named."""
-    chosen = executions.filter(pl.col("wave") == wave).group_by("agent_id", maintain_order=True).agg("task_id")
-    by_agent = dict(zip(chosen["agent_id"].to_list(), chosen["task_id"].to_list(), strict=True))
-    return {agent: by_agent.get(agent, []) for agent in agents.to_list()}
 
 
 def _heuristics(tables: Mapping[str, pl.DataFrame]) -> list[dict[str, Any]]:
@@ -167,15 +139,3 @@ def _task_counts(tables: Mapping[str, pl.DataFrame], total: int) -> dict[str, in
 def _observed_share(status: pl.Series) -> float | None:
     """Share of the assigned tasks that ran: in a replay, what the records could answer of the plan."""
     return mean(status.is_in(frames.RAN))
-
-
-def _yardsticks(executions: pl.DataFrame, records: Sequence[WaveRecord]) -> dict[str, float | None]:
-    """What the plan stands beside, by the same forecasts over the tasks planned."""
-    solo = [record.solo_success for record in records if record.solo_success.size]
-    return {
-        "planned_success_rate": mean(executions["planned_success"]),
-        "round_robin_success_rate": mean(executions["baseline_success"]),
-        "best_single_agent_success_rate": float(np.sum(solo, axis=0).max()) / executions.height
-        if solo and executions.height
-        else None,
-    }

@@ -148,6 +148,20 @@ def sync(path: str | Path) -> None:
         os.close(descriptor)
 
 
+def output_directory(directory: Path | str | None, default: Path | str | None) -> Path:
+    """The directory to write to: the one that is given, else the default.
+
+    Raises
+    ------
+    UsageError
+        There is neither.
+    """
+    place = default if directory is None else directory
+    if place is None:
+        raise UsageError("expected a directory to write to, found none")
+    return Path(place)
+
+
 def write_json(path: Path, document: object) -> None:
     """Write one JSON document: UTF-8, indented, keys in their order, a newline at the end.
 
@@ -161,8 +175,8 @@ def write_json(path: Path, document: object) -> None:
     path.write_bytes(msgspec.json.format(compact.encode(), indent=2) + b"\n")
 
 
-def write_files(directory: Path, files: Mapping[str, pl.DataFrame | Mapping[str, Any]]) -> list[Path]:
-    """Write frames as JSONL and mappings as JSON into a directory, each file whole or not at all.
+def write_files(directory: Path, files: Mapping[str, pl.DataFrame | Mapping[str, Any] | Sequence[Any]]) -> list[Path]:
+    """Write frames and lists of records as JSONL and mappings as JSON, each file whole or not at all.
 
     Returns
     -------
@@ -173,8 +187,10 @@ def write_files(directory: Path, files: Mapping[str, pl.DataFrame | Mapping[str,
         with publish_file(directory / name) as partial:
             if isinstance(content, pl.DataFrame):
                 content.write_ndjson(partial)
-            else:
+            elif isinstance(content, Mapping):
                 write_json(partial, content)
+            else:
+                partial.write_bytes(msgspec.json.Encoder().encode_lines(content))
     return [directory / name for name in files]
 
 

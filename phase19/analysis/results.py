@@ -1,0 +1,126 @@
+"""The results of a run, of one in progress or of a finished one: its files as records, documents and frames."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import polars as pl
+
+from phase19.analysis.session import Analysis
+from phase19.errors import OutputError, UsageError
+from phase19.inputs.natural import natural_order
+from phase19.publishing.files import SUMMARY_FILE, write_errors
+
+Record = TypeVar("Record")
+
+FEEDBACK_FILE = "optimization_feedback.json"  # of each agent in each wave
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalyTest:
+    """The check for one type of anomaly; a line of anomaly_tests.jsonl.
+
+    `status` is found, explained (by another anomaly), clear or not_testable (needs more data). `effect` is the measured
+    size in `unit`, with its 90 % interval. The check fires where `statistic` exceeds `threshold`. `detectable_effect`
+    is the smallest size that this run finds 90 % of the time.
+    """
+
+    anomaly_type: str
+    status: str
+    unit: str
+    effect: float | None
+    effect_low: float | None
+    effect_high: float | None
+    statistic: float | None
+    threshold: float | None
+    detectable_effect: float | None
+    reason: str
+
+
+class Results:
+    """Reads the results of a run.
+
+    Parameters
+    ----------
+    source
+        A run directory, a `RunResult`, or the :class:`~phase19.analysis.session.Analysis` of a run in progress.
+
+    Raises
+    ------
+    UsageError
+        `source` is none of these.
+    OutputError
+        The directory is not that of a Phase 19 run.
+    """
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+        self.run_dir: Path | None = None
+        self._tables: Mapping[str, pl.DataFrame] | None = None
+        if isinstance(source, Analysis):
+            self.directory, self._tables = source.directory, source.tables
+            return
+        place = getattr(source, "run_dir", source)
+        if not isinstance(place, Path | str):
+            raise UsageError(f"expected a run directory, a RunResult or an Analysis, found {type(source).__name__}")
+        self.directory = self.run_dir = Path(place)
+        if not (self.directory / SUMMARY_FILE).is_file():
+            raise OutputError(f"{self.directory}: expected a Phase 19 run, found no {SUMMARY_FILE} in it")
+
+    def records(self, name: str, kind: type[Record]) -> list[Record]:
+        """The lines of a JSONL file as records; keys that the record does not have are left out."""
+        return [self._decoded(name, line, kind) for line in self._text(name).splitlines() if line]
+
+    def document(self, name: str) -> dict[str, Any]:
+        """The object of a JSON file."""
+        return self._decoded(name, self._text(name), dict[str, Any])
+
+    def frame(self, name: str) -> pl.DataFrame:
+        """The lines of a JSONL file as a frame."""
+        return pl.DataFrame(self.records(name, dict[str, Any]), infer_schema_length=None)
+
+    def agent_feedback(self) -> pl.DataFrame:
+        """Planned against actual figures of each agent in each wave."""
+        if self._tables is not None:
+            return self._tables["agent_feedback"]
+        files = [
+            path.relative_to(self.directory).as_posix() for path in self.directory.glob(f"wave_*/*/{FEEDBACK_FILE}")
+        ]
+        return pl.concat([self.frame(name) for name in natural_order(files)], how="vertical_relaxed")
+
+    def copy(self, names: Sequence[str], directory: Path | str | None) -> list[Path]:
+        """Copy files to a run directory, where they are not there already; their paths in the order given.
+
+        Raises
+        ------
+        UsageError
+            No directory is given, and the run has none of its own.
+        OutputError
+            A file cannot be written.
+        """
+        target = self.run_dir if directory is None else Path(directory)
+        if target is None:
+            raise UsageError("output_dir: expected a directory to write to, found none")
+        for name in names:
+            with write_errors(target / name):
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                if (self.directory / name).resolve() != (target / name).resolve():
+                    shutil.copyfile(self.directory / name, target / name)
+        return [target / name for name in names]
+
+    def _text(self, name: str) -> str:
+        try:
+            return (self.directory / name).read_text("utf-8")
+        except OSError as problem:
+            raise OutputError(f"{self.directory / name}: cannot be read: {problem.strerror}") from problem
+
+    def _decoded(self, name: str, text: str, kind: type[Record]) -> Record:
+        try:
+            return msgspec.json.decode(text, type=kind)
+        except msgspec.DecodeError as problem:
+            raise OutputError(
+                f"{self.directory / name}: expected the output of a Phase 19 run, found {problem}"
+            ) from problem

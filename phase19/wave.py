@@ -1,0 +1,144 @@
+"""The one value that describes a wave; it grows as the wave is planned, scheduled and executed."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from phase19 import frames
+from phase19.balancing.strategies import WaveAssignment
+from phase19.forecasting.model import Forecast, ForecastModel
+from phase19.forecasting.predictive import WaveDraws
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wave:
+    """A wave of n tasks.
+
+    Attributes
+    ----------
+    number
+        From 1.
+    tasks
+        `frames.TASKS` sorted by task id: at first all tasks of the wave, then those that the gate approved, then
+        those that have an agent. `decisions` and `unassigned` say why the others left.
+    decisions
+        `frames.DECISIONS`, a row for each task that came to the gate.
+    unassigned
+        `frames.UNASSIGNED`: approved tasks without an agent, and why.
+    """
+
+    number: int
+    tasks: pl.DataFrame
+    decisions: pl.DataFrame = field(default_factory=frames.DECISIONS.empty)
+    unassigned: pl.DataFrame = field(default_factory=frames.UNASSIGNED.empty)
+
+    @classmethod
+    def grown_from(cls, wave: "Wave", **more: Any) -> Self:
+        """Make this stage of a wave: everything known of the wave so far, and `more`."""
+        return cls(**{**{part.name: getattr(wave, part.name) for part in fields(wave)}, **more})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedWave(Wave):
+    """A wave with an agent for each of its n tasks.
+
+    Attributes
+    ----------
+    model
+        The forecast model that the wave was planned with; its m agents are the columns of every pair matrix.
+    learned_attempt_count
+        Attempts of the wave before that the model learned from; None for the first wave.
+    max_attempts
+        Attempts that each task may have, shape (n,).
+    forecast
+        Of every pair, shape (n, m).
+    allowed
+        Pairs that may be used, shape (n, m); None for all.
+    assignment
+        The strategy's assignment, with its scores and its certificate.
+    agent_index
+        Agent of each task, shape (n,); differs from the assignment's where a load limit moved tasks.
+    plans
+        A row for each task. Planned: in the order of `tasks`. Scheduled: `frames.PLANS`, agents in their order, each
+        agent's rows in the order of its timeline.
+    slot_value
+        Score that one more slot would add to the wave, by agent, shape (m,).
+    draws
+        Draws of the plan's outcome, in the order of `tasks`; made before anything of the wave runs.
+    max_load_factor
+        The load limit that the plan was asked to keep.
+    """
+
+    model: ForecastModel
+    learned_attempt_count: int | None
+    max_attempts: NDArray[np.int64]
+    forecast: Forecast
+    allowed: NDArray[np.bool_] | None
+    assignment: WaveAssignment
+    agent_index: NDArray[np.int64]
+    plans: pl.DataFrame = field(default_factory=frames.PLANS.empty)
+    slot_value: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    draws: WaveDraws = field(default_factory=WaveDraws.empty)
+    max_load_factor: float | None = None
+
+    @property
+    def agent_assignments(self) -> dict[str, list[str]]:
+        """Task ids by agent, in order of priority; every agent, idle ones too."""
+        return agent_assignments(self.plans.sort("priority"), self.model.agents["agent_id"])
+
+    @property
+    def objective(self) -> float:
+        """What the plan maximises: its scores; for throughput the negative makespan of planned times [ms]."""
+        return self.assignment.objective(self.agent_index, self.forecast.planned_duration_ms)
+
+    @property
+    def gap(self) -> float:
+        """Distance of the objective to its proven upper bound; 0 proves the plan optimal."""
+        return max(0.0, self.assignment.upper_bound - self.objective)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutedWave(PlannedWave):
+    """A wave that was executed.
+
+    Attributes
+    ----------
+    executions
+        `frames.EXECUTIONS`, in the order of `plans`.
+    attempts
+        `frames.ATTEMPTS` that were made.
+    is_interrupted
+        Whether the run was stopped in this wave.
+    """
+
+    executions: pl.DataFrame
+    attempts: pl.DataFrame
+    is_interrupted: bool
+
+
+def positions(ids: pl.Series, among: pl.Series) -> NDArray[np.int64]:
+    """Index of each of `ids` in `among`, whose ids are distinct; the shape of `ids`."""
+    found = ids.replace_strict(among, pl.int_range(among.len(), eager=True), return_dtype=pl.Int64)
+    return found.cast(pl.Int64).to_numpy()  # among no ids at all, Polars leaves the type as it was
+
+
+def agent_assignments(rows: pl.DataFrame, agents: pl.Series) -> dict[str, list[str]]:
+    """Task ids by agent in the order of `rows`; every agent, idle ones too."""
+    grouped = rows.group_by("agent_id", maintain_order=True).agg("task_id")
+    chosen = dict(zip(grouped["agent_id"].to_list(), grouped["task_id"].to_list(), strict=True))
+    return {agent: chosen.get(agent, []) for agent in agents.to_list()}
+
+
+def mean(values: pl.Series) -> float | None:
+    """Mean of a column of numbers; None where it is empty or all null."""
+    value = values.cast(pl.Float64).mean()
+    return value if isinstance(value, float) else None
+
+
+def largest(values: pl.Series) -> float | None:
+    """Largest of a column of numbers; None where it is empty or all null."""
+    value = values.cast(pl.Float64).max()
+    return value if isinstance(value, float) else None

@@ -1,0 +1,222 @@
+"""The command runs on the five classes: what they return is what a run writes, and a run fails without them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import phase19
+from phase19 import (
+    AdaptiveOptimizer,
+    AdaptiveScheduler,
+    OptimizationFeedbackLoop,
+    OptimizationMonitor,
+    Phase19Harness,
+    SafetyGate,
+)
+from phase19.errors import OutputError, Phase19Error, UsageError
+from phase19.execution.simulate import SimulateExecutor
+
+ROOT = Path(__file__).parent.parent
+OUTPUTS = ROOT / "outputs"
+FIXED = {"timestamp": "2026-02-05T12:00:00Z", "seed": 7}
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    return phase19.run(input=OUTPUTS / "phase18", output=tmp_path_factory.mktemp("run") / "phase19", **FIXED)
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_called_by_hand_the_optimizer_and_the_scheduler_give_the_figures_of_the_run(result):
+    directories = {"phase16_dir": OUTPUTS / "phase16", "phase17_dir": OUTPUTS / "phase17"}
+    optimizer = AdaptiveOptimizer(OUTPUTS / "phase18", seed=7, **directories)
+    optimizer.load_phase18_data()
+    model = optimizer.model
+    executor = SimulateExecutor(model.world(7), model.tasks["task_id"], model.agents["agent_id"])
+    scheduler = AdaptiveScheduler(executor=executor, heuristics=optimizer.heuristics)
+    for wave, written in zip(optimizer.waves, result.comparisons, strict=True):
+        planned = optimizer.calculate_optimal_schedule(wave.tasks)
+        rows = scheduler.assign_tasks_to_agents(wave.tasks, planned.agent_assignments, wave.number, plans=planned.plans)
+        done = scheduler.execute_schedule(wave.number, rows)
+        assert done.executions.equals(result.executions.filter(pl.col("wave") == wave.number))
+        assert planned.expected_success_rate == pytest.approx(written.planned_success_rate, rel=1e-9)
+        assert planned.expected_throughput == pytest.approx(written.planned_throughput, rel=1e-9)
+        assert planned.expected_confidence_delta == pytest.approx(written.planned_confidence_delta, rel=1e-9)
+        assert done.success_rate == written.actual_success_rate
+        assert done.executions.height / done.makespan_ms * 1000 == pytest.approx(written.actual_throughput)
+        assert planned.task_priorities == dict(rows.select("task_id", "priority").rows())
+        assert optimizer.generate_schedule_recommendations(wave.number) == [
+            line for line in result.recommendations if line.wave == wave.number
+        ]
+        assignments = result["optimization_results"][wave.number - 1]["agent_assignments"]
+        assert {agent: sorted(tasks) for agent, tasks in planned.agent_assignments.items()} == {
+            agent: sorted(tasks) for agent, tasks in assignments.items()
+        }
+        if wave.number == 1:  # the world of a dry run is drawn before the first outcome is learned
+            simulated = optimizer.simulate_schedule(planned)
+            assert simulated["simulated_success_rate"] == done.success_rate
+            assert simulated["simulated_completion_time_ms"] == pytest.approx(done.makespan_ms)
+        optimizer.observe(done.attempts)
+    promises = optimizer.calculate_optimization_metrics()
+    yardsticks = result["yardsticks"]
+    assert promises["expected_success_rate"] == pytest.approx(yardsticks["planned_success_rate"], rel=1e-9)
+    assert promises["round_robin_success_rate"] == pytest.approx(yardsticks["round_robin_success_rate"], rel=1e-9)
+    assert promises["best_single_agent_success_rate"] == pytest.approx(yardsticks["best_single_agent_success_rate"])
+
+
+@pytest.mark.parametrize("source", ["directory", "text", "result"])
+def test_a_finished_run_can_be_opened_and_gives_what_it_wrote(result, tmp_path, source):
+    opened = {"directory": result.run_dir, "text": str(result.run_dir), "result": result}[source]
+    monitor, loop = OptimizationMonitor(opened), OptimizationFeedbackLoop(opened)
+    assert monitor.calculate_metrics() == result.metrics
+    assert monitor.detect_anomalies() == result.anomalies
+    assert monitor.run_checks() == result.checks
+    assert monitor.generate_system_health() == result.health
+    assert monitor.monitor_agent_utilization() == result.utilization
+    assert monitor.generate_alerts() == result.alerts
+    assert monitor.monitor_optimization_convergence().equals(result.convergence)
+    assert [loop.evaluate_schedule_outcome(wave) for wave in (1, 2, 3)] == result.comparisons
+    assert loop.generate_learning_signals() == result.signals
+    assert loop.recommend_strategy_adjustments() == result.advice
+    assert loop.identify_optimization_failures() == result.failures
+    assert loop.evaluate_strategy_effectiveness() == result.strategies
+    assert loop.update_heuristic_weights() == result.heuristic_weights
+    events = loop.generate_feedback_events()
+    assert events.height == 3 * 4
+    assert events["completed_count"].sum() == result["task_counts"]["completed"]
+    for path in (*monitor.write_monitoring_outputs(tmp_path), *loop.write_feedback_outputs(tmp_path)):
+        assert path.read_bytes() == (result.run_dir / path.relative_to(tmp_path)).read_bytes()
+    for path in sorted(tmp_path.glob("wave_*/*/optimization_feedback.json")):
+        assert lines(path) == lines(result.run_dir / path.relative_to(tmp_path))
+
+
+def test_the_records_are_the_lines_of_the_files(result):
+    files = {
+        "schedule_comparisons.jsonl": result.comparisons,
+        "optimization_metrics.jsonl": result.metrics,
+        "scheduling_anomalies.jsonl": result.anomalies,
+        "anomaly_tests.jsonl": result.checks,
+        "learning_signals.jsonl": result.signals,
+        "schedule_recommendations.jsonl": result.recommendations,
+    }
+    for name, records in files.items():
+        written = lines(result.run_dir / name)
+        assert len(written) == len(records)
+        for line, record in zip(written, records, strict=True):
+            assert {key: getattr(record, key) for key in type(record).__dataclass_fields__}.items() <= line.items()
+
+
+COMMAND = {
+    AdaptiveOptimizer: {
+        "load_phase18_data": {},
+        "calculate_optimal_schedule": {},
+        "optimize_for_success": {},
+        "optimize_for_throughput": {"strategy": "maximize_throughput"},
+        "optimize_for_minimize_retries": {"strategy": "minimize_retries"},
+        "optimize_for_confidence": {"strategy": "confidence_optimization"},
+        "reassign": {"max_load_factor": 1.5},
+        "observe": {},
+        "update_confidence_estimates": {},
+        "generate_schedule_recommendations": {},
+        "calculate_optimization_metrics": {},
+        "write_optimization_outputs": {},
+    },
+    AdaptiveScheduler: {
+        "assign_tasks_to_agents": {},
+        "prioritize_tasks": {},
+        "optimize_task_ordering": {},
+        "adjust_for_agent_load": {"max_load_factor": 1.5},
+        "execute_schedule": {},
+        "simulate_task_execution": {},
+        "calculate_schedule_adherence": {},
+        "get_agent_utilization": {},
+        "write_schedule_outputs": {},
+    },
+    OptimizationFeedbackLoop: {
+        "evaluate_schedule_outcome": {},
+        "generate_feedback_events": {},
+        "generate_learning_signals": {},
+        "update_heuristic_weights": {},
+        "evaluate_strategy_effectiveness": {},
+        "identify_optimization_failures": {},
+        "recommend_strategy_adjustments": {},
+        "update_phase16_heuristics": {"deliver_feedback": True},
+        "update_phase18_coordination": {"deliver_feedback": True},
+        "write_feedback_outputs": {},
+    },
+    OptimizationMonitor: {
+        "calculate_metrics": {},
+        "detect_anomalies": {},
+        "run_checks": {},
+        "generate_system_health": {},
+        "monitor_agent_utilization": {},
+        "detect_prediction_errors": {},
+        "detect_schedule_drift": {},
+        "monitor_optimization_convergence": {},
+        "generate_alerts": {},
+        "write_monitoring_outputs": {},
+    },
+    Phase19Harness: {"run_phase19": {}, "run_waves": {}},
+    SafetyGate: {"decide": {}},
+}
+# What no run needs: a call by name does.
+BY_NAME = {AdaptiveOptimizer: {"simulate_schedule"}, AdaptiveScheduler: {"handle_task_failure"}}
+
+
+class ReplacedError(Exception):
+    """Raised by a method that a test replaced."""
+
+
+def raises(*_args, **_kwargs):
+    raise ReplacedError
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "settings"),
+    [(owner, method, settings) for owner, methods in COMMAND.items() for method, settings in methods.items()],
+    ids=lambda value: value.__name__ if isinstance(value, type) else str(value or ""),
+)
+def test_the_command_fails_without_the_method(owner, method, settings, tmp_path, monkeypatch):
+    for phase in ("phase16", "phase17", "phase18"):
+        shutil.copytree(OUTPUTS / phase, tmp_path / phase)
+    monkeypatch.setattr(owner, method, raises)
+    with pytest.raises(ReplacedError):
+        phase19.run(input=tmp_path / "phase18", output=tmp_path / "run", **settings, **FIXED)
+
+
+@pytest.mark.parametrize("owner", COMMAND, ids=lambda owner: owner.__name__)
+def test_every_public_method_is_named_here(owner):
+    public = {
+        name for name, value in vars(owner).items() if not name.startswith("_") and callable(value)
+    }  # properties and attributes are none
+    assert public == COMMAND[owner].keys() | BY_NAME.get(owner, set())
+
+
+def test_a_live_run_asks_the_scheduler_what_follows_a_failure(tmp_path, monkeypatch):
+    monkeypatch.setattr(AdaptiveScheduler, "handle_task_failure", raises)
+    with pytest.raises(ReplacedError):
+        phase19.run(
+            input=OUTPUTS / "phase18",
+            output=tmp_path / "run",
+            executor="live",
+            runner=lambda *_: phase19.LiveResult(is_success=False),
+        )
+
+
+@pytest.mark.parametrize("opened", [OptimizationMonitor, OptimizationFeedbackLoop])
+def test_what_is_no_run_has_a_clear_answer(opened, tmp_path):
+    with pytest.raises(OutputError, match=r"expected a Phase 19 run, found no optimization_summary\.json"):
+        opened(tmp_path)
+    with pytest.raises(UsageError, match="expected a run directory, a RunResult or an Analysis, found int"):
+        opened(3)
+    (tmp_path / "optimization_summary.json").write_text("{}")
+    for method in ("calculate_metrics", "generate_learning_signals"):
+        if hasattr(opened, method):
+            with pytest.raises(Phase19Error, match="cannot be read"):
+                getattr(opened(tmp_path), method)()
