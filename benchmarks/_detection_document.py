@@ -17,6 +17,7 @@ __all__ = ["TYPES", "document"]
 TYPES = ("prediction_error", "schedule_drift", "performance_degradation", "optimization_failure")
 FAULTS = {
     "bias": ("forecasts 0.10 too high", TYPES[0]),
+    "harder": ("every attempt's success 0.20 lower", TYPES[0]),
     "slow_agent": ("one agent's durations x 1.5 from the middle on", TYPES[1]),
     "slow": ("all durations x 1.5 from the start", TYPES[1]),
     "slow_late": ("all durations x 1.5 from the middle on", TYPES[1]),
@@ -25,8 +26,16 @@ FAULTS = {
 }
 ONE_AGENT = {"slow_agent", "drop"}
 # Largest share of runs without a fault that raise an alarm, and least share in which a fault's own type is found.
-MIDDLE = {"bias": 0.95, "slow_agent": 0.95, "slow": 0.99, "slow_late": 0.99, "drop": 0.90, "alike": 0.85}
-LARGE = {"bias": 0.99, "slow_agent": 0.99, "slow": 0.99, "slow_late": 0.99, "drop": 0.90, "alike": 0.99}
+MIDDLE = {
+    "bias": 0.95,
+    "harder": 0.95,
+    "slow_agent": 0.95,
+    "slow": 0.99,
+    "slow_late": 0.99,
+    "drop": 0.90,
+    "alike": 0.85,
+}
+LARGE = {"bias": 0.99, "harder": 0.99, "slow_agent": 0.99, "slow": 0.99, "slow_late": 0.99, "drop": 0.90, "alike": 0.99}
 ALARM_AIMS, POWER_AIMS = (0.05, 0.05, 0.06, 0.06), ({}, MIDDLE, LARGE, LARGE)
 RUN = "waves x tasks x agents"
 

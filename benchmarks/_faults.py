@@ -37,6 +37,17 @@ class Size(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class HarderWorld(World):
+    """A world in which every attempt succeeds less often, by `loss`."""
+
+    loss: float
+
+    def success_probability(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Chance of first attempts; later ones follow from it."""
+        return np.maximum(World.success_probability(self, task, agent) - self.loss, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class FaultyWorld(World):
     """A world in which tasks succeed as `success` says: from tasks, agents and their chances (p,) to chances."""
 
@@ -152,9 +163,10 @@ def with_fault(world: World, fault: str, tasks: pl.DataFrame, agent: int, drop: 
     allowed = attempts_allowed(tasks["risk_level"], RETRIES)
     is_late = tasks["wave"].to_numpy() > tasks["wave"].max() / 2
 
+    parts = {part.name: getattr(world, part.name) for part in fields(World)}
+
     def failing(success: Callable[..., NDArray[np.float64]]) -> World:
-        return FaultyWorld(**{part.name: getattr(world, part.name) for part in fields(World)}, success=success,
-                           allowed=allowed)  # fmt: skip
+        return FaultyWorld(**parts, success=success, allowed=allowed)
 
     def slower(applies: Callable[..., NDArray[np.bool_]]) -> World:
         return replace(world, pair_log_ms=Slower(world.pair_log_ms, lambda t, a: np.log(1.5) * applies(t, a)))
@@ -165,6 +177,8 @@ def with_fault(world: World, fault: str, tasks: pl.DataFrame, agent: int, drop: 
 
     if fault == "bias":
         return failing(lambda _t, _a, p: np.maximum(p - 0.10, 0.0))
+    if fault == "harder":
+        return HarderWorld(**parts, loss=0.20)
     if fault == "drop":
         return failing(lambda t, a, p: np.where(is_late[t] & (a == agent), np.maximum(p - drop, 0.0), p))
     if fault == "alike":

@@ -136,7 +136,7 @@ tests as (
         tests.is_anomaly,
         rules.optimization_failure_limit as detectable_limit,
         printf('%.0f %% of the promised advantage lost', tests.detectable_effect * 100) as fault,
-        'the agents that degraded' as cause,
+        if(tests.is_shared_loss, 'a loss that all agents share', 'the agents that degraded') as cause,
         printf('all of the advantage is %.1f standard scores', tests.information) as basis,
     from optimization_failure_tests as tests
     cross join rules

@@ -1,13 +1,16 @@
 -- Question: did the advantage over round robin that the run's plans promised come?
 -- Grain: one row, the run.
 -- Inputs: agent_waves, wave_totals, performance_degradation_tests, rules.
--- Columns: slope = outcomes' slope on the promised advantage, 1 where it came in full, 0 where none of it did;
---     effect = 1 - slope, the part lost, with a 90 % interval; statistic = its standard score past the margin;
---     peer_statistic = the same without the agents whose degradation stands beyond chance; threshold [standard
---     scores]; information = promised advantage over its noise [standard scores]; detectable_effect = part lost that is
---     found with the rules' power; is_testable where that is no more than the rules ask; is_beyond_chance; is_anomaly =
---     beyond chance without those agents too, else their degradation is the cause.
---     Null where nothing ran or no draws are known.
+-- Columns: slope = slope of outcomes on the promised advantage (1: all of it came, 0: none). effect = 1 - slope, the
+--     part that was lost, with its 90 % interval. statistic = effect beyond the margin [standard scores], found above
+--     threshold. peer_statistic = the same without the agents that degraded. information = promised advantage over its
+--     noise [standard scores]. detectable_effect = smallest lost part that this run finds with the rules' power.
+--     is_testable = detectable_effect is within the rules' limit. is_beyond_chance = testable and above the threshold.
+--     effect_without_shared_loss = part lost once a loss of success that all attempts share is taken out.
+--     is_shared_loss = less than half is lost then. is_anomaly = beyond chance, also without degraded agents, and no
+--     shared loss. Figures are null where nothing ran or the plan has no draws.
+-- A loss at every attempt costs most on hard tasks that have few attempts. There the plan promised most, so such a loss
+-- looks like a failed advantage; the regression on both tells them apart.
 with
 
 degraded_agents as (
@@ -51,6 +54,30 @@ totals as (
     from waves
 ),
 
+shared_losses as (
+    select
+        sum(advantage_square_sum) as square,
+        sum(advantage_residual_sum) as residual,
+        sum(sensitivity_square_sum) as sensitivity_square,
+        sum(sensitivity_residual_sum) as sensitivity_residual,
+        sum(advantage_sensitivity_sum) as product,
+    from wave_totals
+),
+
+-- Least squares of the residuals on advantage and sensitivity; null where the two can hardly be told apart.
+regressions as (
+    select
+        if(
+            product * product < 0.99e0 * square * sensitivity_square,
+            ratio(
+                sensitivity_residual * product - residual * sensitivity_square,
+                square * sensitivity_square - product * product
+            ),
+            null
+        ) as effect_without_shared_loss,
+    from shared_losses
+),
+
 tests as (
     select
         1e0 - ratio(totals.lost, totals.square) as slope,
@@ -64,10 +91,12 @@ tests as (
             upper_quantile(rules.alarm_probability), ratio(totals.third_moment, pow(totals.standard_deviation, 3))
         ) as threshold,
         ratio(totals.square, totals.standard_deviation) as information,
+        regressions.effect_without_shared_loss,
         upper_quantile(1e0 - rules.detection_power) as power_score,
         rules.optimization_failure_margin as margin,
         rules.optimization_failure_limit as detectable_limit,
     from totals
+    cross join regressions
     cross join rules
 ),
 
@@ -90,8 +119,14 @@ select
     detectable_effect,
     coalesce(detectable_effect <= detectable_limit, false) as is_testable,
     coalesce(detectable_effect <= detectable_limit and statistic > threshold, false) as is_beyond_chance,
+    effect_without_shared_loss,
+    coalesce(effect_without_shared_loss < 5e-1, false) as is_shared_loss,
     coalesce(
-        detectable_effect <= detectable_limit and statistic > threshold and peer_statistic > threshold, false
+        detectable_effect <= detectable_limit
+        and statistic > threshold
+        and peer_statistic > threshold
+        and not coalesce(effect_without_shared_loss < 5e-1, false),
+        false
     ) as is_anomaly,
 from scores
 order by threshold

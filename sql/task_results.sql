@@ -1,11 +1,13 @@
--- Question: what came of each task that ran, against its forecast?
+-- Question: how did each task end, compared with its forecast?
 -- Grain: one row a task that ran (completed or failed).
 -- Inputs: executions.
--- Columns: residual = outcome - planned_success [tasks]; baseline_residual the same against round robin's forecast;
---     outcome_variance = p (1 - p) - V [tasks^2], the noise left once the forecast's parameters are known;
---     outcome_third_moment = p (1 - p) (1 - 2 p) [tasks^3], of the outcome about its forecast;
---     centred_advantage = promised lead over round robin less its mean over the wave [fraction];
---     deviation_ms = mean shift of start and end [ms]; the rest in the units of executions.
+-- Columns, beside those of executions: residual = outcome - planned_success [tasks], where outcome is 1 for completed.
+--     baseline_residual = outcome - baseline_success [tasks]. outcome_variance = p (1 - p) less the variance of the
+--     forecast p [tasks^2]. outcome_third_moment = p (1 - p) (1 - 2 p) [tasks^3]. centred_advantage = planned_success -
+--     baseline_success, less its mean over the wave [fraction]. centred_sensitivity = success that the task loses for
+--     each unit of success that every attempt loses, less its mean over the wave [fraction]. deviation_ms = mean of the
+--     shifts of start and end [ms].
+-- With a attempts of equal failure probability f, a task fails with f^a = 1 - p, so its sensitivity is a f^(a - 1).
 with
 
 ran_tasks as (
@@ -21,6 +23,7 @@ ran_tasks as (
         planned_success,
         baseline_success,
         planned_success_variance,
+        max_attempts * pow(1e0 - planned_success, 1e0 - 1e0 / max_attempts) as sensitivity,
         planned_confidence_delta,
         actual_confidence_delta,
         planned_duration_ms,
@@ -31,12 +34,12 @@ ran_tasks as (
     where status in ('completed', 'failed')
 ),
 
-wave_leads as (
+wave_means as (
     select
-        wave as lead_wave,
-        avg(planned_success - baseline_success) as lead,
-    from executions
-    where status in ('completed', 'failed')
+        wave as mean_wave,
+        avg(planned_success - baseline_success) as mean_advantage,
+        avg(sensitivity) as mean_sensitivity,
+    from ran_tasks
     group by wave
 )
 
@@ -54,7 +57,8 @@ select
     outcome - baseline_success as baseline_residual,
     greatest(0e0, planned_success * (1e0 - planned_success) - planned_success_variance) as outcome_variance,
     planned_success * (1e0 - planned_success) * (1e0 - 2e0 * planned_success) as outcome_third_moment,
-    planned_success - baseline_success - lead as centred_advantage,
+    planned_success - baseline_success - mean_advantage as centred_advantage,
+    sensitivity - mean_sensitivity as centred_sensitivity,
     planned_confidence_delta,
     actual_confidence_delta,
     planned_duration_ms,
@@ -62,4 +66,4 @@ select
     actual_end_time,
     deviation_ms,
 from ran_tasks
-inner join wave_leads on wave = lead_wave
+inner join wave_means on wave = mean_wave

@@ -1,10 +1,13 @@
 -- Question: what was planned and what happened in each wave, as sums that add up over waves?
 -- Grain: one row a planned wave.
 -- Inputs: wave_plans, executions, task_results, wave_draws, rules.
--- Columns: *_count [tasks, retries]; *_sum [as the column summed]; *_ms [ms]. Planned figures are over the tasks
---     that ran; sums, means and maxima are null where nothing ran. *_forecast_variance = what the forecasts do not
---     know of the summed success [tasks^2], and of its sum weighted by the centred advantage: the variance over the
---     draws, null without them. Each wave's forecasts knew the waves before, so those of waves add up as independent.
+-- Columns: *_count [tasks, retries]. *_sum = sum over the tasks that ran, of the column or product of columns of
+--     task_results that the name says: advantage stands for centred_advantage, sensitivity for centred_sensitivity.
+--     *_ms [ms]. Planned figures count the tasks that ran only; sums, means and maxima are null where nothing ran.
+--     success_forecast_variance = variance over the draws of the wave's expected successes [tasks^2], which is what the
+--     forecast does not know. advantage_forecast_variance = the same of the sum of centred_advantage times success
+--     probability. Both are null without draws. Each wave's forecast knew the waves before it, so they add up over
+--     waves.
 with
 
 states as (
@@ -38,6 +41,9 @@ results as (
         sum(task_results.centred_advantage * task_results.residual) as advantage_residual_sum,
         sum(task_results.centred_advantage * task_results.centred_advantage * task_results.outcome_variance)
             as advantage_variance_sum,
+        sum(task_results.centred_sensitivity * task_results.centred_sensitivity) as sensitivity_square_sum,
+        sum(task_results.centred_sensitivity * task_results.residual) as sensitivity_residual_sum,
+        sum(task_results.centred_advantage * task_results.centred_sensitivity) as advantage_sensitivity_sum,
         sum(task_results.planned_confidence_delta) as planned_confidence_sum,
         sum(task_results.actual_confidence_delta) as actual_confidence_sum,
         sum(task_results.baseline_residual) as baseline_residual_sum,
@@ -78,6 +84,9 @@ select
     results.advantage_square_sum,
     results.advantage_residual_sum,
     results.advantage_variance_sum,
+    results.sensitivity_square_sum,
+    results.sensitivity_residual_sum,
+    results.advantage_sensitivity_sum,
     if(results.ran_count > 0, forecasts.success_variance, null) as success_forecast_variance,
     if(results.ran_count > 0, forecasts.advantage_variance, null) as advantage_forecast_variance,
     results.baseline_residual_sum,

@@ -100,7 +100,7 @@ def random_run(
             "updated_confidence": rng.random(n),
             "heuristics_applied": applied,
             "record_count": rng.integers(0, 9, n),
-            "max_attempts": 3,
+            "max_attempts": np.where(np.isin(risk, ["LOW", "MEDIUM"]), 3, 1),
             "success_probability": p,
             "success_low": np.clip(p - width, 0, 1),
             "success_high": np.clip(p + width, 0, 1),

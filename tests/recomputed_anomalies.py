@@ -58,7 +58,7 @@ def anomaly_tests(world: World) -> Rows:
         advantage if failure["is_anomaly"] else agents,
         [],
         advantage,
-        agents,
+        ["a loss that all agents share"] if failure["is_shared_loss"] else agents,
     )
     rows = []
     for name, unit, (test, smallest, is_beyond, is_found), base, fault, cause, most in zip(

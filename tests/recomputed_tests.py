@@ -124,6 +124,8 @@ def optimization_failure_tests(world: World) -> Rows:
     smallest = margin + (limit + stats.norm.ppf(rules.detection_power)) * error
     is_testable = smallest <= rules.optimization_failure_limit
     is_beyond = is_testable and statistic > limit
+    both = np.column_stack([ran["centred_advantage"], ran["centred_sensitivity"]])
+    without = -float(np.linalg.lstsq(both, ran["residual"])[0][0])
     return [
         {
             "slope": 1 - effect,
@@ -137,7 +139,9 @@ def optimization_failure_tests(world: World) -> Rows:
             "detectable_effect": float(smallest),
             "is_testable": bool(is_testable),
             "is_beyond_chance": bool(is_beyond),
-            "is_anomaly": bool(is_beyond and peer_statistic > limit),
+            "effect_without_shared_loss": without,
+            "is_shared_loss": without < 0.5,
+            "is_anomaly": bool(is_beyond and peer_statistic > limit and without >= 0.5),
         }
     ]
 

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tests.recomputation import STAMP, Rows, World, accuracy, adherence, chance, over, recomputes
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 STATES = ("completed", "failed", "unobserved", "interrupted")
+
+
+def sensitivity(task: dict[str, Any]) -> float:
+    """d / dx of prod (f + x) over the attempts at x = 0, each failing with the same f."""
+    count = task["max_attempts"]
+    failure = (1 - task["planned_success"]) ** (1 / count)
+    return count * failure ** (count - 1)
+
+
+def wave_means(tasks: Rows, value: Callable[[dict[str, Any]], float]) -> dict[int, float]:
+    by_wave = defaultdict(list)
+    for task in tasks:
+        by_wave[task["wave"]].append(value(task))
+    return {wave: math.fsum(values) / len(values) for wave, values in by_wave.items()}
 
 
 @recomputes("task_results")
 def task_results(world: World) -> Rows:
     ran = [task for task in world.tasks if task["status"] in {"completed", "failed"}]
-    leads = defaultdict(list)
-    for task in ran:
-        leads[task["wave"]].append(task["planned_success"] - task["baseline_success"])
-    mean = {wave: math.fsum(values) / len(values) for wave, values in leads.items()}
+    mean = wave_means(ran, lambda task: task["planned_success"] - task["baseline_success"])
+    mean_sensitivity = wave_means(ran, sensitivity)
     rows = []
     for task in sorted(ran, key=lambda task: (task["wave"], task["task_id"])):
         p, y = task["planned_success"], 1.0 if task["status"] == "completed" else 0.0
@@ -38,6 +53,7 @@ def task_results(world: World) -> Rows:
                 # E (y - p)^3 = p (1 - p)^3 - (1 - p) p^3
                 "outcome_third_moment": p * (1 - p) ** 3 - (1 - p) * p**3,
                 "centred_advantage": p - task["baseline_success"] - mean[task["wave"]],
+                "centred_sensitivity": sensitivity(task) - mean_sensitivity[task["wave"]],
                 "planned_confidence_delta": task["planned_confidence_delta"],
                 "actual_confidence_delta": task["actual_confidence_delta"],
                 "planned_duration_ms": task["planned_duration_ms"],
@@ -74,6 +90,9 @@ def sums(world: World, mask: np.ndarray) -> dict[str, Any]:
                 "advantage_square_sum": lead**2,
                 "advantage_residual_sum": lead * residual,
                 "advantage_variance_sum": lead**2 * noise,
+                "sensitivity_square_sum": ran["centred_sensitivity"] ** 2,
+                "sensitivity_residual_sum": ran["centred_sensitivity"] * residual,
+                "advantage_sensitivity_sum": lead * ran["centred_sensitivity"],
                 "advantage_skew_sum": np.maximum(0, -(lead**3) * ran["outcome_third_moment"]),
                 "baseline_residual_sum": ran["is_completed"] - base,
                 "baseline_variance_sum": base * (1 - base),
@@ -106,6 +125,9 @@ def wave_totals(world: World) -> Rows:
         "advantage_square_sum",
         "advantage_residual_sum",
         "advantage_variance_sum",
+        "sensitivity_square_sum",
+        "sensitivity_residual_sum",
+        "advantage_sensitivity_sum",
         "baseline_residual_sum",
         "baseline_variance_sum",
         "planned_confidence_sum",

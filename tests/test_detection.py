@@ -290,6 +290,26 @@ class TestOptimizationFailure:
         assert row["detectable_effect"] == pytest.approx(0.8958, abs=1e-4)
         assert row["is_testable"] and row["is_anomaly"]
 
+    @pytest.mark.parametrize(("attempts", "effect", "status"), [(3, 0.0, "explained"), (1, None, "found")])
+    def test_a_loss_that_all_attempts_share_is_no_failed_advantage(self, detect, attempts, effect, status):
+        # Tasks of one attempt planned 0.6 lose 0.24, so those of three attempts, planned 0.992, lose 3 x 0.2^2 x 0.24.
+        # Of the former 150 of 200 were promised 0.2 more than by round robin, of the latter 50. Centred: A is 0.1 or
+        # -0.1, the sensitivity 0.44 or -0.44. A loss of 0.1 x (36 + 1.6) - 0.1 x (12 + 4.8) = 2.08 of Sum A^2 = 4, and
+        # (2.08 - 0.4) / 0.7042 = 2.386. On both: (2.08 x 77.44 - 0.44 x (48 - 6.4) x 8.8) / (4 x 77.44 - 8.8^2) = 0.
+        rows = []
+        for count, completed, planned, lead, allowed in (
+            (150, 54, 0.6, 0.2, 1), (50, 18, 0.6, 0.0, 1), (50, 48, 0.992, 0.2, attempts),
+            (150, 144, 0.992, 0.0, attempts),
+        ):  # fmt: skip
+            rows += outcomes(count, completed, prefix=f"{planned}{lead}", planned_success=planned,
+                             baseline_success=planned - lead, max_attempts=allowed)  # fmt: skip
+        found = detect(hand_frames(rows, [wave_plan(1)], wave_draws=sure_draws(1), agent_evidence=evidence({})))
+        test = found["optimization_failure_tests"].row(0, named=True)
+        assert (test["effect"], test["statistic"]) == (pytest.approx(0.52), pytest.approx(2.386, abs=1e-3))
+        assert test["effect_without_shared_loss"] == (None if effect is None else pytest.approx(effect, abs=1e-9))
+        assert status_of(found)["optimization_failure"] == status
+        assert ("a loss that all agents share" in found["anomaly_tests"]["reason"][3]) is (status == "explained")
+
     def test_an_advantage_that_came_is_clear(self, detect):
         assert status_of(detect(advantage(40, 30)))["optimization_failure"] == "clear"
 

@@ -159,6 +159,8 @@ def test_a_task(tables):
     assert table["baseline_residual"].to_list() == pytest.approx([0.4, -0.5, 0.3, 0.4])
     assert table["outcome_variance"].to_list() == pytest.approx([0.16 - 0.06, 0.25, 0.09, 0.24])
     assert table["centred_advantage"].to_list() == pytest.approx([0.2 / 3, -0.4 / 3, 0.2 / 3, 0.0])
+    # Sensitivities 3 x 0.2^(2/3), 3 x 0.5^(2/3) and 3 x 0.1^(2/3), on average 1.18740.
+    assert table["centred_sensitivity"].to_list() == pytest.approx([-0.16141, 0.70248, -0.54107, 0.0], abs=1e-5)
     assert table["deviation_ms"].to_list() == pytest.approx([500, 1000, 500, 250])
 
 
