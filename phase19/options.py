@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from operator import index
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from phase19.errors import UsageError, suggestion
 
 DEFAULT_WEIGHTS = {"success": 0.6, "throughput": 0.3, "confidence": 0.1}
 _LARGEST_WEIGHT = 1e6  # sums and products of weights stay far from overflow
+_LONGEST_SHOWN = 10**30  # Python refuses to print numbers of 5,000 digits
 _FIRST_YEAR = 1000  # earlier years have fewer than four digits
 _INPUTS, _PLANNING, _EXECUTING, _OUTPUT = "Inputs", "Planning", "Executing", "Output"
 
@@ -39,137 +40,76 @@ class PriorityStrategy(StrEnum):
     AGENT_SPECIALIZATION = "agent_specialization"
 
 
-def parse_moment(value: str | datetime, option: str) -> datetime:
-    """Read an ISO 8601 moment; one without a time zone is UTC.
+class _Kind(NamedTuple):
+    """What values an option takes: what to call them, how to convert one, and which of the converted ones to accept."""
 
-    Raises
-    ------
-    UsageError
-        `value`, given for `option`, is not a moment of the years 1000 to 9999 in UTC.
-
-    Examples
-    --------
-    >>> parse_moment("2026-02-05T13:00:00+01:00", "--timestamp").isoformat()
-    '2026-02-05T12:00:00+00:00'
-    """
-    try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise UsageError(f"{option}: expected ISO 8601 such as 2026-02-05T12:00:00Z, found {value!r}") from None
-    try:
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except OverflowError:  # the conversion to UTC left the calendar
-        moment = datetime.min.replace(tzinfo=UTC)
-    if moment.year < _FIRST_YEAR:
-        raise UsageError(f"{option}: expected a moment of the years {_FIRST_YEAR} to 9999 in UTC, found {value!r}")
-    return moment
+    expected: str
+    convert: Callable[[Any], Any]
+    accepts: Callable[[Any], bool] = lambda _: True
+    names: tuple[str, ...] = ()
 
 
-def parse_weights(value: str | Mapping[str, float], option: str = "--weights") -> dict[str, float]:
-    """Read `success=0.6,throughput=0.3,confidence=0.1` or the same as a mapping; missing terms weigh 0.
-
-    Raises
-    ------
-    UsageError
-        A term is unknown or repeated, a weight is not a number from 0 to 1,000,000, or all are zero.
-    """
-    if not isinstance(value, str | Mapping):
-        raise UsageError(f"{option}: expected terms such as success=0.6,throughput=0.3, found {value!r}")
-    weights = dict.fromkeys(DEFAULT_WEIGHTS, 0.0)
-    terms: list[Any] = (
-        [part.partition("=")[::2] for part in value.split(",")] if isinstance(value, str) else list(value.items())
-    )
-    names = [str(name).strip() for name, _ in terms]
-    for name, (_, weight) in zip(names, terms, strict=True):
-        if name not in weights:
-            hint = suggestion(name, weights)
-            raise UsageError(f"{option}: expected terms among {', '.join(weights)}, found {name!r}{hint}")
-        if names.count(name) > 1:
-            raise UsageError(f"{option}: expected each term once, found {name} twice")
-        try:
-            weights[name] = float(weight)
-        except (TypeError, ValueError, OverflowError):
-            raise UsageError(f"{option}: expected a number after {name}=, found {weight!r}") from None
-    if not all(0 <= weight <= _LARGEST_WEIGHT for weight in weights.values()) or not any(weights.values()):
-        raise UsageError(f"{option}: expected weights from 0 to 1,000,000 that are not all zero, found {value!r}")
-    return weights
+def _whole_number(low: int, high: int) -> _Kind:
+    expected = f"a whole number from {low:,} to {high:,}"
+    return _Kind(expected, lambda v: int(v) if isinstance(v, str) else index(v), lambda number: low <= number <= high)
 
 
-def _reader(
-    expected: str,
-    convert: Callable[[Any], Any],
-    accepts: Callable[[Any], bool] = lambda _: True,
-    known: tuple[str, ...] = (),
-) -> Callable[[Any, str], Any]:
-    """Return a function that converts the value of an option, or names the option and what it expects."""
-
-    def read(value: Any, option: str) -> Any:
-        try:
-            is_expected = value != "" and isinstance(value, bool) == (convert is bool)
-            converted = convert(value) if is_expected else None
-            is_expected = is_expected and accepts(converted)
-        except (TypeError, ValueError, OverflowError):
-            is_expected = False
-        if not is_expected:
-            raise UsageError(f"{option}: expected {expected}, found {_shown(value)}{suggestion(value, known)}")
-        return converted
-
-    return read
+def _choice(convert: Callable[[Any], str], *names: str) -> _Kind:
+    return _Kind(f"one of {', '.join(names)}", convert, names.__contains__, names)
 
 
-def _shown(value: object) -> str:
-    try:
-        return repr(value)
-    except ValueError:  # Python refuses to print 5,000 digits
-        return "a number that is too long to print"
-
-
-def _whole_number(low: int, high: int) -> Callable[[Any, str], Any]:
-    return _reader(
-        f"a whole number from {low:,} to {high:,}",
-        lambda value: int(value) if isinstance(value, str) else index(value),
-        lambda number: low <= number <= high,
-    )
-
-
-def _choice(convert: Callable[[Any], str], *names: str) -> Callable[[Any, str], Any]:
-    return _reader(f"one of {', '.join(names)}", convert, names.__contains__, names)
-
-
-def _messages(value: Any) -> tuple[str, ...]:
+def _read_messages(value: Any) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else tuple(value)
 
 
-_path = _reader("a path", Path)
-_switch = _reader("True or False", bool)
-_factor = _reader("a finite number >= 1", float, lambda factor: 1 <= factor < math.inf)
-_error_messages = _reader(
-    "error messages, none of them empty",
-    _messages,
-    lambda messages: all(isinstance(message, str) and message for message in messages),
+def _read_moment(value: Any) -> datetime:
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _read_weights(value: Any) -> dict[str, float]:
+    terms = [term.partition("=")[::2] for term in value.split(",")] if isinstance(value, str) else value.items()
+    weights = {name.strip(): float(weight) for name, weight in terms}
+    if len(weights) < len(terms) or not weights.keys() <= DEFAULT_WEIGHTS.keys():
+        raise ValueError
+    return dict.fromkeys(DEFAULT_WEIGHTS, 0.0) | weights
+
+
+_PATH = _Kind("a path", Path)
+_SWITCH = _Kind("True or False", bool)
+_MOMENT = _Kind(
+    "ISO 8601 such as 2026-02-05T12:00:00Z, in the years 1000 to 9999", _read_moment, lambda m: m.year >= _FIRST_YEAR
+)
+_FACTOR = _Kind("a finite number >= 1", float, lambda factor: 1 <= factor < math.inf)
+_MESSAGES = _Kind(
+    "error messages, none of them empty", _read_messages, lambda texts: all(isinstance(t, str) and t for t in texts)
+)
+_WEIGHTS = _Kind(
+    f"weights from 0 to 1,000,000, not all zero, of {', '.join(DEFAULT_WEIGHTS)}, each once, such as success=1",
+    _read_weights,
+    lambda weights: any(weights.values()) and all(0 <= weight <= _LARGEST_WEIGHT for weight in weights.values()),
 )
 
 
-def _option(group: str, default: Any, read: Callable[[Any, str], Any], *, decides_run: bool = True) -> Any:
+def _option(group: str, default: Any, kind: _Kind, *, decides_run: bool = True) -> Any:
     """Declare an option. A run's id is made of those that decide what it computes; of files their contents count."""
-    return field(default=default, metadata={"group": group, "read": read, "decides_run": decides_run})
+    return field(default=default, metadata={"group": group, "kind": kind, "decides_run": decides_run})
 
 
 def _file(group: str, default: Any = None) -> Any:
-    return _option(group, default, _path, decides_run=False)
+    return _option(group, default, _PATH, decides_run=False)
 
 
 class _Options:
-    """Reads and checks every option of a dataclass as it is declared."""
+    """Converts and checks every option of a dataclass as it is declared."""
 
     not_taken: ClassVar[tuple[str, ...]] = ()  # options that keep their defaults, for the command takes no others
 
     def __post_init__(self) -> None:
         for option in fields(self):  # type: ignore[arg-type]  # the subclasses are dataclasses
-            value = getattr(self, option.name)
+            value, kind = getattr(self, option.name), option.metadata["kind"]
             if value is not None or option.default is not None:
-                read = option.metadata["read"]
-                object.__setattr__(self, option.name, read(value, f"--{option.name.replace('_', '-')}"))
+                object.__setattr__(self, option.name, _read(kind, value, f"--{option.name.replace('_', '-')}"))
 
     @classmethod
     def of(cls, **settings: Any) -> Self:
@@ -181,13 +121,25 @@ class _Options:
             An option is unknown, missing or out of bounds.
         """
         known = {option.name: option for option in fields(cls) if option.name not in cls.not_taken}  # type: ignore[arg-type]
-        settings = {name: value for name, value in settings.items() if value is not None}
-        for name in sorted(settings.keys() - known.keys()):
+        given = {name: value for name, value in settings.items() if value is not None}
+        for name in given.keys() - known.keys():
             raise UsageError(f"expected an option of the command, found {name}{suggestion(name, known)}")
         for name, option in known.items():
-            if option.default is MISSING and name not in settings:
+            if option.default is MISSING and name not in given:
                 raise UsageError(f"--{name}: expected a value, found nothing")
-        return cls(**settings)
+        return cls(**given)
+
+
+def _read(kind: _Kind, value: Any, option: str) -> Any:
+    try:
+        # An empty text is never meant, and neither is True as a number.
+        if value != "" and isinstance(value, bool) == (kind is _SWITCH) and kind.accepts(read := kind.convert(value)):
+            return read
+    except (AttributeError, OverflowError, TypeError, ValueError):
+        pass
+    is_long = isinstance(value, int) and abs(value) > _LONGEST_SHOWN
+    found = "a number too long to print" if is_long else repr(value)
+    raise UsageError(f"{option}: expected {kind.expected}, found {found}{suggestion(value, kind.names)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +152,7 @@ class InputOptions(_Options):
     """Phase 16's directory; phase16 beside the input by default."""
     phase17: Path | None = _file(_INPUTS)
     """Phase 17's directory; phase17 beside the input by default."""
-    censored_errors: tuple[str, ...] = _option(_INPUTS, (), _error_messages)
+    censored_errors: tuple[str, ...] = _option(_INPUTS, (), _MESSAGES)
     """Comma-separated error messages that mean 'timed out'."""
 
     @property
@@ -232,18 +184,18 @@ class PlanOptions(_Options):
     )
     """What the assignment maximises."""
     weights: Mapping[str, float] = _option(
-        _PLANNING, ",".join(f"{name}={weight}" for name, weight in DEFAULT_WEIGHTS.items()), parse_weights
+        _PLANNING, ",".join(f"{name}={weight}" for name, weight in DEFAULT_WEIGHTS.items()), _WEIGHTS
     )
     """Weights of the score's terms, for the weighted strategy."""
     capacity: int | None = _option(_PLANNING, None, _whole_number(1, 2**31))
     """Assign at most this many tasks to an agent in a wave."""
-    allow_unassigned: bool = _option(_PLANNING, False, _switch)
+    allow_unassigned: bool = _option(_PLANNING, False, _SWITCH)
     """Leave out tasks that no agent has room for, and list them with the reason."""
-    max_load_factor: float | None = _option(_PLANNING, None, _factor)
+    max_load_factor: float | None = _option(_PLANNING, None, _FACTOR)
     """Limit an agent's planned time to this multiple of the average, for example 1.5."""
     max_retries: int = _option(_PLANNING, 2, _whole_number(0, 100))
     """Retry a failed task of LOW or MEDIUM risk at most this often."""
-    explore: bool = _option(_PLANNING, False, _switch)
+    explore: bool = _option(_PLANNING, False, _SWITCH)
     """Prefer agents with few records, to learn about them."""
 
 
@@ -257,7 +209,7 @@ class WaveOptions(InputOptions, PlanOptions):
     """Use the first N agents."""
     seed: int = _option(_EXECUTING, 0, _whole_number(0, 2**63 - 1))
     """Seed of the random numbers: the same seed gives the same result."""
-    timestamp: datetime | None = _option(_EXECUTING, None, parse_moment, decides_run=False)
+    timestamp: datetime | None = _option(_EXECUTING, None, _MOMENT, decides_run=False)
     """Write this time instead of the current one, for example 2026-02-05T12:00:00Z."""
 
 
@@ -269,7 +221,7 @@ class BacktestOptions(WaveOptions):
     max_retries: int = _option(_PLANNING, 0, _whole_number(0, 100))
     executions: Path | None = _file(_INPUTS)
     """A file of recorded outcomes to replay; forecasts use all records of the inputs."""
-    split_at: datetime | None = _option(_INPUTS, None, parse_moment)
+    split_at: datetime | None = _option(_INPUTS, None, _MOMENT)
     """Replay the inputs' records from this time on; forecasts use only those before it."""
 
     def __post_init__(self) -> None:
@@ -301,11 +253,11 @@ class RunOptions(WaveOptions):
     """A file of recorded outcomes to replay."""
     approve: Path | None = _file(_EXECUTING)
     """A file with the ids of approved tasks, one per line."""
-    require_approval: bool = _option(_EXECUTING, False, _switch)
+    require_approval: bool = _option(_EXECUTING, False, _SWITCH)
     """Require approval of MEDIUM risk tasks too."""
     output: Path | None = _file(_OUTPUT)
     """The run directory; phase19 beside the input by default."""
-    deliver_feedback: bool = _option(_OUTPUT, False, _switch, decides_run=False)
+    deliver_feedback: bool = _option(_OUTPUT, False, _SWITCH, decides_run=False)
     """Append the feedback to files in Phase 16's and Phase 18's directories."""
 
     def __post_init__(self) -> None:

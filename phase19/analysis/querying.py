@@ -3,18 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import duckdb
 import polars as pl
+from duckdb.sqltypes import DuckDBPyType
 
 from phase19.analysis.arrow import ArrowStream
 from phase19.analysis.session import sql_directory
 from phase19.errors import OutputError, UsageError
 from phase19.publishing.files import SUMMARY_FILE
-
-if TYPE_CHECKING:  # duckdb is imported late
-    from duckdb import DuckDBPyConnection, DuckDBPyRelation
-    from duckdb.sqltypes import DuckDBPyType
 
 # The views in the order of views.sql, and their columns with their types.
 VIEWS = """
@@ -90,7 +88,7 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _plain(name: str, kind: "DuckDBPyType") -> str:
+def _plain(name: str, kind: DuckDBPyType) -> str:
     """Return the SQL of a column as plain values."""
     if kind.id in _NESTED:
         return f"to_json({name})::varchar as {name}"
@@ -100,9 +98,7 @@ def _plain(name: str, kind: "DuckDBPyType") -> str:
 
 
 @contextmanager
-def _ask(runs: Path | Sequence[Path], sql: str, values: Mapping[str, object]) -> Iterator["DuckDBPyRelation"]:
-    import duckdb
-
+def _ask(runs: Path | Sequence[Path], sql: str, values: Mapping[str, object]) -> Iterator[duckdb.DuckDBPyRelation]:
     with _session(runs) as connection:
         try:
             kinds = [statement.type.name for statement in connection.extract_statements(sql)]
@@ -120,9 +116,7 @@ def _ask(runs: Path | Sequence[Path], sql: str, values: Mapping[str, object]) ->
 
 
 @contextmanager
-def _session(runs: Path | Sequence[Path]) -> Iterator["DuckDBPyConnection"]:
-    import duckdb
-
+def _session(runs: Path | Sequence[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
     run_dirs = runs if isinstance(runs, Sequence) else [runs]
     for run_dir in run_dirs:
         if not (run_dir / SUMMARY_FILE).is_file():

@@ -3,17 +3,19 @@
 import gc
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import FileIO, TextIOWrapper
+from json import dumps
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
 from phase19 import __version__
+from phase19.cli import screen
 from phase19.cli.parsing import OUTPUT, Count, Flag, discard, print_errors, refuse_empty, takes_options
 from phase19.errors import Phase19Error, UsageError, suggestion
-from phase19.options import BacktestOptions, CompareOptions, InputOptions, RunOptions
+from phase19.options import BacktestOptions, CompareOptions, InputOptions, RunOptions, WaveOptions
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 DEFAULT_RUN = Path("outputs/phase19")
@@ -51,10 +53,9 @@ def run(options: RunOptions, *, json: Flag = False, quiet: Flag = False, verbose
     if quiet and (json or verbose):
         raise UsageError("--quiet goes with neither --json nor --verbose, found both")
     from phase19 import harness
-    from phase19.cli.screen import WaveProgress, print_run
     from phase19.publishing.files import SUMMARY_FILE, read_run
 
-    with WaveProgress() as progress:
+    with screen.WaveProgress() as progress:
         result = harness.run(options, progress=progress)
     if not quiet:
         _warn(result.warnings)
@@ -63,13 +64,13 @@ def run(options: RunOptions, *, json: Flag = False, quiet: Flag = False, verbose
         if json:
             print((result.run_dir / SUMMARY_FILE).read_text("utf-8"), end="")
         else:
-            print_run(read_run(result.run_dir), result.run_dir, sys.stdout)
+            screen.print_run(read_run(result.run_dir), result.run_dir, sys.stdout)
     return INTERRUPTED if result.is_interrupted else DONE
 
 
 @app.command(sort_key=2)
 @takes_options
-def validate(options: InputOptions, *, json: Flag = False) -> int:
+def validate(options: InputOptions, *, json: Flag = False) -> None:
     """Read and check every input, and write nothing.
 
     Parameters
@@ -82,26 +83,22 @@ def validate(options: InputOptions, *, json: Flag = False) -> int:
     inputs = load_inputs(options.input, options.phase16_dir, options.phase17_dir, options.censored_errors)
     _warn(inputs.warnings)
     if json:
-        _print_json(
-            {
-                "task_count": inputs.tasks.height,
-                "task_source": inputs.task_source,
-                "agent_count": inputs.agents.height,
-                "attempt_count": inputs.attempts.height,
-                "sources": inputs.sources.to_dicts(),
-                "warnings": inputs.warnings,
-            }
-        )
+        found = {
+            "task_count": inputs.tasks.height,
+            "task_source": inputs.task_source,
+            "agent_count": inputs.agents.height,
+            "attempt_count": inputs.attempts.height,
+            "sources": inputs.sources.to_dicts(),
+            "warnings": inputs.warnings,
+        }
+        print(dumps(found))
     else:
-        from phase19.cli.screen import print_inputs
-
-        print_inputs(inputs, sys.stdout)
-    return DONE
+        screen.print_inputs(inputs, sys.stdout)
 
 
 @app.command(sort_key=3)
 @takes_options
-def forecast(options: InputOptions, *, output: OutputFile = None) -> int:
+def forecast(options: InputOptions, *, output: OutputFile = None) -> None:
     """Forecast the first attempt of every task by every agent.
 
     Parameters
@@ -124,18 +121,15 @@ def forecast(options: InputOptions, *, output: OutputFile = None) -> int:
     table = forecast_table(first_model(inputs))
     if output is None:
         print(table.write_ndjson(), end="")
-        return DONE
+        return
     with publish_file(output) as path:
-        if output.suffix == ".parquet":
-            table.write_parquet(path)
-        else:
-            table.write_ndjson(path)
-    return DONE
+        write = table.write_parquet if output.suffix == ".parquet" else table.write_ndjson
+        write(path)
 
 
 @app.command(sort_key=4)
 @takes_options
-def backtest(options: BacktestOptions, *, output: OutputFile = None, json: Flag = False) -> int:
+def backtest(options: BacktestOptions, *, output: OutputFile = None, json: Flag = False) -> None:
     """Plan with the records known at a time, replay the later ones, and measure the plan.
 
     Parameters
@@ -145,23 +139,14 @@ def backtest(options: BacktestOptions, *, output: OutputFile = None, json: Flag 
     json
         Print the file's content instead of tables.
     """
-    from phase19.cli.screen import WaveProgress, print_section
     from phase19.evaluation import backtest as backtesting
 
-    target = output or options.beside_input("backtest.json")
-    with WaveProgress() as progress:
-        result = backtesting.backtest(options, output=target, progress=progress)
-    _warn(result.warnings)
-    if json:
-        print(target.read_text("utf-8"), end="")
-    else:
-        print_section(result.section, target, sys.stdout)
-    return DONE
+    _evaluate(backtesting.backtest, options, output or options.beside_input("backtest.json"), json)
 
 
 @app.command(sort_key=5)
 @takes_options
-def compare(options: CompareOptions, *, output: OutputFile = None, json: Flag = False) -> int:
+def compare(options: CompareOptions, *, output: OutputFile = None, json: Flag = False) -> None:
     """Compare all strategies, with the same random numbers, and recommend one.
 
     Parameters
@@ -171,18 +156,9 @@ def compare(options: CompareOptions, *, output: OutputFile = None, json: Flag = 
     json
         Print the file's content instead of tables.
     """
-    from phase19.cli.screen import WaveProgress, print_section
     from phase19.evaluation import compare as comparing
 
-    target = output or options.beside_input("strategy_comparison.jsonl")
-    with WaveProgress() as progress:
-        comparison = comparing.compare(options, output=target, progress=progress)
-    _warn(comparison.warnings)
-    if json:
-        print(target.read_text("utf-8"), end="")
-    else:
-        print_section(comparison.section, target, sys.stdout)
-    return DONE
+    _evaluate(comparing.compare, options, output or options.beside_input("strategy_comparison.jsonl"), json)
 
 
 @app.command(sort_key=6)
@@ -192,7 +168,7 @@ def query(
     *,
     run: Annotated[tuple[Path, ...], Parameter(show_default=lambda runs: " ".join(map(str, runs)))] = (DEFAULT_RUN,),
     format: Literal["table", "csv", "jsonl"] = "table",
-) -> int:
+) -> None:
     """Query runs in SQL, over the views of sql/views.sql; nothing is changed.
 
     Parameters
@@ -212,14 +188,11 @@ def query(
     elif format == "jsonl":
         print(json_lines(run, question), end="")
     else:
-        from phase19.cli.screen import print_frame
-
-        print_frame(select(run, question), sys.stdout)
-    return DONE
+        screen.print_frame(select(run, question), sys.stdout)
 
 
 @app.command(sort_key=7)
-def explain(task: str, /, *, run: Path = DEFAULT_RUN, json: Flag = False) -> int:
+def explain(task: str, /, *, run: Path = DEFAULT_RUN, json: Flag = False) -> None:
     """Explain why a task of a run went to its agent, by what margin, and how it ended.
 
     Parameters
@@ -235,16 +208,13 @@ def explain(task: str, /, *, run: Path = DEFAULT_RUN, json: Flag = False) -> int
 
     found = explaining.explain(run, task)
     if json:
-        _print_json(found)
+        print(dumps(found))
     else:
-        from phase19.cli.screen import print_explanation
-
-        print_explanation(found, sys.stdout)
-    return DONE
+        screen.print_explanation(found, sys.stdout)
 
 
 @app.command(sort_key=8)
-def report(*, run: Path = DEFAULT_RUN) -> int:
+def report(*, run: Path = DEFAULT_RUN) -> None:
     """Write a run's report again: Markdown, and one HTML file.
 
     Parameters
@@ -254,13 +224,11 @@ def report(*, run: Path = DEFAULT_RUN) -> int:
     """
     from phase19.outputs.report import write_report
 
-    for path in write_report(run):
-        print(path)
-    return DONE
+    print(*write_report(run), sep="\n")
 
 
 @app.command(sort_key=9)
-def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves: Count = 5, seed: Count = 0) -> int:
+def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves: Count = 5, seed: Count = 0) -> None:
     """Generate Phase 16, 17 and 18 inputs of any size.
 
     Parameters
@@ -280,17 +248,20 @@ def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves
 
     write_sample(directory, tasks=tasks, agents=agents, waves=waves, seed=seed)
     print(directory)
-    return DONE
+
+
+def _evaluate(evaluate: Callable[..., Any], options: WaveOptions, target: Path, is_json: bool) -> None:
+    with screen.WaveProgress() as progress:
+        result = evaluate(options, output=target, progress=progress)
+    _warn(result.warnings)
+    if is_json:
+        print(target.read_text("utf-8"), end="")
+    else:
+        screen.print_section(result.section, target, sys.stdout)
 
 
 def _warn(warnings: Iterable[str]) -> None:
     print_errors(f"warning: {warning}" for warning in warnings)
-
-
-def _print_json(found: dict[str, object]) -> None:
-    import msgspec
-
-    print(msgspec.json.encode(found).decode())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -310,12 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given and not given[0].startswith("-") and given[0] not in app:
             hint = suggestion(given[0], app) or "; see --help"
             raise UsageError(f"expected a command or an option, found {given[0]!r}{hint}")
-        console = None
-        if {"--help", "-h", "--version"}.intersection(given):
-            from phase19.cli.screen import console_for
-
-            console = console_for(sys.stdout)
-        code: int | None = app(given, console=console)  # None after --help and --version
+        is_help = not {"--help", "-h", "--version"}.isdisjoint(given)
+        code: int | None = app(given, console=screen.console_for(sys.stdout) if is_help else None)
         sys.stdout.flush()
     except (CycloptsError, Phase19Error) as problem:
         print_errors([f"error: {problem}"])

@@ -32,7 +32,7 @@ def _whole_number(_: object, tokens: Sequence[Token]) -> int:
 Count = Annotated[int, Parameter(converter=_whole_number)]
 
 
-def takes_options(command: Callable[..., int]) -> Callable[..., int]:
+def takes_options(command: Callable[..., int | None]) -> Callable[..., int | None]:
     """Let the parser fill a command's parameter `options`, a dataclass of `phase19.options`, option by option."""
     declared = command.__annotations__["options"]
     hints = get_type_hints(declared)

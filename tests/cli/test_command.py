@@ -1,6 +1,4 @@
-"""The command as its users meet it: exit codes, what is printed where, and what is written."""
-
-from __future__ import annotations
+"""The command: exit codes, what is printed on stdout and stderr, and what is written."""
 
 import io
 import json
@@ -40,12 +38,18 @@ def tree(directory):
 # Help
 
 
-@pytest.mark.parametrize("command", ["", "run", "validate", "forecast", "backtest", "compare", "report", "sample"])
-def test_help_is_as_agreed_whatever_the_width_of_the_window(run_cli, golden, command):
-    done = run_cli(*command.split(), "--help", COLUMNS="40")
+@pytest.mark.parametrize(
+    "command", ["", "run", "validate", "forecast", "backtest", "compare", "query", "explain", "report", "sample"]
+)
+def test_help_is_as_agreed(run_cli, golden, command):
+    done = run_cli(*command.split(), "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert max(map(len, done.stdout.splitlines())) <= PIPED_WIDTH
     golden.text(f"help/{command or 'phase19'}.txt", done.stdout)
+
+
+def test_piped_help_has_the_same_width_in_every_window(run_cli):
+    assert run_cli("run", "--help", COLUMNS="40").stdout == run_cli("run", "--help").stdout
 
 
 def test_help_and_bad_usage_import_nothing_heavy():
@@ -66,7 +70,7 @@ def test_version_is_the_package_version(run_cli):
 # Running
 
 
-def test_the_main_job_writes_a_run_beside_its_input_and_prints_the_closing_table(run_cli, inputs):
+def test_a_run_is_written_beside_its_input_and_summarised(run_cli, inputs):
     done = run_cli("--input", inputs)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -79,7 +83,7 @@ def test_the_main_job_writes_a_run_beside_its_input_and_prints_the_closing_table
     assert ESCAPE not in done.stdout
 
 
-def test_a_seed_and_a_timestamp_fix_every_byte_but_the_time_it_took(run_cli, inputs, tmp_path):
+def test_seed_and_timestamp_fix_every_byte_except_the_execution_time(run_cli, inputs, tmp_path):
     found = []
     for name in ("a", "b"):
         assert run_cli("run", "--input", inputs, "--output", tmp_path / name, "--quiet", *FIXED).returncode == 0
@@ -96,7 +100,7 @@ def test_json_prints_the_summary_and_nothing_else(run_cli, inputs, tmp_path):
     assert done.stderr == ""
 
 
-def test_quiet_prints_nothing_and_verbose_tells_stages_on_stderr(run_cli, inputs, tmp_path):
+def test_quiet_prints_nothing_and_verbose_prints_stage_times_on_stderr(run_cli, inputs, tmp_path):
     quiet = run_cli("--input", inputs, "--output", tmp_path / "run", "--quiet")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
     verbose = run_cli("--input", inputs, "--output", tmp_path / "run", "--verbose")
@@ -125,14 +129,14 @@ def test_a_terminal_gets_colour_and_its_own_width(inputs):
         try:
             while piece := os.read(parent, 65536):
                 shown += piece
-        except OSError:  # Linux tells of the closed terminal this way
+        except OSError:  # Linux reports the closed terminal this way
             os.close(parent)
     assert process.returncode == 0
     assert f"{ESCAPE}[".encode() in shown
     assert b"schedule_accuracy" in shown
 
 
-def test_a_reader_that_leaves_early_is_no_fault(inputs):
+def test_a_closed_pipe_is_not_an_error(inputs):
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "phase19", "validate", "--input", inputs]
@@ -141,7 +145,7 @@ def test_a_reader_that_leaves_early_is_no_fault(inputs):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_name_that_looks_like_markup_or_does_not_fit_the_encoding_is_printed_all_the_same(run_cli, inputs, tmp_path):
+def test_names_with_markup_or_outside_the_encoding_are_printed(run_cli, inputs, tmp_path):
     rows = [{"task_id": "tâche 1"}, {"task_id": "tâche 2"}]
     (inputs / "tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     run_dir = tmp_path / "[b]résultat"
@@ -171,7 +175,9 @@ def test_a_name_that_looks_like_markup_or_does_not_fit_the_encoding_is_printed_a
             id="bound",
         ),
         pytest.param(["--input", "{inputs}", "--waves", "1.5"], "--waves: expected a whole number", id="whole"),
-        pytest.param(["--input", "{inputs}", "--weights", "luck=1"], "error: --weights: expected terms", id="weights"),
+        pytest.param(
+            ["--input", "{inputs}", "--weights", "luck=1"], "error: --weights: expected weights", id="weights"
+        ),
         pytest.param(["--input", "{inputs}", "--quiet", "--json"], "error: --quiet goes with neither", id="quiet"),
         pytest.param(["--input", "{inputs}", "--executor", "live"], "--executor live and a runner", id="live"),
         pytest.param(["--input", "{inputs}/none"], "phase18/none", id="no input"),
@@ -188,7 +194,7 @@ def test_a_name_that_looks_like_markup_or_does_not_fit_the_encoding_is_printed_a
         pytest.param(["report", "--run", "{inputs}"], "expected a Phase 19 run, found no optimization", id="no run"),
     ],
 )
-def test_bad_usage_is_one_message_and_leaves_everything_as_it_is(run_cli, inputs, arguments, message):
+def test_bad_usage_is_one_message_and_changes_no_file(run_cli, inputs, arguments, message):
     (inputs.parent / "x").write_text("a file")
     before = tree(inputs.parent)
     done = run_cli(*(argument.format(inputs=inputs) for argument in arguments))
@@ -220,17 +226,17 @@ def run_main(monkeypatch, result, *arguments):
     return cli.main(["--input", "x", *arguments])
 
 
-def test_an_interrupt_ends_with_130_and_says_that_nothing_was_written(monkeypatch, capsys):
+def test_an_interrupt_exits_with_130_and_says_that_nothing_was_written(monkeypatch, capsys):
     assert run_main(monkeypatch, KeyboardInterrupt()) == 130
     assert capsys.readouterr() == ("", "interrupted: nothing was written\n")
 
 
-def test_a_run_that_was_interrupted_and_published_ends_with_130(monkeypatch):
+def test_an_interrupted_run_that_was_published_exits_with_130(monkeypatch):
     result = SimpleNamespace(is_interrupted=True, warnings=(), stage_seconds={}, run_dir=Path())
     assert run_main(monkeypatch, result, "--quiet") == 130
 
 
-def test_a_bug_is_not_hidden(monkeypatch):
+def test_a_bug_raises(monkeypatch):
     with pytest.raises(ZeroDivisionError):
         run_main(monkeypatch, ZeroDivisionError())
 
@@ -238,7 +244,7 @@ def test_a_bug_is_not_hidden(monkeypatch):
 # The other commands
 
 
-def test_validate_tells_what_it_found_and_writes_nothing(run_cli, inputs):
+def test_validate_prints_what_it_found_and_writes_nothing(run_cli, inputs):
     before = tree(inputs.parent)
     done = run_cli("validate", "--input", inputs)
     assert (done.returncode, done.stderr) == (0, "")
@@ -256,7 +262,7 @@ def test_sample_makes_inputs_of_the_size_asked_for(run_cli, tmp_path):
     assert (found["task_count"], found["agent_count"]) == (30, 5)
 
 
-def test_report_is_built_anew_as_the_run_built_it(run_cli, inputs):
+def test_report_writes_the_same_files_as_the_run(run_cli, inputs):
     run_cli("--input", inputs, "--quiet")
     run_dir = inputs.parent / "phase19"
     before = tree(run_dir)
@@ -278,7 +284,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_long_work_shows_its_progress_on_a_terminal_and_takes_it_away():
+def test_progress_of_long_work_is_shown_on_a_terminal_and_erased():
     terminal = Terminal()
     with WaveProgress(terminal, delay_s=0) as progress:
         progress._timer.join()
@@ -290,7 +296,7 @@ def test_long_work_shows_its_progress_on_a_terminal_and_takes_it_away():
     assert shown.endswith(f"{ESCAPE}[2K")  # the line is erased at the end
 
 
-def test_short_work_and_piped_work_show_nothing():
+def test_short_work_and_piped_work_show_no_progress():
     terminal, pipe = Terminal(), io.StringIO()
     with WaveProgress(terminal, delay_s=60) as progress:
         progress("waves", 1, 3)
