@@ -4,13 +4,14 @@ Stages meet through these frames. A frame is validated where data crosses the pa
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal, get_args
 
 import polars as pl
 
 from phase19.schema import Column, Schema
 
-RISK_LEVELS = ("LOW", "MEDIUM", "HIGH", "UNKNOWN")
+RiskLevel = Literal["LOW", "MEDIUM", "HIGH", "UNKNOWN"]
+RISK_LEVELS: tuple[str, ...] = get_args(RiskLevel)
 STRINGS = pl.List(pl.String)
 TIMESTAMP = pl.Datetime("us", "UTC")
 
@@ -102,7 +103,7 @@ AGENTS = Schema(
     summary_success_rate=rate("success rate in agent_performance", nullable=True),
     summary_duration_ms=milliseconds("avg_execution_time_ms in agent_performance", nullable=True),
     summary_confidence_delta=change("avg_confidence_delta in agent_performance", nullable=True),
-    capacity=count("tasks it may take in a wave; null for no limit of its own", nullable=True),
+    capacity=count("tasks it may take in a wave; null for no limit of its own", high=2**31, nullable=True),
     evidence=choice("what the agent is judged by", "records", "summary", "none"),
 )
 

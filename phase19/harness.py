@@ -18,10 +18,10 @@ from phase19.errors import UsageError, plural
 from phase19.execution import make_executor
 from phase19.execution.live import LiveResult
 from phase19.feedback_loop import OptimizationFeedback, OptimizationFeedbackLoop, ScheduleComparison
-from phase19.inputs.heuristics import also
+from phase19.inputs.heuristics import append_heuristic
 from phase19.inputs.history import read_approvals, read_previous
 from phase19.inputs.loading import Inputs
-from phase19.inputs.thresholds_file import Thresholds, read_thresholds
+from phase19.inputs.thresholds import Thresholds, read_thresholds
 from phase19.monitor import OptimizationMetric, OptimizationMonitor, SchedulingAnomaly
 from phase19.optimizer import AdaptiveOptimizer, ScheduleRecommendation
 from phase19.options import RunOptions
@@ -263,7 +263,7 @@ class Phase19Harness:
         """Decide which tasks may start, given the success rate of the wave before (None before the first)."""
         heuristics = self.optimizer.heuristics
         decisions = self.gate.decide(wave.tasks, self.approvals, heuristics=heuristics, rate_before=success_rate)
-        tasks = wave.tasks.with_columns(heuristics_applied=also(decisions["relaxed_by"]))
+        tasks = wave.tasks.with_columns(heuristics_applied=append_heuristic(decisions["relaxed_by"]))
         return replace(wave, decisions=decisions, tasks=tasks.filter(decisions["decision"] == "approved"))
 
     def _optimize_wave(self, wave: Wave) -> PlannedWave:

@@ -26,8 +26,7 @@ from phase19.inputs.arguments import UNKNOWN_POPULATION, Rows, agent_rows, rows_
 from phase19.inputs.heuristics import Heuristics, read_heuristics
 from phase19.inputs.history import Previous
 from phase19.inputs.loading import Inputs, Population, load_inputs
-from phase19.inputs.natural import natural_order
-from phase19.inputs.roster import by_priority, check_any, deal_waves, fill_confidence, select_agents
+from phase19.inputs.tasks import by_priority, check_any, deal_waves, fill_confidence, natural_order, select_agents
 from phase19.options import OptimizationStrategy, PlanOptions
 from phase19.publishing.files import agent_directories, output_directory, write_agent_rows, write_files
 from phase19.schema import Schema

@@ -20,8 +20,7 @@ from phase19.forecasting.retries import attempt_probability, attempts_allowed
 from phase19.inputs.arguments import UNKNOWN_POPULATION, Rows, agent_rows, rows_of, task_rows
 from phase19.inputs.heuristics import Heuristics
 from phase19.inputs.loading import Inputs
-from phase19.inputs.natural import natural_order
-from phase19.inputs.roster import by_priority
+from phase19.inputs.tasks import by_priority, natural_order
 from phase19.options import PriorityStrategy
 from phase19.publishing.files import agent_directories, output_directory, write_agent_rows
 from phase19.schema import Schema

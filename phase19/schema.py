@@ -1,6 +1,6 @@
 """Schemas: a frame's columns with their units and bounds, and the check that a frame keeps to them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -45,10 +45,12 @@ class Schema:
         """A frame of this schema without rows."""
         return pl.DataFrame(schema=self.dtypes)
 
-    def fill(self, **made: pl.Expr) -> list[pl.Expr]:
-        """Expressions that make the schema's columns: those in `made`, else the default or null."""
+    def fill(self, known: Iterable[str], /, **made: pl.Expr) -> list[pl.Expr]:
+        """Expressions for the schema's columns: `made`, else `known`, else null; defaults replace null."""
+        exprs = {name: pl.col(name) for name in known} | made
+        defaults = {name: pl.lit(column.default, dtype=column.dtype) for name, column in self.columns.items()}
         return [
-            made.get(name, pl.lit(column.default, dtype=column.dtype)).alias(name)
+            (exprs[name].cast(column.dtype).fill_null(defaults[name]) if name in exprs else defaults[name]).alias(name)
             for name, column in self.columns.items()
         ]
 
@@ -77,12 +79,7 @@ class Schema:
             for name, found in frame.schema.items():
                 if name in self.columns and not _converts(found, expected := self.columns[name].dtype):
                     raise Phase19Error(f"{self.name}: column {name!r}: expected {expected}, found {found}")
-            given = {
-                name: pl.col(name).cast(column.dtype).fill_null(pl.lit(column.default, dtype=column.dtype))
-                for name, column in self.columns.items()
-                if name in frame.columns
-            }
-            frame = frame.select(self.fill(**given)) if frame.height else self.empty()
+            frame = frame.select(self.fill(frame.columns)) if frame.height else self.empty()
         except (pl.exceptions.PolarsError, TypeError) as problem:
             raise Phase19Error(f"{self.name}: {problem}") from problem
         self.validate(frame)

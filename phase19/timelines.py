@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from phase19 import frames
-from phase19.inputs.roster import by_priority
+from phase19.inputs.tasks import by_priority
 from phase19.options import PriorityStrategy
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 
 from phase19.execution.protocol import Execution, execute_orders
 from phase19.forecasting.predictive import WaveDraws, draw_count, draw_wave
-from phase19.inputs.heuristics import also
+from phase19.inputs.heuristics import append_heuristic
 from phase19.planning import AssignedWave, WavePlan, assign_wave, positions, schedule_wave
 from phase19.timelines import settle, success_rate
 
@@ -101,7 +101,7 @@ class WaveLoop:
         for done, wave in enumerate(waves):
             self.progress("waves", done, len(waves))
             decisions = self.gate(wave, rate)
-            relaxed = wave.with_columns(heuristics_applied=also(decisions["relaxed_by"]))
+            relaxed = wave.with_columns(heuristics_applied=append_heuristic(decisions["relaxed_by"]))
             tasks = relaxed.filter(decisions["decision"] == "approved")
             assigned = self.assign(model, tasks)
             with self.stage("schedule"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import duckdb
@@ -132,13 +131,13 @@ def test_an_analysis_that_cannot_be_written_says_where(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"penalty_low": -1}, r"penalty_low: expected a number in \[0, 1,000,000\], found -1"),
+        ({"penalty_low": -1}, r"penalty_low: expected `float` >= 0.0, found -1"),
         ({"penalty_low": float("nan")}, "penalty_low"),
-        ({"alarm_probability": 0.6}, r"alarm_probability: expected a probability in \[1e-09, 0.5\], found 0.6"),
-        ({"alarm_probability": 5e-324}, r"alarm_probability: .*\[1e-09, 0.5\], found 5e-324"),
-        ({"detection_power": 1 - 1e-12}, r"detection_power: expected a probability in \[0.5, 1 - 1e-09\]"),
-        ({"schedule_drift_margin": 10.1}, r"schedule_drift_margin: expected a number in \[0, 10\], found 10.1"),
-        ({"heuristic_weight_max": 1e6 + 1}, r"heuristic_weight_max: expected a number in \[0, 1,000,000\]"),
+        ({"alarm_probability": 0.6}, r"alarm_probability: expected `float` <= 0.5, found 0.6"),
+        ({"alarm_probability": 5e-324}, r"alarm_probability: expected `float` >= 1e-09, found 5e-324"),
+        ({"detection_power": 1 - 1e-12}, r"detection_power: expected `float` <= 0.999999999, found 0.999999999999"),
+        ({"schedule_drift_margin": 10.1}, r"schedule_drift_margin: expected `float` <= 10.0, found 10.1"),
+        ({"heuristic_weight_max": 1e6 + 1}, r"heuristic_weight_max: expected `float` <= 1000000.0"),
         ({"penalty_low": float("inf")}, r"penalty_low: .* found inf"),
         ({"schedule_drift_medium": 9}, "schedule_drift_medium <= schedule_drift_high"),
         ({f"weight_{name}": 0 for name in (
@@ -163,7 +162,7 @@ SMALLEST = {"alarm_probability": 1e-9, "log_loss_floor": 1e-9, "signal_probabili
     [
         pytest.param(
             {
-                **{rule.name: 1e6 for rule in fields(Rules)},
+                **dict.fromkeys(Rules.__struct_fields__, 1000000.0),
                 **SMALLEST,
                 "detection_power": 1 - 1e-9,
                 "schedule_drift_margin": 10.0,
@@ -172,7 +171,7 @@ SMALLEST = {"alarm_probability": 1e-9, "log_loss_floor": 1e-9, "signal_probabili
         ),
         pytest.param(
             {
-                **{rule.name: 0.0 for rule in fields(Rules)},
+                **dict.fromkeys(Rules.__struct_fields__, 0.0),
                 **dict.fromkeys(SMALLEST, 0.5),
                 "detection_power": 0.5,
                 "weight_system_stability": 1e-300,

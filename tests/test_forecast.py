@@ -20,7 +20,7 @@ from phase19.forecasting.records import FEATURE_COUNT, read_records
 from phase19.forecasting.retries import within_attempts
 from phase19.forecasting.success import SuccessPriors
 from phase19.inputs.loading import Population
-from phase19.inputs.roster import fill_confidence
+from phase19.inputs.tasks import fill_confidence
 from tests.builders import POPULATION, agents, all_pairs, attempts, model, random_attempts, tasks
 
 RATES = ("success_probability", "success_low", "success_high", "planned_success")

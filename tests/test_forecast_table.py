@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phase19.inputs.roster import deal_waves
+from phase19.inputs.tasks import deal_waves
 from phase19.outputs import forecast_table as module
 from phase19.outputs.forecast_table import forecast_table
 from tests.builders import all_pairs, model, random_attempts

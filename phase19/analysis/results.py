@@ -11,7 +11,7 @@ import polars as pl
 
 from phase19.analysis.session import Analysis
 from phase19.errors import OutputError, UsageError
-from phase19.inputs.natural import natural_order
+from phase19.inputs.tasks import natural_order
 from phase19.publishing.files import SUMMARY_FILE, write_errors
 
 Record = TypeVar("Record")

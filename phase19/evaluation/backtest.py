@@ -17,10 +17,10 @@ from phase19.evaluation.regret import Regret, decompose_regret, pair_records, su
 from phase19.evaluation.time_split import split_inputs
 from phase19.execution.replay import ReplayExecutor
 from phase19.forecasting.model import ForecastModel
+from phase19.forecasting.preparation import prepare
 from phase19.forecasting.retries import attempts_allowed
 from phase19.inputs.history import read_executions
 from phase19.inputs.loading import load_inputs
-from phase19.inputs.preparation import prepare
 from phase19.inputs.thresholds import Rules
 from phase19.options import BacktestOptions
 from phase19.outputs.forecast_table import first_attempts, forecast_table

@@ -7,8 +7,7 @@ import polars as pl
 
 from phase19 import frames
 from phase19.errors import UsageError
-from phase19.inputs.loading import Inputs
-from phase19.inputs.readers import synthetic_tasks
+from phase19.inputs.loading import Inputs, synthetic_tasks
 from phase19.timelines import mean
 
 _UNKNOWN_RATE = 0.5  # success rate of a population without earlier records; its summary would reveal later ones

@@ -10,7 +10,7 @@ import msgspec
 import polars as pl
 
 from phase19.execution.protocol import Execution, attempt_rows
-from phase19.inputs.readers import mark_censored
+from phase19.inputs.history import mark_censored
 
 _MADE = {
     "task_id": pl.String,

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from phase19.inputs.heuristics import RETRIED_RISKS, RETRY_PENALTY
+
 if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
 __all__ = [
-    "RETRIED_RISKS",
     "RETRY_FLOOR",
-    "RETRY_PENALTY",
     "Played",
     "attempt_probability",
     "attempts_allowed",
@@ -22,9 +22,7 @@ __all__ = [
     "within_attempts",
 ]
 
-RETRY_PENALTY = 0.05  # H16_003: confidence_penalty
 RETRY_FLOOR = 0.05  # DESIGN section 5: p_k = max(0.05, p_1 - 0.05 (k - 1))
-RETRIED_RISKS = ("LOW", "MEDIUM")  # H16_003: applicable_risk_levels
 
 
 def attempts_allowed(risk_level: pl.Series, max_retries: int) -> NDArray[np.int64]:

@@ -1,23 +1,24 @@
-"""Phase 16's heuristics as this run applies them: each by its rule, scaled by its weight."""
+"""Phase 16's heuristics as this run applies them: each by its rule, scaled by its weight.
 
-from __future__ import annotations
+Rules that this phase can follow are read strictly; all others are ignored, whatever their shape.
+"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Annotated, NamedTuple
 
+import msgspec
 import polars as pl
 
-from phase19.forecasting.retries import RETRIED_RISKS, RETRY_PENALTY
-from phase19.inputs.rules import ADJUST, BOOST, RETRY, decode_rule
+from phase19.errors import InputError
+from phase19.frames import RiskLevel
+from phase19.inputs.wire import Change, Rate
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from phase19.inputs.rules import Rule
-
-__all__ = ["PRIORITY_ORDER", "Boost", "Heuristics", "Relaxation", "also", "read_heuristics"]
-
-# H16_001, as Phase 16 ships it: risk level and least confidence, in the order of priority.
+_BOOST, _ADJUST, _RETRY = "boost_confidence_by", "adjust_policy", "retry_with_confidence_recalibration"
+# How this phase retries failed tasks, as H16_003 states it.
+RETRIED_RISKS = ("LOW", "MEDIUM")
+RETRY_PENALTY = 0.05
+# H16_001, as Phase 16 ships it: risk level and lowest confidence, in the order of priority.
 PRIORITY_ORDER: tuple[tuple[str, float], ...] = (
     ("LOW", 0.85),
     ("LOW", 0.7),
@@ -27,8 +28,7 @@ PRIORITY_ORDER: tuple[tuple[str, float], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Boost:
+class Boost(NamedTuple):
     """Raises the confidence of tasks of some risk levels within [low, high] by `amount` (H16_002)."""
 
     heuristic_id: str
@@ -38,8 +38,7 @@ class Boost:
     amount: float
 
 
-@dataclass(frozen=True, slots=True)
-class Relaxation:
+class Relaxation(NamedTuple):
     """Lets MEDIUM tasks through from `threshold` after a wave of more than `least_success_rate` success (H16_004)."""
 
     heuristic_id: str
@@ -56,11 +55,11 @@ class Heuristics:
     weights
         What each heuristic's size is multiplied by, 1 where none is known. An order and a retry have no size.
     priority_id, priority_order
-        Who states the order of priority, None where it is the default; risk levels and least confidences.
+        The heuristic that states the order of priority, None for the default; risk levels and lowest confidences.
     boosts, relaxations
-        In the order Phase 16 gives them; of several that fit a task the first holds.
+        In the order Phase 16 gives them; the first that fits a task applies.
     retry_id
-        Who states that failed tasks are tried again as this phase does it.
+        The heuristic that states retries as this phase does them.
     """
 
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -71,7 +70,7 @@ class Heuristics:
     retry_id: str | None = None
 
     def boosted(self, tasks: pl.DataFrame) -> pl.DataFrame:
-        """Tasks (`frames.TASKS`) with what their confidence is raised by, and the heuristics that did it."""
+        """Add the boost of their confidence to tasks (`frames.TASKS`), and the heuristic that gives it."""
         amount, who = pl.lit(0.0), pl.lit(None, dtype=pl.String)
         for boost in reversed(self.boosts):
             fits = pl.col("risk_level").is_in(boost.risk_levels) & pl.col("confidence").is_between(
@@ -82,25 +81,24 @@ class Heuristics:
             who = pl.when(fits).then(pl.lit(boost.heuristic_id)).otherwise(who)
         room = pl.col("confidence")
         return tasks.with_columns(
-            confidence_boost=amount.clip(-room, 1.0 - room).fill_null(0.0), heuristics_applied=also(who)
+            confidence_boost=amount.clip(-room, 1.0 - room).fill_null(0.0), heuristics_applied=append_heuristic(who)
         )
 
     def ordered(self, tasks: pl.DataFrame) -> pl.DataFrame:
-        """Tasks with the order of priority recorded where one of its rules speaks of them."""
+        """Record the heuristic that orders priorities on the tasks that one of its rules matches."""
         if self.priority_id is None:
             return tasks
-        return tasks.with_columns(
-            heuristics_applied=also(pl.when(self.bucket() < len(self.priority_order)).then(pl.lit(self.priority_id)))
-        )
+        who = pl.when(self.bucket() < len(self.priority_order)).then(pl.lit(self.priority_id))
+        return tasks.with_columns(heuristics_applied=append_heuristic(who))
 
     def retried(self, tasks: pl.DataFrame, is_retried: pl.Series) -> pl.DataFrame:
-        """Tasks with the retry recorded where one is allowed."""
+        """Record the retry heuristic on the tasks that may be retried."""
         if self.retry_id is None:
             return tasks
-        return tasks.with_columns(heuristics_applied=also(pl.when(is_retried).then(pl.lit(self.retry_id))))
+        return tasks.with_columns(heuristics_applied=append_heuristic(pl.when(is_retried).then(pl.lit(self.retry_id))))
 
     def bucket(self) -> pl.Expr:
-        """Place of a task in the order of priority, its confidence raised as it is; past the last where none fits."""
+        """Rank of a task in the order of priority, by its boosted confidence; one past the last if no rule matches."""
         confidence = pl.col("confidence") + pl.col("confidence_boost")
         place = pl.lit(len(self.priority_order))
         for at, (risk_level, least) in reversed(list(enumerate(self.priority_order))):
@@ -109,7 +107,7 @@ class Heuristics:
         return place
 
     def claims(self, attempts: pl.DataFrame) -> pl.DataFrame:
-        """Records (`frames.ATTEMPTS`) with what their confidence was raised by, as their heuristics claim."""
+        """Add the boost that their recorded heuristics claim to attempts (`frames.ATTEMPTS`)."""
         claimed = pl.lit(0.0)
         for boost in reversed(self.boosts):
             applied = pl.col("heuristics_applied").list.contains(boost.heuristic_id)
@@ -117,12 +115,12 @@ class Heuristics:
         return attempts.with_columns(confidence_boost=claimed)
 
     def relaxation(self, rate_before: float | None, threshold: float, least: float) -> tuple[float, str | None]:
-        """Threshold of MEDIUM risk after a wave of that success rate, and the heuristic that lowered it.
+        """Threshold of MEDIUM risk after a wave with this success rate, and the heuristic that lowered it.
 
         Parameters
         ----------
         rate_before
-            None before the first wave, or where nothing ran.
+            Success rate of the wave before; None before the first wave, or if nothing ran.
         threshold, least
             The gate's own, and the lowest it allows.
         """
@@ -134,8 +132,72 @@ class Heuristics:
         return threshold, None
 
 
-def also(heuristic_id: pl.Expr | pl.Series) -> pl.Expr:
-    """Heuristics applied so far and one more where it is not null, each once, in the order they came."""
+class _Bucket(msgspec.Struct):
+    risk_level: RiskLevel
+    confidence_min: Rate = 0.0
+
+
+class _Condition(msgspec.Struct):
+    risk_level: RiskLevel | list[RiskLevel] = msgspec.field(default_factory=list)
+    confidence_range: tuple[Rate, Rate] | None = None
+    success_rate_previous_wave: Rate | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.confidence_range or (0.0, 1.0)
+        if low > high:
+            raise ValueError(f"confidence_range is not from low to high: {low} to {high}")
+
+    def levels(self) -> tuple[str, ...]:
+        """The risk levels that it names."""
+        return (self.risk_level,) if isinstance(self.risk_level, str) else tuple(self.risk_level)
+
+
+class _Parameters(msgspec.Struct):
+    high_risk_threshold: Rate | None = None
+
+
+class _Rule(msgspec.Struct):
+    """A rule that orders tasks, or one of the three actions that this phase can take."""
+
+    priority_order: list[_Bucket] = msgspec.field(default_factory=list)
+    condition: _Condition = msgspec.field(default_factory=_Condition)
+    action: str | None = None
+    amount: Change = 0.0
+    max_retries: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    confidence_penalty: Change | None = None
+    parameters: _Parameters = msgspec.field(default_factory=_Parameters)
+
+
+def decode_rule(
+    heuristic_id: str, text: str | None, path: str = "heuristics.jsonl", line: int | None = None
+) -> _Rule | None:
+    """Read a rule from its JSON text.
+
+    Returns
+    -------
+    _Rule or None
+        None for a rule of another kind, which may have any shape.
+
+    Raises
+    ------
+    InputError
+        A rule of a known kind breaks its format.
+    """
+    stated = msgspec.json.decode(text or "null")
+    known = [_BOOST, _ADJUST, _RETRY]
+    if not isinstance(stated, dict) or not ("priority_order" in stated or stated.get("action") in known):
+        return None
+    try:
+        return msgspec.convert(stated, _Rule)
+    except msgspec.ValidationError as problem:
+        expected = f"a rule that {stated.get('action', 'orders priorities')!s:.40} can follow"
+        raise InputError(
+            path, line=line, field=f"rule of {heuristic_id}", expected=expected, found=str(problem)
+        ) from problem
+
+
+def append_heuristic(heuristic_id: pl.Expr | pl.Series) -> pl.Expr:
+    """Heuristics applied so far and one more where it is not null, each once, in order."""
     lists = pl.col("heuristics_applied")
     return pl.concat_list(lists, heuristic_id).list.drop_nulls().list.unique(maintain_order=True)
 
@@ -146,10 +208,10 @@ def read_heuristics(heuristics: pl.DataFrame, weights: Mapping[str, float] | Non
     Parameters
     ----------
     heuristics
-        `frames.HEURISTICS`. A rule is known by what it states, whatever its id; of two that order tasks the first
-        holds, and rules that state nothing this phase can do are left to others.
+        `frames.HEURISTICS`. The content of a rule decides what it does, whatever its id; of two that order tasks the
+        first applies, and rules that this phase cannot follow are ignored.
     weights
-        Of an earlier run.
+        Weights that an earlier run ended with.
     """
     priority_id, retry_id, order = None, None, PRIORITY_ORDER
     boosts, relaxations = [], []
@@ -160,19 +222,19 @@ def read_heuristics(heuristics: pl.DataFrame, weights: Mapping[str, float] | Non
         condition = rule.condition
         if rule.priority_order and priority_id is None:
             priority_id, order = name, tuple((at.risk_level, at.confidence_min) for at in rule.priority_order)
-        elif rule.action == BOOST and condition.confidence_range is not None:
+        elif rule.action == _BOOST and condition.confidence_range is not None:
             boosts.append(Boost(name, condition.levels(), *condition.confidence_range, rule.amount))
-        elif rule.action == ADJUST and condition.success_rate_previous_wave is not None:
-            # Phase 16 names the threshold after high risk and describes it, rightly, as that of MEDIUM.
+        elif rule.action == _ADJUST and condition.success_rate_previous_wave is not None:
+            # Phase 16 names the threshold after high risk, and describes it correctly as that of MEDIUM.
             threshold = rule.parameters.high_risk_threshold
             if threshold is not None:
                 relaxations.append(Relaxation(name, condition.success_rate_previous_wave, threshold))
-        elif rule.action == RETRY and retry_id is None and _is_ours(rule):
+        elif rule.action == _RETRY and retry_id is None and _is_ours(rule):
             retry_id = name
     return Heuristics(weights or {}, priority_id, order, tuple(boosts), tuple(relaxations), retry_id)
 
 
-def _is_ours(rule: Rule) -> bool:
-    """Whether a rule retries as this phase does, which is fixed: another one is not claimed to have been applied."""
+def _is_ours(rule: _Rule) -> bool:
+    """Whether a rule retries as this phase does, which is fixed: another one is not recorded as applied."""
     levels, penalty = rule.condition.levels(), rule.confidence_penalty
     return set(levels) == set(RETRIED_RISKS) and penalty in {None, -RETRY_PENALTY}

@@ -1,45 +1,36 @@
-"""What stands beside the inputs: outcomes to replay, approvals, and what an earlier run left."""
-
-from __future__ import annotations
+"""Records of attempts, whichever file they are from; approvals; and what an earlier run hands on."""
 
 import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import polars as pl
 
 from phase19.errors import InputError
-from phase19.frames import ATTEMPTS, CONVERGENCE, STRINGS, has_run
+from phase19.frames import ATTEMPTS, CONVERGENCE, has_run
 from phase19.inputs import wire
 from phase19.inputs.decoding import LINE, decode_document, decode_json, decode_lines, decode_text
-from phase19.inputs.natural import natural_order
-from phase19.inputs.readers import attempt_columns, check_unique, mark_censored
+from phase19.inputs.tasks import natural_order
 from phase19.inputs.thresholds import Rules
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-__all__ = ["Previous", "read_approvals", "read_executions", "read_previous"]
 
 
 @dataclass(frozen=True, slots=True)
 class Previous:
-    """What an earlier run hands on; a simulated one teaches nothing.
+    """What an earlier run hands on.
 
     Attributes
     ----------
     run_id
         The earlier run's id.
     weights
-        Heuristic weights it ended with.
+        Heuristic weights it ended with; none of a simulated run.
     attempts
-        ATTEMPTS with source ``previous``.
+        ATTEMPTS with source ``previous``; none of a simulated run.
     is_simulated
         Whether it was a dry run.
     convergence
-        How forecasts and outcomes lay apart in it and its predecessors, `frames.CONVERGENCE`: for show, of
-        dry runs too, each row marked as what it is.
+        Errors of the forecasts of it and its predecessors, `frames.CONVERGENCE`: for display, of dry runs too.
     """
 
     run_id: str
@@ -47,6 +38,34 @@ class Previous:
     attempts: pl.DataFrame
     is_simulated: bool
     convergence: pl.DataFrame = field(default_factory=CONVERGENCE.empty)
+
+
+def attempt_columns(rows: wire.Rows, source: str, attempt: pl.Expr | None = None) -> list[pl.Expr]:
+    """Expressions that make ATTEMPTS of the columns of decoded rows, whichever file they are from."""
+    return ATTEMPTS.fill(
+        rows.dtypes,
+        is_success=pl.col("status") == "success",
+        confidence_delta=pl.coalesce("confidence_delta", pl.col("confidence_after") - pl.col("confidence_before")),
+        duration_ms=pl.col("execution_time_ms"),
+        attempt=pl.col("attempts") if attempt is None else attempt,
+        source=pl.lit(source),
+    )
+
+
+def mark_censored(attempts: pl.DataFrame, errors: Sequence[str]) -> pl.DataFrame:
+    """Mark attempts (ATTEMPTS) with one of these error messages as stopped by a limit."""
+    is_named = pl.col("error_message").is_in(list(errors)).fill_null(value=False)
+    return attempts.with_columns(is_censored=pl.col("is_censored") | is_named) if errors else attempts
+
+
+def check_unique(path: Path, frame: pl.DataFrame, keys: Sequence[str]) -> None:
+    """Raise InputError at the first row of `frame`, which has a line column, that repeats the `keys` of another."""
+    repeated = ~frame.select(pl.struct(*keys).is_first_distinct()).to_series()
+    if repeated.any():
+        line, *key = frame.select(LINE, *keys).row(repeated.arg_max() or 0)
+        first = frame.join(frame.filter(pl.col(LINE) == line), on=keys, how="semi", maintain_order="left")[LINE][0]
+        found = f"{', '.join(map(repr, key))} again (first on line {first})"
+        raise InputError(str(path), line=line, field=", ".join(keys), expected="each one once", found=found)
 
 
 def read_executions(path: Path, censored_errors: Sequence[str] = ()) -> pl.DataFrame:
@@ -68,10 +87,10 @@ def read_executions(path: Path, censored_errors: Sequence[str] = ()) -> pl.DataF
     Raises
     ------
     InputError
-        The file breaks the contract, or a (task, agent, attempt) stands twice.
+        The file breaks the contract, or a (task, agent, attempt) is repeated.
     """
-    attempt = pl.coalesce("attempt", "attempts", pl.lit(1))
-    frame: pl.DataFrame = decode_lines(path, wire.Execution, [*attempt_columns("run", attempt), pl.col(LINE)]).value
+    columns = attempt_columns(wire.EXECUTIONS, "run", pl.coalesce("attempt", "attempts"))
+    frame: pl.DataFrame = decode_lines(path, wire.EXECUTIONS, [*columns, pl.col(LINE)]).value
     check_unique(path, frame, ("task_id", "agent_id", "attempt"))
     return mark_censored(frame.drop(LINE), censored_errors)
 
@@ -96,20 +115,19 @@ def read_approvals(path: Path) -> pl.Series:
     """
     ids: dict[str, None] = {}
     for number, line in enumerate(decode_text(path).split("\n"), 1):
-        text = line.strip()
-        if text.startswith("{"):
-            ids[decode_json(path, text, wire.Approval, line=number)[0].task_id] = None
-        elif text.isprintable() or not any(unicodedata.category(character) == "Cc" for character in text):
-            ids[text] = None
-        else:
+        task_id = line.strip()
+        if task_id.startswith("{"):
+            task_id = decode_json(path, task_id, wire.APPROVALS.struct, line=number)[0].task_id
+        elif any(unicodedata.category(character) == "Cc" for character in task_id):
             expected = "a task id without control characters"
-            raise InputError(str(path), line=number, field="task_id", expected=expected, found=ascii(text))
+            raise InputError(str(path), line=number, field="task_id", expected=expected, found=ascii(task_id))
+        ids[task_id] = None
     ids.pop("", None)
     return pl.Series("task_id", list(ids), dtype=pl.String)
 
 
 def read_previous(run_dir: Path, rules: Rules | None = None) -> Previous:
-    """Read what an earlier run may teach this one (``--previous``).
+    """Read what an earlier run hands on to this one (``--previous``).
 
     Parameters
     ----------
@@ -122,53 +140,54 @@ def read_previous(run_dir: Path, rules: Rules | None = None) -> Previous:
     -------
     Previous
         Its weights and outcomes: for each task that ran, `retry_count` failed attempts of unknown duration and the
-        last one, which takes an equal share of the task's time where that was measured. None of them where the run
-        was simulated; its convergence in any case.
+        last one, which gets an equal share of the task's time where that was measured. Neither if the run was
+        simulated; its convergence in any case.
 
     Raises
     ------
     InputError
         The directory is not a run's, a file in it breaks the contract, or a weight is out of bounds.
     """
-    summary: wire.OptimizationSummary = decode_document(
-        run_dir / "optimization_summary.json", wire.OptimizationSummary
-    ).value
+    path = run_dir / "optimization_summary.json"
+    summary: wire.OptimizationSummary = decode_document(path, wire.OptimizationSummary).value
     convergence = _convergence(run_dir / "convergence.jsonl")
     if summary.simulated:
         return Previous(summary.run_id, {}, ATTEMPTS.empty(), is_simulated=True, convergence=convergence)
     weights = _weights(run_dir / "heuristic_weights.json", Rules() if rules is None else rules)
-    below = {path.relative_to(run_dir).as_posix(): path for path in run_dir.glob("wave_*/*/scheduled_tasks.jsonl")}
-    attempts = [_previous_attempts(below[name]) for name in natural_order(below)]
-    taught = pl.concat([ATTEMPTS.empty(), *attempts])
-    return Previous(summary.run_id, weights, taught, is_simulated=False, convergence=convergence)
+    attempts = [_previous_attempts(path) for path in natural_paths(run_dir, "wave_*/*/scheduled_tasks.jsonl")]
+    records = pl.concat([ATTEMPTS.empty(), *attempts])
+    return Previous(summary.run_id, weights, records, is_simulated=False, convergence=convergence)
+
+
+def natural_paths(directory: Path, pattern: str) -> list[Path]:
+    """The files below a directory that match a pattern, in natural order."""
+    below: Iterable[str] = (path.relative_to(directory).as_posix() for path in directory.glob(pattern))
+    return [directory / name for name in natural_order(below)]
 
 
 def _convergence(path: Path) -> pl.DataFrame:
-    """The rows of a run and its predecessors; none where the run is of before they were written."""
+    """The rows of a run and its predecessors; none for a run of a version that wrote none."""
     if not (path.exists() or path.is_symlink()):
         return CONVERGENCE.empty()
-    frame: pl.DataFrame = decode_lines(path, wire.ConvergenceRow).value
+    frame: pl.DataFrame = decode_lines(path, wire.CONVERGENCE_ROWS).value
     check_unique(path, frame, CONVERGENCE.grain)
-    return frame.select(*CONVERGENCE.columns)
+    return frame.drop(LINE)
 
 
 def _weights(path: Path, rules: Rules) -> dict[str, float]:
-    """One weight a heuristic, between the rules' bounds or the 1 they all start from; no time of writing."""
+    """One weight a heuristic, between the rules' bounds or the 1 they all start from."""
     low, high = min(rules.heuristic_weight_min, 1.0), max(rules.heuristic_weight_max, 1.0)
-    members: dict[str, float | str] = decode_document(path, wire.HeuristicWeights).value
-    members.pop("updated_at", None)
-    weights = {name: weight for name, weight in members.items() if isinstance(weight, float)}
-    wrong = next((name for name in members if name not in weights or not low <= weights[name] <= high), None)
-    if wrong is not None:
-        raise InputError(
-            str(path), field=wrong, expected=f"a number in [{low:g}, {high:g}]", found=repr(members[wrong])
-        )
-    return weights
+    weights: dict[str, float | str] = decode_document(path, dict[wire.Id, wire.Weight | str]).value
+    weights.pop("updated_at", None)
+    for name, weight in weights.items():
+        if isinstance(weight, str) or not low <= weight <= high:
+            raise InputError(str(path), field=name, expected=f"a number in [{low:g}, {high:g}]", found=repr(weight))
+    return {name: float(weight) for name, weight in weights.items()}
 
 
 def _previous_attempts(path: Path) -> pl.DataFrame:
     """Every attempt of the tasks that ran: one row a task becomes retry_count + 1."""
-    rows: pl.DataFrame = decode_lines(path, wire.ScheduledTask).value
+    rows: pl.DataFrame = decode_lines(path, wire.PREVIOUS_TASKS).value
     backwards = rows.filter(pl.col("actual_end_time") < pl.col("actual_start_time"))
     if backwards.height:
         line, start, end = backwards.select(LINE, "actual_start_time", "actual_end_time").row(0)
@@ -176,19 +195,16 @@ def _previous_attempts(path: Path) -> pl.DataFrame:
         raise InputError(str(path), line=line, field="actual_end_time", expected=expected, found=str(end))
     count = pl.col("retry_count").fill_null(0) + 1
     is_last = pl.col("attempt") == count
-    made = {
-        "is_success": is_last & (pl.col("status") == "completed"),
-        # A replay fills in times that were not recorded; runs of before that was marked are taken at their word.
-        "duration_ms": pl.when(is_last & pl.col("is_duration_measured").fill_null(True)).then(
-            (pl.col("actual_end_time") - pl.col("actual_start_time")) / count
-        ),
-        "confidence_boost": pl.lit(0.0),
-        "is_censored": is_last & pl.col("is_censored").fill_null(False),
-        "heuristics_applied": pl.col("heuristics_applied").fill_null(pl.lit([], dtype=STRINGS)),
-        "source": pl.lit("previous"),
-    }
     attempts = rows.filter(has_run()).with_columns(attempt=pl.int_ranges(1, count + 1)).explode("attempt")
-    made |= {name: pl.col(name) for name in attempts.columns if name not in made}
     return attempts.select(
-        made.get(name, pl.lit(None, dtype=column.dtype)).alias(name) for name, column in ATTEMPTS.columns.items()
+        ATTEMPTS.fill(
+            attempts.columns,
+            is_success=is_last & (pl.col("status") == "completed"),
+            # A replay fills in times that were not recorded; runs of versions that did not mark them are believed.
+            duration_ms=pl.when(is_last & pl.col("is_duration_measured").fill_null(True)).then(
+                (pl.col("actual_end_time") - pl.col("actual_start_time")) / count
+            ),
+            is_censored=is_last & pl.col("is_censored"),
+            source=pl.lit("previous"),
+        )
     )

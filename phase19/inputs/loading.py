@@ -1,36 +1,27 @@
-"""Everything a run knows before it plans: Phase 16, 17 and 18 directories -> validated frames.
+"""Everything a run knows before it plans: Phase 16, 17 and 18 directories -> validated frames."""
 
-What each file's rows mean is in readers.py, what earlier runs, replays and operators add in history.py.
-"""
-
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from phase19.errors import InputError
-from phase19.frames import AGENTS
-from phase19.inputs import readers, wire
-from phase19.inputs.history import Previous, read_approvals, read_executions, read_previous
-from phase19.inputs.natural import natural_order
-from phase19.inputs.readers import given
+from phase19.errors import InputError, plural
+from phase19.frames import AGENTS, HEURISTICS, PATTERNS, RISK_LEVELS, SIGNALS, SOURCES, STRINGS, TASKS
+from phase19.inputs import wire
+from phase19.inputs.decoding import LINE, Decoded, decode_document, decode_lines
+from phase19.inputs.heuristics import decode_rule
+from phase19.inputs.history import attempt_columns, check_unique, mark_censored, natural_paths
+from phase19.inputs.tasks import natural_order
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-__all__ = [
-    "Inputs",
-    "Population",
-    "Previous",
-    "load_inputs",
-    "natural_order",
-    "read_approvals",
-    "read_executions",
-    "read_previous",
-]
+_TASK_OUTCOMES = "task_outcomes.jsonl"
+_WAVE_OUTCOMES = f"wave_*/*/{_TASK_OUTCOMES}"
+_NAMED_AGENTS = 5  # in one error
+_WARNED_FIELDS = 10  # names in one warning; further ones are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +67,7 @@ class Inputs:
     warnings
         One text a file with fields the contract does not know, and one for each file passed over.
     digest
-        SHA-256 over the names and bytes of everything read, wherever the directories lie.
+        SHA-256 over the names and bytes of everything read, wherever the directories are.
     """
 
     tasks: pl.DataFrame
@@ -109,9 +100,9 @@ def load_inputs(
     phase16, phase17
         Directories of the earlier phases; None where there is none.
     censored_errors
-        Error messages of attempts that a limit stopped: their times are survival times.
+        Error messages of attempts that a limit stopped: their times are lower bounds.
     allow_unassigned
-        Take tasks that exclude all the agents they require, which no plan can place.
+        Accept tasks that exclude all the agents they require, which no plan can place.
 
     Returns
     -------
@@ -123,40 +114,40 @@ def load_inputs(
     InputError
         A directory or required file is missing, or a file breaks the contract; it names the file, line and field.
     """
-    for directory in filter(None, (phase18, phase16, phase17)):
+    directories = {"phase18": phase18, "phase16": phase16, "phase17": phase17}
+    for directory in filter(None, directories.values()):
         if not directory.is_dir():
             found = "a file" if directory.exists() else "nothing"
             raise InputError(str(directory), expected="a directory", found=found)
-    log = readers.SourceLog()
-    summary_path = phase18 / "multi_agent_summary.json"
-    summary: wire.MultiAgentSummary = readers.read_document(log, summary_path, wire.MultiAgentSummary)
-    patterns, pattern_agents = readers.read_patterns(log, phase18)
-    readers.read_document(log, phase18 / "system_health.json", wire.SystemHealth)
-    signals = readers.read_signals(log, phase18)
-    heuristics = readers.read_heuristics(log, phase16)
-    attempts = pl.concat([readers.read_phase17_attempts(log, phase17), readers.read_phase18_attempts(log, phase18)])
-    attempts = readers.mark_censored(attempts, censored_errors)
-    tasks, task_source = readers.read_tasks(
-        log, phase18, phase16, attempts, summary.total_tasks, allow_unassigned=allow_unassigned
-    )
-    capacity = readers.read_agents(log, phase18)
+    log = _Log(directories)
+    summary: wire.MultiAgentSummary = log.document("multi_agent_summary.json", wire.MultiAgentSummary)
+    patterns: list[wire.Pattern] = log.document("coordination_patterns.json", list[wire.Pattern] | wire.Pattern)
+    log.document("system_health.json", wire.SystemHealth)
+    signals = log.lines("phase18", "learning_signals.jsonl", wire.SIGNAL_ROWS, SIGNALS.grain, is_required=True)
+    heuristics = log.lines("phase16", "heuristics.jsonl", wire.HEURISTIC_ROWS, HEURISTICS.grain)
+    for name, rule, line in heuristics.select("heuristic_id", "rule", LINE).rows():
+        decode_rule(name, rule, f"{phase16}/heuristics.jsonl", line)
+    attempts = mark_censored(pl.concat(_attempts(log, phase18)), censored_errors)
+    tasks, task_source = _tasks(log, attempts, summary.total_tasks, allow_unassigned=allow_unassigned)
+    limits = log.lines("phase18", "agents.jsonl", wire.AGENT_ROWS, AGENTS.grain)
+    capacity: dict[str, int | None] = dict(limits.select("agent_id", "capacity").rows())
     choices = tasks["required_agents"].append(tasks["excluded_agents"]).explode().drop_nulls()
-    named = pattern_agents | capacity.keys() | set(choices)
+    named = capacity.keys() | set(choices) | {agent for pattern in patterns for agent in pattern.assignments}
     return Inputs(
         tasks=tasks,
         attempts=attempts,
-        agents=_agents(summary_path, summary, attempts, named, capacity),
-        heuristics=heuristics,
-        patterns=patterns,
-        signals=signals,
-        sources=log.frame(),
+        agents=_agents(phase18, summary, attempts, named, capacity),
+        heuristics=heuristics.select(HEURISTICS.columns.keys()),
+        patterns=pl.DataFrame([pattern.row() for pattern in patterns], schema=PATTERNS.dtypes, orient="row"),
+        signals=signals.select(SIGNALS.columns.keys()),
+        sources=pl.DataFrame(log.sources, schema=SOURCES.dtypes, orient="row"),
         population=Population(
             success_rate=summary.success_rate,
-            duration_ms=given(summary.avg_execution_time_ms),
-            confidence_delta=given(summary.avg_confidence_delta),
+            duration_ms=summary.avg_execution_time_ms,
+            confidence_delta=summary.avg_confidence_delta,
             agent_count=summary.total_agents,
             task_count=summary.total_tasks,
-            wave_count=given(summary.total_waves),
+            wave_count=summary.total_waves,
         ),
         task_source=task_source,
         warnings=tuple(log.warnings),
@@ -164,42 +155,140 @@ def load_inputs(
     )
 
 
+def synthetic_tasks(attempts: pl.DataFrame, count: int) -> pl.DataFrame:
+    """Tasks task_0 ... of the risk level recorded most often, MEDIUM where none is."""
+    recorded = dict(attempts["risk_level"].drop_nulls().value_counts().rows())
+    risk = max(RISK_LEVELS, key=lambda level: recorded.get(level, 0)) if recorded else "MEDIUM"
+    return pl.select(task_id=pl.format("task_{}", pl.int_range(count))).select(
+        TASKS.fill(["task_id"], risk_level=pl.lit(risk))
+    )
+
+
+@dataclass(slots=True)
+class _Log:
+    """Reads files, and notes what was read: rows a file, warnings and the digest."""
+
+    directories: Mapping[str, Path | None]
+    sources: list[tuple[str, int, str, list[str]]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def path(self, phase: str, name: str) -> Path | None:
+        """The path of an optional file, None where it does not exist; a dangling link does."""
+        directory = self.directories[phase]
+        return directory / name if directory is not None and os.path.lexists(directory / name) else None
+
+    def document(self, name: str, shape: Any) -> Any:
+        """A required JSON document of Phase 18; an object where a list may stand is a list of one."""
+        path = Path(self.directories["phase18"] or "", name)
+        decoded = decode_document(path, shape)
+        if isinstance(decoded.value, wire.Pattern):
+            decoded.value = [decoded.value]
+        row_count = len(decoded.value) if isinstance(decoded.value, list) else 1
+        self.note("phase18", name, row_count, {name: decoded})
+        return decoded.value
+
+    def lines(
+        self,
+        phase: str,
+        name: str,
+        rows: wire.Rows,
+        key: Sequence[str] = (),
+        select: Sequence[pl.Expr] = (),
+        *,
+        is_required: bool = False,
+    ) -> pl.DataFrame:
+        """A JSONL file in which `key` is unique; no rows where an optional one does not exist."""
+        path = Path(self.directories[phase] or "", name)
+        if self.path(phase, name) is None and not is_required:
+            self.sources.append((name, 0, "absent", []))
+            return pl.DataFrame(schema=rows.dtypes | {LINE: pl.UInt32}).select(select or pl.all())
+        decoded = decode_lines(path, rows, select)
+        frame: pl.DataFrame = decoded.value
+        self.note(phase, name, frame.height, {name: decoded})
+        if key:
+            check_unique(path, frame, key)
+        return frame
+
+    def note(self, phase: str, name: str, row_count: int, files: Mapping[str, Decoded]) -> None:
+        """Note the files, by their paths within the phase's directory, that make up one source."""
+        unknown: Counter[str] = Counter()
+        for place, file in files.items():
+            self.digest.update(f"{phase}/{place}\0".encode() + file.digest)
+            unknown += file.unknown
+        self.sources.append((name, row_count, "used" if row_count else "empty", sorted(unknown)))
+        if unknown:
+            shown = ", ".join(f"{field!r} ({unknown[field]})" for field in sorted(unknown)[:_WARNED_FIELDS])
+            more = f" and {len(unknown) - _WARNED_FIELDS} more" if len(unknown) > _WARNED_FIELDS else ""
+            self.warnings.append(
+                f"{name}: {plural(unknown.total(), 'value')} of unknown fields left out: {shown}{more}"
+            )
+
+
+def _attempts(log: _Log, phase18: Path) -> Iterable[pl.DataFrame]:
+    """Phase 17's attempts, then Phase 18's: the file at the top where there is one, for it has all, else the waves'."""
+    rows = wire.EXECUTION_OUTCOMES
+    yield log.lines("phase17", "execution_outcomes.jsonl", rows, select=attempt_columns(rows, "phase17"))
+    rows, below = wire.TASK_OUTCOMES, natural_paths(phase18, _WAVE_OUTCOMES)
+    columns = attempt_columns(rows, "phase18")
+    if not below or log.path("phase18", _TASK_OUTCOMES) is not None:
+        if below:
+            log.warnings.append(f"{_TASK_OUTCOMES} is used, {_WAVE_OUTCOMES} passed over ({len(below)} found)")
+        yield log.lines("phase18", _TASK_OUTCOMES, rows, select=columns)
+    else:
+        files = {path.relative_to(phase18).as_posix(): decode_lines(path, rows, columns) for path in below}
+        log.note("phase18", _WAVE_OUTCOMES, sum(file.value.height for file in files.values()), files)
+        yield from (file.value for file in files.values())
+
+
+def _tasks(log: _Log, attempts: pl.DataFrame, total_tasks: int, *, allow_unassigned: bool) -> tuple[pl.DataFrame, str]:
+    """The tasks to schedule and their source: the first file with rows, else synthetic ones."""
+    for phase, name in (("phase18", "tasks.jsonl"), ("phase16", "planned_tasks.jsonl")):
+        frame = log.lines(phase, name, wire.TASK_ROWS, TASKS.grain)
+        if frame.height:
+            if not allow_unassigned:
+                _check_choice(log.path(phase, name), frame)
+            return frame.select(TASKS.fill(wire.TASK_ROWS.dtypes)), name
+        if log.path(phase, name) is not None:
+            log.warnings.append(f"{name} is empty; tasks are taken from elsewhere")
+    return synthetic_tasks(attempts, total_tasks), "synthetic"
+
+
+def _check_choice(path: Path | None, tasks: pl.DataFrame) -> None:
+    """Raise InputError at the first task that excludes all the agents it requires."""
+    required, excluded = pl.col("required_agents"), pl.col("excluded_agents")
+    is_left = required.list.set_difference(excluded.fill_null(pl.lit([], dtype=STRINGS))).list.len() > 0
+    for row in tasks.filter((required.list.len() > 0) & ~is_left).head(1).to_dicts():
+        raise InputError(
+            str(path),
+            line=row[LINE],
+            field="excluded_agents",
+            expected=f"one of the required_agents of {row['task_id']!r} left (or --allow-unassigned, to leave it out)",
+            found=f"all of them excluded: {', '.join(map(repr, row['required_agents'][:_NAMED_AGENTS]))}",
+        )
+
+
 def _agents(
-    path: Path,
+    phase18: Path,
     summary: wire.MultiAgentSummary,
     attempts: pl.DataFrame,
     named: set[str],
     capacity: Mapping[str, int | None],
 ) -> pl.DataFrame:
     """All agents, and what each is judged by: its records, else its summary, else nothing."""
-    counted = attempts.get_column("agent_id").drop_nulls().value_counts(name="record_count")
-    performance: dict[str, wire.AgentPerformance] = given(summary.agent_performance) or {}
-    names = named | set(counted["agent_id"]) | performance.keys()
+    records = dict(attempts["agent_id"].drop_nulls().value_counts().rows())
+    performance = summary.agent_performance or {}
+    names = named | records.keys() | performance.keys()
     spare = (name for i in range(summary.total_agents) if (name := f"agent_{i}") not in names)
     agents = [*names, *(next(spare) for _ in range(summary.total_agents - len(names)))]
     if not agents:
         expected = "at least one agent, here or in the records"
-        raise InputError(str(path), field="total_agents", expected=expected, found="0")
-    order = natural_order(agents)
-    entries = [performance.get(name, wire.AgentPerformance()) for name in order]
-    records = dict(zip(*counted, strict=True))
-    frame = pl.DataFrame(
-        {
-            "agent_id": order,
-            "record_count": [records.get(name, 0) for name in order],
-            "summary_task_count": [given(entry.tasks) for entry in entries],
-            "summary_success_rate": [given(entry.success_rate) for entry in entries],
-            "summary_duration_ms": [given(entry.avg_execution_time_ms) for entry in entries],
-            "summary_confidence_delta": [given(entry.avg_confidence_delta) for entry in entries],
-            "capacity": [capacity.get(name) for name in order],
-        },
-        schema={name: dtype for name, dtype in AGENTS.dtypes.items() if name != "evidence"},
-    )
-    has_summary = (pl.col("summary_task_count") > 0) & pl.col("summary_success_rate").is_not_null()
-    return frame.with_columns(
-        evidence=pl.when(pl.col("record_count") > 0)
-        .then(pl.lit("records"))
-        .when(has_summary)
-        .then(pl.lit("summary"))
-        .otherwise(pl.lit("none"))
-    )
+        raise InputError(str(phase18 / "multi_agent_summary.json"), field="total_agents", expected=expected, found="0")
+    rows = []
+    for name in natural_order(agents):
+        entry = performance.get(name, wire.AgentPerformance())
+        figures = (entry.tasks, entry.success_rate, entry.avg_execution_time_ms, entry.avg_confidence_delta)
+        evidence = "summary" if entry.tasks and entry.success_rate is not None else "none"
+        evidence = "records" if name in records else evidence
+        rows.append((name, records.get(name, 0), *figures, capacity.get(name), evidence))
+    return pl.DataFrame(rows, schema=AGENTS.dtypes, orient="row")

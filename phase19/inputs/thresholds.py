@@ -1,31 +1,163 @@
-"""Metric bounds and rule thresholds: every number the SQL compares with, its default and its source."""
-
-from __future__ import annotations
+"""Every threshold that the SQL compares with: metric bounds and rules, their defaults, and a `--thresholds` file."""
 
 import math
-from dataclasses import asdict, dataclass, fields
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
 
+import msgspec
 import polars as pl
+from msgspec import Meta
 
-from phase19.errors import UsageError
+from phase19.errors import InputError, UsageError
+from phase19.inputs.decoding import decode_text, mismatch
 
-__all__ = ["LARGEST_THRESHOLD", "Rules", "metric_bounds"]
+Threshold = Annotated[float, Meta(ge=0.0, le=1e6)]  # far above any that means something, and far from overflow
+Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
+LogMargin = Annotated[float, Meta(ge=0.0, le=10.0)]  # on the log scale: at most 22,000 times as long
+# Shared among the tests of a run, the smallest probability still has a quantile; above one half it is not in the tail.
+TailProbability = Annotated[float, Meta(ge=1e-9, le=0.5)]
+Power = Annotated[float, Meta(ge=0.5, le=1 - 1e-9)]
 
-LARGEST_THRESHOLD = 1e6  # far above any that means something, and far from overflow
-_LARGEST_LOG = 10.0  # of a margin on the log scale: 22,000 times as long
-_SMALLEST_PROBABILITY = 1e-9  # shared among a run's tests it still has a quantile
-
-# Phase 19 definition of the five metrics: name, unit, target, min, max.
-_METRIC_BOUNDS = (
-    ("schedule_accuracy", "fraction", 0.90, 0.85, 1.0),
-    ("throughput_efficiency", "ratio", 0.95, 0.90, 1.0),
-    ("agent_utilization", "fraction", 0.80, 0.60, 1.0),
-    ("confidence_trajectory", "ratio", 1.0, 0.90, 1.1),
-    ("schedule_adherence", "fraction", 0.90, 0.85, 1.0),
+# The bounds of the metrics (Phase 19 definition): unit, target, min, max.
+_METRICS: dict[str, tuple[str, float, float, float]] = {
+    "schedule_accuracy": ("fraction", 0.90, 0.85, 1.0),
+    "throughput_efficiency": ("ratio", 0.95, 0.90, 1.0),
+    "agent_utilization": ("fraction", 0.80, 0.60, 1.0),
+    "confidence_trajectory": ("ratio", 1.0, 0.90, 1.1),
+    "schedule_adherence": ("fraction", 0.90, 0.85, 1.0),
+}
+_ORDERED = (
+    *(
+        (f"{kind}_medium", f"{kind}_high")
+        for kind in ("prediction_error", "schedule_drift", "performance_degradation", "optimization_failure")
+    ),
+    ("heuristic_weight_min", "heuristic_weight_max"),
+    ("health_fair", "health_good"),
+    ("health_good", "health_excellent"),
 )
 
 
-def metric_bounds() -> pl.DataFrame:
+class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Thresholds of metrics, anomalies, health, weights and signals.
+
+    Severities compare an anomaly's effect with `<type>_medium` and `<type>_high`; below medium it is low.
+
+    Raises
+    ------
+    UsageError
+        A value is out of bounds, or a pair is in the wrong order.
+    """
+
+    critical_margin: Threshold = 0.10
+    """A metric is critical when it is outside its bounds by more than this part of the bound (Phase 19 definition)."""
+    negligible_confidence_delta: Threshold = 1e-6
+    """Planned confidence change below which the trajectory has no meaning (Phase 19 definition)."""
+    log_loss_floor: TailProbability = 1e-6
+    """Forecasts are kept this far from 0 and 1 in the log loss, which is infinite there."""
+    alarm_probability: TailProbability = 0.0125
+    """False-alarm probability of each anomaly type in a calibrated run, one-sided."""
+    detection_power: Power = 0.90
+    """Probability of detecting a problem of the size that a test calls detectable."""
+    prediction_error_margin: Threshold = 0.01
+    """Overestimate of the success rate that does not matter, even if significant."""
+    prediction_error_medium: Threshold = 0.05
+    prediction_error_high: Threshold = 0.15
+    """Overestimate of the success rate."""
+    schedule_drift_margin: LogMargin = math.log(1.05)
+    """Delay that does not matter, on the log scale: log(1.05) is 5 % longer than forecast."""
+    schedule_drift_medium: Threshold = 1.25
+    schedule_drift_high: Threshold = 1.5
+    """Duration as a multiple of its forecast."""
+    performance_degradation_medium: Threshold = 0.10
+    performance_degradation_high: Threshold = 0.25
+    """Drop of an agent's success rate against its peers."""
+    performance_degradation_margin: Threshold = 0.02
+    """Drop that does not matter, even if significant."""
+    optimization_failure_information: Threshold = 3.0
+    """Information about the promised advantage below which its slope is not reported."""
+    optimization_failure_margin: Threshold = 0.10
+    """Part of the promised advantage whose loss does not matter: the best of many forecasts promises too much."""
+    optimization_failure_medium: Threshold = 0.5
+    optimization_failure_high: Threshold = 1.0
+    """Missing part of the promised advantage; 1 if all of it is missing."""
+    prediction_error_limit: Threshold = 0.20
+    schedule_drift_limit: Threshold = 2.0
+    performance_degradation_limit: Threshold = 0.5
+    optimization_failure_limit: Threshold = 1.0
+    """Smallest detectable problem above which a check needs more data: no run passes that cannot detect that a fifth
+    of all tasks fail, times double, half of an agent's tasks fail, or the whole advantage is lost."""
+    penalty_low: Threshold = 5.0
+    penalty_medium: Threshold = 15.0
+    penalty_high: Threshold = 30.0
+    """Points that an anomaly takes from system stability (Phase 19 definition)."""
+    health_excellent: Threshold = 85.0
+    health_good: Threshold = 70.0
+    health_fair: Threshold = 50.0
+    """Lowest health score of each status; below fair it is poor (Phase 19 definition)."""
+    weight_optimization_accuracy: Threshold = 1.0
+    weight_schedule_adherence: Threshold = 1.0
+    weight_throughput_efficiency: Threshold = 1.0
+    weight_system_stability: Threshold = 1.0
+    """Weights of the health components; those without data are left out of the mean."""
+    convergence_margin: Threshold = 1.0
+    """Change of the error over all waves, in standard deviations of chance, up to which forecasts count as stable."""
+    heuristic_shrinkage: Threshold = 20.0
+    """Tasks of evidence at which a lift counts half: outcome variance over the variance of true lifts, 0.2 / 0.1^2
+    where lifts of 10 points are typical."""
+    heuristic_step: Threshold = 0.05
+    """Largest change of a weight in a run (Phase 19 definition)."""
+    heuristic_weight_min: Threshold = 0.5
+    heuristic_weight_max: Threshold = 1.5
+    """Bounds of a weight (Phase 19 definition)."""
+    heuristic_signal_step: Threshold = 0.01
+    """Smallest change of a weight that becomes a learning signal."""
+    signal_probability: TailProbability = 0.05
+    """Probability of one false signal among all signals of one kind."""
+    specialization_count: Threshold = 10.0
+    """Tasks that an agent and its peers must each have at a risk level before they are compared."""
+
+    def __post_init__(self) -> None:
+        for rule in msgspec.structs.fields(self):
+            value = getattr(self, rule.name)
+            try:
+                msgspec.convert(value, rule.type)
+            except msgspec.ValidationError as problem:
+                raise UsageError(f"rule {rule.name}: {str(problem).lower()}, found {value}") from problem
+        for low, high in _ORDERED:
+            if getattr(self, low) > getattr(self, high):
+                found = f"{getattr(self, low)} and {getattr(self, high)}"
+                raise UsageError(f"rules {low} and {high}: expected {low} <= {high}, found {found}")
+        if not any(getattr(self, name) > 0 for name in self.__struct_fields__ if name.startswith("weight_")):
+            raise UsageError("rules weight_*: expected at least one health weight above 0")
+
+    def frame(self) -> pl.DataFrame:
+        """The rules as one row, a column a rule, the way the SQL reads them."""
+        return pl.DataFrame([msgspec.structs.asdict(self)])
+
+
+def _table(name: str, *fields: tuple[str, Any, Any]) -> Any:
+    """A TOML table with these keys, their types and defaults."""
+    return msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True)
+
+
+def _bounds(name: str, unit: str, *values: float) -> tuple[str, Any, Any]:
+    kind = Fraction if unit == "fraction" else Threshold
+    table = _table(name, *((key, kind, value) for key, value in zip(("target", "min", "max"), values, strict=True)))
+    return name, table, msgspec.field(default_factory=table)
+
+
+_Metrics = _table("Metrics", *(_bounds(name, *bounds) for name, bounds in _METRICS.items()))
+_Document = _table(
+    "Thresholds",
+    ("rules", Rules, msgspec.field(default_factory=Rules)),
+    ("metrics", _Metrics, msgspec.field(default_factory=_Metrics)),
+)
+
+
+def metric_bounds(metrics: Any = None) -> pl.DataFrame:
     """Target and bounds of the five metrics, one row each, in the order they are reported.
 
     Returns
@@ -37,158 +169,115 @@ def metric_bounds() -> pl.DataFrame:
     ----------
     Phase 19 definition, "Bounds".
     """
+    tables = msgspec.to_builtins(_Metrics() if metrics is None else metrics)
     return pl.DataFrame(
-        [(position, *bounds) for position, bounds in enumerate(_METRIC_BOUNDS, 1)],
-        schema={
-            "position": pl.Int64,
-            "metric_name": pl.String,
-            "unit": pl.String,
-            "target_value": pl.Float64,
-            "threshold_min": pl.Float64,
-            "threshold_max": pl.Float64,
-        },
+        [
+            (position, name, unit, *tables[name].values())
+            for position, (name, (unit, *_)) in enumerate(_METRICS.items(), 1)
+        ],
+        schema={"position": pl.Int64, "metric_name": pl.String, "unit": pl.String}
+        | dict.fromkeys(("target_value", "threshold_min", "threshold_max"), pl.Float64),
         orient="row",
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """Thresholds of metrics, anomalies, health, weights and signals.
+class Thresholds:
+    """The thresholds in force.
 
-    Severities compare an anomaly's effect with `<type>_medium` and `<type>_high`; below medium it is low.
+    Attributes
+    ----------
+    rules
+        The rules.
+    bounds
+        The metrics' bounds, as :func:`metric_bounds` gives them.
+    changed
+        What differs from the defaults, as `rules.alarm_probability` or `metrics.schedule_accuracy.min`, and its value.
+    file
+        Name of the file they are from; None where there is none.
+    """
+
+    rules: Rules = field(default_factory=Rules)
+    bounds: pl.DataFrame = field(default_factory=metric_bounds)
+    changed: Mapping[str, float] = field(default_factory=dict)
+    file: str | None = None
+
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """The frames that the SQL reads them from."""
+        return {"rules": self.rules.frame(), "metric_bounds": self.bounds}
+
+
+def read_thresholds(path: Path) -> Thresholds:
+    """Read a `--thresholds` file; what it leaves out keeps its default.
 
     Parameters
     ----------
-    critical_margin
-        Part of a bound a metric must lie beyond it to be critical (Phase 19 definition).
-    negligible_confidence_delta
-        Planned confidence change below which the trajectory has no meaning (Phase 19 definition).
-    log_loss_floor
-        Forecasts are kept this far from 0 and 1 in the log-loss, which is infinite there.
-    alarm_probability
-        False-alarm probability of each anomaly type in a calibrated run, one-sided.
-    prediction_error_margin
-        Over-promise a task that does not matter, however sure.
-    prediction_error_medium, prediction_error_high
-        Over-promised success rate.
-    detection_power
-        Probability with which a fault of the size that a test calls detectable is found.
-    schedule_drift_margin
-        Lateness that does not matter, on the log scale: log(1.05) is 5 % longer than forecast.
-    schedule_drift_medium, schedule_drift_high
-        Duration as a multiple of its forecast.
-    performance_degradation_medium, performance_degradation_high
-        Drop of an agent's success rate against its peers.
-    performance_degradation_margin
-        Drop that does not matter, however sure.
-    optimization_failure_information
-        Information about the promised advantage below which its slope is not reported.
-    optimization_failure_margin
-        Part of the promised advantage whose loss does not matter: choosing the best of many forecasts over-promises.
-    optimization_failure_medium, optimization_failure_high
-        Part of the promised advantage that did not come; 1 where all of it is gone.
-    prediction_error_limit, schedule_drift_limit, performance_degradation_limit, optimization_failure_limit
-        Detectable effect beyond which a type is not testable: a run that misses a fifth of all tasks failing, times
-        doubled, half of an agent's tasks failing or the loss of the whole advantage cannot say that nothing is wrong.
-    penalty_low, penalty_medium, penalty_high
-        Points an anomaly takes from system stability (Phase 19 definition).
-    health_excellent, health_good, health_fair
-        Least health score of each status; below fair it is poor (Phase 19 definition).
-    weight_optimization_accuracy, weight_schedule_adherence, weight_throughput_efficiency, weight_system_stability
-        Weights of the health components; those without data are left out of the mean.
-    convergence_margin
-        Change of a wave's error over all waves, in standard deviations of chance, that does not matter: within it
-        forecasts are said to hold steady.
-    heuristic_shrinkage
-        Tasks of evidence at which a lift counts half: outcome variance over the variance of true lifts,
-        0.2 / 0.1^2 where lifts of 10 points are typical.
-    heuristic_step
-        Furthest a weight moves in a run (Phase 19 definition).
-    heuristic_weight_min, heuristic_weight_max
-        Bounds of a weight (Phase 19 definition).
-    heuristic_signal_step
-        Least move of a weight that is worth a learning signal.
-    signal_probability
-        Chance of one false lead among all signals of one kind.
-    specialization_count
-        Tasks an agent and its peers must each have at a risk level before they are compared.
+    path
+        TOML: a table `rules` with fields of :class:`Rules`, and tables `metrics.NAME` with any of `target`, `min` and
+        `max`, in the unit of the metric.
 
     Raises
     ------
+    InputError
+        The file cannot be read or is not TOML, a key is unknown, or a value is of the wrong type or out of bounds.
     UsageError
-        A value is outside [0, 1e6] (10 for `schedule_drift_margin`), a tail probability outside [1e-9, 0.5], the
-        power outside [0.5, 1 - 1e-9], or a pair is in the wrong order.
+        Two rules contradict each other; the message names the file too.
     """
+    import tomllib  # 10 ms, and few runs have a file
 
-    critical_margin: float = 0.10
-    negligible_confidence_delta: float = 1e-6
-    log_loss_floor: float = 1e-6
-    alarm_probability: float = 0.0125
-    detection_power: float = 0.90
-    prediction_error_margin: float = 0.01
-    prediction_error_medium: float = 0.05
-    prediction_error_high: float = 0.15
-    schedule_drift_margin: float = math.log(1.05)
-    schedule_drift_medium: float = 1.25
-    schedule_drift_high: float = 1.5
-    performance_degradation_medium: float = 0.10
-    performance_degradation_high: float = 0.25
-    performance_degradation_margin: float = 0.02
-    optimization_failure_information: float = 3.0
-    optimization_failure_margin: float = 0.10
-    optimization_failure_medium: float = 0.5
-    optimization_failure_high: float = 1.0
-    prediction_error_limit: float = 0.20
-    schedule_drift_limit: float = 2.0
-    performance_degradation_limit: float = 0.5
-    optimization_failure_limit: float = 1.0
-    penalty_low: float = 5.0
-    penalty_medium: float = 15.0
-    penalty_high: float = 30.0
-    health_excellent: float = 85.0
-    health_good: float = 70.0
-    health_fair: float = 50.0
-    weight_optimization_accuracy: float = 1.0
-    weight_schedule_adherence: float = 1.0
-    weight_throughput_efficiency: float = 1.0
-    weight_system_stability: float = 1.0
-    convergence_margin: float = 1.0
-    heuristic_shrinkage: float = 20.0
-    heuristic_step: float = 0.05
-    heuristic_weight_min: float = 0.5
-    heuristic_weight_max: float = 1.5
-    heuristic_signal_step: float = 0.01
-    signal_probability: float = 0.05
-    specialization_count: float = 10.0
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            largest = _LARGEST_LOG if field.name == "schedule_drift_margin" else LARGEST_THRESHOLD
-            if not 0 <= value <= largest:
-                raise UsageError(f"rule {field.name}: expected a number in [0, {largest:,.0f}], found {value}")
-        for name in ("log_loss_floor", "alarm_probability", "signal_probability"):
-            if not _SMALLEST_PROBABILITY <= getattr(self, name) <= 0.5:  # noqa: PLR2004 (beyond one half it is no tail)
-                raise UsageError(f"rule {name}: expected a probability in [1e-09, 0.5], found {getattr(self, name)}")
-        for low, high in (
-            *((f"{kind}_medium", f"{kind}_high") for kind in _ANOMALY_TYPES),
-            ("heuristic_weight_min", "heuristic_weight_max"),
-            ("health_fair", "health_good"),
-            ("health_good", "health_excellent"),
-        ):
-            if getattr(self, low) > getattr(self, high):
-                found = f"{getattr(self, low)} and {getattr(self, high)}"
-                raise UsageError(f"rules {low} and {high}: expected {low} <= {high}, found {found}")
-        if not 0.5 <= self.detection_power <= 1 - _SMALLEST_PROBABILITY:  # noqa: PLR2004 (a coin finds half)
-            raise UsageError(
-                f"rule detection_power: expected a probability in [0.5, 1 - 1e-09], found {self.detection_power}"
-            )
-        if not any(getattr(self, field.name) > 0 for field in fields(self) if field.name.startswith("weight_")):
-            raise UsageError("rules weight_*: expected at least one health weight above 0")
-
-    def frame(self) -> pl.DataFrame:
-        """The rules as one row, a column a rule, the way the SQL reads them."""
-        return pl.DataFrame([asdict(self)])
+    text = decode_text(path)
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as problem:  # also integers of thousands of digits, nesting as deep
+        at = re.search(r" \(at line (\d+), column \d+\)$", str(problem))
+        last = int(at[1]) if at else text.count("\n") + 1
+        raise InputError(str(path), line=last, expected="TOML", found=f"an error ({problem})") from problem
+    defaults = _flat(msgspec.to_builtins(_Document()))
+    try:
+        found = msgspec.convert(document, _Document)
+    except msgspec.ValidationError as problem:
+        expected, shown, keys = mismatch(document, _Document, str(problem), defaults)
+        expected = expected.replace("an object", "a table")
+        name, line = ".".join(map(str, keys)), _line_of(text, keys)
+        raise InputError(str(path), line=line, field=name, expected=expected, found=shown) from problem
+    except UsageError as problem:
+        named = [name for name in document["rules"] if re.search(rf"\b{name}\b", str(problem))]
+        place = f"{path}, line {_line_of(text, ('rules', named[0]))}" if named else str(path)
+        raise UsageError(f"{place}: {problem}") from problem
+    bounds = metric_bounds(found.metrics)
+    for row in bounds.filter(~pl.col("target_value").is_between("threshold_min", "threshold_max")).to_dicts():
+        name = row["metric_name"]
+        given = ("metrics", name, next(iter(document["metrics"][name])))
+        shown = "target {target_value:g}, min {threshold_min:g}, max {threshold_max:g}".format(**row)
+        expected = "min <= target <= max"
+        raise InputError(str(path), line=_line_of(text, given), field=".".join(given), expected=expected, found=shown)
+    values = _flat(msgspec.to_builtins(found))
+    changed = {".".join(keys): value for keys, value in values.items() if value != defaults[keys]}
+    return Thresholds(found.rules, bounds, changed, path.name)
 
 
-_ANOMALY_TYPES = ("prediction_error", "schedule_drift", "performance_degradation", "optimization_failure")
+def _flat(tables: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """The values of nested tables by their keys."""
+    flat: dict[tuple[str, ...], Any] = {}
+    for name, value in tables.items():
+        flat |= _flat(value, (*prefix, name)) if isinstance(value, dict) else {(*prefix, name): value}
+    return flat
+
+
+def _line_of(text: str, keys: tuple[str | int, ...]) -> int | None:
+    """The line of the statement that first gives a value to these keys: after the longest part of the file without."""
+    import tomllib
+
+    lines = text.split("\n")
+    before = 0
+    for count in range(1, len(lines) + 1):
+        try:
+            node: Any = tomllib.loads("\n".join(lines[:count]))
+        except (ValueError, RecursionError):  # the part ends within a statement
+            continue
+        for key in keys:
+            node = node.get(key) if isinstance(node, dict) else None
+        if node is not None:
+            return before + 1
+        before = count
+    return None

@@ -1,221 +1,190 @@
-"""The shapes of every file read, as msgspec Structs: which fields the contract knows, their types and bounds.
+"""The shape of every file that is read: which fields the contract knows, their types and bounds.
 
-Optional fields default to ``UNSET``, so that a row re-encodes to exactly the fields it came with (decoding.py
-uses that to find fields the contract does not know). Fields that are known but unused are declared all the same.
+A row that becomes a frame has its fields from that frame's schema. Fields that are known but unused are declared all
+the same, so that no warning counts them as unknown.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+import polars as pl
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, defstruct, field
 
-__all__ = [
-    "Agent",
-    "AgentPerformance",
-    "Approval",
-    "ConvergenceRow",
-    "Execution",
-    "ExecutionOutcome",
-    "Heuristic",
-    "HeuristicWeights",
+from phase19.frames import (
+    AGENTS,
+    ATTEMPTS,
+    CONVERGENCE,
+    HEURISTICS,
+    SCHEDULED_TASKS,
+    SIGNALS,
+    STRINGS,
+    TASKS,
+    choice,
+    count,
+    identifier,
+)
+from phase19.schema import Column, Schema
+
+_MAX_INTEGER = 2**63 - 1
+# Bounds that keep a typing mistake from allocating for hours or overflowing a sum: far above any real system.
+_MAX_DURATION_MS = 1e15
+_MAX_RETRIES = 1000
+
+# Control characters are those of the general category Cc: C0, DEL and C1.
+Id = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]+\Z")]
+Rate = Annotated[float, Meta(ge=0.0, le=1.0)]
+Change = Annotated[float, Meta(ge=-1.0, le=1.0)]
+Duration = Annotated[float, Meta(ge=0.0, le=_MAX_DURATION_MS)]
+Count = Annotated[int, Meta(ge=0, le=_MAX_INTEGER)]
+Weight = Annotated[float, Meta(ge=0.0)]
+Anything = Raw | UnsetType  # Raw takes null too
+
+
+class Rows(NamedTuple):
+    """How a line of a file is decoded, and the dtypes of the columns that the lines become."""
+
+    struct: type[Struct]
+    dtypes: dict[str, Any]
+
+
+def _rows(
+    name: str, columns: Mapping[str, Column | None], required: str, names: Mapping[str, str] | None = None
+) -> Rows:
+    """Rows of these columns; None as a column takes any JSON, kept as text. `names` are those that the file uses.
+
+    Optional fields default to ``UNSET``, so that a row encodes to exactly the fields it came with: decoding.py finds
+    unknown fields by that.
+    """
+    fields: list[Any] = []
+    for column_name, column in columns.items():
+        kind = Raw if column is None else _type(column_name, column)
+        if column_name in required.split():
+            fields.append((column_name, kind | None if column and column.nullable else kind))
+        else:
+            encoded = field(default=UNSET, name=(names or {}).get(column_name))
+            fields.append((column_name, kind | UnsetType | None if column else Anything, encoded))
+    dtypes = {name: column.dtype if column else pl.Binary for name, column in columns.items()}
+    return Rows(defstruct(name, fields, kw_only=True, gc=False), dtypes)
+
+
+def _type(name: str, column: Column) -> Any:
+    """The type of a column's values in JSON, with its bounds."""
+    if column.values:
+        return Literal[column.values]
+    if column.dtype in (pl.Int64, pl.Float64):
+        is_whole = column.dtype == pl.Int64
+        largest = _MAX_INTEGER if is_whole else _MAX_DURATION_MS if column.unit == "ms" else None
+        low = -_MAX_INTEGER if is_whole and column.low is None else column.low
+        bounds = Meta(ge=low, le=largest if column.high is None else column.high)
+        return Annotated[int if is_whole else float, bounds]
+    text = Id if name.endswith("_id") else str
+    return {STRINGS: list[Id], pl.String: text, pl.Boolean: bool}.get(column.dtype, datetime)
+
+
+def _without(schema: Schema, names: str) -> dict[str, Column]:
+    return {name: column for name, column in schema.columns.items() if name not in names.split()}
+
+
+_ATTEMPT = _without(ATTEMPTS, "is_success confidence_boost duration_ms attempt source") | {
+    "status": choice("how it ended", "success", "failed"),
+    "execution_time_ms": ATTEMPTS.columns["duration_ms"],
+    "attempts": ATTEMPTS.columns["attempt"],
+}
+_AGENT_ATTEMPT = _ATTEMPT | {"agent_id": identifier("agent that attempted it")}
+
+# Phase 18
+TASK_OUTCOMES = _rows("TaskOutcome", _AGENT_ATTEMPT, "task_id agent_id status")
+TASK_ROWS = _rows("PlannedTask", _without(TASKS, "confidence_boost"), "task_id")  # Phase 16's planned tasks too
+AGENT_ROWS = _rows("Agent", AGENTS.select("agents", "agent_id capacity").columns, "agent_id")
+SIGNAL_ROWS = _rows(
     "LearningSignal",
-    "MultiAgentSummary",
-    "OptimizationSummary",
-    "Pattern",
-    "Patterns",
-    "PlannedTask",
+    SIGNALS.columns | dict.fromkeys(("recommendation", "supporting_evidence", "timestamp")),
+    "signal_id",
+)
+# Phase 17
+EXECUTION_OUTCOMES = _rows(
+    "ExecutionOutcome",
+    _ATTEMPT,
+    "task_id status",
+    {"confidence_before": "initial_confidence", "confidence_after": "final_confidence"},
+)
+# Phase 16
+HEURISTIC_ROWS = _rows(
+    "Heuristic",
+    HEURISTICS.columns | dict.fromkeys(("rule", "name", "description", "applicability", "timestamp")),
+    "heuristic_id",
+)
+# Phase 19
+EXECUTIONS = _rows("Execution", _AGENT_ATTEMPT | {"attempt": ATTEMPTS.columns["attempt"]}, "task_id agent_id status")
+APPROVALS = _rows("Approval", {"task_id": TASKS.columns["task_id"]}, "task_id")
+PREVIOUS_TASKS = _rows(
     "ScheduledTask",
-    "SystemHealth",
-    "TaskOutcome",
-]
-
-MAX_INTEGER = 2**63 - 1
-# Bounds that keep a slip of the pen from allocating for hours or overflowing a sum: far above any real system.
-MAX_AGENTS = 100_000
-MAX_TASKS = 10_000_000
-MAX_DURATION_MS = 1e15
-MAX_RETRIES = 1000
-MAX_CAPACITY = 2**31
-MAX_RANK = 10_000_000
-MAX_ERROR = 1e100  # standard deviations: its square is still a number
-
-Id = Annotated[
-    str,
-    # General category Cc: C0, DEL and C1.
-    Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]+\Z", description="text of one character or more without control characters"),
-]
-Rate = Annotated[float, Meta(ge=0.0, le=1.0, description="a number in [0, 1]")]
-Delta = Annotated[float, Meta(ge=-1.0, le=1.0, description="a number in [-1, 1]")]
-Duration = Annotated[float, Meta(ge=0.0, le=MAX_DURATION_MS, description="a number in [0, 1e15]")]
-Count = Annotated[int, Meta(ge=0, le=MAX_INTEGER, description="an integer >= 0")]
-Positive = Annotated[int, Meta(ge=1, le=MAX_INTEGER, description="an integer >= 1")]
-Integer = Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER, description="an integer of 64 bits")]
-AgentCount = Annotated[int, Meta(ge=0, le=MAX_AGENTS, description=f"an integer in [0, {MAX_AGENTS}]")]
-TaskCount = Annotated[int, Meta(ge=0, le=MAX_TASKS, description=f"an integer in [0, {MAX_TASKS}]")]
-Capacity = Annotated[int, Meta(ge=0, le=MAX_CAPACITY, description=f"an integer in [0, {MAX_CAPACITY}]")]
-RetryCount = Annotated[int, Meta(ge=0, le=MAX_RETRIES, description=f"an integer in [0, {MAX_RETRIES}]")]
-Weight = Annotated[float, Meta(ge=0.0, description="a number >= 0")]
-Rank = Annotated[int, Meta(ge=1, le=MAX_RANK, description=f"an integer in [1, {MAX_RANK}]")]
-Loss = Annotated[float, Meta(ge=0.0, description="a number >= 0")]
-Error = Annotated[float, Meta(ge=0.0, le=MAX_ERROR, description=f"a number in [0, {MAX_ERROR:g}]")]
-Risk = Literal["LOW", "MEDIUM", "HIGH", "UNKNOWN"]
-
-MaybeText = str | UnsetType | None
-MaybeIds = list[Id] | UnsetType | None
-MaybeRate = Rate | UnsetType | None
-MaybeDelta = Delta | UnsetType | None
-MaybeDuration = Duration | UnsetType | None
-MaybeCount = Count | UnsetType | None
-MaybePositive = Positive | UnsetType | None
-MaybeInteger = Integer | UnsetType | None
-MaybeNumber = float | UnsetType | None
-MaybeFlag = bool | UnsetType | None
-MaybeRisk = Risk | UnsetType | None
-MaybeTime = datetime | UnsetType | None
-MaybeAnything = Raw | UnsetType  # Raw takes null too
-
-
-class _Attempt(Struct, kw_only=True, gc=False):
-    """What one attempt's row says, whichever phase wrote it."""
-
-    task_id: Id
-    status: Literal["success", "failed"]
-    wave: MaybeCount = UNSET
-    risk_level: MaybeRisk = UNSET
-    category: MaybeText = UNSET
-    confidence_delta: MaybeDelta = UNSET
-    execution_time_ms: MaybeDuration = UNSET
-    is_censored: MaybeFlag = UNSET
-    attempts: MaybePositive = UNSET
-    heuristics_applied: MaybeIds = UNSET
-    error_message: MaybeText = UNSET
-    timestamp: MaybeTime = UNSET
-
-
-class TaskOutcome(_Attempt, kw_only=True, gc=False):
-    """A row of Phase 18's task_outcomes.jsonl."""
-
-    agent_id: Id
-    confidence_before: MaybeRate = UNSET
-    confidence_after: MaybeRate = UNSET
-
-
-class ExecutionOutcome(_Attempt, kw_only=True, gc=False):
-    """A row of Phase 17's execution_outcomes.jsonl."""
-
-    agent_id: Id | UnsetType | None = UNSET
-    confidence_before: MaybeRate = field(default=UNSET, name="initial_confidence")
-    confidence_after: MaybeRate = field(default=UNSET, name="final_confidence")
-
-
-class Execution(TaskOutcome, kw_only=True, gc=False):
-    """A row of an ``--executions`` file: a task outcome whose attempt number is called attempt."""
-
-    attempt: MaybePositive = UNSET
-
-
-class PlannedTask(Struct, kw_only=True, gc=False):
-    """A row of tasks.jsonl or of Phase 16's planned_tasks.jsonl."""
-
-    task_id: Id
-    wave: MaybeCount = UNSET
-    risk_level: MaybeRisk = UNSET
-    category: MaybeText = UNSET
-    confidence: MaybeRate = UNSET
-    priority: MaybeInteger = UNSET
-    heuristics_applied: MaybeIds = UNSET
-    predicted_success_rate: MaybeRate = UNSET
-    predicted_confidence_delta: MaybeDelta = UNSET
-    approval_status: MaybeText = UNSET
-    reason: MaybeText = UNSET
-    deadline_ms: MaybeDuration = UNSET
-    estimated_duration_ms: MaybeDuration = UNSET
-    required_agents: MaybeIds = UNSET
-    excluded_agents: MaybeIds = UNSET
-
-
-class Agent(Struct, kw_only=True, gc=False):
-    """A row of Phase 18's agents.jsonl."""
-
-    agent_id: Id
-    capacity: Capacity | UnsetType | None = UNSET
-
-
-class Heuristic(Struct, kw_only=True, gc=False):
-    """A row of Phase 16's heuristics.jsonl; its rule is kept as JSON text."""
-
-    heuristic_id: Id
-    category: MaybeText = UNSET
-    rule: MaybeAnything = UNSET
-    confidence: MaybeRate = UNSET
-    expected_improvement: MaybeNumber = UNSET
-    name: MaybeAnything = UNSET
-    description: MaybeAnything = UNSET
-    applicability: MaybeAnything = UNSET
-    timestamp: MaybeAnything = UNSET
-
-
-class LearningSignal(Struct, kw_only=True, gc=False):
-    """A row of Phase 18's learning_signals.jsonl."""
-
-    signal_id: Id
-    type: MaybeText = UNSET
-    confidence: MaybeRate = UNSET
-    description: MaybeText = UNSET
-    recommendation: MaybeAnything = UNSET
-    supporting_evidence: MaybeAnything = UNSET
-    timestamp: MaybeAnything = UNSET
+    SCHEDULED_TASKS.select(
+        "previous_tasks",
+        "task_id agent_id wave status actual_start_time actual_end_time retry_count risk_level category "
+        "heuristics_applied is_duration_measured is_censored",
+        retry_count=count("attempts after the first", high=_MAX_RETRIES),
+    ).columns,
+    "task_id agent_id wave status",
+)
+CONVERGENCE_ROWS = _rows("ConvergenceRow", CONVERGENCE.columns, " ".join(CONVERGENCE.columns))
 
 
 class AgentPerformance(Struct, kw_only=True):
     """One agent in multi_agent_summary.json: `tasks` attempts at `success_rate`."""
 
-    success_rate: MaybeRate = UNSET
-    tasks: MaybeCount = UNSET
-    avg_execution_time_ms: MaybeDuration = UNSET
-    avg_confidence_delta: MaybeDelta = UNSET
-    retry_rate: MaybeNumber = UNSET
+    success_rate: Rate | None = None
+    tasks: Count | None = None
+    avg_execution_time_ms: Duration | None = None
+    avg_confidence_delta: Change | None = None
+    retry_rate: float | None = None
 
 
 class MultiAgentSummary(Struct, kw_only=True):
     """Phase 18's multi_agent_summary.json."""
 
-    total_agents: AgentCount
-    total_tasks: TaskCount
+    total_agents: Annotated[int, Meta(ge=0, le=100_000)]
+    total_tasks: Annotated[int, Meta(ge=0, le=10_000_000)]
     success_rate: Rate
-    total_waves: MaybeCount = UNSET
-    avg_execution_time_ms: MaybeDuration = UNSET
-    avg_confidence_delta: MaybeDelta = UNSET
-    retry_rate: MaybeNumber = UNSET
-    agent_performance: dict[Id, AgentPerformance] | UnsetType | None = UNSET
-    timestamp: MaybeTime = UNSET
+    total_waves: Count | None = None
+    avg_execution_time_ms: Duration | None = None
+    avg_confidence_delta: Change | None = None
+    retry_rate: float | None = None
+    agent_performance: dict[Id, AgentPerformance] | None = None
+    timestamp: datetime | None = None
 
 
 class Pattern(Struct, kw_only=True):
     """One entry of Phase 18's coordination_patterns.json."""
 
     pattern_type: Id
-    agent_assignments: dict[Id, list[Id]] | UnsetType | None = UNSET
-    success_rate: MaybeRate = UNSET
-    confidence: MaybeRate = UNSET
-    description: MaybeAnything = UNSET
-    timestamp: MaybeAnything = UNSET
+    agent_assignments: dict[Id, list[Id]] | None = None
+    success_rate: Rate | None = None
+    confidence: Rate | None = None
+    description: Anything = UNSET
+    timestamp: Anything = UNSET
 
+    @property
+    def assignments(self) -> dict[str, list[str]]:
+        """Tasks by agent; none where none are given."""
+        return self.agent_assignments or {}
 
-Patterns = list[Pattern] | Pattern
+    def row(self) -> tuple[Any, ...]:
+        """Its row of PATTERNS."""
+        tasks = sum(map(len, self.assignments.values()))
+        return self.pattern_type, self.success_rate, self.confidence, tasks, len(self.assignments)
 
 
 class SystemHealth(Struct, kw_only=True):
     """Phase 18's system_health.json: checked, and read by no stage."""
 
-    overall_health_score: MaybeNumber = UNSET
-    health_status: MaybeText = UNSET
-    component_scores: dict[str, float | None] | UnsetType | None = UNSET
-    weights: MaybeAnything = UNSET
-    detected_anomalies: MaybeAnything = UNSET
-    timestamp: MaybeTime = UNSET
+    overall_health_score: float | None = None
+    health_status: str | None = None
+    component_scores: dict[str, float | None] | None = None
+    weights: Anything = UNSET
+    detected_anomalies: Anything = UNSET
+    timestamp: datetime | None = None
 
 
 class OptimizationSummary(Struct, kw_only=True):
@@ -223,49 +192,3 @@ class OptimizationSummary(Struct, kw_only=True):
 
     run_id: Id
     simulated: bool
-
-
-# A weight a heuristic, and updated_at.
-HeuristicWeights = dict[Id, Weight | str]
-
-
-class ScheduledTask(Struct, kw_only=True, gc=False):
-    """What ``--previous`` needs of a run's scheduled_tasks.jsonl."""
-
-    task_id: Id
-    agent_id: Id
-    wave: Positive
-    status: Literal["completed", "failed", "unobserved", "interrupted"]
-    actual_start_time: MaybeDuration = UNSET
-    actual_end_time: MaybeDuration = UNSET
-    retry_count: RetryCount | UnsetType | None = UNSET
-    risk_level: MaybeRisk = UNSET
-    category: MaybeText = UNSET
-    heuristics_applied: MaybeIds = UNSET
-    is_duration_measured: MaybeFlag = UNSET
-    is_censored: MaybeFlag = UNSET
-
-
-class ConvergenceRow(Struct, kw_only=True, gc=False):
-    """A row of a run's convergence.jsonl."""
-
-    run_id: Id
-    run_rank: Rank
-    wave: Positive
-    planned_success_rate: Rate | None
-    actual_success_rate: Rate | None
-    success_rate_error: Rate | None
-    chance_error: Rate | None
-    standardized_error: Error | None
-    accuracy_score: Rate | None
-    brier_score: Rate | None
-    log_loss: Loss | None
-    ran_count: Count
-    simulated: bool
-    timestamp: datetime
-
-
-class Approval(Struct, kw_only=True, gc=False):
-    """A line of an ``--approve`` file in JSON form."""
-
-    task_id: Id

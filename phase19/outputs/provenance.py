@@ -10,7 +10,7 @@ from typing import Any
 from phase19.errors import InputError, plural
 from phase19.inputs.history import Previous
 from phase19.inputs.loading import Inputs
-from phase19.inputs.thresholds_file import Thresholds
+from phase19.inputs.thresholds import Thresholds
 from phase19.options import RunOptions
 
 SCHEMA_VERSION = "1.0"

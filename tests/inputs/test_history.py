@@ -12,11 +12,11 @@ import pytest
 import phase19
 from phase19 import frames
 from phase19.errors import InputError
-from phase19.inputs.history import read_previous
+from phase19.inputs.history import read_approvals, read_executions, read_previous
 from phase19.inputs.thresholds import Rules
 from phase19.outputs.provenance import lineage_sentences
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "outputs" / "phase18"
 FIXED: dict[str, Any] = {"input": SAMPLE, "seed": 7, "timestamp": "2026-02-05T12:00:00Z"}
 
@@ -33,6 +33,147 @@ def planned(run_dir: Path) -> dict[str, bytes]:
     """The bytes of every forecast of a run, and of its weights."""
     files = [*run_dir.glob("wave_*/*/planned_tasks.jsonl"), run_dir / "heuristic_weights.json"]
     return {path.relative_to(run_dir).as_posix(): path.read_bytes() for path in files}
+
+
+def write(root: Path, name: str, text: str | bytes) -> Path:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def edit(root: Path, name: str, **members: Any) -> None:
+    members = document(root / name) | members
+    (root / name).write_text(json.dumps({key: value for key, value in members.items() if value is not ...}))
+
+
+def test_executions_are_attempts_of_a_run(tmp_path):
+    path = write(
+        tmp_path,
+        "executions.jsonl",
+        '{"task_id": "a", "agent_id": "x", "attempt": 1, "status": "failed", "execution_time_ms": null}\n'
+        '{"task_id": "a", "agent_id": "x", "attempt": 2, "status": "success", "execution_time_ms": 9, "wave": 1}\n'
+        '{"task_id": "b", "agent_id": "x", "attempts": 3, "status": "success"}\n'
+        '{"task_id": "c", "agent_id": "x", "status": "success", "confidence_before": 0.5, "confidence_after": 0.25}\n',
+    )
+    attempts = read_executions(path)
+    frames.ATTEMPTS.validate(attempts)
+    assert attempts["attempt"].to_list() == [1, 2, 3, 1]
+    assert attempts["duration_ms"].to_list() == [None, 9.0, None, None]
+    assert attempts["source"].unique().to_list() == ["run"]
+    assert attempts["confidence_delta"].to_list() == [None, None, None, -0.25]
+
+
+def test_attempts_with_a_named_error_count_as_stopped_by_a_limit(tmp_path):
+    row = '{"task_id": "a", "agent_id": "x", "attempt": %d, "status": "failed", "error_message": %s, "is_censored": %s}'
+    told = [("null", "false"), ('"agent_timeout"', "false"), ('"other"', "true"), ('"agent_timeout "', "null")]
+    lines = "\n".join(row % (number, *marks) for number, marks in enumerate(told, 1))
+    path = write(tmp_path, "executions.jsonl", lines)
+    assert read_executions(path)["is_censored"].to_list() == [False, False, True, False]
+    marked = read_executions(path, ["agent_timeout"])
+    assert marked["is_censored"].to_list() == [False, True, True, False]
+    frames.ATTEMPTS.validate(marked)
+
+
+def test_executions_stand_once(tmp_path):
+    row = '{"task_id": "a", "agent_id": "x", "attempt": 2, "status": "failed"}'
+    path = write(tmp_path, "executions.jsonl", f"{row}\n\n{row.replace('2', '1')}\n{row}\n")
+    with pytest.raises(InputError) as caught:
+        read_executions(path)
+    assert (caught.value.line, caught.value.field) == (4, "task_id, agent_id, attempt")
+    assert caught.value.found == "'a', 'x', 2 again (first on line 1)"
+
+
+def test_executions_need_an_agent(tmp_path):
+    path = write(tmp_path, "executions.jsonl", '{"task_id": "a", "status": "failed"}')
+    with pytest.raises(InputError, match="line 1: field 'agent_id'"):
+        read_executions(path)
+
+
+def test_approvals_are_ids_as_text_or_as_objects(tmp_path):
+    path = write(tmp_path, "approve", b'\xef\xbb\xbfa task\r\n\n  b \n{"task_id": " {c}", "by": "me"}\na task\n')
+    assert read_approvals(path).to_list() == ["a task", "b", " {c}"]
+    empty = read_approvals(write(tmp_path, "nobody", ""))
+    assert (empty.dtype, empty.len()) == (pl.String, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "field"),
+    [("a\n{}", 2, "task_id"), ('{"task_id": "a"', 1, None), ("a\n\nb\x07c", 3, "task_id")],
+)
+def test_a_bad_approval_is_named(tmp_path, text, line, field):
+    with pytest.raises(InputError) as caught:
+        read_approvals(write(tmp_path, "approve", text))
+    assert (caught.value.line, caught.value.field) == (line, field)
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    write(tmp_path, "optimization_summary.json", '{"phase": 19, "run_id": "r1", "simulated": false}')
+    write(tmp_path, "heuristic_weights.json", '{"H16_001": 1.05, "H16_002": 1, "updated_at": "2026-02-05T12:00:00Z"}')
+    rows = [
+        {"task_id": "a", "agent_id": "x", "wave": 2, "scheduled_start_time": 0, "actual_start_time": 10,
+         "actual_end_time": 100, "status": "completed", "retry_count": 2, "risk_level": "LOW"},
+        {"task_id": "b", "agent_id": "x", "wave": 2, "actual_start_time": 100, "actual_end_time": 130,
+         "status": "failed", "retry_count": 0},
+        {"task_id": "c", "agent_id": "x", "wave": 2, "actual_start_time": None, "actual_end_time": None,
+         "status": "unobserved", "retry_count": 0},
+    ]  # fmt: skip
+    write(tmp_path, "wave_2/x/scheduled_tasks.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    write(tmp_path, "wave_2/idle/scheduled_tasks.jsonl", "")
+    return tmp_path
+
+
+def test_an_earlier_run_hands_on_weights_and_every_attempt(run_dir):
+    previous = read_previous(run_dir)
+    assert (previous.run_id, previous.is_simulated) == ("r1", False)
+    assert previous.weights == {"H16_001": 1.05, "H16_002": 1.0}
+    frames.ATTEMPTS.validate(previous.attempts)
+    # a took (100 - 10) ms over 3 attempts, of which the last succeeded; c did not run.
+    assert previous.attempts.select("task_id", "attempt", "is_success", "duration_ms", "risk_level").rows() == [
+        ("a", 1, False, None, "LOW"),
+        ("a", 2, False, None, "LOW"),
+        ("a", 3, True, 30.0, "LOW"),
+        ("b", 1, False, 30.0, None),
+    ]
+    assert previous.attempts["source"].unique().to_list() == ["previous"]
+
+
+def test_a_simulated_run_teaches_nothing(run_dir):
+    edit(run_dir, "optimization_summary.json", simulated=True)
+    previous = read_previous(run_dir)
+    assert previous.is_simulated and previous.weights == {} and previous.attempts.equals(frames.ATTEMPTS.empty())
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "field"),
+    [
+        ("optimization_summary.json", {"simulated": ...}, "simulated"),
+        ("optimization_summary.json", {"run_id": ""}, "run_id"),
+        ("heuristic_weights.json", {"H16_002": "much"}, "H16_002"),
+        ("heuristic_weights.json", {"H16_002": -1}, "H16_002"),
+    ],
+)
+def test_a_bad_file_of_an_earlier_run_is_named(run_dir, name, members, field):
+    edit(run_dir, name, **members)
+    with pytest.raises(InputError) as caught:
+        read_previous(run_dir)
+    assert (caught.value.file, caught.value.field) == (str(run_dir / name), field)
+
+
+@pytest.mark.parametrize(("field", "value"), [("actual_end_time", 5), ("retry_count", 10**9)])
+def test_a_bad_row_of_an_earlier_run_is_named(run_dir, field, value):
+    path = run_dir / "wave_2/x/scheduled_tasks.jsonl"
+    first, *others = path.read_text().splitlines()
+    path.write_text("\n".join([*others, json.dumps(json.loads(first) | {field: value})]))
+    with pytest.raises(InputError) as caught:
+        read_previous(run_dir)
+    assert (caught.value.line, caught.value.field) == (3, field)
+
+
+def test_a_directory_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"optimization_summary.json: expected a file, found nothing"):
+        read_previous(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +204,7 @@ class TestWhatWasSimulatedNeverTeaches:
             assert done.returncode == 0
         assert done.stderr == f"warning: --previous: {places / 'dry'} is a simulated run and teaches nothing\n"
         before = document(places / "dry" / "optimization_summary.json")["run_id"]
-        assert f"Run {before} before it was simulated and taught nothing; 3 waves of its past shown." in done.stdout
+        assert f"The earlier run {before} was simulated, so nothing was learned from it" in done.stdout
         forecasts = planned(tmp_path / "plain")
         assert len(forecasts) > 12
         assert planned(tmp_path / "after") == forecasts
@@ -98,7 +239,7 @@ class TestWhatWasRealTeaches:
         assert (taken["simulated"], taken["attempt_count"]) == (False, attempts)
         assert (taken["weight_count"], taken["convergence_row_count"]) == (len(weights) - 1, 3)
         report = (places / "second" / "PHASE_19_AUTONOMOUS_OPTIMIZATION.md").read_text()
-        assert f"Learned from run {taken['run_id']}: {attempts} attempts, " in report
+        assert f"Learned from the earlier run {taken['run_id']}: {attempts} attempts, " in report
         updates = {
             row["heuristic_id"]: row["previous_weight"] for row in rows(places / "second" / "heuristic_updates.jsonl")
         }
@@ -224,8 +365,7 @@ class TestWhatIsRefused:
 
 
 def test_a_run_without_a_past_has_nothing_to_say_of_it():
-    assert lineage_sentences({"previous": None, "thresholds": {"file": None, "changed": {}}}) == []
-    assert lineage_sentences({}) == []
-    assert lineage_sentences({"thresholds": {"file": "a.toml", "changed": {"rules.penalty_low": 7.0}}}) == [
-        "Thresholds of a.toml: rules.penalty_low = 7."
-    ]
+    summary = {"previous": None, "thresholds": {"file": None, "changed": {}}}
+    assert lineage_sentences(summary) == []
+    summary["thresholds"] = {"file": "a.toml", "changed": {"rules.penalty_low": 7.0}}
+    assert lineage_sentences(summary) == ["Thresholds changed by a.toml: rules.penalty_low = 7."]

@@ -1,21 +1,17 @@
-"""Who and when: the run's agents, the order of tasks, and the tasks of each wave."""
+"""The run's agents, the order of its tasks, and the tasks of each wave."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Iterable
+from typing import Any
 
 import polars as pl
 
 from phase19 import frames
 from phase19.errors import UsageError
 from phase19.inputs.heuristics import Heuristics
-from phase19.inputs.natural import natural_order
 from phase19.options import PriorityStrategy
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["by_priority", "check_any", "deal_waves", "fill_confidence", "select_agents"]
+_DIGITS = re.compile(r"([0-9]+)")
 
 
 def by_priority(
@@ -28,15 +24,14 @@ def by_priority(
     Parameters
     ----------
     tasks
-        `frames.TASKS`; for `agent_specialization` with a column `advantage`, what the task's own agent is
-        forecast to do better than the mean of all (fraction).
+        `frames.TASKS`; for `agent_specialization` with a column `advantage`, the success forecast of the task's own
+        agent less the mean over all agents (fraction).
     strategy
-        `risk_confidence`: the order of priority Phase 16 states (H16_001), then its own priority, then confidence.
-        `deadline`: the
-        earliest first, tasks without one last. `agent_specialization`: the largest advantage first. Ties
-        fall to the next rule, and at last to the task id.
+        `risk_confidence`: the order of priority that Phase 16 states (H16_001), then its own priority, then
+        confidence, then the task id. `deadline` and `agent_specialization` put the earliest deadline (none last) or
+        the largest advantage before these.
     heuristics
-        The rules in force; Phase 16's usual ones by default.
+        The rules in force; the default order of priority if left out.
     """
     keys = [(heuristics or Heuristics()).bucket(), pl.col("priority"), -pl.col("confidence"), pl.col("task_id")]
     if strategy is PriorityStrategy.DEADLINE:
@@ -68,16 +63,16 @@ def deal_waves(
     tasks
         `frames.TASKS`, `wave` as recorded or null.
     waves
-        Deal all tasks over so many waves, whatever was recorded.
+        Deal all tasks to this many waves, whatever was recorded.
     recorded_waves
-        Waves Phase 18's summary speaks of, used where no task names one.
+        Number of waves in Phase 18's summary, used where no task names a wave.
     heuristics
         The rules in force.
 
     Returns
     -------
     polars.DataFrame
-        `frames.TASKS` sorted by task id. Tasks to be dealt fall in priority order into even blocks.
+        `frames.TASKS` sorted by task id. Tasks are dealt in priority order, in even blocks.
     """
     loose = tasks if waves is not None else tasks.filter(pl.col("wave").is_null())
     fixed = tasks.clear() if waves is not None else tasks.filter(pl.col("wave").is_not_null())
@@ -90,7 +85,7 @@ def deal_waves(
 
 
 def fill_confidence(tasks: pl.DataFrame, attempts: pl.DataFrame, success_rate: float) -> pl.DataFrame:
-    """Give tasks without a recorded confidence the population's: of the tasks, else the records, else the rate."""
+    """Fill in missing confidences: the mean of the tasks' own, else of the records', else the success rate."""
     # Sorted, so that the order of the records changes no digit.
     stated = (tasks["confidence"].sort().mean(), attempts["confidence_before"].sort().mean(), success_rate)
     default = next(value for value in stated if value is not None)
@@ -103,8 +98,28 @@ def select_agents(agents: pl.DataFrame, count: int | None) -> pl.DataFrame:
         return agents if count is None else agents.head(count)
     taken = set(agents["agent_id"].to_list())
     names = (f"agent_{i}" for i in range(count))  # at most `taken` of them are taken: enough remain
-    added: Sequence[str] = [name for name in names if name not in taken][: count - agents.height]
+    added = [name for name in names if name not in taken][: count - agents.height]
     new = frames.AGENTS.conform([{"agent_id": name, "record_count": 0, "evidence": "none"} for name in added])
     everyone = pl.concat([agents, new])
     order = pl.DataFrame({"agent_id": natural_order(everyone["agent_id"].to_list())})
     return order.join(everyone, on="agent_id", maintain_order="left")
+
+
+def natural_order(ids: Iterable[str]) -> list[str]:
+    """Sort ids so that numbers in them count: ``agent_2`` before ``agent_10``.
+
+    A total order: ids that differ only in leading zeros go by their text.
+
+    Examples
+    --------
+    >>> natural_order(["agent_10", "agent_2", "agent_02"])
+    ['agent_02', 'agent_2', 'agent_10']
+    """
+
+    def key(text: str) -> tuple[list[Any], str]:
+        parts: list[Any] = _DIGITS.split(text)
+        # By length, then text: exact for numbers of any length.
+        parts[1::2] = [(len(number := digits.lstrip("0")), number) for digits in parts[1::2]]
+        return parts, text
+
+    return sorted(ids, key=key)

@@ -8,7 +8,7 @@ import polars as pl
 
 from phase19.forecasting.model import ForecastModel
 from phase19.inputs.heuristics import Heuristics, read_heuristics
-from phase19.inputs.roster import check_any, deal_waves, fill_confidence, select_agents
+from phase19.inputs.tasks import check_any, deal_waves, fill_confidence, select_agents
 
 if TYPE_CHECKING:
     from phase19.inputs.history import Previous

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from phase19.errors import InputError
 from phase19.inputs import decoding, wire
 from phase19.inputs.decoding import decode_document, decode_lines, decode_text
-from phase19.inputs.diagnose import diagnose, load_unique, unknown_fields
 
-KNOWN = [field.encode_name for field in msgspec.structs.fields(wire.TaskOutcome)]
+KNOWN = [field.encode_name for field in msgspec.structs.fields(wire.TASK_OUTCOMES.struct)]
 texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=5)
 scalars = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(0, 1) | st.text('a":\\{}é', max_size=4)
 anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2))
@@ -49,7 +48,7 @@ def compact_or_spaced(row, is_spaced, is_ascii):
 def test_lines_become_the_columns_another_reader_finds(path, rows, is_spaced, is_ascii):
     lines = [compact_or_spaced(known | unknown, is_spaced, is_ascii) for known, unknown in rows]
     path.write_text("\n".join(lines), encoding="utf-8")
-    decoded = decode_lines(path, wire.TaskOutcome)
+    decoded = decode_lines(path, wire.TASK_OUTCOMES)
     frame = decoded.value
     for name in ("task_id", "agent_id", "status", "wave", "error_message", "heuristics_applied", "is_censored"):
         assert frame[name].to_list() == [known.get(name) for known, _ in rows]
@@ -66,7 +65,7 @@ def test_a_key_that_stands_twice_is_always_found(path, rows, row, unknown, data)
     line = "{" + ", ".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in members) + "}"
     path.write_text("\n".join([*map(json.dumps, rows), line]), encoding="utf-8")
     with pytest.raises(InputError) as caught:
-        decode_lines(path, wire.TaskOutcome)
+        decode_lines(path, wire.TASK_OUTCOMES)
     assert (caught.value.line, caught.value.field) == (len(rows) + 1, repeated[0])
     assert caught.value.expected == "each key once"
 
@@ -76,7 +75,7 @@ def test_a_key_that_stands_twice_is_always_found(path, rows, row, unknown, data)
 )
 def test_whatever_stands_in_a_file_it_is_read_or_refused_with_a_message(path, data):
     path.write_bytes(data)
-    for read in (lambda: decode_lines(path, wire.PlannedTask), lambda: decode_document(path, wire.MultiAgentSummary)):
+    for read in (lambda: decode_lines(path, wire.TASK_ROWS), lambda: decode_document(path, wire.MultiAgentSummary)):
         message = str(path)
         try:
             read()
@@ -89,9 +88,9 @@ def test_rows_across_blocks_keep_their_order_and_line_numbers(path, monkeypatch)
     row = '{"task_id": "%d", "agent_id": "a", "status": "failed", "heuristics_applied": ["%d"]}'
     text = "".join(row % (i, i % 3) + ("\n\n" if i % 7 == 0 else "\n") for i in range(100))
     path.write_text(text)
-    whole = decode_lines(path, wire.TaskOutcome)
+    whole = decode_lines(path, wire.TASK_OUTCOMES)
     monkeypatch.setattr(decoding, "BLOCK_BYTES", 200)
-    parts = decode_lines(path, wire.TaskOutcome)
+    parts = decode_lines(path, wire.TASK_OUTCOMES)
     assert parts.value.equals(whole.value)
     assert parts.digest == whole.digest
     assert parts.value["task_id"].to_list() == [str(i) for i in range(100)]
@@ -99,20 +98,20 @@ def test_rows_across_blocks_keep_their_order_and_line_numbers(path, monkeypatch)
     assert parts.value.n_chunks() == 1
     path.write_text(text + '{"task_id": "a"}')
     with pytest.raises(InputError) as caught:
-        decode_lines(path, wire.TaskOutcome)
+        decode_lines(path, wire.TASK_OUTCOMES)
     assert caught.value.line == text.count("\n") + 1
     path.write_bytes(text.encode() + b"\xff")
     with pytest.raises(InputError) as caught:
-        decode_lines(path, wire.TaskOutcome)
+        decode_lines(path, wire.TASK_OUTCOMES)
     assert caught.value.line == text.count("\n") + 1
 
 
 def test_an_empty_file_is_an_empty_frame_of_the_same_columns(path):
     path.write_text('{"task_id": "a", "agent_id": "b", "status": "failed"}')
-    full = decode_lines(path, wire.TaskOutcome).value
+    full = decode_lines(path, wire.TASK_OUTCOMES).value
     for data in (b"", b"\n\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"):
         path.write_bytes(data)
-        empty = decode_lines(path, wire.TaskOutcome).value
+        empty = decode_lines(path, wire.TASK_OUTCOMES).value
         assert empty.schema == full.schema
         assert empty.height == 0
 
@@ -120,11 +119,11 @@ def test_an_empty_file_is_an_empty_frame_of_the_same_columns(path):
 @pytest.mark.parametrize(
     ("shape", "dtypes"),
     [
-        (wire.PlannedTask, {"task_id": pl.String, "wave": pl.Int64, "confidence": pl.Float64, "risk_level": pl.String,
+        (wire.TASK_ROWS, {"task_id": pl.String, "wave": pl.Int64, "confidence": pl.Float64, "risk_level": pl.String,
                             "required_agents": pl.List(pl.String)}),
-        (wire.TaskOutcome, {"is_censored": pl.Boolean, "timestamp": pl.Datetime("us", "UTC"), "line": pl.UInt32}),
-        (wire.ExecutionOutcome, {"confidence_before": pl.Float64, "confidence_after": pl.Float64}),
-        (wire.Heuristic, {"rule": pl.String}),
+        (wire.TASK_OUTCOMES, {"is_censored": pl.Boolean, "timestamp": pl.Datetime("us", "UTC"), "line": pl.UInt32}),
+        (wire.EXECUTION_OUTCOMES, {"confidence_before": pl.Float64, "confidence_after": pl.Float64}),
+        (wire.HEURISTIC_ROWS, {"rule": pl.String}),
     ],
 )  # fmt: skip
 def test_columns_have_the_dtype_of_their_field(path, shape, dtypes):
@@ -146,7 +145,7 @@ def test_columns_have_the_dtype_of_their_field(path, shape, dtypes):
 )
 def test_timestamps_are_exact_to_the_microsecond(path, written, expected):
     path.write_text(f'{{"task_id": "a", "agent_id": "b", "status": "failed", "timestamp": "{written}"}}')
-    stamp = decode_lines(path, wire.TaskOutcome).value["timestamp"]
+    stamp = decode_lines(path, wire.TASK_OUTCOMES).value["timestamp"]
     if expected is None:  # 14 hours before the first instant Python knows
         assert stamp.dt.epoch("us")[0] == -62_135_596_800_000_000 - 14 * 3_600_000_000
     else:
@@ -157,12 +156,12 @@ def test_raw_fields_are_json_text_and_null_is_null(path):
     path.write_text(
         '{"heuristic_id": "a"}\n{"heuristic_id": "b", "rule": null}\n{"heuristic_id": "c", "rule": {"x": 1.50}}'
     )
-    assert decode_lines(path, wire.Heuristic).value["rule"].to_list() == [None, None, '{"x": 1.50}']
+    assert decode_lines(path, wire.HEURISTIC_ROWS).value["rule"].to_list() == [None, None, '{"x": 1.50}']
 
 
 def test_select_makes_the_columns(path):
     path.write_text('{"task_id": "a", "wave": 2}')
-    frame = decode_lines(path, wire.PlannedTask, [pl.col("wave") + 1, pl.col("line")]).value
+    frame = decode_lines(path, wire.TASK_ROWS, [pl.col("wave") + 1, pl.col("line")]).value
     assert frame.to_dicts() == [{"wave": 3, "line": 1}]
 
 
@@ -174,10 +173,10 @@ def test_a_file_that_may_not_be_opened_is_named(path, monkeypatch):
 
     monkeypatch.setattr(type(path), "open", refuse)
     with pytest.raises(InputError, match="expected a readable file, found Permission denied"):
-        decode_lines(path, wire.PlannedTask)
+        decode_lines(path, wire.TASK_ROWS)
 
 
-@pytest.mark.parametrize("read", [decode_text, lambda path: decode_lines(path, wire.PlannedTask)])
+@pytest.mark.parametrize("read", [decode_text, lambda path: decode_lines(path, wire.TASK_ROWS)])
 def test_a_file_that_fails_while_it_is_read_is_named(path, monkeypatch, read):
     path.write_text("{}")
 
@@ -190,39 +189,59 @@ def test_a_file_that_fails_while_it_is_read_is_named(path, monkeypatch, read):
         read(path)
 
 
-def test_every_error_of_a_shape_is_found_whatever_its_depth():
+def refused(path, text, read=decode_lines, shape=wire.TASK_ROWS):
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        read(path, shape)
+    return caught.value
+
+
+PATTERNS = list[wire.Pattern] | wire.Pattern
+
+
+def test_an_error_is_found_at_any_depth(path):
     text = '[{"pattern_type": "p",\n "agent_assignments": {"x": [],\n "y": ["t", 4]}}]'
-    error = diagnose("f.json", text, wire.Patterns)
+    error = refused(path, text, decode_document, PATTERNS)
     assert (error.line, error.field, error.found) == (3, "0.agent_assignments.y.1", "4")
 
 
-def test_long_texts_are_cut_in_messages():
-    error = diagnose("f", json.dumps({"task_id": "t", "wave": "w" * 1000}), wire.PlannedTask, line=1)
+def test_the_wrong_one_of_many_members_is_named(path):
+    agents = ", ".join(f'"a{i}": {{"tasks": {-1 if i == 70 else i}}}' for i in range(100))
+    text = f'{{"total_agents": 1, "total_tasks": 1, "success_rate": 1,\n"agent_performance": {{{agents}}}}}'
+    error = refused(path, text, decode_document, wire.MultiAgentSummary)
+    assert (error.line, error.field, error.found) == (2, "agent_performance.a70.tasks", "-1")
+
+
+def test_a_misspelt_field_or_word_is_named_beside_the_nearest_valid_one(path):
+    misspelt = '{"task_id": "t", "agent_id": "a", "staus": "failed"}'
+    error = refused(path, misspelt, shape=wire.TASK_OUTCOMES)
+    assert (error.field, error.found) == ("status", "nothing; did you mean staus?")
+    error = refused(path, misspelt.replace("staus", "status").replace("failed", "faild"), shape=wire.TASK_OUTCOMES)
+    assert (error.expected, error.found) == ("success or failed", '"faild"; did you mean failed?')
+
+
+def test_long_texts_are_cut_in_messages(path):
+    error = refused(path, json.dumps({"task_id": "t", "wave": "w" * 1000}))
     assert error.found == '"' + "w" * 59 + "..."
 
 
 @pytest.mark.parametrize("character", ["\x1b", "\0", "\x9b", "\x85", "\u2028", "\u202e", "\t"])
-def test_a_message_is_one_line_of_printable_text_whatever_stands_in_the_file(character):
+def test_a_message_is_one_line_of_printable_text_whatever_stands_in_the_file(path, character):
     for text in (f'{{"task_id": {character}[31m}}', json.dumps({"task_id": "t", "wave": f"a{character}b"})):
-        message = str(diagnose(f"f{character}.json", text, wire.PlannedTask, line=1))
+        message = str(refused(path, text))
         assert message.isprintable()
         assert "found" in message
-    assert 'found "été"' in str(diagnose("f", '{"task_id": "t", "wave": "été"}', wire.PlannedTask, line=1))
+    assert 'found "été"' in str(refused(path, '{"task_id": "t", "wave": "été"}'))
 
 
-def test_an_unsound_name_is_shown_escaped():
-    error = diagnose("f", '{"task_id": "t", "\\udc00": 1}', wire.PlannedTask, line=1)
-    assert (error.expected, error.found) == ("Unicode field names", r"'\udc00'")
+def test_an_unsound_name_is_shown_escaped(path):
+    error = refused(path, '{"task_id": "t", "\\udc00": 1}')
+    assert (error.expected, error.found) == ("Unicode text", r"'\udc00'")
 
 
-def test_keys_are_unique_at_every_depth():
-    assert load_unique('{"a": [{"b": 1}, {"b": 1}]}') == {"a": [{"b": 1}, {"b": 1}]}
-    with pytest.raises(ValueError, match="duplicate"):
-        load_unique('{"a": [{"b": 1, "b": 1}]}')
-
-
-def test_unknown_fields_are_named_by_their_path():
-    value = [{"pattern_type": "p", "x": 1}, {"pattern_type": "q", "x": 1, "agent_assignments": {"a": []}}]
-    assert list(unknown_fields(value, wire.Patterns)) == ["x", "x"]
-    summary = {"a": {"b": 1}, "agent_performance": {"k": {"tasks": 1, "z": 0}}}
-    assert list(unknown_fields(summary, wire.MultiAgentSummary)) == ["a", "agent_performance.*.z"]
+def test_unknown_fields_are_named_by_their_path(path):
+    path.write_text('[{"pattern_type": "p", "x": 1}, {"pattern_type": "q", "x": 1, "agent_assignments": {"a": []}}]')
+    assert decode_document(path, PATTERNS).unknown == {"x": 2}
+    performance = '"agent_performance": {"k": {"tasks": 1, "z": 0}, "l": {"z": 1}}'
+    path.write_text(f'{{"total_agents": 1, "total_tasks": 1, "success_rate": 1, "a": {{"b": 1}}, {performance}}}')
+    assert decode_document(path, wire.MultiAgentSummary).unknown == {"a": 1, "agent_performance.*.z": 2}

@@ -13,7 +13,7 @@ from phase19.errors import OutputError, UsageError
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.sample import sample_trials, write_sample
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def files(directory):

@@ -15,9 +15,9 @@ from phase19.errors import InputError
 from phase19.forecasting.model import ForecastModel
 from phase19.inputs.heuristics import Boost, Heuristics, Relaxation, read_heuristics
 from phase19.inputs.loading import load_inputs
-from phase19.inputs.roster import by_priority
 from phase19.inputs.sample import write_sample
 from phase19.inputs.sample_files import HEURISTICS
+from phase19.inputs.tasks import by_priority
 from phase19.planning import PlanParameters, plan_wave
 from phase19.safety import SafetyGate
 from tests.builders import POPULATION, agents, all_pairs, attempts, model, random_attempts, tasks

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phase19.errors import UsageError
-from phase19.inputs.roster import by_priority, check_any, deal_waves, fill_confidence, select_agents
+from phase19.inputs.tasks import (
+    by_priority,
+    check_any,
+    deal_waves,
+    fill_confidence,
+    natural_order,
+    select_agents,
+)
 from phase19.options import PriorityStrategy
 from tests.builders import agents, attempts, tasks
 
@@ -154,3 +161,25 @@ def test_any_number_of_agents_can_be_asked_for(numbers, count):
     chosen = select_agents(agents(*(f"agent_{i}" for i in sorted(numbers))), count)
     assert chosen.height == count
     assert chosen["agent_id"].n_unique() == count
+
+
+# Natural order
+
+
+def test_numbers_in_ids_count():
+    ids = ["agent_10", "agent_2", "agent_02", "agent", "9", "10", "a10b2", "a10b10", "a9b3"]
+    assert natural_order(ids) == ["9", "10", "a9b3", "a10b2", "a10b10", "agent", "agent_02", "agent_2", "agent_10"]
+
+
+@given(st.lists(st.text(st.sampled_from("ab019²٣"), max_size=6), unique=True), st.randoms())
+def test_natural_order_is_total(ids, random):
+    shuffled = ids.copy()
+    random.shuffle(shuffled)
+    assert natural_order(shuffled) == natural_order(ids)
+    assert sorted(natural_order(ids)) == sorted(ids)
+
+
+@given(st.integers(0, 10**30), st.integers(0, 10**30))
+def test_natural_order_agrees_with_numbers(first, second):
+    ordered = natural_order([f"agent_{first}", f"agent_{second}"])
+    assert ordered == [f"agent_{number}" for number in sorted([first, second])]
