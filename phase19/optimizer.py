@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from phase19 import frames
-from phase19.assignment.sensitivity import Reasons, reasons
+from phase19.assignment.sensitivity import ChoiceReasons, explain_choices
 from phase19.balancing.capacity import agent_capacity
 from phase19.balancing.load_limit import adjust_load
 from phase19.balancing.placement import left_out, placed_tasks
@@ -524,7 +524,7 @@ class AdaptiveOptimizer:
             draws=draw_count(largest_wave),
         )
         solved = wave.assignment
-        why = reasons(solved.scores, solved.assignment.agent_index, solved.capacity, wave.allowed)
+        why = explain_choices(solved.scores, solved.assignment.agent_index, solved.capacity, wave.allowed)
         confidence = self.update_confidence_estimates(wave.tasks, model=model)["confidence"]
         ranked = by_priority(wave.tasks, heuristics=self.heuristics)["task_id"]
         wave = replace(wave, draws=draws, slot_value=why.slot_worth, plans=_plan_rows(wave, why, confidence, ranked))
@@ -668,7 +668,7 @@ def recommended(waves: Sequence[PlannedWave], max_load_factor: float | None = No
 _MEASURED = ("planned_success", "baseline_success", "planned_confidence_delta")
 
 
-def _plan_rows(wave: PlannedWave, why: Reasons, updated_confidence: pl.Series, ranked: pl.Series) -> pl.DataFrame:
+def _plan_rows(wave: PlannedWave, why: ChoiceReasons, updated_confidence: pl.Series, ranked: pl.Series) -> pl.DataFrame:
     """`frames.PLANS` without scheduled times, in the order of the wave's tasks."""
     agents, tasks, agent_index = wave.model.agents["agent_id"], wave.tasks, wave.agent_index
     row = np.arange(tasks.height)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from phase19 import frames
-from phase19.assignment.sensitivity import reasons
+from phase19.assignment.sensitivity import ChoiceReasons, explain_choices
 from phase19.balancing.capacity import agent_capacity
 from phase19.balancing.load_limit import adjust_load
 from phase19.balancing.placement import left_out, placed_tasks
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from phase19.assignment.sensitivity import Reasons
     from phase19.forecasting.model import Forecast, ForecastModel
 
 __all__ = [
@@ -230,7 +229,7 @@ def _evened(
 def schedule_wave(model: ForecastModel, wave: AssignedWave, parameters: PlanParameters) -> WavePlan:
     """Lay an assignment on the agents' timelines."""
     assigned = wave.assigned
-    why = reasons(assigned.scores, assigned.assignment.agent_index, assigned.capacity, wave.pairs)
+    why = explain_choices(assigned.scores, assigned.assignment.agent_index, assigned.capacity, wave.pairs)
     plans = schedule(wave.tasks, plan_rows(model, wave, why), parameters.priority, parameters.heuristics)
     return WavePlan(
         plans=plans.select(*frames.PLANS.columns),
@@ -242,7 +241,7 @@ def schedule_wave(model: ForecastModel, wave: AssignedWave, parameters: PlanPara
     )
 
 
-def plan_rows(model: ForecastModel, wave: AssignedWave, why: Reasons) -> pl.DataFrame:
+def plan_rows(model: ForecastModel, wave: AssignedWave, why: ChoiceReasons) -> pl.DataFrame:
     """Rows of a wave's plan, before its timeline.
 
     Returns

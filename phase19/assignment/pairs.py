@@ -1,22 +1,14 @@
-"""Scores of (task, agent) pairs, read in blocks of rows so that no second matrix is ever made."""
+"""Scores of (task, agent) pairs, checked once and read in blocks of rows so that no second matrix is ever made."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from phase19.errors import UsageError
 
-    from numpy.typing import NDArray
-
-    Rows = slice | NDArray[np.int64]
-
-__all__ = ["Pairs"]
-
-_BLOCK_BYTES = 1 << 19  # of scores: what a core's cache holds beside its temporaries
+_BLOCK_BYTES = 1 << 19  # scores read at once: they and their temporaries fit a core's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,71 +18,42 @@ class Pairs:
     Parameters
     ----------
     scores
-        Shape (n, m), finite; never copied whole nor written to.
+        Shape (n, m), finite; never copied whole, never written to.
     allowed
         Pairs that may be used, shape (n, m); all by default.
-    opt_out
-        Score of leaving a task out, which then counts as one more agent, the last.
-    agents
-        Columns that are read, shape (m,); all by default.
     """
 
     scores: NDArray[np.float64]
     allowed: NDArray[np.bool_] | None = None
-    opt_out: float | None = None
-    agents: NDArray[np.int64] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
         """Tasks and agents."""
         n, m = self.scores.shape
-        return n, (m if self.agents is None else self.agents.size) + (self.opt_out is not None)
+        return n, m
 
-    def take(self, rows: Rows) -> NDArray[np.float64]:
-        """Scores of some tasks, shape (rows, m): a new array."""
-        return self.less(rows, None)
-
-    def less(self, rows: Rows, prices: NDArray[np.float64] | None) -> NDArray[np.float64]:
-        """Scores of some tasks less the agents' prices, shape (rows, m): a new array."""
-        part = self.scores[rows] if self.agents is None else self.scores[rows][:, self.agents]
-        if self.opt_out is not None:
-            part = np.column_stack([part, np.full(part.shape[0], self.opt_out)])
-        if prices is None:  # what was copied already is not copied again
-            value = np.array(part, np.float64, order="C", copy=None if part.flags.owndata else True)
-        else:
-            value = np.subtract(part, prices, order="C")
+    def after_prices(
+        self, rows: slice | NDArray[np.int64], prices: NDArray[np.float64] | float = 0.0
+    ) -> NDArray[np.float64]:
+        """Scores of some tasks minus the agents' prices, shape (rows, m): a new array."""
+        values = np.subtract(self.scores[rows], prices, order="C")
         if self.allowed is not None:
-            is_kept = self.allowed[rows] if self.agents is None else self.allowed[rows][:, self.agents]
-            value[:, : is_kept.shape[1]][~is_kept] = -np.inf
-        return value
-
-    def losses(self, rows: NDArray[np.int64], giver: int, receiver: int) -> NDArray[np.float64]:
-        """What moving each of a giver's tasks to another agent loses, shape (rows,)."""
-        return self.column(rows, giver) - self.column(rows, receiver)
+            values[~self.allowed[rows]] = -np.inf
+        return values
 
     def column(self, rows: NDArray[np.int64], agent: int) -> NDArray[np.float64]:
         """Scores of some tasks with one agent, shape (rows,)."""
-        if self.opt_out is not None and agent == self.shape[1] - 1:
-            return np.full(rows.size, self.opt_out)
-        if self.agents is not None:
-            agent = int(self.agents[agent])
-        value = self.scores[rows, agent]
-        return value if self.allowed is None else np.where(self.allowed[rows, agent], value, -np.inf)
+        values = self.scores[rows, agent]
+        return values if self.allowed is None else np.where(self.allowed[rows, agent], values, -np.inf)
 
     def at(self, agent_index: NDArray[np.int64]) -> NDArray[np.float64]:
         """Score of each task with its agent, shape (n,)."""
-        row = np.arange(agent_index.size)
-        if self.opt_out is None:
-            return np.asarray(self.scores[row, agent_index])
-        is_in = agent_index < self.scores.shape[1]
-        if not is_in.any():
-            return np.full(agent_index.size, self.opt_out)
-        return np.where(is_in, self.scores[row, np.where(is_in, agent_index, 0)], self.opt_out)
+        return np.asarray(self.scores[np.arange(agent_index.size), agent_index])
 
     def exchanges(
         self, rows: NDArray[np.int64], agents: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """What moving one task from an agent to each other loses at least.
+        """The least score lost by moving one task from an agent to each other agent.
 
         Parameters
         ----------
@@ -110,21 +73,43 @@ class Pairs:
         step = np.full((used.size, m), np.inf)
         for block in self.blocks(order.size):
             chosen = agents[order[block]]
-            scores = self.take(rows[order[block]])
+            scores = self.after_prices(rows[order[block]])
             lost = np.subtract(scores[np.arange(chosen.size), chosen][:, None], scores, out=scores)
             first = np.flatnonzero(np.diff(chosen, prepend=-1))
             where = place[chosen[first]]
             step[where] = np.minimum(step[where], np.minimum.reduceat(lost, first, axis=0))
         return used, step
 
-    def select(self, rows: NDArray[np.int64]) -> Pairs:
-        """Some tasks only, copied."""
-        scores, allowed = self.scores[rows], None if self.allowed is None else self.allowed[rows]
-        if self.agents is None:
-            return Pairs(scores, allowed, self.opt_out)
-        return Pairs(scores[:, self.agents], None if allowed is None else allowed[:, self.agents], self.opt_out)
-
     def blocks(self, count: int) -> Iterator[slice]:
         """Slices of `count` rows, each small enough to work on within the cache."""
         step = max(1, _BLOCK_BYTES // (8 * max(1, self.shape[1])))
         return (slice(first, min(first + step, count)) for first in range(0, count, step))
+
+
+def check_problem(scores: NDArray[np.float64], capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None) -> Pairs:
+    """Refuse wrong dtypes and shapes, scores that are not finite and negative capacities; return the pairs."""
+    for name, array, kinds, wanted in (
+        ("scores", scores, "d", "float64"),
+        ("capacity", capacity, np.typecodes["AllInteger"], "integers"),
+        ("allowed", allowed, "?", "booleans"),
+    ):
+        is_array = isinstance(array, np.ndarray)
+        if array is not None and not (is_array and array.dtype.char in kinds):
+            found = array.dtype if is_array else type(array).__name__
+            raise UsageError(f"assignment: expected {name} as an array of {wanted}, found {found}")
+    is_matrix = capacity.ndim == 1 and scores.shape[1:] == capacity.shape
+    if not is_matrix or (allowed is not None and allowed.shape != scores.shape):
+        raise UsageError(
+            f"assignment: expected scores (n, m), capacity (m,) and allowed (n, m), found {scores.shape}, "
+            f"{capacity.shape} and {None if allowed is None else allowed.shape}"
+        )
+    pairs = Pairs(scores, allowed)
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_finite = np.isfinite(scores.sum())  # cheaper than checking each score
+    if not is_finite:
+        is_each_finite = all(np.isfinite(scores[block]).all() for block in pairs.blocks(scores.shape[0]))
+        found = "scores too large to add up" if is_each_finite else "NaN or infinity"
+        raise UsageError(f"assignment: expected finite scores, found {found}")
+    if capacity.size and int(capacity.min()) < 0:
+        raise UsageError(f"assignment: expected capacities >= 0, found {int(capacity.min())}")
+    return pairs

@@ -1,47 +1,117 @@
-"""Prices of the agents' capacity, by Newton's method on the dual of the assignment."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+"""Prices of the agents' capacity at which the tasks' own choices nearly meet the capacities."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from phase19.assignment.bids import Bids
-from phase19.assignment.contest import Contest
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phase19.assignment.pairs import Pairs
-
-__all__ = ["price"]
+from phase19.assignment.pairs import Pairs
+from phase19.assignment.shortest_paths import ShortestPathRepair
 
 _SAMPLE_GROWTH = 4  # each sample is so many times larger than the one before
 _SAMPLE_FIRST = 4  # tasks an agent in the first sample, at least
-_FAILED = 0.05  # share of a sample's tasks beyond capacity from which its prices are no start for the next
+_FAILED = 0.05  # share of a sample's tasks over capacity above which its prices are a poor start for the next
 _STEPS = 40
-_STALLED = 2  # steps without progress after which ties, not prices, are what keeps the loads uneven
+_STALLED = 2  # steps without progress after which ties, not prices, keep the loads uneven
 _EASIER, _HARDER = 0.25, 8.0  # factors on the damping after a step that was taken, or was not
-_FARTHEST = 16.0  # spread of a step, in margins looked at: beyond, what is known there says nothing, and steps fail
+_FARTHEST = 16.0  # spread of a step, in widths of the margins it was computed from; steps beyond fail
 _STIFFEST = 1e6  # damping at which a step is too short to matter
 
 
-def price(pairs: Pairs, supply: NDArray[np.int64], capacity: NDArray[np.int64]) -> Bids:
-    """Prices under which the tasks' own choices nearly meet the capacities.
+class PricedChoices:
+    """The agent that every task would choose at the current prices.
 
     Parameters
     ----------
     pairs
         Scores, shape (n, m).
-    supply
-        How many alike tasks each row stands for, shape (n,).
+    prices
+        Of one unit of each agent's capacity, shape (m,).
+
+    Attributes
+    ----------
+    best, second
+        Best agent of each task and, when it was last computed, its runner-up, shape (n,).
+    margin
+        Lower bound on the difference between a task's best agent and every other, shape (n,); >= 0.
+    score
+        Score of each task with its best agent, shape (n,).
+
+    Notes
+    -----
+    When prices change by d, a task's margin shrinks by at most d[best] - min(d): only tasks whose bound is used up
+    are computed again.
+
+    References
+    ----------
+    Hamerly, Making k-means even faster, 2010: such bounds on distances.
+    """
+
+    def __init__(self, pairs: Pairs, prices: NDArray[np.float64]) -> None:
+        n = pairs.shape[0]
+        self.pairs, self.prices = pairs, prices
+        self.best, self.second = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+        self.margin, self.score = np.empty(n), np.empty(n)
+        for block in pairs.blocks(n):
+            self._compute(block)
+
+    def set_prices(self, prices: NDArray[np.float64]) -> None:
+        """Change the prices and compute the choices that they may change."""
+        drift = prices - self.prices
+        drift -= drift.min()
+        self.margin -= drift[self.best]
+        self.prices = prices
+        self._recompute(np.flatnonzero(self.margin <= 0.0))
+
+    def load(self) -> NDArray[np.int64]:
+        """Tasks by agent, shape (m,)."""
+        return np.bincount(self.best, minlength=self.prices.size)
+
+    def dual(self, capacity: NDArray[np.float64], load: NDArray[np.int64]) -> float:
+        """D(p) = sum_t max_a (S_ta - p_a) + sum_a cap_a p_a."""
+        return float(self.score.sum() + ((capacity - load) * self.prices).sum())
+
+    def closest(self, count: int) -> tuple[NDArray[np.int64], float]:
+        """All tasks whose margin is at most some width, about `count` or fewer, and the width."""
+        if count < self.margin.size:
+            rows = np.argpartition(self.margin, count)
+            width, rows = float(self.margin[rows[count]]), rows[:count]
+        else:
+            width, rows = np.inf, np.arange(self.margin.size)
+        if not np.isfinite(width):
+            width = float(self.margin.max(initial=0.0, where=np.isfinite(self.margin)))
+        self._recompute(rows)
+        return rows[self.margin[rows] <= width], width
+
+    def _recompute(self, rows: NDArray[np.int64]) -> None:
+        for block in self.pairs.blocks(rows.size):
+            self._compute(rows[block])
+
+    def _compute(self, rows: slice | NDArray[np.int64]) -> None:
+        after = self.pairs.after_prices(rows, self.prices)
+        count, m = after.shape
+        flat, first = after.ravel(), np.arange(count) * m
+        best = after.argmax(axis=1)
+        ahead = flat[first + best]
+        flat[first + best] = -np.inf
+        second = after.argmax(axis=1)
+        self.best[rows], self.second[rows] = best, second
+        self.margin[rows] = ahead - flat[first + second]
+        self.score[rows] = ahead + self.prices[best]
+
+
+def price(pairs: Pairs, capacity: NDArray[np.int64]) -> PricedChoices:
+    """Compute prices by Newton's method on the dual of the assignment, sample by sample.
+
+    Parameters
+    ----------
+    pairs
+        Scores, shape (n, m).
     capacity
-        Shape (m,), with a sum of at least that of `supply`.
+        Shape (m,), n or more in all.
 
     Returns
     -------
-    Bids
-        The choices at those prices, where about m/2 tasks are beyond capacity unless many are tied.
+    PricedChoices
+        The choices at those prices, where about m/2 tasks are over capacity unless many are tied.
 
     Notes
     -----
@@ -53,78 +123,66 @@ def price(pairs: Pairs, supply: NDArray[np.int64], capacity: NDArray[np.int64]) 
     while sizes[-1] > 2 * (first := max(_SAMPLE_FIRST * m, 128)):
         sizes.append(max(first, sizes[-1] // _SAMPLE_GROWTH))
     order = np.random.default_rng(0).permutation(n) if len(sizes) > 1 else np.arange(n)
-    total, prices = int(supply.sum()), None
+    has_slack, prices = int(capacity.sum()) > n, None
     for size in reversed(sizes):
         rows = np.sort(order[:size])
-        part, alike = (pairs, supply) if size == n else (pairs.select(rows), supply[rows])
-        room = capacity.astype(np.float64) * (float(alike.sum()) / total)
-        bids = _start(part, alike, room) if prices is None else Bids(part, alike, prices)
-        _descend(bids, room, has_slack=int(capacity.sum()) > total)
-        prices = bids.prices
-        if size < n and np.maximum(bids.load() - room, 0.0).sum() > _FAILED * float(alike.sum()):
-            prices = _settled(bids, room)
-    return bids
+        allowed = None if pairs.allowed is None else pairs.allowed[rows]
+        part = pairs if size == n else Pairs(pairs.scores[rows], allowed)
+        room = capacity.astype(np.float64) * (size / n)
+        choices = _start(part, room) if prices is None else PricedChoices(part, prices)
+        _descend(choices, room, has_slack=has_slack)
+        prices = choices.prices
+        if size < n and np.maximum(choices.load() - room, 0.0).sum() > _FAILED * size:
+            prices = _exact_prices(choices, room)
+    return choices
 
 
-def _settled(bids: Bids, room: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Prices of a sample's optimal assignment, shape (m,), by a contest of all its tasks: for where Newton fails.
+def _exact_prices(choices: PricedChoices, room: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Prices of a sample's optimal assignment, shape (m,): for where Newton's method fails.
 
-    It does where every task ranks the agents alike and scores have no noise: agents a price apart share few tasks,
-    so that the loads jump as prices change.
+    It fails where all tasks rank the agents alike and scores have little noise: the loads jump as prices change.
     """
-    count, m = int(bids.supply.sum()), room.size
     whole = np.floor(room).astype(np.int64)
-    most = np.argsort(whole - room, kind="stable")
-    whole[most[np.arange(max(0, count - int(whole.sum()))) % m]] += 1
-    surplus = bids.load() - whole
-    spare, cheapest = -int(surplus.sum()), int(bids.prices.argmin())
-    surplus[cheapest] += spare
-    contest = Contest(
-        bids.pairs,
-        row=np.append(np.arange(bids.best.size), -1),
-        agent=np.append(bids.best, cheapest),
-        count=np.append(bids.supply, spare),
-        prices=bids.prices,
-        surplus=surplus,
-        reach=np.inf,
-    )
-    contest.settle()
-    return np.asarray(contest.prices - contest.prices.min())
+    missing = max(0, choices.best.size - int(whole.sum()))
+    whole[np.argsort(whole - room, kind="stable")[np.arange(missing) % room.size]] += 1
+    repair = ShortestPathRepair(choices.pairs, choices.best, choices.prices, whole)
+    repair.run()
+    return np.asarray(repair.prices - repair.prices.min())
 
 
-def _start(pairs: Pairs, supply: NDArray[np.int64], room: NDArray[np.float64]) -> Bids:
+def _start(pairs: Pairs, room: NDArray[np.float64]) -> PricedChoices:
     """The better of no prices and of the agents' mean scores."""
-    free = Bids(pairs, supply, np.zeros(room.size))
+    free = PricedChoices(pairs, np.zeros(room.size))
     if (free.load() <= room).all():
         return free
-    scores = pairs.take(np.arange(pairs.shape[0]))
-    finite = np.isfinite(scores)
-    mean = np.where(finite, scores, 0.0).sum(axis=0) / np.maximum(finite.sum(axis=0), 1)
-    ranked = Bids(pairs, supply, mean - mean.min())
-    return min(free, ranked, key=lambda bids: bids.dual(room, bids.load()))
+    scores = pairs.after_prices(slice(None))
+    is_finite = np.isfinite(scores)
+    mean = np.where(is_finite, scores, 0.0).sum(axis=0) / np.maximum(is_finite.sum(axis=0), 1)
+    ranked = PricedChoices(pairs, mean - mean.min())
+    return min(free, ranked, key=lambda choices: choices.dual(room, choices.load()))
 
 
-def _descend(bids: Bids, room: NDArray[np.float64], *, has_slack: bool) -> None:
-    """Lower D(p), whose gradient is capacity less load, until about half a task an agent is beyond capacity.
+def _descend(choices: PricedChoices, room: NDArray[np.float64], *, has_slack: bool) -> None:
+    """Lower D(p), whose gradient is capacity minus load, until about half a task an agent is over capacity.
 
-    The rate at which load moves between two agents as their prices part is the density of tasks between them,
-    counted among the smallest margins: a graph Laplacian stands for the Hessian. Damping is raised where a step would
-    go farther than those margins tell, or does not lower D, as by Levenberg and Marquardt. With spare capacity prices
-    stay >= 0, and where they are 0 and there is room they stay.
+    The rate at which load moves between two agents as their price difference changes is the density of tasks between
+    them, counted among the smallest margins: a graph Laplacian approximates the Hessian. Damping is raised where a step
+    would go farther than those margins tell or does not lower D, as by Levenberg and Marquardt. With spare capacity
+    prices stay >= 0, and a price of 0 stays where there is room.
     """
     m = room.size
-    damping, load = 1e-3, bids.load()
-    value, least, stalled = bids.dual(room, load), np.inf, 0
+    damping, load = 1e-3, choices.load()
+    value, least, stalled = choices.dual(room, load), np.inf, 0
     for _ in range(_STEPS):
         surplus = load - room
-        prices = bids.prices
+        prices = choices.prices
         is_free = (prices > 0.0) | (surplus > 0.0) if has_slack else np.ones(m, dtype=np.bool_)
         beyond = float(np.maximum(surplus, 0.0).sum())
         stalled = 0 if beyond < 0.9 * least else stalled + 1
         least = min(least, beyond)
         if beyond <= 0.5 * m or stalled == _STALLED:
             return
-        pulls, width = _pulls(bids, int(3.0 * beyond) + 4 * m)
+        pulls, width = _pulls(choices, int(3.0 * beyond) + 4 * m)
         if width <= 0.0:
             return
         weight = pulls.sum(axis=1)
@@ -135,34 +193,32 @@ def _descend(bids: Bids, room: NDArray[np.float64], *, has_slack: bool) -> None:
             if np.ptp(step) > _FARTHEST * width:
                 damping *= _HARDER
                 continue
-            moved = np.maximum(prices + step, 0.0) if has_slack else prices + step
-            bids.move(moved)
-            load = bids.load()
-            if (found := bids.dual(room, load)) < value:
+            choices.set_prices(np.maximum(prices + step, 0.0) if has_slack else prices + step)
+            load = choices.load()
+            if (found := choices.dual(room, load)) < value:
                 value, damping = found, max(damping * _EASIER, 1e-6)
                 break
             damping *= _HARDER
         else:
-            bids.move(prices)
+            choices.set_prices(prices)
             return
 
 
-def _pulls(bids: Bids, count: int) -> tuple[NDArray[np.float64], float]:
+def _pulls(choices: PricedChoices, count: int) -> tuple[NDArray[np.float64], float]:
     """Tasks between each two agents among those with the smallest margins, shape (m, m), and the widest margin."""
-    m = bids.prices.size
-    rows, width = bids.closest(count)
-    pair = bids.best[rows] * m + bids.second[rows]
-    pulls = np.bincount(pair, bids.supply[rows], m * m).astype(np.float64, copy=False).reshape(m, m)
+    m = choices.prices.size
+    rows, width = choices.closest(count)
+    pair = choices.best[rows] * m + choices.second[rows]
+    pulls = np.bincount(pair, minlength=m * m).astype(np.float64).reshape(m, m)
     return pulls + pulls.T, width
 
 
 def _solve(
     pulls: NDArray[np.float64], stiffness: NDArray[np.float64], force: NDArray[np.float64], is_free: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Solve (diag(stiffness) - pulls) x = force by conjugate gradients, x = 0 where not free.
+    """Solve (diag(stiffness) - pulls) x = force by conjugate gradients to 1 %, with x = 0 where not free.
 
-    A hundredth is accurate enough for a direction. einsum, because a matrix product's rounding may depend on the
-    number of threads.
+    einsum, because a matrix product's rounding may depend on the number of threads.
     """
     found, rest = np.zeros_like(force), force.copy()
     scaled = rest / stiffness

@@ -11,13 +11,6 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from phase19.assignment import solver as assignment
-from phase19.assignment import transport
-from phase19.assignment.bids import Bids
-from phase19.assignment.contest import Contest
-from phase19.assignment.grouping import alike_agents, alike_tasks
-from phase19.assignment.near import Near
-from phase19.assignment.pairs import Pairs
-from phase19.assignment.prices import price
 from phase19.assignment.solver import certify, solve
 from phase19.errors import InfeasibleError, UsageError
 
@@ -367,31 +360,6 @@ def test_thousands_of_tasks_are_proved_optimal(family, monkeypatch):
         assert found.gap <= 1e-12 * scores.sum()
 
 
-def test_a_contest_of_too_many_near_pairs_reads_all_tasks_where_they_are(monkeypatch):
-    monkeypatch.setattr(assignment, "_is_small", IS_SMALL)
-    rng = np.random.default_rng(13)
-    scores, capacity = FAMILIES["rounded to 0.1"](rng, 3000, 30), np.full(30, 100)
-    wanted = solve(scores, capacity).objective
-    monkeypatch.setattr("phase19.assignment.transport._SMALL_CONTEST", 1)
-    monkeypatch.setattr("phase19.assignment.near._MOST", 1)
-    assert solve(scores, capacity).objective == pytest.approx(wanted, rel=1e-12)
-
-
-def test_steps_are_looked_at_again_when_the_tasks_that_made_them_have_left(monkeypatch):
-    """With room to spare the last dummy leaves too."""
-    monkeypatch.setattr(assignment, "_is_small", lambda *_: False)
-    monkeypatch.setattr("phase19.assignment.contest._FEW_SCORES", 0)
-    moved, move = [], Contest._move
-    monkeypatch.setattr(Contest, "_move", lambda contest, path: moved.append(move(contest, path)) or moved[-1])
-    for seed, spare in ((1, 0), (2, 1), (3, 20)):
-        for draw in FAMILIES.values():
-            scores, capacity = draw(np.random.default_rng(seed), 500, 5), np.array([50, 80, 100, 120, 150 + spare])
-            found = solve(scores, capacity)
-            assert found.objective == pytest.approx(by_slots(scores, capacity, None), rel=1e-12)
-            assert found.gap <= 1e-12 * np.abs(scores).sum()
-    assert {is_moved for is_moved, _ in moved} == {True, False}
-
-
 def test_prices_are_what_one_more_unit_of_capacity_adds():
     for _, scores, capacity, allowed in cases(seed=2, count=64, largest=25):
         base = by_slots(scores, capacity, allowed)
@@ -538,41 +506,6 @@ def test_the_scores_are_not_written_to():
     assert solve(scores, np.full(5, 60)).gap < 1e-11
 
 
-def test_equal_tasks_and_equal_agents_are_found():
-    rng = np.random.default_rng(23)
-    scores = rng.random((3, 4))[np.tile([0, 1, 2], 100)][:, [0, 1, 0, 2, 1]]
-    assert alike_agents(Pairs(scores)).tolist() == [0, 1, 0, 3, 1]
-    kind, first, count = alike_tasks(Pairs(scores))
-    assert count.tolist() == [100, 100, 100] and sorted(first.tolist()) == [0, 1, 2]
-    assert (scores[first[kind]] == scores).all()
-    assert alike_tasks(Pairs(rng.random((300, 4)))) is None
-    assert alike_agents(Pairs(rng.random((300, 4)))) is None
-    allowed = np.ones(scores.shape, bool)
-    allowed[0] = [True, True, False, True, True]  # a row outside the sample or in it, the two agents differ
-    assert alike_agents(Pairs(scores, allowed)).tolist() == [0, 1, 2, 3, 1]
-
-
-def test_bids_kept_up_to_date_equal_those_made_anew():
-    rng = np.random.default_rng(29)
-    pairs, supply, prices = Pairs(rng.random((500, 8))), np.ones(500, int), np.zeros(8)
-    bids = Bids(pairs, supply, prices)
-    for scale in (0.3, 0.1, 0.01, 0.001):
-        prices = prices + scale * rng.random(8)
-        bids.move(prices)
-        fresh = Bids(pairs, supply, prices)
-        assert bids.best.tolist() == fresh.best.tolist()
-        assert bids.own.tolist() == pytest.approx(fresh.own.tolist())
-        assert (bids.margin <= fresh.margin + 1e-12).all()
-
-
-@pytest.mark.parametrize("row", [0, 1500, 2999, 4444])
-def test_agents_that_differ_for_one_task_of_thousands_are_not_equal(row):
-    scores = np.random.default_rng(31).random((5000, 1)).repeat(2, axis=1)
-    assert alike_agents(Pairs(scores)).tolist() == [0, 0]
-    scores[row, 1] += 1e-9  # most rows are outside the sample that is compared first
-    assert alike_agents(Pairs(scores)) is None
-
-
 def test_no_score_is_worth_leaving_out_a_task_that_can_be_placed():
     # Task 2 fits only if 0 and 1 move on, which costs 2 each and 1 of its own; task 3 allows nobody.
     scores = np.array([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0], [-1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
@@ -582,96 +515,6 @@ def test_no_score_is_worth_leaving_out_a_task_that_can_be_placed():
     assert (found.objective, found.upper_bound) == (-3.0, pytest.approx(-3.0))
 
 
-@pytest.mark.parametrize("family", ["skill", "uniform"])
-@pytest.mark.parametrize("spare", [0, 60])
-def test_prices_leave_at_most_half_a_task_an_agent_beyond_capacity(family, spare):
-    scores, capacity = FAMILIES[family](np.random.default_rng(37), 6000, 20), np.full(20, 300 + spare)
-    bids = price(Pairs(scores), np.ones(6000, int), capacity)
-    assert np.maximum(bids.load() - capacity, 0).sum() <= 10
-    assert bids.prices.min() >= 0 or spare == 0
-    assert bids.best.tolist() == (scores - bids.prices).argmax(axis=1).tolist()
-
-
-@pytest.mark.parametrize("spare", [0, 50])
-def test_prices_are_found_where_every_task_ranks_the_agents_alike(spare, monkeypatch):
-    monkeypatch.setattr(assignment, "_is_small", IS_SMALL)
-    scores, capacity = skill(np.random.default_rng(41), 4000, 40, noise=0.0), np.full(40, 100 + spare)
-    bids = price(Pairs(scores), np.ones(4000, int), capacity)
-    assert np.maximum(bids.load() - capacity, 0).sum() < 200  # half of the tasks, were no sample settled
-    assert solve(scores, capacity).gap < 1e-9
-
-
-def near_and_scores(reach):
-    rng = np.random.default_rng(43)
-    pairs, rows, prices = Pairs(rng.random((60, 7)).round(1)), np.arange(0, 60, 2), rng.random(7).round(1)
-    agents = (pairs.scores[rows] - prices).argmax(axis=1)
-    return pairs, rows, agents, prices, Near.find(pairs, rows, agents, prices, reach)
-
-
-@pytest.mark.parametrize("reach", [0.0, 0.25, np.inf])
-def test_near_pairs_tell_of_all_losses_within_reach(reach):
-    pairs, rows, agents, prices, near = near_and_scores(reach)
-    used, lost = pairs.exchanges(rows, agents)
-    kept = np.where(lost - prices[used, None] + prices <= reach, lost, np.inf)
-    found_used, found = near.exchanges(np.arange(rows.size), agents)
-    assert found_used.tolist() == used.tolist()
-    assert found.tolist() == kept.tolist()
-    for giver in used.tolist():
-        held = np.flatnonzero(agents == giver)[::-1]  # in any order
-        for receiver in range(7):
-            lost = pairs.losses(rows[held], giver, receiver)
-            kept = np.where(lost - prices[giver] + prices[receiver] <= reach, lost, np.inf)
-            assert near.losses(held, giver, receiver).tolist() == kept.tolist()
-
-
-def test_more_tasks_than_pairs_may_be_kept_are_assigned_all_the_same(monkeypatch):
-    """Each task's own pair alone is too many then."""
-    monkeypatch.setattr(assignment, "_is_small", lambda *_: False)
-    monkeypatch.setattr("phase19.assignment.transport._SMALL_CONTEST", 1)
-    rng = np.random.default_rng(67)
-    for most in (500, 1999, 2001, 4001, 5000):
-        monkeypatch.setattr("phase19.assignment.near._MOST", most)
-        scores = np.round(0.5 * rng.random((2000, 1)) + 0.5 * rng.random((2000, 10)), 2)
-        found = solve(scores, np.full(10, 200))
-        assert found.objective == pytest.approx(by_slots(scores, np.full(10, 200), None), rel=1e-12)
-
-
-def test_the_widest_reach_keeps_half_as_many_pairs_as_may_be(monkeypatch):
-    monkeypatch.setattr("phase19.assignment.near._MOST", 20_000)
-    rng = np.random.default_rng(47)
-    pairs, prices, rows = Pairs(rng.random((4000, 10))), rng.random(10), np.arange(4000)
-    agents, reach = (pairs.scores - prices).argmax(axis=1), Near.widest(pairs, prices, 4000)
-    near = Near.find(pairs, rows, agents, prices, reach)
-    assert near.score.size == pytest.approx(10_000, rel=0.05)
-    assert Near.find(pairs, rows, agents, prices, np.inf) is None
-    assert Near.widest(pairs, prices, 1000) == np.inf
-
-
-def test_a_step_too_far_for_the_margins_is_not_tried(monkeypatch):
-    """Prices of far more tasks than agents take a few looks at few tasks: one such step alone looks at all."""
-    looked, look = [], Bids.look
-    monkeypatch.setattr(Bids, "look", lambda bids, rows: (looked.append(rows.size), look(bids, rows)))
-    price(Pairs(skill(np.random.default_rng(55), 20_000, 20)), np.ones(20_000, int), np.full(20, 1000))
-    assert max(looked) < 5000
-
-
-def test_a_task_keeps_its_agent_among_the_near_pairs_whatever_rounding_says():
-    pairs, zeros = Pairs(np.array([[0.3, 0.1 + 0.2], [0.5, 0.1]])), np.zeros(2, int)  # 0.1 + 0.2 > 0.3
-    near = Near.find(pairs, np.arange(2), zeros, np.zeros(2), 0.0)
-    assert near.exchanges(np.arange(2), zeros)[1].tolist() == [[0.0, pytest.approx(0.0, abs=1e-15)]]
-
-
-def test_a_contest_has_every_task_with_a_margin_within_reach():
-    rng = np.random.default_rng(59)
-    bids = Bids(Pairs(rng.random((3000, 10)).round(2)), np.ones(3000, int), np.zeros(10))
-    rows, near = transport._near(bids, 500, -np.inf)
-    ahead = np.diff(np.sort(bids.pairs.scores)[:, -2:])[:, 0]
-    assert near.reach == np.sort(ahead)[500]
-    assert rows.tolist() == np.flatnonzero(ahead <= near.reach).tolist()
-    assert transport._near(bids, 500, near.reach)[1] is None  # no farther than before
-    assert transport._near(bids, 3000, -np.inf)[1] is None
-
-
 @pytest.mark.parametrize(("seed", "n", "m"), [(1, 12_000, 30), (2, 40_000, 20)])
 def test_contests_that_grow_end_in_an_optimum(seed, n, m, monkeypatch):
     """Scores rounded to 0.01 move prices farther than the first contest reaches."""
@@ -679,12 +522,3 @@ def test_contests_that_grow_end_in_an_optimum(seed, n, m, monkeypatch):
     scores, capacity = skill(np.random.default_rng(seed), n, m).round(2), np.full(m, n // m)
     assert solve(scores, capacity).gap < 1e-9
     assert certify(scores, capacity, solve(scores, capacity).agent_index).is_optimal
-
-
-@pytest.mark.parametrize("rows", [slice(None), slice(0, 0), np.array([1, 0]), np.array([], int)], ids=str)
-@pytest.mark.parametrize("agents", [None, np.array([2, 0])], ids=str)
-def test_scores_taken_can_be_written_to_and_are_no_part_of_the_matrix(rows, agents):
-    scores = np.broadcast_to(np.arange(4.0)[:, None], (4, 3))  # cannot be written to itself
-    for matrix in (scores, scores.copy()):
-        Pairs(matrix, agents=agents).take(rows)[:] = np.nan
-        assert np.isfinite(matrix).all()

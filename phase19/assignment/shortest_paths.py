@@ -1,0 +1,196 @@
+"""Cheapest chains of task moves between agents, and the repair of overloaded agents by such chains."""
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phase19.assignment.pairs import Pairs
+
+_ROUNDS = 8  # between two searches for a cycle
+_REFRESHED_SCORES = 1 << 15  # reading so many scores takes about as long as one search among few agents
+
+
+def shortest_paths(
+    givers: NDArray[np.int64], step: NDArray[np.float64], start: NDArray[np.float64], tolerance: float = 0.0
+) -> tuple[NDArray[np.float64], NDArray[np.int64], list[int]]:
+    """Compute the cheapest chain of moves that ends at each agent (Bellman-Ford).
+
+    Parameters
+    ----------
+    givers, step
+        Agents that tasks can move from, and the loss of moving one to each agent, shapes (k,) and (k, m).
+    start
+        Loss of a chain that begins at each agent, infinity where none may begin, shape (m,).
+    tolerance
+        Improvements up to this size are ignored as rounding.
+
+    Returns
+    -------
+    tuple
+        Loss of the chains, shape (m,); the agent before each on its chain, -1 at its start, shape (m,); and the
+        agents along a cycle of moves with a negative loss, or an empty list.
+    """
+    to = np.arange(start.size)
+    distance, before = start.copy(), np.full(start.size, -1)
+    active, rounds = np.flatnonzero(np.isfinite(start[givers])), 0
+    while active.size:
+        through = step[active] + distance[givers[active], None]
+        best = through.argmin(axis=0)
+        reached = through[best, to]
+        is_improved = reached < distance - tolerance
+        distance[is_improved], before[is_improved] = reached[is_improved], givers[active[best[is_improved]]]
+        active = np.flatnonzero(is_improved[givers])
+        rounds += 1
+        if rounds % _ROUNDS == 0 and (cycle := _cycle(before)):
+            return distance, before, cycle
+    return distance, before, []
+
+
+def _cycle(before: NDArray[np.int64]) -> list[int]:
+    """Agents along a cycle of `before`, in the order of the moves; empty where there is none."""
+    ahead = before
+    for _ in range(before.size.bit_length()):  # after 2^k >= m steps only cycles are left
+        ahead = np.where(ahead >= 0, ahead[ahead], -1)
+    inside = np.flatnonzero(ahead >= 0)
+    if inside.size == 0:
+        return []
+    cycle = [int(ahead[inside[0]])]
+    while (agent := int(before[cycle[-1]])) != cycle[0]:
+        cycle.append(agent)
+    return cycle[::-1]
+
+
+def chain_to(end: int, before: NDArray[np.int64]) -> list[int]:
+    """Agents along the chain that ends at an agent, its start first."""
+    chain = [end]
+    while before[chain[-1]] >= 0:
+        chain.append(int(before[chain[-1]]))
+    return chain[::-1]
+
+
+class ShortestPathRepair:
+    """Moves tasks from overloaded agents to agents with room along cheapest chains, which keeps the assignment optimal.
+
+    Parameters
+    ----------
+    pairs
+        Scores, shape (n, m).
+    agent_index
+        One of each task's best agents at `prices`, shape (n,); changed by `run`.
+    prices
+        Of the agents' capacity, shape (m,).
+    capacity
+        Tasks each agent may take, shape (m,), n or more in all.
+
+    Notes
+    -----
+    At the prices no move between agents gains. The step from a to b is the least loss of moving one of a's tasks to b;
+    a shortest path from an overloaded agent to one with room is the cheapest repair, and raising the prices by the
+    distances keeps it true that no move gains. Dummy tasks that score 0 with every agent fill the spare capacity,
+    first at the agents of the lowest price. One search serves all disjoint paths, and tasks tied on every step of a
+    path move together. A step may be lower than the true one after tasks have left: it is recomputed when used.
+
+    References
+    ----------
+    Ahuja, Magnanti, Orlin, Network Flows, 1993, section 9.7: successive shortest paths.
+    """
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        agent_index: NDArray[np.int64],
+        prices: NDArray[np.float64],
+        capacity: NDArray[np.int64],
+    ) -> None:
+        n, m = pairs.shape
+        self.pairs, self.agent_index, self.prices = pairs, agent_index, prices
+        load = np.bincount(agent_index, minlength=m)
+        self._held = np.split(np.argsort(agent_index, kind="stable"), np.cumsum(load)[:-1])  # tasks by agent, ascending
+        self._dummies = _place_dummies(capacity - load, prices)
+        self.surplus = load + self._dummies - capacity
+        self._step = np.full((m, m), np.inf)
+        self._lower_steps(np.arange(n))
+        largest = np.abs(self._step).max(initial=0.0, where=np.isfinite(self._step)) + np.abs(prices).max()
+        self._rounding = 4.0 * float(np.finfo(np.float64).eps * largest)
+
+    def run(self) -> None:
+        """Move tasks until no agent has a surplus, or no chain leads from one to an agent with room."""
+        agents = np.arange(self.prices.size)
+        while (self.surplus > 0).any():
+            cost = self._steps(agents) + (self.prices - self.prices[:, None])
+            cost[cost <= self._rounding] = 0.0
+            distance, before, _ = shortest_paths(agents, cost, np.where(self.surplus > 0, 0.0, np.inf))
+            ends = np.flatnonzero((self.surplus < 0) & np.isfinite(distance))
+            if not ends.size:
+                return
+            is_used = np.zeros(agents.size, dtype=np.bool_)
+            changed, farthest = [], 0.0
+            for end in ends[np.argsort(distance[ends], kind="stable")].tolist():
+                path = chain_to(end, before)
+                if not is_used[path].any():
+                    is_used[path] = True
+                    is_moved, tasks = self._move(path)
+                    changed += tasks
+                    if is_moved:
+                        farthest = float(distance[end])
+            self.prices = self.prices + np.maximum(farthest - distance, 0.0)
+            if changed:
+                self._lower_steps(np.concatenate(changed))
+
+    def _steps(self, givers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Least loss of moving a task or a dummy from some agents to each agent, shape (givers, m)."""
+        step = self._step[givers]
+        return np.where(self._dummies[givers, None] > 0, np.minimum(step, 0.0), step)
+
+    def _lower_steps(self, tasks: NDArray[np.int64]) -> None:
+        """Lower the steps from some tasks' agents to the loss of moving those tasks."""
+        used, lost = self.pairs.exchanges(tasks, self.agent_index[tasks])
+        self._step[used] = np.minimum(self._step[used], lost)
+
+    def _move(self, path: list[int]) -> tuple[bool, list[NDArray[np.int64]]]:
+        """Move as many tasks along a path as surplus, room and ties on every step allow.
+
+        Returns whether any moved (none does where a step's tasks have left) and the tasks whose steps changed.
+        """
+        most = min(int(self.surplus[path[0]]), -int(self.surplus[path[-1]]))
+        moves, stale = [], []
+        for giver, receiver in pairwise(path):
+            held = self._held[giver]
+            lost = self.pairs.column(held, giver) - self.pairs.column(held, receiver)
+            limit = self._steps(np.array([giver]))[0, receiver] + self._rounding
+            tied, dummies = np.flatnonzero(lost <= limit), int(self._dummies[giver]) if limit >= 0.0 else 0
+            if tied.size + dummies == 0:
+                self._step[giver] = np.inf
+                stale.append(held)
+            moves.append((giver, receiver, lost, tied))
+            most = min(most, tied.size + dummies)
+        if stale:
+            return False, stale
+        changed = []
+        for giver, receiver, lost, tied in reversed(moves):  # positions in `held` date from before any move
+            held, is_kept = self._held[giver], np.ones(lost.size, dtype=np.bool_)
+            is_kept[tied[:most]] = False
+            moved, kept = held[~is_kept], held[is_kept]
+            self.agent_index[moved] = receiver
+            self._dummies[[giver, receiver]] += np.array([-1, 1]) * (most - moved.size)
+            self._held[giver] = kept
+            self._held[receiver] = np.sort(np.concatenate([self._held[receiver], moved]), kind="stable")
+            changed.append(moved)
+            self._step[giver, receiver] = lost[is_kept].min(initial=np.inf)
+            if kept.size <= max(_REFRESHED_SCORES // self.prices.size, self.prices.size):
+                self._step[giver] = np.inf
+                changed.append(kept)
+        self.surplus[path[0]] -= most
+        self.surplus[path[-1]] += most
+        return True, changed
+
+
+def _place_dummies(room: NDArray[np.int64], prices: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Dummy tasks by agent, as many as there is spare capacity, where the price is lowest and there is room first."""
+    cheapest = np.flatnonzero(prices == prices.min())
+    free, spare = np.maximum(room[cheapest], 0), int(room.sum())
+    dummies = np.zeros_like(room)
+    dummies[cheapest] = np.clip(spare - (np.cumsum(free) - free), 0, free)
+    dummies[cheapest[0]] += spare - int(dummies.sum())
+    return dummies
