@@ -34,7 +34,7 @@ class InputError(Phase19Error):
     file
         Path of the file as the user gave it.
     expected, found
-        What the contract asks for, and what stands there.
+        What the contract asks for, and what the file holds.
     line
         Line number, counted from 1, where the file has lines.
     field

@@ -92,7 +92,7 @@ _WEIGHTS = _Kind(
 
 
 def _option(group: str, default: Any, kind: _Kind, *, decides_run: bool = True) -> Any:
-    """Declare an option. A run's id is made of those that decide what it computes; of files their contents count."""
+    """Declare an option; one that decides what a run computes is part of its id. Files count by their contents."""
     return field(default=default, metadata={"group": group, "kind": kind, "decides_run": decides_run})
 
 

@@ -1,6 +1,4 @@
-"""Every code block of the docs is executed, and what they say the program prints is what it prints."""
-
-from __future__ import annotations
+"""Every code block of the docs is executed, and its output must be the output that the page shows."""
 
 import contextlib
 import os
@@ -26,7 +24,7 @@ CHECKOUT = ("Makefile", "pyproject.toml", "sql", "data", *(path.name for path in
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A fresh checkout with this environment as its `.venv`: nothing an example does touches the real one."""
+    """A fresh checkout with this environment as its `.venv`; examples change no file of the real one."""
     for phase in ("phase16", "phase17", "phase18"):
         shutil.copytree(ROOT / "outputs" / phase, tmp_path / "outputs" / phase)
     for name in CHECKOUT:
@@ -41,7 +39,7 @@ def checkout(tmp_path):
 
 
 def execute(command, checkout):
-    # The targets that run these tests are only told what they would do.
+    # Targets that run these tests are only printed.
     command = re.sub(r"^make (?!run\b)", "make -n ", command, flags=re.MULTILINE)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
@@ -56,8 +54,8 @@ def execute(command, checkout):
     return done.stdout
 
 
-def asked(text):
-    """The command that a console block begins with, to the end of the line on which its quotes are closed."""
+def command_of(text):
+    """Return the command at the start of a console block, up to the line on which its quotes are closed."""
     command = ""
     for line in text.splitlines(keepends=True):
         command += line
@@ -68,14 +66,14 @@ def asked(text):
 
 
 def executed(kind, text, checkout):
-    """A block's text as it stands after executing it."""
+    """Execute a block, and return its text with the output it printed."""
     if kind == "console":
-        command = asked(text)
+        command = command_of(text)
         return f"{command}{execute(command.removeprefix('$ '), checkout)}"
     if kind == "python":
         execute(f"python -W error - <<'END'\n{text}END\n", checkout)
     else:
-        assert kind == "sh", f"a block of kind {kind!r} is executed by nothing"
+        assert kind == "sh", f"a block of kind {kind!r} cannot be executed"
         execute(text, checkout)
     return text
 
@@ -90,7 +88,7 @@ def test_every_block_runs_and_prints_what_the_page_says(page, checkout, golden):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
+def test_links_have_targets(page):
     links = re.findall(r"\]\(([^)#]+)", BLOCK.sub("", page.read_text("utf-8")))
     assert [link for link in links if not (page.parent / link).exists()] == []
 

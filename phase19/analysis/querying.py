@@ -45,7 +45,7 @@ def select(runs: Path | Sequence[Path], sql: str, **values: object) -> pl.DataFr
     runs
         Run directories; each row's `run` is its directory as given here. A run named twice is read once.
     sql
-        One select over the views of `views.sql`; `$name` stands for a value.
+        One select over the views of `views.sql`; `$name` is replaced by a value.
     values
         The values, by name.
 

@@ -61,7 +61,7 @@ def refuse_empty(arguments: Sequence[str]) -> None:
 
 
 def print_errors(lines: Iterable[str]) -> None:
-    """Print lines on stderr; where it cannot be written, only the exit code tells of the error."""
+    """Print lines on stderr; if it cannot be written, the exit code still shows the error."""
     try:
         for line in lines:
             print(*map(printable, line.split("\n")), sep="\n", file=sys.stderr, flush=True)
