@@ -18,7 +18,6 @@ from phase19.errors import UsageError, plural
 from phase19.execution import make_executor
 from phase19.execution.live import LiveResult
 from phase19.feedback_loop import OptimizationFeedback, OptimizationFeedbackLoop, ScheduleComparison
-from phase19.inputs.heuristics import append_heuristic
 from phase19.inputs.history import read_approvals, read_previous
 from phase19.inputs.loading import Inputs
 from phase19.inputs.thresholds import Thresholds, read_thresholds
@@ -221,7 +220,7 @@ class Phase19Harness:
                 self._warnings.append(
                     f"--previous: {options.previous} is a simulated run, so nothing is learned from it"
                 )
-            return self.optimizer.records
+            return self.optimizer.inputs
 
     def _initialize_optimizer(
         self, inputs: Inputs, waves: int | None = None, agents: int | None = None
@@ -262,9 +261,7 @@ class Phase19Harness:
     def _apply_safety_gates(self, wave: Wave, success_rate: float | None = None) -> Wave:
         """Decide which tasks may start, given the success rate of the wave before (None before the first)."""
         heuristics = self.optimizer.heuristics
-        decisions = self.gate.decide(wave.tasks, self.approvals, heuristics=heuristics, rate_before=success_rate)
-        tasks = wave.tasks.with_columns(heuristics_applied=append_heuristic(decisions["relaxed_by"]))
-        return replace(wave, decisions=decisions, tasks=tasks.filter(decisions["decision"] == "approved"))
+        return self.gate.approve(wave, self.approvals, heuristics=heuristics, rate_before=success_rate)
 
     def _optimize_wave(self, wave: Wave) -> PlannedWave:
         """Plan a wave, and keep the load limit where there is one."""
@@ -341,7 +338,7 @@ class Phase19Harness:
                 self.scheduler.write_schedule_outputs(wave, staging)
             yardsticks = self.optimizer.calculate_optimization_metrics()
             elapsed_ms = (time.perf_counter() - self._started) * 1000.0
-            summary = summary_document(self.optimizer.records, self.model, yardsticks, tables, elapsed_ms)
+            summary = summary_document(self.optimizer.inputs, self.model, yardsticks, tables, elapsed_ms)
             summary |= lineage(self.previous, self.thresholds)
             write_json(staging / SUMMARY_FILE, summary)
             write_report(staging)
@@ -350,7 +347,7 @@ class Phase19Harness:
             run_dir=options.output_dir,
             recommendations=self.optimizer.generate_schedule_recommendations(),
             tables=tables,
-            warnings=(*self.optimizer.records.warnings, *self._warnings),
+            warnings=(*self.optimizer.inputs.warnings, *self._warnings),
             stage_seconds=dict(self.stage_seconds),
             is_interrupted=self._is_interrupted,
             **feedback,

@@ -22,12 +22,12 @@ from phase19.execution.simulate import SimulateExecutor
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.predictive import draw_count, draw_wave
 from phase19.forecasting.retries import attempts_allowed
-from phase19.inputs.arguments import UNKNOWN_POPULATION, Rows, agent_rows, rows_of, task_rows
+from phase19.inputs.arguments import Rows, agent_rows, no_inputs, rows_of, task_rows
 from phase19.inputs.heuristics import Heuristics, read_heuristics
 from phase19.inputs.history import Previous
-from phase19.inputs.loading import Inputs, Population, load_inputs
+from phase19.inputs.loading import Inputs, load_inputs
 from phase19.inputs.tasks import by_priority, check_any, deal_waves, fill_confidence, natural_order, select_agents
-from phase19.options import OptimizationStrategy, PlanOptions
+from phase19.options import InputOptions, OptimizationStrategy, PlanOptions
 from phase19.publishing.files import agent_directories, output_directory, write_agent_rows, write_files
 from phase19.schema import Schema
 from phase19.wave import ExecutedWave, PlannedWave, Wave, largest, mean, positions
@@ -166,7 +166,7 @@ class AdaptiveOptimizer:
         )
         self.output_dir = None if phase19_output_dir is None else Path(phase19_output_dir)
         self.options = PlanOptions() if options is None else options
-        self.inputs, self.previous = inputs, previous
+        self.inputs, self.previous = inputs or no_inputs(), previous
         self.wave_count, self.agent_count = waves, agents
         self.seed = seed
         self.timestamp = datetime.now(UTC) if timestamp is None else timestamp
@@ -190,17 +190,12 @@ class AdaptiveOptimizer:
             A file is missing or breaks the contract.
         """
         phase18, phase16, phase17 = self.directories
-        if self.inputs is None:
-            if phase18 is None:
-                raise UsageError("AdaptiveOptimizer: expected phase18_dir or inputs, found neither")
-            options = self.options
-            self.inputs = load_inputs(
-                phase18,
-                phase16,
-                phase17,
-                getattr(options, "censored_errors", ()),
-                allow_unassigned=options.allow_unassigned,
-            )
+        if phase18 is not None:
+            errors = self.options.censored_errors if isinstance(self.options, InputOptions) else ()
+            allow_unassigned = self.options.allow_unassigned
+            self.inputs = load_inputs(phase18, phase16, phase17, errors, allow_unassigned=allow_unassigned)
+        elif self.inputs.agents.is_empty():
+            raise UsageError("AdaptiveOptimizer: expected phase18_dir or inputs, found neither")
         return {
             "agents_loaded": self.inputs.agents.height,
             "patterns_loaded": self.inputs.patterns.height,
@@ -208,25 +203,20 @@ class AdaptiveOptimizer:
         }
 
     @property
-    def records(self) -> Inputs:
-        """The records that were read."""
-        if self.inputs is None:
-            raise UsageError("AdaptiveOptimizer: expected records, found none; call load_phase18_data first")
-        return self.inputs
-
-    @property
     def heuristics(self) -> Heuristics:
         """Phase 16's rules, with the weights of the run before."""
         if self._heuristics is None:
             weights = None if self.previous is None else self.previous.weights
-            self._heuristics = Heuristics() if self.inputs is None else read_heuristics(self.inputs.heuristics, weights)
+            self._heuristics = read_heuristics(self.inputs.heuristics, weights)
         return self._heuristics
 
     @property
     def model(self) -> ForecastModel:
         """The forecast model of the run's tasks and agents, fitted to all records and observed outcomes."""
         if self._model is None:
-            inputs = self.records
+            inputs = self.inputs
+            if inputs.agents.is_empty():
+                raise UsageError("AdaptiveOptimizer: expected records, found none; call load_phase18_data first")
             check_any(inputs.tasks)
             filled = fill_confidence(inputs.tasks, inputs.attempts, inputs.population.success_rate)
             prepared = self.heuristics.ordered(self.heuristics.boosted(filled))
@@ -545,13 +535,13 @@ class AdaptiveOptimizer:
 
         The run's own model if it knows them as they are given, else one that is fitted to them.
         """
-        own = None if self.inputs is None else self.model
+        own = None if self.inputs.agents.is_empty() else self.model
         known = self._prepared(task_rows(tasks, None if own is None else own.tasks)).sort("task_id")
-        named = None if agents is None else agent_rows(agents, None if self.inputs is None else self.inputs.agents)
+        named = None if agents is None else agent_rows(agents, self.inputs.agents)
         if own is None:
             if named is None:
                 seen = [name for attempts in self._observed for name in attempts["agent_id"].drop_nulls().to_list()]
-                named = agent_rows(natural_order(set(seen)))
+                named = agent_rows(natural_order(set(seen)), self.inputs.agents)
             return self._fit(known, named), known
         is_own_agents = named is None or named["agent_id"].equals(own.agents["agent_id"])
         same = own.tasks.filter(pl.col("task_id").is_in(known["task_id"].implode())).select(*_FORECAST_INPUTS)
@@ -562,23 +552,16 @@ class AdaptiveOptimizer:
 
     def _prepared(self, tasks: pl.DataFrame) -> pl.DataFrame:
         """Tasks with a wave and a confidence; those without a confidence boost get what the heuristics give them."""
-        records = frames.ATTEMPTS.empty() if self.inputs is None else self.inputs.attempts
-        filled = fill_confidence(tasks, records, self._population.success_rate).with_columns(
-            pl.col("wave").fill_null(1)
-        )
+        filled = fill_confidence(tasks, self.inputs.attempts, self.inputs.population.success_rate)
+        filled = filled.with_columns(pl.col("wave").fill_null(1))
         boosted = self.heuristics.boosted(filled)
         is_boosted = filled["confidence_boost"] != 0
         return filled if is_boosted.any() else boosted
 
-    @property
-    def _population(self) -> Population:
-        return UNKNOWN_POPULATION if self.inputs is None else self.inputs.population
-
     def _fit(self, tasks: pl.DataFrame, agents: pl.DataFrame) -> ForecastModel:
-        sources = (self.inputs, self.previous)
-        records = [frames.ATTEMPTS.empty(), *(source.attempts for source in sources if source is not None)]
+        records = [self.inputs.attempts, *([] if self.previous is None else [self.previous.attempts])]
         claimed = self.heuristics.claims(pl.concat(records))
-        return ForecastModel.fit(tasks, agents, pl.concat([claimed, *self._observed]), self._population)
+        return ForecastModel.fit(tasks, agents, pl.concat([claimed, *self._observed]), self.inputs.population)
 
 
 def assign_wave(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from phase19 import frames
-from phase19.inputs.heuristics import Heuristics
+from phase19.inputs.heuristics import Heuristics, append_heuristic
+from phase19.wave import Wave
 
 __all__ = ["SafetyGate"]
 
@@ -39,6 +40,19 @@ class SafetyGate:
     unknown: float = 0.7
     is_live: bool = False
     is_approval_required: bool = False
+
+    def approve(
+        self,
+        wave: Wave,
+        approvals: pl.Series | None = None,
+        *,
+        heuristics: Heuristics | None = None,
+        rate_before: float | None = None,
+    ) -> Wave:
+        """The wave with the decisions on its tasks, and only those tasks that may start; parameters as `decide`."""
+        decisions = self.decide(wave.tasks, approvals, heuristics=heuristics, rate_before=rate_before)
+        tasks = wave.tasks.with_columns(heuristics_applied=append_heuristic(decisions["relaxed_by"]))
+        return replace(wave, decisions=decisions, tasks=tasks.filter(decisions["decision"] == "approved"))
 
     def decide(
         self,

@@ -17,7 +17,7 @@ from phase19.execution.protocol import Execution, Executor, task_outcomes
 from phase19.execution.simulate import SimulateExecutor
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.retries import attempt_probability, attempts_allowed
-from phase19.inputs.arguments import UNKNOWN_POPULATION, Rows, agent_rows, rows_of, task_rows
+from phase19.inputs.arguments import Rows, agent_rows, no_inputs, rows_of, task_rows
 from phase19.inputs.heuristics import Heuristics
 from phase19.inputs.loading import Inputs
 from phase19.inputs.tasks import by_priority, natural_order
@@ -149,7 +149,7 @@ class AdaptiveScheduler:
         if not dry_run and (executor is None or executor.is_simulated):
             raise UsageError("AdaptiveScheduler: expected an executor of real tasks with dry_run=False, found none")
         self.output_dir = phase19_output_dir
-        self.dry_run, self.executor, self.inputs = dry_run, executor, inputs
+        self.dry_run, self.executor, self.inputs = dry_run, executor, inputs or no_inputs()
         self.heuristics = heuristics or Heuristics()
         self.priority = _priority(priority)
         self.max_retries, self.max_load_factor, self.seed = max_retries, max_load_factor, seed
@@ -475,9 +475,8 @@ class AdaptiveScheduler:
         """An executor of these rows, in a world drawn from the forecast that the records give."""
         inputs = self.inputs
         tasks = task_rows(rows.with_columns(estimated_duration_ms="planned_duration_ms"))
-        agents = agent_rows(natural_order(set(rows["agent_id"])), None if inputs is None else inputs.agents)
-        attempts = frames.ATTEMPTS.empty() if inputs is None else inputs.attempts
-        model = ForecastModel.fit(tasks, agents, attempts, UNKNOWN_POPULATION if inputs is None else inputs.population)
+        agents = agent_rows(natural_order(set(rows["agent_id"])), inputs.agents)
+        model = ForecastModel.fit(tasks, agents, inputs.attempts, inputs.population)
         return SimulateExecutor(model.world(self.seed), tasks["task_id"], agents["agent_id"])
 
 

@@ -40,7 +40,9 @@ def test_called_by_hand_the_optimizer_and_the_scheduler_give_the_figures_of_the_
     model = optimizer.model
     executor = SimulateExecutor(model.world(7), model.tasks["task_id"], model.agents["agent_id"])
     scheduler = AdaptiveScheduler(executor=executor, heuristics=optimizer.heuristics)
-    for wave, written in zip(optimizer.waves, result.comparisons, strict=True):
+    gate, success_rate = SafetyGate(), None
+    for before, written in zip(optimizer.waves, result.comparisons, strict=True):
+        wave = gate.approve(before, heuristics=optimizer.heuristics, rate_before=success_rate)
         planned = optimizer.calculate_optimal_schedule(wave.tasks)
         rows = scheduler.assign_tasks_to_agents(wave.tasks, planned.agent_assignments, wave.number, plans=planned.plans)
         done = scheduler.execute_schedule(wave.number, rows)
@@ -63,6 +65,7 @@ def test_called_by_hand_the_optimizer_and_the_scheduler_give_the_figures_of_the_
             assert simulated["simulated_success_rate"] == done.success_rate
             assert simulated["simulated_completion_time_ms"] == pytest.approx(done.makespan_ms)
         optimizer.observe(done.attempts)
+        success_rate = done.success_rate
     promises = optimizer.calculate_optimization_metrics()
     yardsticks = result["yardsticks"]
     assert promises["expected_success_rate"] == pytest.approx(yardsticks["planned_success_rate"], rel=1e-9)
@@ -163,7 +166,7 @@ COMMAND = {
         "write_monitoring_outputs": {},
     },
     Phase19Harness: {"run_phase19": {}, "run_waves": {}},
-    SafetyGate: {"decide": {}},
+    SafetyGate: {"approve": {}, "decide": {}},
 }
 # What no run needs: a call by name does.
 BY_NAME = {AdaptiveOptimizer: {"simulate_schedule"}, AdaptiveScheduler: {"handle_task_failure"}}

@@ -426,7 +426,7 @@ class TestRefusals:
         [
             ({"strategy": "best"}, "--strategy: expected one of maximize_success"),
             ({"timestamp": "yesterday"}, "--timestamp: expected ISO 8601"),
-            ({"waves": 0}, "--waves: expected 1 or more"),
+            ({"waves": 0}, "--waves: expected a whole number"),
             ({"colour": "red"}, "colour"),
         ],
     )

@@ -56,7 +56,7 @@ class TestAdaptiveOptimizer:
         counts = optimizer.load_phase18_data()
         # multi_agent_summary.json: total_agents 4; one pattern; two learning signals.
         assert counts == {"agents_loaded": 4, "patterns_loaded": 1, "signals_loaded": 2}
-        assert optimizer.records.population.success_rate == 0.917
+        assert optimizer.inputs.population.success_rate == 0.917
         with pytest.raises(UsageError, match="expected phase18_dir or inputs, found neither"):
             AdaptiveOptimizer().load_phase18_data()
 

@@ -7,14 +7,21 @@ import polars as pl
 
 from phase19 import frames
 from phase19.errors import UsageError
-from phase19.inputs.loading import Population
+from phase19.inputs.loading import Inputs, Population
 
 Rows = pl.DataFrame | Sequence[Mapping[str, Any]]
 
 # Without any records: even odds, and no times.
-UNKNOWN_POPULATION = Population(
+_UNKNOWN_POPULATION = Population(
     success_rate=0.5, duration_ms=None, confidence_delta=None, agent_count=0, task_count=0, wave_count=None
 )
+
+
+def no_inputs() -> Inputs:
+    """The inputs of a caller who has no records."""
+    kinds = ("tasks", "attempts", "agents", "heuristics", "patterns", "signals", "sources")
+    empty = {name: getattr(frames, name.upper()).empty() for name in kinds}
+    return Inputs(**empty, population=_UNKNOWN_POPULATION, task_source="", warnings=(), digest="")
 
 
 def task_rows(tasks: Rows, known: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -43,7 +50,7 @@ def task_rows(tasks: Rows, known: pl.DataFrame | None = None) -> pl.DataFrame:
     return frames.TASKS.conform(given)
 
 
-def agent_rows(agents: pl.DataFrame | Sequence[str], known: pl.DataFrame | None = None) -> pl.DataFrame:
+def agent_rows(agents: pl.DataFrame | Sequence[str], known: pl.DataFrame) -> pl.DataFrame:
     """Agents as `frames.AGENTS`, in the order given.
 
     Parameters
@@ -63,7 +70,7 @@ def agent_rows(agents: pl.DataFrame | Sequence[str], known: pl.DataFrame | None 
     if not all(isinstance(name, str) for name in agents) or not len(agents):
         raise UsageError(f"agents: expected at least one agent id, found {list(agents)!r:.100}")
     named = frames.AGENTS.conform([{"agent_id": name, "record_count": 0, "evidence": "none"} for name in agents])
-    return named if known is None else named.update(known, on="agent_id", how="left")
+    return named.update(known, on="agent_id", how="left")
 
 
 def rows_of(rows: Sequence[Mapping[str, Any]], name: str) -> pl.DataFrame:
