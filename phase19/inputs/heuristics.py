@@ -86,16 +86,13 @@ class Heuristics:
 
     def ordered(self, tasks: pl.DataFrame) -> pl.DataFrame:
         """Record the heuristic that orders priorities on the tasks that one of its rules matches."""
-        if self.priority_id is None:
-            return tasks
-        who = pl.when(self.bucket() < len(self.priority_order)).then(pl.lit(self.priority_id))
+        who = pl.when(self.bucket() < len(self.priority_order)).then(pl.lit(self.priority_id, dtype=pl.String))
         return tasks.with_columns(heuristics_applied=append_heuristic(who))
 
     def retried(self, tasks: pl.DataFrame, is_retried: pl.Series) -> pl.DataFrame:
         """Record the retry heuristic on the tasks that may be retried."""
-        if self.retry_id is None:
-            return tasks
-        return tasks.with_columns(heuristics_applied=append_heuristic(pl.when(is_retried).then(pl.lit(self.retry_id))))
+        who = pl.when(is_retried).then(pl.lit(self.retry_id, dtype=pl.String))
+        return tasks.with_columns(heuristics_applied=append_heuristic(who))
 
     def bucket(self) -> pl.Expr:
         """Rank of a task in the order of priority, by its boosted confidence; one past the last if no rule matches."""

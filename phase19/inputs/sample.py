@@ -1,49 +1,43 @@
-"""Generated Phase 16, 17 and 18 inputs: a world in which agents differ, tasks differ, and some pairs fit better.
+"""Generated Phase 16, 17 and 18 inputs: agents differ, tasks differ, and some pairs fit better than others.
 
-The success of agent a on task t is drawn with probability sigmoid(intercept + ability_a + skill_{a, category(t)}
-- difficulty_t), lowered by H16_003's penalty at every retry; durations are log-normal. Risk and confidence follow
-difficulty with noise, as an earlier phase would judge it.
+Agent a succeeds on task t with probability sigmoid(intercept + ability_a + skill_{a, category(t)} - difficulty_t),
+lowered by H16_003's penalty at every retry; durations are log-normal. Risk and confidence follow difficulty with noise,
+as an earlier phase would judge it.
 """
-
-from __future__ import annotations
 
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from phase19.errors import OutputError, UsageError
-from phase19.inputs.sample_files import HEURISTICS, phase18_documents
+from phase19.frames import STRINGS
+from phase19.inputs.heuristics import RETRIED_RISKS, RETRY_PENALTY
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-__all__ = ["sample_trials", "write_sample"]
-
-CATEGORIES = ("analysis", "coding", "data", "planning", "review", "testing")
-MEAN_SUCCESS = 0.85  # of first attempts: high enough for a working system, low enough that planning pays
-ABILITY_SD, SKILL_SD, DIFFICULTY_SD = 0.5, 0.6, 1.0  # logits
-MEDIAN_DURATION_MS = 26.0
-SPEED_SD, DURATION_SD = 0.2, 0.3  # log ms
-FAILURE_SLOWDOWN = 1.5
-BOOSTED = (0.7, 0.75)  # H16_002: the confidences of MEDIUM tasks it raises
-MAX_ATTEMPTS, RETRY_PENALTY = 3, 0.05  # H16_003
-RISK_SHARES = {"LOW": 0.5, "MEDIUM": 0.35, "HIGH": 0.15}
+_CATEGORIES = ("analysis", "coding", "data", "planning", "review", "testing")
+_MEAN_SUCCESS = 0.85  # of first attempts: high enough for a working system, low enough that planning pays
+_ABILITY_SD, _SKILL_SD, _DIFFICULTY_SD = 0.5, 0.6, 1.0  # logits
+_MEDIAN_DURATION_MS = 26.0
+_SPEED_SD, _DURATION_SD = 0.2, 0.3  # log ms
+_FAILURE_SLOWDOWN = 1.5
+_BOOSTED = (0.7, 0.75)  # H16_002 boosts MEDIUM tasks of these confidences
+_MAX_ATTEMPTS = 3
+_RISK_SHARES = {"LOW": 0.5, "MEDIUM": 0.35, "HIGH": 0.15}
 # Phase 16's prediction as a line in confidence, per risk level.
-PREDICTION = {"LOW": (0.45, 0.5), "MEDIUM": (0.3, 0.6), "HIGH": (0.1, 0.75)}
-EPOCH = datetime(2026, 1, 5, tzinfo=UTC)
-PHASES = ("phase16", "phase17", "phase18")
+_PREDICTION = {"LOW": (0.45, 0.5), "MEDIUM": (0.3, 0.6), "HIGH": (0.1, 0.75)}
+_EPOCH = datetime(2026, 1, 5, tzinfo=UTC)
+_PHASES = ("phase16", "phase17", "phase18")
+_HEURISTICS = Path(__file__).with_name("sample_heuristics.jsonl")
 
 
-@dataclass(frozen=True, slots=True)
-class _World:
-    """What the generator knows and no file says: logits of shape (agents, categories), (tasks,), speeds in log ms."""
+class _World(NamedTuple):
+    """What no file says: logits of shape (agents, categories) and (tasks,), speeds (agents,) in log ms."""
 
     skill: NDArray[np.float64]
     difficulty: NDArray[np.float64]
@@ -82,32 +76,35 @@ def write_sample(directory: Path, *, tasks: int, agents: int, waves: int, seed: 
     ):
         if not low <= value <= high:
             raise UsageError(f"--{name}: expected an integer in [{low}, {high}], found {value}")
-    taken = next((phase for phase in PHASES if (directory / phase).exists()), None)
+    taken = next((phase for phase in _PHASES if (directory / phase).exists()), None)
     if taken is not None:
         raise OutputError(f"{directory / taken}: expected nothing there, found an earlier sample; it is left as it is")
     rng = np.random.default_rng(seed)
     world, planned = _draw(rng, tasks, agents, waves)
-    start = EPOCH + timedelta(days=seed % 365)
+    start = _EPOCH + timedelta(days=seed % 365)
     earlier = _execute(rng, world, planned, offset=0, start=start)
     later = _execute(rng, world, planned, offset=1 + agents // 3, start=start + timedelta(days=7))
-    before_and_after = {"confidence_before": "initial_confidence", "confidence_after": "final_confidence"}
-    documents = phase18_documents(later, agents, start + timedelta(days=8))
+    names = {"confidence_before": "initial_confidence", "confidence_after": "final_confidence"}
+    files: dict[str, Any] = {
+        "phase16/planned_tasks.jsonl": planned,
+        "phase17/execution_outcomes.jsonl": earlier.rename(names),
+        "phase18/task_outcomes.jsonl": later,
+        **_phase18_documents(later, agents, start + timedelta(days=8)),
+    }
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=directory, prefix=".sample-") as scratch:
-            for phase in PHASES:
-                (Path(scratch) / phase).mkdir()
-            planned.write_ndjson(Path(scratch, "phase16", "planned_tasks.jsonl"))
-            _write_lines(Path(scratch, "phase16", "heuristics.jsonl"), HEURISTICS)
-            earlier.rename(before_and_after).write_ndjson(Path(scratch, "phase17", "execution_outcomes.jsonl"))
-            later.write_ndjson(Path(scratch, "phase18", "task_outcomes.jsonl"))
-            for name, document in documents.items():
-                path = Path(scratch, "phase18", name)
-                if name.endswith(".jsonl"):
-                    _write_lines(path, document)
+            for phase in _PHASES:
+                Path(scratch, phase).mkdir()
+            shutil.copyfile(_HEURISTICS, Path(scratch, "phase16", "heuristics.jsonl"))
+            for name, content in files.items():
+                if isinstance(content, pl.DataFrame):
+                    content.write_ndjson(Path(scratch, name))
+                elif name.endswith(".jsonl"):
+                    Path(scratch, name).write_text("".join(json.dumps(row) + "\n" for row in content), "utf-8")
                 else:
-                    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-            for phase in PHASES:
+                    Path(scratch, name).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+            for phase in _PHASES:
                 shutil.move(Path(scratch, phase), directory / phase)
     except OSError as problem:
         raise OutputError(f"{directory}: {problem.strerror or problem}") from problem
@@ -132,7 +129,7 @@ def sample_trials(*, tasks: int, agents: int, waves: int, seed: int, count: int)
     """
     world, planned = _draw(np.random.default_rng(seed), tasks, agents, waves)
     rng = np.random.default_rng([seed, 1])
-    start = EPOCH + timedelta(days=seed % 365 + 14)
+    start = _EPOCH + timedelta(days=seed % 365 + 14)
     return pl.concat(
         _execute(rng, world, planned, offset=offset, start=start + timedelta(days=trial * agents + offset))
         .filter(attempts=1)
@@ -142,34 +139,31 @@ def sample_trials(*, tasks: int, agents: int, waves: int, seed: int, count: int)
     )
 
 
-def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
 def _draw(rng: np.random.Generator, tasks: int, agents: int, waves: int) -> tuple[_World, pl.DataFrame]:
     """A world, and Phase 16's plan of its tasks, in id order."""
-    skill = rng.normal(0, ABILITY_SD, (agents, 1)) + rng.normal(0, SKILL_SD, (agents, len(CATEGORIES)))
-    difficulty = rng.normal(0, DIFFICULTY_SD, tasks)
-    category = rng.integers(len(CATEGORIES), size=tasks)
-    judged = difficulty + rng.normal(0, 0.6 * DIFFICULTY_SD, tasks)
-    edges = np.quantile(judged, np.cumsum(list(RISK_SHARES.values()))[:-1])
+    skill = rng.normal(0, _ABILITY_SD, (agents, 1)) + rng.normal(0, _SKILL_SD, (agents, len(_CATEGORIES)))
+    difficulty = rng.normal(0, _DIFFICULTY_SD, tasks)
+    category = rng.integers(len(_CATEGORIES), size=tasks)
+    judged = difficulty + rng.normal(0, 0.6 * _DIFFICULTY_SD, tasks)
+    edges = np.quantile(judged, np.cumsum(list(_RISK_SHARES.values()))[:-1])
     risk = np.searchsorted(edges, judged)
     confidence = np.clip(0.84 - 0.06 * judged + rng.normal(0, 0.03, tasks), 0.4, 0.98).round(2)
-    # Solve mean sigmoid(intercept + skill - difficulty) = MEAN_SUCCESS over round-robin pairs, by bisection.
+    # Solve mean sigmoid(intercept + skill - difficulty) = _MEAN_SUCCESS over round-robin pairs, by bisection.
     logits = skill[np.arange(tasks) % agents, category] - difficulty
     low, high = -20.0, 20.0
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (middle, high) if _sigmoid(middle + logits).mean() < MEAN_SUCCESS else (low, middle)
-    world = _World(skill + low, difficulty, rng.normal(0, SPEED_SD, agents))
-    base, slope = np.array(list(PREDICTION.values())).T
-    is_boosted = (risk == 1) & (confidence >= BOOSTED[0]) & (confidence <= BOOSTED[1])
+        low, high = (middle, high) if _sigmoid(middle + logits).mean() < _MEAN_SUCCESS else (low, middle)
+    world = _World(skill + low, difficulty, rng.normal(0, _SPEED_SD, agents))
+    base, slope = np.array(list(_PREDICTION.values())).T
+    boosted = pl.lit(["H16_001", "H16_002"], dtype=STRINGS)
+    is_boosted = (risk == 1) & (confidence >= _BOOSTED[0]) & (confidence <= _BOOSTED[1])
     return world, pl.DataFrame(
         {
             "task_id": pl.select(pl.format("task_{}", pl.int_range(tasks))).to_series(),
             "wave": 1 + np.arange(tasks) * waves // tasks,
-            "risk_level": np.array(list(RISK_SHARES))[risk],
-            "category": np.array(CATEGORIES)[category],
+            "risk_level": np.array(list(_RISK_SHARES))[risk],
+            "category": np.array(_CATEGORIES)[category],
             "confidence": confidence,
             "risk": risk,
         }
@@ -181,7 +175,7 @@ def _draw(rng: np.random.Generator, tasks: int, agents: int, waves: int) -> tupl
         "confidence",
         # H16_001: least risk first, then most confidence.
         priority=pl.struct("risk", -pl.col("confidence")).rank("ordinal").over("wave").cast(pl.Int64),
-        heuristics_applied=pl.concat_list(pl.lit(["H16_001"], dtype=pl.List(pl.String)), _when(is_boosted, "H16_002")),
+        heuristics_applied=pl.when(pl.Series(is_boosted)).then(boosted).otherwise(pl.lit(["H16_001"], dtype=STRINGS)),
         predicted_success_rate=pl.Series((base[risk] + slope[risk] * confidence).round(4)),
         predicted_confidence_delta=pl.lit(0.05),
         approval_status=pl.lit("APPROVED"),
@@ -195,20 +189,21 @@ def _execute(
     """One round-robin execution of all tasks: an attempt a row, by wave and time."""
     agent_count = len(world.speed)
     agent = (np.arange(planned.height) + offset) % agent_count
-    category = planned["category"].cast(pl.Enum(CATEGORIES)).to_physical().to_numpy()
+    category = planned["category"].cast(pl.Enum(_CATEGORIES)).to_physical().to_numpy()
     probability = _sigmoid(world.skill[agent, category] - world.difficulty)
     running = np.arange(planned.height)
-    is_retried = planned["risk_level"].to_numpy() != "HIGH"
+    is_retried = planned["risk_level"].is_in(RETRIED_RISKS).to_numpy()
     attempts = []
-    for attempt in range(1, MAX_ATTEMPTS + 1):
+    for attempt in range(1, _MAX_ATTEMPTS + 1):
         penalty = RETRY_PENALTY * (attempt - 1)
         is_success = rng.random(len(running)) < np.maximum(probability[running] - penalty, RETRY_PENALTY)
-        noise = rng.normal(0, DURATION_SD, len(running))
+        noise = rng.normal(0, _DURATION_SD, len(running))
         effect = world.speed[agent[running]] + 0.1 * world.difficulty[running] + noise
-        duration = MEDIAN_DURATION_MS * np.exp(effect) * np.where(is_success, 1, FAILURE_SLOWDOWN)
+        duration = _MEDIAN_DURATION_MS * np.exp(effect) * np.where(is_success, 1, _FAILURE_SLOWDOWN)
         before = np.maximum(planned["confidence"].to_numpy()[running] - penalty, 0)
         gain = np.where(is_success, rng.normal(0.05, 0.012, len(running)), rng.normal(-0.02, 0.008, len(running)))
         after = np.clip(before + gain, 0, 1)
+        retry = pl.lit(["H16_003"] if attempt > 1 else [], dtype=STRINGS)
         rows = planned[running].select(
             "task_id",
             pl.format("agent_{}", pl.Series(agent[running])).alias("agent_id"),
@@ -221,8 +216,8 @@ def _execute(
             confidence_delta=pl.Series((after.round(4) - before.round(4)).round(4)),
             execution_time_ms=pl.Series(duration.round(3)),
             attempts=pl.lit(attempt),
-            heuristics_applied=pl.concat_list("heuristics_applied", _when(attempt > 1, "H16_003")),
-            error_message=_when(~is_success, "the result did not pass its check", otherwise=None),
+            heuristics_applied=pl.concat_list("heuristics_applied", retry),
+            error_message=pl.when(pl.Series(~is_success)).then(pl.lit("the result did not pass its check")),
         )
         attempts.append(rows.with_columns(place=pl.Series(running)))
         running = running[~is_success & is_retried[running]]
@@ -239,14 +234,61 @@ def _execute(
     )
 
 
-def _when(condition: NDArray[np.bool_] | bool, value: str, otherwise: Any = ()) -> pl.Expr:
-    """A text where the condition holds; elsewhere nothing: no element of a list, or null."""
-    mask = pl.lit(condition) if isinstance(condition, bool) else pl.lit(pl.Series(condition))
-    if otherwise is None:
-        return pl.when(mask).then(pl.lit(value))
-    strings = pl.List(pl.String)
-    return pl.when(mask).then(pl.lit([value], dtype=strings)).otherwise(pl.lit([], dtype=strings))
-
-
 def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1 / (1 + np.exp(-logits))
+
+
+def _phase18_documents(outcomes: pl.DataFrame, agent_count: int, timestamp: datetime) -> dict[str, Any]:
+    """Phase 18's summary of an execution by file name; a list of rows for a JSONL file. Rates are over attempts."""
+    means = (
+        (pl.col("status") == "success").mean().round(4).alias("success_rate"),
+        pl.len().alias("tasks"),
+        pl.col("execution_time_ms").mean().round(3).alias("avg_execution_time_ms"),
+        pl.col("confidence_delta").mean().round(4).alias("avg_confidence_delta"),
+        (pl.col("attempts") > 1).mean().round(4).alias("retry_rate"),
+    )
+    number = pl.col("agent_id").str.strip_prefix("agent_").cast(pl.Int64)
+    by_agent = outcomes.group_by("agent_id", maintain_order=True)
+    performance = by_agent.agg(*means, busy_ms=pl.col("execution_time_ms").sum()).sort(number)
+    overall = outcomes.select(*means).row(0, named=True)
+    written = timestamp.strftime("%Y-%m-%dT%H:%M:%SZ")
+    first_wave = outcomes.filter(pl.col("wave") == 1).select("agent_id", "task_id").unique(maintain_order=True)
+    assigned = first_wave.group_by("agent_id", maintain_order=True).agg("task_id").sort(number)
+    balance = round(100 * performance.select(pl.col("busy_ms").mean() / pl.col("busy_ms").max()).item(), 1)
+    execution = round(100 * overall["success_rate"], 1)
+    health = round((balance + execution) / 2, 1)
+    best = performance.sort("success_rate", "tasks", number, descending=[True, True, False]).row(0, named=True)
+    agents = performance.drop("agent_id", "busy_ms").to_dicts()
+    best_text = f"{best['agent_id']} succeeds most often ({best['success_rate']:.3f})"
+    signals = (
+        ("agent_specialization", 0.9, best_text),
+        ("coordination_improvement", 0.8, "Round robin gives agents tasks of categories they are weak in"),
+    )
+    return {
+        "phase18/multi_agent_summary.json": {
+            "total_agents": agent_count,
+            "total_tasks": outcomes["task_id"].n_unique(),
+            "total_waves": outcomes["wave"].max(),
+            **{name: value for name, value in overall.items() if name != "tasks"},
+            "agent_performance": dict(zip(performance["agent_id"], agents, strict=True)),
+            "timestamp": written,
+        },
+        "phase18/coordination_patterns.json": [
+            {
+                "pattern_type": "round_robin",
+                "agent_assignments": dict(zip(assigned["agent_id"], assigned["task_id"].to_list(), strict=True)),
+                "success_rate": outcomes.filter(pl.col("wave") == 1).select(means[0]).item(),
+                "confidence": 0.8,
+            }
+        ],
+        "phase18/system_health.json": {
+            "overall_health_score": health,
+            "health_status": ("POOR", "FAIR", "GOOD", "EXCELLENT")[sum(health >= low for low in (50, 70, 85))],
+            "component_scores": {"coordination": balance, "execution": execution},
+            "timestamp": written,
+        },
+        "phase18/learning_signals.jsonl": [
+            {"signal_id": f"LS_00{number}", "type": kind, "confidence": confidence, "description": description}
+            for number, (kind, confidence, description) in enumerate(signals, 1)
+        ],
+    }

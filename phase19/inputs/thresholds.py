@@ -30,10 +30,10 @@ _METRICS: dict[str, tuple[str, float, float, float]] = {
     "schedule_adherence": ("fraction", 0.90, 0.85, 1.0),
 }
 _ORDERED = (
-    *(
-        (f"{kind}_medium", f"{kind}_high")
-        for kind in ("prediction_error", "schedule_drift", "performance_degradation", "optimization_failure")
-    ),
+    ("prediction_error_medium", "prediction_error_high"),
+    ("schedule_drift_medium", "schedule_drift_high"),
+    ("performance_degradation_medium", "performance_degradation_high"),
+    ("optimization_failure_medium", "optimization_failure_high"),
     ("heuristic_weight_min", "heuristic_weight_max"),
     ("health_fair", "health_good"),
     ("health_good", "health_excellent"),
@@ -265,19 +265,16 @@ def _flat(tables: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple
 
 
 def _line_of(text: str, keys: tuple[str | int, ...]) -> int | None:
-    """The line of the statement that first gives a value to these keys: after the longest part of the file without."""
+    """The last line of the shortest part of the file that gives a value to these keys."""
     import tomllib
 
-    lines = text.split("\n")
-    before = 0
-    for count in range(1, len(lines) + 1):
+    for end in (match.start() for match in re.finditer(r"\n|\Z", text)):
         try:
-            node: Any = tomllib.loads("\n".join(lines[:count]))
+            node: Any = tomllib.loads(text[:end])
         except (ValueError, RecursionError):  # the part ends within a statement
             continue
         for key in keys:
             node = node.get(key) if isinstance(node, dict) else None
         if node is not None:
-            return before + 1
-        before = count
+            return text.count("\n", 0, end) + 1
     return None

@@ -11,25 +11,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 import polars as pl
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, defstruct, field
 
-from phase19.frames import (
-    AGENTS,
-    ATTEMPTS,
-    CONVERGENCE,
-    HEURISTICS,
-    SCHEDULED_TASKS,
-    SIGNALS,
-    STRINGS,
-    TASKS,
-    choice,
-    count,
-    identifier,
-)
+from phase19 import frames
+from phase19.frames import ATTEMPTS
 from phase19.schema import Column, Schema
 
 _MAX_INTEGER = 2**63 - 1
-# Bounds that keep a typing mistake from allocating for hours or overflowing a sum: far above any real system.
-_MAX_DURATION_MS = 1e15
-_MAX_RETRIES = 1000
+_MAX_DURATION_MS = 1e15  # far above any real one, and far from overflowing a sum
 
 # Control characters are those of the general category Cc: C0, DEL and C1.
 Id = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]+\Z")]
@@ -79,7 +66,7 @@ def _type(name: str, column: Column) -> Any:
         bounds = Meta(ge=low, le=largest if column.high is None else column.high)
         return Annotated[int if is_whole else float, bounds]
     text = Id if name.endswith("_id") else str
-    return {STRINGS: list[Id], pl.String: text, pl.Boolean: bool}.get(column.dtype, datetime)
+    return {frames.STRINGS: list[Id], pl.String: text, pl.Boolean: bool}.get(column.dtype, datetime)
 
 
 def _without(schema: Schema, names: str) -> dict[str, Column]:
@@ -87,19 +74,19 @@ def _without(schema: Schema, names: str) -> dict[str, Column]:
 
 
 _ATTEMPT = _without(ATTEMPTS, "is_success confidence_boost duration_ms attempt source") | {
-    "status": choice("how it ended", "success", "failed"),
+    "status": frames.choice("how it ended", "success", "failed"),
     "execution_time_ms": ATTEMPTS.columns["duration_ms"],
     "attempts": ATTEMPTS.columns["attempt"],
 }
-_AGENT_ATTEMPT = _ATTEMPT | {"agent_id": identifier("agent that attempted it")}
+_AGENT_ATTEMPT = _ATTEMPT | {"agent_id": frames.identifier("agent that attempted it")}
 
 # Phase 18
 TASK_OUTCOMES = _rows("TaskOutcome", _AGENT_ATTEMPT, "task_id agent_id status")
-TASK_ROWS = _rows("PlannedTask", _without(TASKS, "confidence_boost"), "task_id")  # Phase 16's planned tasks too
-AGENT_ROWS = _rows("Agent", AGENTS.select("agents", "agent_id capacity").columns, "agent_id")
+TASK_ROWS = _rows("PlannedTask", _without(frames.TASKS, "confidence_boost"), "task_id")  # Phase 16's planned tasks too
+AGENT_ROWS = _rows("Agent", frames.AGENTS.select("agents", "agent_id capacity").columns, "agent_id")
 SIGNAL_ROWS = _rows(
     "LearningSignal",
-    SIGNALS.columns | dict.fromkeys(("recommendation", "supporting_evidence", "timestamp")),
+    frames.SIGNALS.columns | dict.fromkeys(("recommendation", "supporting_evidence", "timestamp")),
     "signal_id",
 )
 # Phase 17
@@ -112,23 +99,23 @@ EXECUTION_OUTCOMES = _rows(
 # Phase 16
 HEURISTIC_ROWS = _rows(
     "Heuristic",
-    HEURISTICS.columns | dict.fromkeys(("rule", "name", "description", "applicability", "timestamp")),
+    frames.HEURISTICS.columns | dict.fromkeys(("rule", "name", "description", "applicability", "timestamp")),
     "heuristic_id",
 )
 # Phase 19
 EXECUTIONS = _rows("Execution", _AGENT_ATTEMPT | {"attempt": ATTEMPTS.columns["attempt"]}, "task_id agent_id status")
-APPROVALS = _rows("Approval", {"task_id": TASKS.columns["task_id"]}, "task_id")
+APPROVALS = _rows("Approval", {"task_id": frames.TASKS.columns["task_id"]}, "task_id")
 PREVIOUS_TASKS = _rows(
     "ScheduledTask",
-    SCHEDULED_TASKS.select(
+    frames.SCHEDULED_TASKS.select(
         "previous_tasks",
         "task_id agent_id wave status actual_start_time actual_end_time retry_count risk_level category "
         "heuristics_applied is_duration_measured is_censored",
-        retry_count=count("attempts after the first", high=_MAX_RETRIES),
+        retry_count=frames.count("attempts after the first", high=1000),
     ).columns,
     "task_id agent_id wave status",
 )
-CONVERGENCE_ROWS = _rows("ConvergenceRow", CONVERGENCE.columns, " ".join(CONVERGENCE.columns))
+CONVERGENCE_ROWS = _rows("ConvergenceRow", frames.CONVERGENCE.columns, " ".join(frames.CONVERGENCE.columns))
 
 
 class AgentPerformance(Struct, kw_only=True):

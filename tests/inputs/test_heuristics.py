@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,12 +17,13 @@ from phase19.forecasting.model import ForecastModel
 from phase19.inputs.heuristics import Boost, Heuristics, Relaxation, read_heuristics
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.sample import write_sample
-from phase19.inputs.sample_files import HEURISTICS
 from phase19.inputs.tasks import by_priority
 from phase19.planning import PlanParameters, plan_wave
 from phase19.safety import SafetyGate
 from tests.builders import POPULATION, agents, all_pairs, attempts, model, random_attempts, tasks
 
+ROOT = Path(__file__).parents[2]
+HEURISTICS = [json.loads(line) for line in (ROOT / "outputs/phase16/heuristics.jsonl").read_text("utf-8").splitlines()]
 SHIPPED = read_heuristics(frames.HEURISTICS.conform([{**row, "rule": json.dumps(row["rule"])} for row in HEURISTICS]))
 BOOST = Heuristics(boosts=(Boost("H16_002", ("MEDIUM",), 0.7, 0.75, 0.05),))
 

@@ -99,7 +99,7 @@ def test_a_file_that_names_nothing_changes_nothing(file, text):
         ("[rules]\npenalty_low = 1\npenalty_low = 2\n", 3, None, "TOML", "Cannot overwrite a value"),
         ("[rules]\npenalty_low = 1.0\n\n# so\nalarm = 0.02\n", 5, "rules.alarm", "one of critical_margin", "'alarm'"),
         ("rules.penalty_low = true\n", 1, "rules.penalty_low", "a number", "true"),
-        ('[rules]\npenalty_low = """\n9\n"""\n', 2, "rules.penalty_low", "a number", '"9\\n"'),
+        ('[rules]\npenalty_low = """\n9\n"""\n', 4, "rules.penalty_low", "a number", '"9\\n"'),
         ("[rules]\npenalty_low = 2026-01-01\n", 2, "rules.penalty_low", "a number", "2026-01-01"),
         ("[rules]\npenalty_low = 1" + "0" * 400, 2, "rules.penalty_low", "a number nearer to zero", "1000"),
         ("[rules]\npenalty_low = 1" + "0" * 5000, 2, None, "TOML", "an error ("),
