@@ -164,9 +164,9 @@ UNASSIGNED = Schema(
 
 PLANS = Schema(
     "plans",
-    wave=_WAVE,
     task_id=_TASK,
     agent_id=identifier("agent it is assigned to"),
+    wave=_WAVE,
     priority=count("rank in its wave, from 1", low=1),
     risk_level=_RISK_LEVEL,
     category=_CATEGORY,
@@ -174,8 +174,6 @@ PLANS = Schema(
     confidence_boost=_BOOST,
     updated_confidence=rate("confidence after boosts and the outcomes of earlier waves"),
     heuristics_applied=_HEURISTICS_APPLIED,
-    record_count=count("recorded attempts of this (task, agent) pair"),
-    max_attempts=count("attempts allowed in the wave", low=1),
     success_probability=rate("probability that the first attempt succeeds"),
     success_low=rate("5 % quantile of the first attempt's success probability"),
     success_high=rate("95 % quantile of the first attempt's success probability"),
@@ -183,6 +181,7 @@ PLANS = Schema(
     planned_success_variance=number("posterior variance of planned_success: the forecast's own uncertainty"),
     baseline_success=rate("planned success averaged over all agents: what round robin would give"),
     planned_attempts=number("expected number of attempts", "attempts"),
+    max_attempts=count("attempts allowed in the wave", low=1),
     duration_ms_p50=milliseconds("median duration of one attempt"),
     duration_ms_p90=milliseconds("90 % quantile of the duration of one attempt"),
     planned_duration_ms=milliseconds("expected busy time of all attempts it may need"),
@@ -197,6 +196,7 @@ PLANS = Schema(
     score_margin=number("what the wave's score would lose if the runner-up did it", nullable=True),
     scheduled_start_time=milliseconds("planned start, from the start of the wave"),
     scheduled_end_time=milliseconds("planned end, from the start of the wave"),
+    record_count=count("recorded attempts of this (task, agent) pair"),
 )
 
 # What an executor may know of a wave: who does what, and no forecast.
@@ -235,14 +235,7 @@ SCHEDULED_TASKS = EXECUTIONS.select(
     "confidence_after is_duration_measured is_censored",
     confidence_after=rate("confidence after its attempts; null where it did not run", nullable=True),
 )
-PLANNED_TASKS = EXECUTIONS.select(
-    "planned_tasks",
-    "task_id agent_id wave priority risk_level confidence confidence_boost updated_confidence heuristics_applied "
-    "success_probability success_low success_high planned_success baseline_success planned_attempts max_attempts "
-    "duration_ms_p50 duration_ms_p90 planned_duration_ms planned_confidence_delta success_term throughput_term "
-    "confidence_term score agent_price runner_up_agent_id runner_up_score score_margin scheduled_start_time "
-    "scheduled_end_time record_count",
-)
+PLANNED_TASKS = PLANS.without("planned_tasks", "category planned_success_variance")
 
 # What the analysis of a run reads beside its executions
 

@@ -36,6 +36,12 @@ class Schema:
         known = self.columns | more
         return type(self)(name, **{column: known[column] for column in names.split()})
 
+    def without(self, name: str, names: str, /) -> Self:
+        """A schema of all columns but those in `names`, separated by blanks."""
+        return type(self)(
+            name, **{column: self.columns[column] for column in self.columns if column not in names.split()}
+        )
+
     @property
     def dtypes(self) -> dict[str, Any]:
         """Column names and Polars dtypes, in order."""

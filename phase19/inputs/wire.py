@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType, defstruct, field
 
 from phase19 import frames
 from phase19.frames import ATTEMPTS
-from phase19.schema import Column, Schema
+from phase19.schema import Column
 
 _MAX_INTEGER = 2**63 - 1
 _MAX_DURATION_MS = 1e15  # far above any real one, and far from overflowing a sum
@@ -69,11 +69,7 @@ def _type(name: str, column: Column) -> Any:
     return {frames.STRINGS: list[Id], pl.String: text, pl.Boolean: bool}.get(column.dtype, datetime)
 
 
-def _without(schema: Schema, names: str) -> dict[str, Column]:
-    return {name: column for name, column in schema.columns.items() if name not in names.split()}
-
-
-_ATTEMPT = _without(ATTEMPTS, "is_success confidence_boost duration_ms attempt source") | {
+_ATTEMPT = ATTEMPTS.without("attempt", "is_success confidence_boost duration_ms attempt source").columns | {
     "status": frames.choice("how it ended", "success", "failed"),
     "execution_time_ms": ATTEMPTS.columns["duration_ms"],
     "attempts": ATTEMPTS.columns["attempt"],
@@ -82,7 +78,9 @@ _AGENT_ATTEMPT = _ATTEMPT | {"agent_id": frames.identifier("agent that attempted
 
 # Phase 18
 TASK_OUTCOMES = _rows("TaskOutcome", _AGENT_ATTEMPT, "task_id agent_id status")
-TASK_ROWS = _rows("PlannedTask", _without(frames.TASKS, "confidence_boost"), "task_id")  # Phase 16's planned tasks too
+TASK_ROWS = _rows(
+    "PlannedTask", frames.TASKS.without("task", "confidence_boost").columns, "task_id"
+)  # Phase 16's planned tasks too
 AGENT_ROWS = _rows("Agent", frames.AGENTS.select("agents", "agent_id capacity").columns, "agent_id")
 SIGNAL_ROWS = _rows(
     "LearningSignal",
