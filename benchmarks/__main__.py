@@ -1,6 +1,4 @@
-"""All benchmarks, one after another: `python -m benchmarks [name ...]`; a number after a name is handed to it."""
-
-from __future__ import annotations
+"""Run the benchmarks: `python -m benchmarks [NAME ...] [NUMBER ...]`; the numbers are passed on to each."""
 
 import runpy
 import sys
@@ -22,7 +20,7 @@ def main() -> None:
         sys.argv = [name, *numbers]
         try:
             runpy.run_path(str(HERE / f"{name}.py"), run_name="__main__")
-        except SystemExit as end:  # some end with what their process would: the others have their turn all the same
+        except SystemExit as end:  # a benchmark exits with 1 if it misses an aim; go on with the next
             if end.code:
                 missed.append(name)
         print()

@@ -1,20 +1,16 @@
-"""What the benchmarks write into docs/benchmarks.md: a section each, the others' left as they are."""
-
-from __future__ import annotations
+"""Sections of docs/benchmarks.md: each benchmark rewrites its own and leaves the others as they are."""
 
 import importlib.metadata
 import importlib.util
 import platform
 from pathlib import Path
 
-__all__ = ["machine", "replace_section", "table", "told_of"]
-
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
-HEAD = "# Benchmarks\n\nWritten by `python -m benchmarks`; what is measured and how stands at the top of each script.\n"
+HEAD = "# Benchmarks\n\n`python -m benchmarks` writes this page. Each script says at its top what it measures.\n"
 
 
 def machine(*libraries: str, threads: int = 1) -> str:
-    """The processor, Python and the versions of numpy, scipy and whatever else is installed of `libraries`."""
+    """Describe the processor, Python, and the versions of numpy, scipy and those of `libraries` that are installed."""
     about = Path("/proc/cpuinfo").read_text().splitlines()
     name = next((line.split(":")[1].strip() for line in about if line.startswith("model name")), platform.machine())
     found = [
@@ -27,12 +23,12 @@ def machine(*libraries: str, threads: int = 1) -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Lines of a Markdown table."""
+    """Format a Markdown table as lines."""
     return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
 
 
 def replace_section(title: str, benchmark: str, lines: list[str]) -> None:
-    """Put a section of this title in place of the one there is, or at the document's end."""
+    """Replace the section with this title, or append it."""
     parts = (DOCUMENT.read_text("utf-8") if DOCUMENT.is_file() else HEAD).split("\n## ")
     section = "\n".join([title, "", f"By `python -m benchmarks {benchmark}`.", "", *lines, ""])
     place = next((at for at, part in enumerate(parts) if part.split("\n", 1)[0] == title), len(parts))
@@ -40,6 +36,6 @@ def replace_section(title: str, benchmark: str, lines: list[str]) -> None:
     DOCUMENT.write_text("\n## ".join([HEAD, *parts[1:]]), "utf-8")
 
 
-def told_of(missed: list[str]) -> str:
-    """The sentence that says which aims were missed."""
+def missed_aims(missed: list[str]) -> str:
+    """Write the sentence that names the missed aims."""
     return f"Aims missed: {'; '.join(missed) or 'none'}."

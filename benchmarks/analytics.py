@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from benchmarks._document import machine, replace_section, table, told_of
+from benchmarks._document import machine, missed_aims, replace_section, table
 from benchmarks.assignment import memory_mb
 from phase19 import frames
 from phase19.analysis.queries import QUERIES, Query
@@ -271,7 +271,7 @@ def main(n: int) -> int:
         f"In all {told(figures['analysis'])}.",
         f"The agents' {2 * AGENTS * WAVES:,} files apart: {told(figures['writing'])}.",
         "",
-        told_of(missed),
+        missed_aims(missed),
     ]
     print("", *lines[-4:], sep="\n")
     if n == TASKS:

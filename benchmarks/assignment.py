@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks._document import machine, replace_section, table, told_of
+from benchmarks._document import machine, missed_aims, replace_section, table
 from phase19.assignment.solver import certify, solve
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -246,7 +246,7 @@ def main() -> int:
         "",
         *table(head, rows),
         "",
-        told_of(missed),
+        missed_aims(missed),
     ]
     replace_section("Exact assignment", "assignment", lines)
     print(*missed, sep="\n")

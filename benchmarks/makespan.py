@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks._document import machine, replace_section, table, told_of
+from benchmarks._document import machine, missed_aims, replace_section, table
 from phase19.balancing.local_search import busy_time
 from phase19.balancing.makespan import longest_first, minimize_makespan
 
@@ -97,7 +97,7 @@ def main() -> int:
         "",
         *table(head, rows),
         "",
-        told_of(missed),
+        missed_aims(missed),
     ]
     replace_section("Makespan", "makespan", lines)
     print(*missed, sep="\n")

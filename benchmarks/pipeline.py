@@ -1,11 +1,9 @@
 """Wall time, time per stage and peak memory of whole runs: `python -m benchmarks pipeline`.
 
-Each run is a process of its own, over a sample made for it: 3 waves, 20 agents (4 at 12 tasks a wave). Memory is the
-peak of the process less that of one that only imports polars, numpy, scipy.optimize, duckdb, msgspec and cyclopts;
-wall time stands beside that process's too. Times are the median of the runs. The table goes to docs/benchmarks.md.
+Each run is a process of its own on a generated sample with 3 waves. Its wall time is compared with that of a process
+that only imports polars, numpy, scipy.optimize, duckdb, msgspec and cyclopts, and its memory is the peak above that
+process's. All figures are medians over the runs. The table is written to docs/benchmarks.md.
 """
-
-from __future__ import annotations
 
 import json
 import os
@@ -22,7 +20,6 @@ from phase19.inputs.sample import write_sample
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = ((12, 4, 5), (1_000, 20, 3), (10_000, 20, 1))  # tasks a wave, agents, runs
 WAVES = 3
-STAGES = ("load", "forecast", "optimize", "schedule", "draw", "execute", "learn", "analyse", "write")
 PEAK = "import resource; peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024"
 IMPORTS = f"import cyclopts, duckdb, msgspec, numpy, polars, scipy.optimize; {PEAK}; print(peak)"
 RUN = f"""
@@ -35,7 +32,7 @@ print(json.dumps({{"peak": peak, "stages": dict(result.stage_seconds)}}))
 
 
 def measure(code: str, *args: str) -> tuple[float, str]:
-    """Seconds of a fresh process, and what it printed."""
+    """Run the code in a new process; return its seconds and what it printed."""
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, check=True, text=True, cwd=ROOT)
     return time.perf_counter() - started, done.stdout
@@ -54,11 +51,12 @@ def main() -> None:
             wall = statistics.median(seconds for seconds, _ in found)
             reports = [json.loads(out) for _, out in found]
             added = statistics.median(report["peak"] for report in reports) - bare_mb
-            stages = [statistics.median(report["stages"][stage] for report in reports) for stage in STAGES]
+            names = list(reports[0]["stages"])
+            stages = [statistics.median(report["stages"][name] for report in reports) for name in names]
             figures = [f"{wall:.2f}", f"{wall / bare_seconds:.2f}", f"{added:.0f}"]
             rows.append([f"{tasks:,}", f"{agents:,}", *figures, *(f"{seconds:.3f}" for seconds in stages)])
             print("  ".join(rows[-1]), flush=True)
-    head = ["tasks a wave", "agents", "wall s", "x imports", "added MB", *STAGES]
+    head = ["tasks a wave", "agents", "wall s", "x imports", "added MB", *names]
     lines = [
         machine("polars", "duckdb", threads=os.cpu_count() or 1),
         f"Imports alone: {bare_seconds:.2f} s, {bare_mb:.0f} MB. Stages in seconds, over the run's {WAVES} waves.",
