@@ -12,7 +12,7 @@ from scipy import stats
 from phase19 import frames
 from phase19.analysis.session import analyse, query
 from phase19.inputs.thresholds import Rules
-from phase19.outputs.health_section import convergence_sentence
+from phase19.outputs.report import convergence_sentence
 from tests.synthetic import TIMESTAMP, execution, hand_frames, run_frame, synthetic_run, wave_plan
 
 
@@ -226,11 +226,11 @@ class TestHealth:
     @pytest.mark.parametrize(
         ("errors", "start"),
         [
-            ([0.3, 0.21, 0.1, 0.0], "Forecasts get better: over 4 simulated waves of 1 run"),
-            ([0.0, 0.1, 0.21, 0.3], "Forecasts get worse: over 4"),
-            ([0.8, 0.81, 0.79, 0.8], "Forecasts hold steady: over 4"),
-            ([2.1, 0.1, 2.2], "Whether forecasts get better cannot be told yet: over 3"),
-            ([0.1], "Whether forecasts get better cannot be told from 1 simulated wave of 1 run"),
+            ([0.3, 0.21, 0.1, 0.0], "Forecasts are improving: over 4 simulated waves of 1 run"),
+            ([0.0, 0.1, 0.21, 0.3], "Forecasts are getting worse: over 4"),
+            ([0.8, 0.81, 0.79, 0.8], "Forecasts are steady: over 4"),
+            ([2.1, 0.1, 2.2], "It is too early to say whether forecasts are improving: over 3"),
+            ([0.1], "Whether forecasts are improving cannot be said from 1 simulated wave of 1 run"),
         ],
     )
     def test_the_report_says_it_in_words(self, errors, start):

@@ -48,7 +48,7 @@ def run(options: RunOptions, *, json: Flag = False, quiet: Flag = False, verbose
     quiet
         Print nothing.
     verbose
-        Print how long each stage took.
+        Also print the five metrics and how long each stage took.
     """
     if quiet and (json or verbose):
         raise UsageError("--quiet goes with neither --json nor --verbose, found both")
@@ -64,7 +64,7 @@ def run(options: RunOptions, *, json: Flag = False, quiet: Flag = False, verbose
         if json:
             print((result.run_dir / SUMMARY_FILE).read_text("utf-8"), end="")
         else:
-            screen.print_run(read_run(result.run_dir), result.run_dir, sys.stdout)
+            screen.print_run(read_run(result.run_dir), result.run_dir, sys.stdout, is_verbose=verbose)
     return INTERRUPTED if result.is_interrupted else DONE
 
 

@@ -1,58 +1,46 @@
-"""What the command shows: tables on stdout, progress on stderr, plain wherever nobody is watching."""
+"""What the command shows: results on stdout, a progress bar on stderr; plain text where there is no terminal."""
 
 from __future__ import annotations
 
 import sys
+import time
 from itertools import takewhile
-from threading import Timer
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     import polars as pl
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress
 
     from phase19.inputs.loading import Inputs
-    from phase19.outputs.rendering import Section, Table
+    from phase19.outputs.rendering import Block, Section, Table
     from phase19.publishing.files import RunFiles
-
-__all__ = [
-    "PIPED_WIDTH",
-    "WaveProgress",
-    "console_for",
-    "print_explanation",
-    "print_frame",
-    "print_inputs",
-    "print_run",
-    "print_section",
-]
 
 PIPED_WIDTH = 100  # columns of output that no terminal shows
 PROGRESS_DELAY_S = 1.0  # shorter work shows no progress
 STYLES = {
-    "normal": "green",
-    "warning": "yellow",
-    "critical": "bold red",
-    "low": "yellow",
+    **dict.fromkeys(("normal", "passed"), "green"),
+    **dict.fromkeys(("warning", "low"), "yellow"),
+    **dict.fromkeys(("critical", "high", "failed"), "bold red"),
     "medium": "dark_orange",
-    "high": "bold red",
     "recommended": "bold green",
-    "dominated": "dim",
+    **dict.fromkeys(("dominated", "needs more data"), "dim"),
 }
 
 
 def console_for(stream: TextIO) -> Console:
-    """A console as wide as the terminal; of fixed width, without colour or animation where there is none."""
+    """Make a console as wide as the terminal; without one it has a fixed width and no colour or animation."""
     from rich.console import Console
 
-    class QuietlyBrokenConsole(Console):
+    class BrokenPipeConsole(Console):
         def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # what that means is the command line's to say, not exit code 1
+            raise BrokenPipeError  # the command line decides what it means; rich would exit with code 1
 
     is_terminal = stream.isatty()
-    return QuietlyBrokenConsole(
+    return BrokenPipeConsole(
         file=stream,
         force_terminal=is_terminal,
         color_system="auto" if is_terminal else None,
@@ -63,76 +51,76 @@ def console_for(stream: TextIO) -> Console:
     )
 
 
-def print_run(run: RunFiles, run_dir: Path, stream: TextIO) -> None:
-    """Print the closing table of a run: waves, metrics, anomalies, health and where the outputs are."""
+def print_run(run: RunFiles, run_dir: Path, stream: TextIO, *, is_verbose: bool = False) -> None:
+    """Print whether the plan held, the waves, what needs attention, the checks, health and where the results are."""
+    from phase19.outputs import report
     from phase19.outputs.provenance import lineage_sentences
-    from phase19.outputs.report import HTML_FILE, anomalies_table, headline, metrics_table, verdict, waves_table
-    from phase19.outputs.sensitivity_section import sensitivity_table
 
-    console = console_for(stream)
-    console.print(headline(run), style="bold")
-    for sentence in lineage_sentences(run.optimization_summary):
-        console.print(sentence)
-    for table in (waves_table(run), metrics_table(run), anomalies_table(run), sensitivity_table(run)):
-        if table is not None:
-            console.print()
-            _print_table(table, console)
-    console.print()
-    console.print(verdict(run))
-    console.print(f"Results are in {run_dir}, the report is {run_dir / HTML_FILE}", soft_wrap=True)
-
-
-def print_inputs(inputs: Inputs, stream: TextIO) -> None:
-    """Print what the inputs hold: a row a file, then what a run would plan with."""
-    from phase19.errors import plural
-    from phase19.outputs.rendering import Table
-
-    console = console_for(stream)
-    rows = tuple(
-        (row["file"], row["status"], ", ".join(row["ignored_fields"]), f"{row['row_count']:,}")
-        for row in inputs.sources.to_dicts()
-    )
-    _print_table(Table(("file", "status", "ignored fields", "rows"), rows, labels=3), console)
-    console.print(
-        f"\nThe inputs are good: {plural(inputs.tasks.height, 'task')} ({inputs.task_source}), "
-        f"{plural(inputs.agents.height, 'agent')}, {plural(inputs.attempts.height, 'recorded attempt')}."
-    )
+    verdict, *details = report.opening(run)
+    blocks: list[Block | None] = [
+        *details,
+        *lineage_sentences(run.optimization_summary),
+        report.waves_table(run, is_brief=True),
+        report.attention_table(run),
+        report.metrics_table(run) if is_verbose else None,
+        report.checks_table(run),
+        report.health_sentence(run),
+    ]
+    results = f"Results are in {run_dir}, the report is {run_dir / report.HTML_FILE}"
+    _print_blocks(stream, [block for block in blocks if block is not None], title=verdict, results=results)
 
 
 def print_section(section: Section, target: Path, stream: TextIO) -> None:
-    """Print the title, tables and sentences of a section, and the file that holds its figures."""
-    from phase19.outputs.rendering import Table
+    """Print a section, and the file that holds its figures."""
+    _print_blocks(stream, section.blocks, title=section.title, results=f"Results are in {target}")
 
-    console = console_for(stream)
-    console.print(section.title, style="bold")
-    for block in section.blocks:
-        console.print()
-        if isinstance(block, Table):
-            _print_table(block, console)
-        else:
-            console.print(block)
-    console.print(f"Results are in {target}", soft_wrap=True)
+
+def print_inputs(inputs: Inputs, stream: TextIO) -> None:
+    """Print a row for each input file, then what a run would plan with."""
+    from phase19.errors import plural
+    from phase19.outputs.rendering import records_table
+
+    table = records_table(inputs.sources.to_dicts(), "file status ignored_fields row_count")
+    sizes = (plural(inputs.agents.height, "agent"), plural(inputs.attempts.height, "recorded attempt"))
+    tasks = f"{plural(inputs.tasks.height, 'task')} ({inputs.task_source})"
+    _print_blocks(stream, [table, f"The inputs are valid: {', '.join((tasks, *sizes))}."])
 
 
 def print_explanation(task: dict[str, Any], stream: TextIO) -> None:
     """Print why a task went to its agent, and the figures behind it."""
     from phase19.outputs.explain import explanation_tables, sentences
 
-    console = console_for(stream)
-    for sentence in sentences(task):
-        console.print(sentence, soft_wrap=True)
-    for table in explanation_tables(task):
-        console.print()
-        _print_table(table, console)
+    _print_blocks(stream, [*sentences(task), *explanation_tables(task)])
 
 
 def print_frame(frame: pl.DataFrame, stream: TextIO) -> None:
-    """Print the rows of a frame as a table, nothing left out; figures as they are."""
+    """Print all rows of a frame as a table; figures as they are."""
     from phase19.outputs.rendering import Table
 
-    words = sum(1 for _ in takewhile(lambda dtype: not dtype.is_numeric(), frame.dtypes))
+    labels = sum(1 for _ in takewhile(lambda dtype: not dtype.is_numeric(), frame.dtypes))
     rows = tuple(tuple("" if value is None else str(value) for value in row) for row in frame.rows())
-    _print_table(Table(tuple(frame.columns), rows, labels=words), console_for(stream))
+    _print_blocks(stream, [Table(tuple(frame.columns), rows, labels)])
+
+
+def _print_blocks(stream: TextIO, blocks: Iterable[Block], *, title: str = "", results: str = "") -> None:
+    """Print paragraphs and tables, an empty line between a table and what is beside it."""
+    from phase19.outputs.rendering import Table
+
+    console = console_for(stream)
+    if title:
+        console.print(title, style="bold")
+    is_first, was_table = not title, False
+    for block in blocks:
+        is_table = isinstance(block, Table)
+        if not is_first and (is_table or was_table):
+            console.print()
+        if isinstance(block, Table):
+            _print_table(block, console)
+        else:
+            console.print(block)
+        is_first, was_table = False, is_table
+    if results:
+        console.print(results, soft_wrap=True)
 
 
 def _print_table(table: Table, console: Console) -> None:
@@ -149,52 +137,35 @@ def _print_table(table: Table, console: Console) -> None:
 
 
 class WaveProgress:
-    """A progress bar on a terminal, shown once the work has taken a second, and gone when it is done.
+    """A progress bar on a terminal, shown while work takes more than a second and removed at its end.
 
     Parameters
     ----------
     stream
-        Where to show it; nothing is shown where that is no terminal.
+        Where to show it; nothing is shown if it is not a terminal.
     delay_s
         Seconds to wait before it is shown.
     """
 
     def __init__(self, stream: TextIO = sys.stderr, *, delay_s: float = PROGRESS_DELAY_S) -> None:
-        self._stream = stream
-        self._state = ("starting", 0, 0)
+        self._stream, self._shown_from_s = stream, time.monotonic() + delay_s
         self._bar: Progress | None = None
-        self._task: TaskID | None = None
-        self._timer = Timer(delay_s, self._show)
-        self._timer.daemon = True
 
     def __enter__(self) -> Self:
-        if self._stream.isatty():
-            self._timer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        if self._timer.ident is not None:
-            self._timer.join()
         if self._bar is not None:
             self._bar.stop()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Take note of how far the work is."""
-        self._state = (stage, done, total)
-        self._update()
+        """Update the stage and how far it is."""
+        if self._bar is None and self._stream.isatty() and time.monotonic() >= self._shown_from_s:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    def _show(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        bar = Progress(*columns, console=console_for(self._stream), transient=True)
-        self._task = bar.add_task(self._state[0], total=None)
-        bar.start()
-        self._bar = bar
-        self._update()
-
-    def _update(self) -> None:
-        if self._bar is not None and self._task is not None:
-            stage, done, total = self._state
-            self._bar.update(self._task, description=stage, completed=done, total=total or None)
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            self._bar = Progress(*columns, console=console_for(self._stream), transient=True)
+            self._bar.add_task(stage, total=None)
+            self._bar.start()
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], description=stage, completed=done, total=total or None)

@@ -1,63 +1,21 @@
-"""Why a task of a run went to its agent, by how much, and what came of it."""
-
-from __future__ import annotations
+"""Explanation of one task of a run: which agent it was assigned to, why, by how much, and what happened."""
 
 import json
-from typing import TYPE_CHECKING, Any
+import math
+from pathlib import Path
+from typing import Any
 
 from phase19.analysis.querying import json_lines
 from phase19.errors import UsageError, plural
-from phase19.outputs.rendering import Table
-from phase19.outputs.text import interval, number, percent, significant
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["explain", "explanation_tables", "sentences"]
+from phase19.outputs.rendering import Table, figures_table
+from phase19.outputs.text import significant
 
 _QUESTION = """
 select
-    decisions.task_id,
-    decisions.wave,
-    decisions.risk_level,
-    tasks.category,
-    decisions.confidence,
-    plans.confidence_boost,
-    plans.updated_confidence,
-    tasks.heuristics_applied,
-    decisions.decision,
-    decisions.live_decision,
-    decisions.reason,
+    decisions.* exclude (run, run_id),
     unassigned.reason as unassigned_reason,
-    tasks.agent_id,
-    tasks.priority,
-    plans.score,
-    plans.success_term,
-    plans.throughput_term,
-    plans.confidence_term,
-    plans.runner_up_agent_id,
-    plans.runner_up_score,
-    plans.score_margin,
-    plans.agent_price,
-    plans.success_probability,
-    plans.success_low,
-    plans.success_high,
-    plans.planned_success,
-    plans.baseline_success,
-    plans.planned_attempts,
-    plans.max_attempts,
-    plans.duration_ms_p50,
-    plans.duration_ms_p90,
-    plans.planned_duration_ms,
-    plans.planned_confidence_delta,
-    plans.record_count,
-    tasks.scheduled_start_time,
-    tasks.scheduled_end_time,
-    tasks.status,
-    tasks.retry_count,
-    tasks.actual_start_time,
-    tasks.actual_end_time,
-    tasks.actual_confidence_delta
+    tasks.* exclude (run, run_id, task_id, wave, risk_level, confidence),
+    plans.* exclude (run, run_id, task_id, wave, agent_id),
 from decisions
 left join tasks on decisions.task_id = tasks.task_id
 left join plans on decisions.task_id = plans.task_id
@@ -66,13 +24,26 @@ where decisions.task_id = $task_id
 """
 
 
+# Columns of the tables below the sentences, by title.
+_FIGURES = {
+    "forecast": "success_probability success_low success_high planned_success baseline_success planned_attempts "
+    "max_attempts duration_ms_p50 duration_ms_p90 record_count",
+    "score": "success_term throughput_term confidence_term score runner_up_score score_margin agent_price",
+    "time from the wave's start": "scheduled_start_time scheduled_end_time actual_start_time actual_end_time",
+    "confidence": "confidence confidence_boost updated_confidence planned_confidence_delta actual_confidence_delta "
+    "heuristics_applied live_decision reason",
+}
+_SLIGHT = 0.01  # difference of two scores
+_SMALLEST = 0.001  # amount of score written in full
+
+
 def explain(run_dir: Path, task_id: str) -> dict[str, Any]:
-    """All that a run's files say of one task.
+    """Return the columns of the views `decisions`, `tasks`, `plans` and `unassigned` for one task.
 
     Raises
     ------
     OutputError
-        `run_dir` is no run directory.
+        `run_dir` is not a run directory.
     UsageError
         The run has no such task.
     """
@@ -83,79 +54,60 @@ def explain(run_dir: Path, task_id: str) -> dict[str, Any]:
 
 
 def sentences(task: dict[str, Any]) -> list[str]:
-    """Where the task went, why, and what came of it."""
+    """Say which agent the task was assigned to, why, and what happened."""
     name, agent = task["task_id"], task["agent_id"]
     if agent is None:
-        why = task["unassigned_reason"] or f"its gate said {task['decision']} ({task['reason']})"
-        return [f"{name} went to nobody: {why}."]
-    told = [f"{name} went to {agent} in wave {task['wave']}, number {task['priority']} in its order of priority."]
-    runner_up, margin = task["runner_up_agent_id"], task["score_margin"]
-    if runner_up is None:
-        told.append("No other agent may do it, or could without another task finding no room.")
-    elif margin < 0:
-        told.append(f"{runner_up} was the best for it, by {significant(-margin)}; it was moved to even out the load.")
-    else:
-        own, other = significant(task["score"]), significant(task["runner_up_score"])
-        told.append(
-            f"{runner_up} came next ({other} against {own}): with it there, the wave's score would be "
-            f"{significant(margin)} less at best."
-        )
+        why = task["unassigned_reason"] or f"its safety gate {task['decision']} it ({task['reason']})"
+        return [f"{name} was not assigned: {why}."]
+    said = [
+        f"{name} was assigned to {agent} in wave {task['wave']}, with priority {task['priority']}.",
+        _runner_up_sentence(task),
+    ]
     if task["agent_price"] > 0:
-        told.append(f"Room for one task more at {agent} would add {significant(task['agent_price'])} to that score.")
+        said.append(f"Room for one more task at {agent} would add {_worth(task, task['agent_price'])}.")
     if task["status"] in {"completed", "failed"}:
         retries = f" after {plural(task['retry_count'], 'retry', 'retries')}" if task["retry_count"] else ""
-        told.append(f"It {task['status']}{retries}.")
+        said.append(f"It {task['status']}{retries}.")
     else:
-        told.append(f"It did not run ({task['status']}).")
-    return told
+        said.append(f"It did not run ({task['status']}).")
+    return said
+
+
+def _runner_up_sentence(task: dict[str, Any]) -> str:
+    runner_up, margin = task["runner_up_agent_id"], task["score_margin"]
+    if runner_up is None:
+        return "No other agent can take it without leaving another task unassigned."
+    gain = task["runner_up_score"] - task["score"]
+    scores = f"({_score(task, 'runner_up_score')} against {_score(task, 'score')})"
+    if margin < 0:
+        return f"{runner_up} would be better {scores}, but the task was moved to even out the load."
+    if gain > 0:
+        return (
+            f"{runner_up} would be {'slightly ' if gain < _SLIGHT else ''}better {scores}, but it is full: moving "
+            f"another task off it would cost more than this gains, by {_worth(task, margin)}."
+        )
+    return f"{runner_up} is next best {scores}; it would cost the wave {_worth(task, margin)}."
+
+
+def _is_success(task: dict[str, Any]) -> bool:
+    """Whether the score is the planned success, as under maximize_success."""
+    return math.isclose(task["score"], task["planned_success"], rel_tol=1e-9)
+
+
+def _score(task: dict[str, Any], key: str) -> str:
+    """Write a score, as success in percent if it is one, with the digits in which the two agents differ."""
+    if not _is_success(task):
+        return significant(task[key])
+    gap = 100 * abs(task["runner_up_score"] - task["score"])
+    return f"{task[key] * 100:.{min(4, math.ceil(-math.log10(gap))) if 0 < gap < 1 else 1}f} %"
+
+
+def _worth(task: dict[str, Any], value: float) -> str:
+    """Write an amount of the wave's summed score, which counts expected successes if a score is the success."""
+    size = significant(value, 2) if value >= _SMALLEST else f"less than {_SMALLEST}"
+    return f"{size} {'expected successes' if _is_success(task) else 'of its total score'}"
 
 
 def explanation_tables(task: dict[str, Any]) -> tuple[Table, ...]:
-    """The figures behind the sentences; none for a task that went to nobody."""
-    if task["agent_id"] is None:
-        return ()
-    heuristics = ", ".join(task["heuristics_applied"]) or "none"
-    planned_end, actual_end = task["scheduled_end_time"], task["actual_end_time"]
-    return (
-        Table(
-            ("forecast", "value", "90 % interval"),
-            (
-                (
-                    "first attempt succeeds",
-                    percent(task["success_probability"]),
-                    interval(task["success_low"], task["success_high"]),
-                ),
-                (f"succeeds within {plural(task['max_attempts'], 'attempt')}", percent(task["planned_success"]), ""),
-                ("the same by round robin", percent(task["baseline_success"]), ""),
-                ("attempts", number(task["planned_attempts"], 2), ""),
-                ("one attempt, median ms", significant(task["duration_ms_p50"]), ""),
-                ("one attempt, 90 % below ms", significant(task["duration_ms_p90"]), ""),
-                ("records of this pair", number(task["record_count"], 0), ""),
-            ),
-        ),
-        Table(
-            ("term of the score", "value"),
-            tuple((term, number(task[f"{term}_term"])) for term in ("success", "throughput", "confidence")),
-        ),
-        Table(
-            ("", "planned", "actual"),
-            (
-                ("end, ms from the wave's start", significant(planned_end), significant(actual_end)),
-                (
-                    "confidence change",
-                    number(task["planned_confidence_delta"]),
-                    number(task["actual_confidence_delta"]),
-                ),
-            ),
-        ),
-        Table(
-            ("confidence", "value"),
-            (
-                ("recorded", number(task["confidence"])),
-                ("added by heuristics", number(task["confidence_boost"])),
-                ("after what earlier waves showed", number(task["updated_confidence"])),
-                ("heuristics applied", heuristics),
-                ("a live run's gate", f"{task['live_decision']}: {task['reason']}"),
-            ),
-        ),
-    )
+    """Show the figures behind the sentences; none for a task that was not assigned."""
+    return tuple(figures_table(title, task, keys) for title, keys in _FIGURES.items()) if task["agent_id"] else ()

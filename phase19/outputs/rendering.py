@@ -1,22 +1,18 @@
-"""Pages of text, tables and one chart, rendered as Markdown and as one self-contained HTML file."""
-
-from __future__ import annotations
+"""Rendering of text, tables and one chart as Markdown and as one self-contained HTML file."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["Chart", "Page", "Section", "Table", "WavePoint", "to_html", "to_markdown"]
+from phase19.outputs.text import cell, words
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells of plain text; columns from the `labels`-th on are figures, aligned to the right."""
+    """Cells of plain text; the first `labels` columns are text, the others figures, aligned to the right."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -24,44 +20,41 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class WavePoint:
-    """One wave's success rates as fractions; `low` and `high` bound what chance alone gives."""
-
-    wave: int
-    planned: float | None
-    actual: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Chart:
-    """Planned against actual success, a wave a position; Markdown leaves it to the table beside it."""
+    """Planned and actual success by wave, of rows of schedule_comparisons; Markdown leaves it out."""
 
     title: str
-    points: tuple[WavePoint, ...]
+    waves: Sequence[Mapping[str, Any]]
+
+
+Block = str | Table | Chart
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and what stands below it, paragraphs being plain strings."""
+    """A heading and the paragraphs, tables and charts below it."""
 
     title: str
-    blocks: tuple[str | Table | Chart, ...]
+    blocks: Sequence[Block]
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A title and its sections."""
+def records_table(rows: Sequence[Mapping[str, Any]], keys: str = "") -> Table:
+    """Make a table of records, a column for each key (all by default); texts are aligned to the left."""
+    columns = keys.split() or list(rows[0])
+    labels = [position for position, key in enumerate(columns, 1) if rows and not isinstance(rows[0][key], float | int)]
+    cells = tuple(tuple(cell(key, row[key]) for key in columns) for row in rows)
+    return Table(tuple(map(words, columns)), cells, max(labels, default=1))
 
-    title: str
-    sections: tuple[Section, ...]
+
+def figures_table(title: str, record: Mapping[str, Any], keys: str = "") -> Table:
+    """Make a table of one record, a row for each key (all by default)."""
+    return Table((title, "value"), tuple((words(key), cell(key, record[key])) for key in keys.split() or record))
 
 
-def to_markdown(page: Page) -> str:
-    """Render a page as GitHub-flavoured Markdown; no text of it can act as markup."""
-    parts = [f"# {_markdown_text(page.title)}"]
-    for section in page.sections:
+def to_markdown(title: str, sections: Sequence[Section]) -> str:
+    """Render a page as GitHub-flavoured Markdown; its texts are escaped."""
+    parts = [f"# {_markdown_text(title)}"]
+    for section in sections:
         parts.append(f"## {_markdown_text(section.title)}")
         parts += [
             _markdown_table(block) if isinstance(block, Table) else _markdown_text(block)
@@ -71,7 +64,7 @@ def to_markdown(page: Page) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-# Underscores inside words are no markup; the rest of the set always may be.
+# An underscore inside a word is no markup; the other characters always may be.
 _MARKUP = re.compile(r"[\\`*{}\[\]<>#|~!&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
@@ -86,16 +79,15 @@ def _markdown_table(table: Table) -> str:
     return "\n".join(f"| {line} |" for line in [cells[0], " | ".join(rules), *cells[1:]])
 
 
-def to_html(page: Page) -> str:
-    """Render a page as one HTML file without outside assets, light or dark as the reader's system is."""
-    body = [f"<h1>{escape(page.title)}</h1>"]
-    for section in page.sections:
-        body.append(f"<h2>{escape(section.title)}</h2>")
-        body += [_html_block(block) for block in section.blocks]
-    return _PAGE.replace("{title}", escape(page.title)).replace("{body}", "\n".join(body))
+def to_html(title: str, sections: Sequence[Section]) -> str:
+    """Render a page as one HTML file without external assets, light or dark as the reader's system is."""
+    body = [f"<h1>{escape(title)}</h1>"]
+    for section in sections:
+        body += [f"<h2>{escape(section.title)}</h2>", *map(_html_block, section.blocks)]
+    return _PAGE.replace("{title}", escape(title)).replace("{body}", "\n".join(body))
 
 
-def _html_block(block: str | Table | Chart) -> str:
+def _html_block(block: Block) -> str:
     if isinstance(block, Table):
         return _html_table(block)
     return _svg(block) if isinstance(block, Chart) else f"<p>{escape(block)}</p>"
@@ -116,9 +108,9 @@ MAX_LABELS = 24  # wave numbers that fit side by side
 
 
 def _svg(chart: Chart) -> str:
-    step = (WIDTH - LEFT - RIGHT) / max(len(chart.points), 1)
+    step = (WIDTH - LEFT - RIGHT) / max(len(chart.waves), 1)
     band = min(step * 0.5, 28)
-    every = -(-len(chart.points) // MAX_LABELS)
+    every = -(-len(chart.waves) // MAX_LABELS)
 
     def y(rate: float) -> str:
         return f"{TOP + (1 - rate) * (HEIGHT - TOP - BOTTOM):.1f}"
@@ -128,29 +120,28 @@ def _svg(chart: Chart) -> str:
         f'<text x="{LEFT - 6}" y="{y(rate)}" dy="4" text-anchor="end">{rate:.0%}</text>'
         for rate in (0, 0.25, 0.5, 0.75, 1)
     ]
-    for position, point in enumerate(chart.points):
+    for position, wave in enumerate(chart.waves):
         x = LEFT + step * (position + 0.5)
-        if point.low is not None and point.high is not None:
-            height = (point.high - point.low) * (HEIGHT - TOP - BOTTOM)
-            marks.append(
-                f'<rect class="chance" x="{x - band / 2:.1f}" y="{y(point.high)}" '
-                f'width="{band:.1f}" height="{height:.1f}"/>'
-            )
-        if point.planned is not None:
-            marks.append(
-                f'<line class="planned" x1="{x - band / 2:.1f}" x2="{x + band / 2:.1f}" '
-                f'y1="{y(point.planned)}" y2="{y(point.planned)}"/>'
-            )
-        if point.actual is not None:
-            marks.append(f'<circle class="actual" cx="{x:.1f}" cy="{y(point.actual)}" r="{min(band / 3, 5):.1f}"/>')
+        ends = f'x1="{x - band / 2:.1f}" x2="{x + band / 2:.1f}"'
+        planned, actual, low, high = (
+            wave[key]
+            for key in ("planned_success_rate", "actual_success_rate", "success_rate_low", "success_rate_high")
+        )
+        if low is not None:
+            size = f'width="{band:.1f}" height="{(high - low) * (HEIGHT - TOP - BOTTOM):.1f}"'
+            marks.append(f'<rect class="normal" x="{x - band / 2:.1f}" y="{y(high)}" {size}/>')
+        if planned is not None:
+            marks.append(f'<line class="planned" {ends} y1="{y(planned)}" y2="{y(planned)}"/>')
+        if actual is not None:
+            marks.append(f'<circle class="actual" cx="{x:.1f}" cy="{y(actual)}" r="{min(band / 3, 5):.1f}"/>')
         if position % every == 0:
-            marks.append(f'<text x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{point.wave}</text>')
+            marks.append(f'<text x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{wave["wave"]}</text>')
     return (
         f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(chart.title)}">\n'
         + "\n".join(marks)
         + f'\n</svg><figcaption>{escape(chart.title)}: <span class="key planned"></span>planned '
-        + '<span class="key actual"></span>actual <span class="key chance"></span>'
-        + "where chance alone puts the actual rate, 90 % of the time</figcaption></figure>"
+        + '<span class="key actual"></span>actual <span class="key normal"></span>'
+        + "normal range of the actual rate (90 %)</figcaption></figure>"
     )
 
 
@@ -174,10 +165,10 @@ th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; bo
 th { color: var(--soft); font-weight: 600; } .n { text-align: right; white-space: nowrap; }
 figure { margin: 1rem 0; } figcaption { color: var(--soft); }
 svg { width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 12px; }
-.grid { stroke: var(--line); } rect.chance { fill: var(--band); }
+.grid { stroke: var(--line); } rect.normal { fill: var(--band); }
 line.planned { stroke: var(--plan); stroke-width: 3; } circle.actual { fill: var(--real); }
 .key { display: inline-block; width: .9rem; margin: 0 .35rem 0 .9rem; vertical-align: middle; }
-.key.planned { border-top: 3px solid var(--plan); } .key.chance { height: .9rem; background: var(--band); }
+.key.planned { border-top: 3px solid var(--plan); } .key.normal { height: .9rem; background: var(--band); }
 .key.actual { width: .6rem; height: .6rem; border-radius: 50%; background: var(--real); }
 </style>
 </head>

@@ -1,39 +1,84 @@
-"""The report of a run: what was planned, what happened, and how far to believe it, read from its files."""
+"""The content of a run's report and of the screen after a run: sentences and tables made from the run's files."""
 
-from __future__ import annotations
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
-from phase19.errors import OutputError, plural
-from phase19.outputs.health_section import health_blocks, weights_table
+from phase19.errors import plural
 from phase19.outputs.provenance import lineage_sentences
-from phase19.outputs.rendering import Chart, Page, Section, Table, WavePoint, to_html, to_markdown
-from phase19.outputs.sensitivity_section import sensitivity_section, untested
-from phase19.outputs.text import NO_DATA, interval, number, percent, significant
-from phase19.publishing.files import SUMMARY_FILE, read_run
+from phase19.outputs.rendering import (
+    Block,
+    Chart,
+    Section,
+    Table,
+    figures_table,
+    records_table,
+    to_html,
+    to_markdown,
+)
+from phase19.outputs.text import (
+    NO_DATA,
+    cell,
+    count_range,
+    duration,
+    interval,
+    listed,
+    number,
+    percent,
+    signed,
+    significant,
+    throughput,
+    words,
+)
+from phase19.publishing.files import SUMMARY_FILE, Row, RunFiles, read_run, write_errors
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from phase19.publishing.files import Row, RunFiles
-
-__all__ = [
-    "HTML_FILE",
-    "MARKDOWN_FILE",
-    "anomalies_table",
-    "build_page",
-    "headline",
-    "metrics_table",
-    "verdict",
-    "waves_table",
-    "write_report",
-]
-
+TITLE = "Phase 19: autonomous optimisation"
 MARKDOWN_FILE = "PHASE_19_AUTONOMOUS_OPTIMIZATION.md"
 HTML_FILE = "report.html"
 UNASSIGNED_FILE = "unassigned_tasks.jsonl"
-MAX_LEFT_OUT = 50  # rows of the table of tasks left out; the file lists them all
-MAX_AGENTS = 50  # rows of the table of who did what; the summary lists them all
+MAX_ROWS = 50  # of a table with a row an agent or task; a file lists them all
+_FEW_TASKS = 100  # below, an expected number of tasks has a decimal
+
+_EXECUTORS = {
+    "simulate": "Dry run: every actual figure is simulated.",
+    "replay": "Replay: actual figures are recorded outcomes.",
+    "live": "Live run: actual figures are of live executions.",
+}
+_EVIDENCE = {
+    "simulate": "Simulated figures are drawn from the forecast's own uncertainty: they show what the plan's assumptions"
+    " lead to, and are no evidence about the agents.",
+    "replay": "A task whose agent has no record of it is unobserved; rates cover the tasks that ran.",
+    "live": "Rates cover the tasks that ran.",
+}
+_SIZES = {"tasks": "task", "agents": "agent", "waves_optimized": "wave"}
+_METRICS_NOTE = (
+    "The normal range holds 90 % of the values that a correct plan leads to. A value outside its bounds but inside the "
+    "normal range is no evidence against the plan."
+)
+_CHECKS_NOTE = (
+    "A problem of at least the size in the last column is detected with the required power, 90 % by default; a smaller "
+    "one may go unseen. 'none': too few tasks to detect any. A check that needs more data says nothing about the plan. "
+    "anomaly_tests.jsonl gives the reasons."
+)
+_RESULTS = {
+    "found": "failed",
+    "explained": "explained",
+    "not_testable": "needs more data",
+    "clear": "passed",
+}
+# How the effect of a check is written: factor, unit, and what it measures.
+_EFFECTS = {
+    "prediction_error": (100.0, "points", "less success than planned"),
+    "schedule_drift": (1.0, "x", "forecast time"),
+    "performance_degradation": (100.0, "points", "less success than peers"),
+    "optimization_failure": (100.0, "%", "of the planned gain lost"),
+}
+_TRENDS = {
+    "improving": "Forecasts are improving",
+    "worsening": "Forecasts are getting worse",
+    "steady": "Forecasts are steady",
+    "insufficient_data": "It is too early to say whether forecasts are improving",
+}
 
 
 def write_report(run_dir: Path) -> list[Path]:
@@ -52,135 +97,165 @@ def write_report(run_dir: Path) -> list[Path]:
     Raises
     ------
     OutputError
-        `run_dir` is no Phase 19 run, or cannot be read or written.
+        `run_dir` is not a Phase 19 run, or cannot be read or written.
 
     Notes
     -----
     The same files give the same report, byte for byte.
     """
-    page = build_page(read_run(run_dir))
-    files = {run_dir / MARKDOWN_FILE: to_markdown(page), run_dir / HTML_FILE: to_html(page)}
-    try:
-        for path, text in files.items():
-            path.write_text(text, "utf-8")
-    except OSError as problem:
-        raise OutputError(f"{run_dir}: the report cannot be written: {problem.strerror}") from problem
+    sections = report_sections(read_run(run_dir))
+    files = {run_dir / MARKDOWN_FILE: to_markdown, run_dir / HTML_FILE: to_html}
+    for path, render in files.items():
+        with write_errors(path):
+            path.write_text(render(TITLE, sections), "utf-8")
     return list(files)
 
 
-def build_page(run: RunFiles) -> Page:
-    """Say what a run's files say, in the order a reader asks: is it good, can I believe it, what next."""
-    return Page(
-        "Phase 19: autonomous optimisation",
-        (
-            Section(
-                "In short",
-                (_provenance(run), *lineage_sentences(run.optimization_summary), verdict(run), _overall_table(run)),
+def report_sections(run: RunFiles) -> list[Section]:
+    """Return the report's sections in the order in which a reader asks: did it work, can I trust it, what next."""
+    summary, health = run.optimization_summary, run.system_health
+    components = [
+        {"component": words(name), "score": score, "weight": health["component_weights"][name]}
+        for name, score in health["component_scores"].items()
+    ]
+    sections: dict[str, tuple[Block, ...]] = {
+        "In short": (
+            *opening(run),
+            _EVIDENCE[summary["executor"]],
+            f"Seed {summary['seed']}, run {summary['run_id']}, {summary['timestamp']}.",
+            *lineage_sentences(summary),
+            health_sentence(run),
+            figures_table("figure", summary["overall_metrics"]),
+        ),
+        "Waves": (Chart("Success rate by wave", run.schedule_comparisons), waves_table(run)),
+        "Metrics": (_METRICS_NOTE, metrics_table(run)),
+        "Anomalies": _listing(
+            run.scheduling_anomalies,
+            "anomaly_type severity description recommendation",
+            "scheduling_anomalies.jsonl",
+            "No check failed.",
+        ),
+        "Checks": (_CHECKS_NOTE, checks_table(run)),
+        "Health": (
+            records_table(components),
+            *_listing(health["anomaly_costs"], "anomaly_id anomaly_type severity points", "system_health.json"),
+            convergence_sentence(health["convergence"]),
+            *_listing(health["agent_utilization"], "agent_id task_count busy_ms utilization", "system_health.json"),
+        ),
+        "Who did what": (
+            *_assignments(summary["optimization_results"]),
+            *_listing(run.unassigned_tasks, "task_id wave reason", UNASSIGNED_FILE),
+        ),
+        "What was learned": (
+            *_listing(run.learning_signals, "type description recommendation confidence", "learning_signals.jsonl"),
+            *_listing(
+                run.heuristic_updates,
+                "heuristic_id reason previous_weight weight",
+                "heuristic_updates.jsonl",
+                "The inputs hold no heuristics, so no weights were learned.",
             ),
-            Section("Waves", (_chart(run), waves_table(run))),
-            Section("Metrics", (_METRICS_NOTE, metrics_table(run))),
-            Section("Anomalies", (anomalies_table(run) or "None beyond what chance explains.",)),
-            *sensitivity_section(run),
-            Section("Health", health_blocks(run)),
-            Section("Who did what", (*_assignments(run), *_left_out(run))),
-            Section("What was learned", (_signals_table(run), weights_table(run))),
-            Section("Safety gates", (_decisions(run),)),
-            Section("How it was made", _making(run)),
         ),
-    )
+        "Safety gates": (_gates_sentence(run.safety_gate_decisions),),
+        "How it was made": (
+            *_listing(summary["inputs"], "", SUMMARY_FILE),
+            *_listing(summary["solver"], "", SUMMARY_FILE),
+            figures_table("forecast score", summary["forecast_scores"]),
+            figures_table("yardstick", summary["yardsticks"]),
+        ),
+    }
+    return [Section(title, blocks) for title, blocks in sections.items()]
 
 
-_METRICS_NOTE = (
-    "The interval is what chance alone would give 90 % of the time if the plan were right: a value outside its "
-    "bounds but inside the interval is no evidence against the plan."
-)
-_EVIDENCE = {
-    "simulate": "This was a dry run: every actual figure is simulated, drawn from the forecast's own uncertainty. It "
-    "shows what the plan's assumptions lead to, and is no evidence about the agents.",
-    "replay": "Actual figures are recorded outcomes, replayed: pairs without a record are unobserved, and rates are "
-    "over the tasks that ran.",
-    "live": "Actual figures are of live executions.",
-}
-
-
-def headline(run: RunFiles) -> str:
-    """What was run, in one line."""
+def opening(run: RunFiles) -> list[str]:
+    """Say whether the plan held, with counts; then what kind of run it was, its size, and what did not run."""
     summary = run.optimization_summary
-    kind = "simulated" if summary["simulated"] else summary["executor"]
-    return (
-        f"Phase 19: {plural(summary['total_tasks'], 'task')}, {plural(summary['total_agents'], 'agent')}, "
-        f"{plural(summary['total_waves_optimized'], 'wave')}, {summary['optimization_strategy']}, {kind}"
-    )
+    sizes = (plural(summary[f"total_{key}"], noun) for key, noun in _SIZES.items())
+    kind = f"{_EXECUTORS[summary['executor']]} {', '.join(sizes)}, strategy {summary['optimization_strategy']}."
+    counts = summary["task_counts"].items()
+    idle = [f"{count:,} {state}" for state, count in counts if count and state not in {"total", "completed", "failed"}]
+    reasons = f"; {UNASSIGNED_FILE} gives the reasons" if run.unassigned_tasks else ""
+    return [_verdict(run), kind, *([f"Tasks that did not run: {', '.join(idle)}{reasons}."] if idle else [])]
 
 
-def verdict(run: RunFiles) -> str:
-    """How it went, in one line."""
-    health, counts = run.system_health, run.optimization_summary["task_counts"]
-    states = ", ".join(f"{count:,} {state}" for state, count in counts.items() if count and state != "total")
-    score = health["overall_health_score"]
-    state = NO_DATA if score is None else f"{number(score, 1)} of 100 ({health['health_status']})"
-    found = plural(len(run.scheduling_anomalies), "anomaly", "anomalies")
-    told = f"Health {state}, {found}; tasks: {states or 'none'}. {untested(run.anomaly_tests)}".rstrip()
-    return f"{told} Why tasks are unassigned stands in {UNASSIGNED_FILE}." if run.unassigned_tasks else told
+def _verdict(run: RunFiles) -> str:
+    counts, overall = run.optimization_summary["task_counts"], run.optimization_summary["overall_metrics"]
+    completed, ran = counts["completed"], counts["completed"] + counts["failed"]
+    if not ran:
+        return "No task ran, so the plan could not be checked."
+    expected = number(overall["expected_success_rate"] * ran, 1 if ran < _FEW_TASKS else 0)
+    that_ran = " that ran" if ran < counts["total"] else ""
+    low, high = (overall[f"success_rate_{end}"] for end in ("low", "high"))
+    result = f"{completed:,} of {plural(ran, 'task')}{that_ran} succeeded; {expected} were expected"
+    if low is None or high is None:
+        return f"{result}, and no normal range is known."
+    failed = [words(row["anomaly_type"]) for row in run.anomaly_tests if row["status"] == "found"]
+    if completed < round(low * ran):
+        verdict, joint = "The plan fell short", "and"
+    elif completed > round(high * ran):
+        verdict, joint = "The run did better than planned", "but"
+    else:
+        verdict, joint = "The plan held", "but"
+    if failed:
+        verdict += f", {joint} {plural(len(failed), 'check')} failed ({listed(failed)})"
+    return f"{verdict}: {result}, and {count_range(low, high, ran)} is the normal range."
 
 
-def _provenance(run: RunFiles) -> str:
-    summary = run.optimization_summary
-    return (
-        f"{headline(run)}. Seed {summary['seed']}, run {summary['run_id']}, {summary['timestamp']}. "
-        f"{_EVIDENCE[summary['executor']]}"
-    )
+def health_sentence(run: RunFiles) -> str:
+    """Say how healthy the run was, and how many of the checks had enough data."""
+    score, tests = run.system_health["overall_health_score"], run.anomaly_tests
+    state = NO_DATA if score is None else f"{number(score, 1)} of 100 ({run.system_health['health_status']})"
+    return f"Health {state}; checks run: {sum(row['status'] != 'not_testable' for row in tests)} of {len(tests)}."
 
 
-def _overall_table(run: RunFiles) -> Table:
-    overall = run.optimization_summary["overall_metrics"]
-    return Table(
-        ("", "expected", "actual"),
-        (
-            ("success rate", percent(overall["expected_success_rate"]), percent(overall["actual_success_rate"])),
-            ("tasks/s", significant(overall["expected_throughput"]), significant(overall["actual_throughput"])),
-            ("prediction accuracy", "", percent(overall["prediction_accuracy"])),
-            ("schedule adherence", "", percent(overall["schedule_adherence"])),
-        ),
-    )
+def attention_table(run: RunFiles) -> Table | None:
+    """List failed checks and metrics outside bounds and normal range, with what to do; None if there are none."""
+    normal = {f"optimization_metrics: {row['metric_name']}" for row in run.optimization_metrics if _is_normal(row)}
+    alerts = [row for row in run.alerts if row["source"] not in normal]
+    rows = tuple((row["severity"], row["message"], row["action"]) for row in alerts)
+    return Table(("needs attention", "what happened", "what to do"), rows, labels=3) if rows else None
 
 
-def _chart(run: RunFiles) -> Chart:
-    keys = ("planned_success_rate", "actual_success_rate", "success_rate_low", "success_rate_high")
-    points = tuple(WavePoint(row["wave"], *(row.get(key) for key in keys)) for row in run.schedule_comparisons)
-    return Chart("Success rate by wave", points)
+def _is_normal(metric: Row) -> bool:
+    low, value, high = metric["chance_low"], metric["value"], metric["chance_high"]
+    return None not in (low, value, high) and low <= value <= high
 
 
-def waves_table(run: RunFiles) -> Table:
-    """Planned against actual, a row a wave."""
-    return Table(
-        ("wave", "planned success", "actual success", "planned tasks/s", "actual tasks/s", "accuracy"),
-        tuple(
-            (
-                str(row["wave"]),
-                percent(row["planned_success_rate"]),
-                percent(row["actual_success_rate"]),
-                significant(row["planned_throughput"]),
-                significant(row["actual_throughput"]),
-                number(row["accuracy_score"]),
-            )
-            for row in run.schedule_comparisons
-        ),
-    )
+def waves_table(run: RunFiles, *, is_brief: bool = False) -> Table:
+    """Compare planned with actual figures by wave; a brief table leaves out throughput and accuracy."""
+    header = ["wave", "planned success", "succeeded", "normal range", "planned time", "actual time"]
+    planned = {
+        result["wave"]: sum(map(len, result["agent_assignments"].values()))
+        for result in run.optimization_summary["optimization_results"]
+    }
+    rows = []
+    for row in run.schedule_comparisons:
+        ran, low, high = row["ran_count"], row["success_rate_low"], row["success_rate_high"]
+        rates = (row["planned_throughput"], row["actual_throughput"])
+        cells = (
+            cell("wave", row["wave"]),
+            percent(row["planned_success_rate"]),
+            f"{round(row['actual_success_rate'] * ran):,} of {ran:,}" if ran else NO_DATA,
+            NO_DATA if low is None else count_range(low, high, ran),
+            *(duration((ran or planned[row["wave"]]) / rate * 1e3 if rate else None) for rate in rates),
+        )
+        rows.append(cells if is_brief else (*cells, *map(throughput, rates), percent(row["accuracy_score"])))
+    if not is_brief:
+        header += ["planned throughput", "actual throughput", "accuracy"]
+    return Table(tuple(header), tuple(rows))
 
 
 def metrics_table(run: RunFiles) -> Table:
-    """The metrics with their targets, bounds, what chance gives, and status."""
+    """List the five metrics with their targets, bounds, normal ranges and status."""
     return Table(
-        ("metric", "status", "value", "target", "bounds", "by chance"),
+        ("metric", "status", "value", "target", "bounds", "normal range"),
         tuple(
             (
                 row["metric_name"],
-                row["status"].replace("_", " "),
-                number(row["value"]),
-                number(row["target_value"]),
+                words(row["status"]),
+                significant(row["value"]),
+                significant(row["target_value"]),
                 interval(row["threshold_min"], row["threshold_max"]),
-                interval(row.get("chance_low"), row.get("chance_high")),
+                interval(row["chance_low"], row["chance_high"]),
             )
             for row in run.optimization_metrics
         ),
@@ -188,82 +263,57 @@ def metrics_table(run: RunFiles) -> Table:
     )
 
 
-def anomalies_table(run: RunFiles) -> Table | None:
-    """The anomalies, what they say and what to do; None where there are none."""
-    if not run.scheduling_anomalies:
-        return None
-    keys = ("anomaly_type", "severity", "description", "recommendation")
-    return Table(
-        ("anomaly", "severity", "what", "what to do"),
-        tuple(tuple(str(row[key]) for key in keys) for row in run.scheduling_anomalies),
-        labels=4,
-    )
+def checks_table(run: RunFiles) -> Table:
+    """List the four checks: the result, the effect unless more data is needed, and what could have been detected."""
+    rows = []
+    for row in run.anomaly_tests:
+        factor, unit, meaning = _EFFECTS[row["anomaly_type"]]
+        smallest, largest = row["detectable_effect"], row["largest_effect"]
+        effect = ""
+        if row["status"] != "not_testable" and row["effect"] is not None:
+            size, low, high = (significant(factor * row[key]) for key in ("effect", "effect_low", "effect_high"))
+            effect = f"{size} {unit} {meaning} ({low} to {high})"
+        is_detectable = smallest is not None and (largest is None or smallest <= largest)
+        detectable = f"{significant(factor * smallest, 2)} {unit}" if is_detectable else "none"
+        rows.append((words(row["anomaly_type"]), _RESULTS[row["status"]], effect, detectable))
+    header = ("check", "result", "effect (90 % interval)", "smallest problem this run could detect")
+    return Table(header, tuple(rows), labels=3)
 
 
-def _assignments(run: RunFiles) -> tuple[str | Table, ...]:
-    results = run.optimization_summary["optimization_results"]
-    agents = list(dict.fromkeys(agent for result in results for agent in result["agent_assignments"]))
-    rows = tuple(
-        (agent, *(str(len(result["agent_assignments"].get(agent, ()))) for result in results))
-        for agent in agents[:MAX_AGENTS]
-    )
-    table = Table(("tasks of", *(f"wave {result['wave']}" for result in results)), rows)
-    left_out = len(agents) - len(rows)
-    return (table, f"And {plural(left_out, 'more agent')} in {SUMMARY_FILE}.") if left_out else (table,)
-
-
-def _left_out(run: RunFiles) -> tuple[str | Table, ...]:
-    """The tasks that no agent got, and why; nothing where there are none."""
-    tasks = run.unassigned_tasks
-    if not tasks:
-        return ()
-    rows = tuple((row["task_id"], str(row["wave"]), row["reason"]) for row in tasks[:MAX_LEFT_OUT])
-    table = Table(("task left out", "wave", "why"), rows, labels=3)
-    more = len(tasks) - len(rows)
-    return (table, f"And {plural(more, 'more task')} in {UNASSIGNED_FILE}.") if more else (table,)
-
-
-def _signals_table(run: RunFiles) -> Table:
-    rows = (
-        (row["type"], row["description"], row["recommendation"], number(row["confidence"]))
-        for row in run.learning_signals
-    )
-    return Table(("signal", "what was seen", "recommendation", "confidence"), tuple(rows), labels=3)
-
-
-def _decisions(run: RunFiles) -> str:
-    decisions = run.safety_gate_decisions
-    deferred = sum(row["decision"] == "deferred" for row in decisions)
-    live = sum(row["live_decision"] == "deferred" for row in decisions)
+def convergence_sentence(trend: Row) -> str:
+    """Say whether the forecast error shrinks from wave to wave, with the figures."""
+    kind = "simulated" if trend["simulated"] else "real"
+    evidence = f"{plural(trend['wave_count'], f'{kind} wave')} of {plural(trend['run_count'], 'run')}"
+    if trend["slope"] is None:
+        return f"Whether forecasts are improving cannot be said from {evidence}: it takes three waves."
+    slope, low, high = (signed(trend[key]) for key in ("slope", "slope_low", "slope_high"))
     return (
-        f"{deferred:,} of {plural(len(decisions), 'task')} deferred in this run; a live run with the same approvals "
-        f"would defer {live:,}. Each stands with its reason in safety_gate_decisions.jsonl."
+        f"{_TRENDS[trend['verdict']]}: over {evidence} the gap between planned and actual success changes by {slope} "
+        f"standard deviations a wave (90 % interval {low} to {high})."
     )
 
 
-def _making(run: RunFiles) -> tuple[str | Table, ...]:
-    summary = run.optimization_summary
-    inputs, solver = (_records_table(summary[key]) for key in ("inputs", "solver"))
-    figures = {**_flat(summary["forecast_scores"], "forecast "), **_flat(summary["yardsticks"], "yardstick ")}
-    scores = Table(("figure", "value"), tuple((name.replace("_", " "), _cell(v)) for name, v in figures.items()))
-    return tuple(block for block in (inputs, solver, scores) if block.rows)
+def _listing(rows: Sequence[Mapping[str, Any]], keys: str, file: str, empty: str = "") -> tuple[Block, ...]:
+    """Make a table of the first rows, with a sentence on how many more the file lists; without rows, say so."""
+    if not rows:
+        return (empty,) if empty else ()
+    table = records_table(rows[:MAX_ROWS], keys)
+    return (table, f"{len(rows) - MAX_ROWS:,} more in {file}.") if len(rows) > MAX_ROWS else (table,)
 
 
-def _records_table(records: list[Row]) -> Table:
-    header = tuple(records[0]) if records else ()
-    rows = tuple(tuple(_cell(record[name]) for name in header) for record in records)
-    return Table(tuple(name.replace("_", " ") for name in header), rows, labels=len(header))
+def _assignments(results: list[Row]) -> tuple[Block, ...]:
+    """Count each agent's tasks by wave."""
+    waves = {f"wave_{result['wave']}": result["agent_assignments"] for result in results}
+    agents = dict.fromkeys(agent for tasks in waves.values() for agent in tasks)
+    rows = [
+        {"tasks_of": agent, **{wave: len(tasks.get(agent, ())) for wave, tasks in waves.items()}} for agent in agents
+    ]
+    return _listing(rows, "", SUMMARY_FILE)
 
 
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{name}{key} ").items()}
-    return {name.strip(): value}
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float | list | None):
-        return str(value)
-    if isinstance(value, list):
-        return ", ".join(map(_cell, value))
-    return str(value) if isinstance(value, int) else number(value)
+def _gates_sentence(decisions: list[Row]) -> str:
+    deferred, live = (sum(row[key] == "deferred" for row in decisions) for key in ("decision", "live_decision"))
+    return (
+        f"{deferred:,} of {plural(len(decisions), 'task')} were deferred; a live run with the same approvals would "
+        f"defer {live:,}. safety_gate_decisions.jsonl gives the reason for each."
+    )

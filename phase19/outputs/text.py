@@ -1,10 +1,12 @@
 """Numbers as people read them, in tables and sentences: units people use, at most three significant digits."""
 
 import math
-from collections.abc import Collection
+import re
+from collections.abc import Callable, Collection
+from typing import Any
 
 NO_DATA = "no data"
-_TINY = 1e-4  # smaller numbers are written with an exponent
+_TINY = 1e-6  # smaller numbers are written with an exponent
 _UNITS_MS = {"days": 86_400_000.0, "h": 3_600_000.0, "min": 60_000.0, "s": 1_000.0, "ms": 1.0}
 _RATES_S = {"s": 1.0, "min": 60.0, "h": 3_600.0, "day": 86_400.0}
 _FEW = 2.0  # of the larger unit: below it the smaller one is used, so 90 s and not 1.5 min
@@ -70,6 +72,32 @@ def listed(names: Collection[str], last: str = "and") -> str:
     return f"{', '.join(most)} {last} {final}" if most else final
 
 
+def words(key: str) -> str:
+    """Write a key as words, without its unit."""
+    return re.sub(r"_ms(?=_|$)", "", key).replace("_", " ")
+
+
+def cell(key: str, value: Any) -> str:
+    """Write a value of a run's files in the unit that its key names."""
+    if value is None:
+        return NO_DATA
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, str | bool):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return next((write for pattern, write in _UNITS if re.search(pattern, key)), significant)(value)
+
+
 def _trimmed(value: float) -> str:
     """Write a number to two significant digits after 10, three after 100: what people say."""
     return significant(value, 2 if abs(value) < 100 else 3)  # noqa: PLR2004
+
+
+_UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (
+    (r"_ms(_|$)|_time$", duration),
+    (r"_throughput$", throughput),
+    (r"weight$", number),
+    (r"(rate|success|probability|confidence|accuracy|adherence|utilization|coverage)(_low|_high)?$", percent),
+)

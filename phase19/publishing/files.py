@@ -1,7 +1,6 @@
 """The files of a run directory: their names, writing them whole or not at all, and reading them back."""
 
 import hashlib
-import io
 import json
 import os
 import secrets
@@ -9,13 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 import msgspec
-import numpy as np
 import polars as pl
 from polars import selectors
 
@@ -220,31 +217,14 @@ def write_agent_rows(
     not_finite = [column.name for column in frame.select(selectors.float()) if not column.is_finite().all()]
     if not_finite:
         raise ValueError(f"{file_name}: columns {not_finite} hold NaN or Infinity")
-    unknown = set(frame.select("wave", "agent_id").unique().rows()) - {(w, a) for w in waves for a in directories}
+    rows = frame.partition_by("wave", "agent_id", as_dict=True)
+    paths = {(wave, agent): staging / f"wave_{wave}" / directories[agent] for wave in waves for agent in directories}
+    unknown = rows.keys() - paths.keys()
     if unknown:
         raise ValueError(f"{file_name}: rows of an unknown wave and agent {min(unknown)}")
-    for wave in waves:
-        texts = dict(_texts(frame.filter(pl.col("wave") == wave)))
-        for agent, directory in directories.items():
-            path = staging / f"wave_{wave}" / directory / file_name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(texts.get(agent, b""))
-
-
-def _texts(rows: pl.DataFrame) -> Iterator[tuple[str, memoryview]]:
-    """Yield each agent with its rows as JSONL.
-
-    All rows are encoded at once and cut at line ends, which is fast. A partitioned sink of Polars loses rows where it
-    has to open a file a second time, as it does in large runs.
-    """
-    rows = rows.sort("agent_id", maintain_order=True)
-    text = io.BytesIO()
-    rows.write_ndjson(text)
-    ends = np.flatnonzero(np.frombuffer(text.getbuffer(), np.uint8) == ord("\n")) + 1
-    agents = rows["agent_id"].rle().struct.unnest()
-    starts = [0, *ends[agents["len"].cum_sum().to_numpy() - 1].tolist()]
-    for agent, (start, end) in zip(agents["value"], pairwise(starts), strict=True):
-        yield agent, text.getbuffer()[start:end]
+    for key, directory in paths.items():
+        directory.mkdir(parents=True, exist_ok=True)
+        rows.get(key, frame.clear()).write_ndjson(directory / file_name)
 
 
 class Row(dict[str, Any]):
@@ -262,7 +242,6 @@ class RunFiles:
 
     optimization_summary: Row
     system_health: Row
-    heuristic_weights: Row
     schedule_comparisons: list[Row]
     optimization_metrics: list[Row]
     scheduling_anomalies: list[Row]

@@ -1,6 +1,5 @@
 """The command: exit codes, what is printed on stdout and stderr, and what is written."""
 
-import io
 import json
 import os
 import pty
@@ -15,7 +14,7 @@ import pytest
 
 from phase19 import harness
 from phase19.cli import app as cli
-from phase19.cli.screen import PIPED_WIDTH, WaveProgress
+from phase19.cli.screen import PIPED_WIDTH
 
 ROOT = Path(__file__).parents[2]
 FIXED = ("--seed", "7", "--timestamp", "2026-02-05T12:00:00Z")
@@ -74,9 +73,9 @@ def test_a_run_is_written_beside_its_input_and_summarised(run_cli, inputs):
     done = run_cli("--input", inputs)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0] == "Phase 19: 12 tasks, 4 agents, 3 waves, maximize_success, simulated"
+    assert lines[0].startswith(("The plan ", "The run "))
+    assert "12 tasks, 4 agents, 3 waves, strategy maximize_success." in lines[1]
     assert [line.split()[0] for line in lines if line[:1].isdigit()] == ["1", "2", "3"]
-    assert re.search(r"^schedule_accuracy +(normal|warning|critical) ", done.stdout, re.MULTILINE)
     run_dir = inputs.parent / "phase19"
     assert lines[-1] == f"Results are in {run_dir}, the report is {run_dir / 'report.html'}"
     assert json.loads((run_dir / "optimization_summary.json").read_text())["phase"] == 19
@@ -106,6 +105,7 @@ def test_quiet_prints_nothing_and_verbose_prints_stage_times_on_stderr(run_cli, 
     verbose = run_cli("--input", inputs, "--output", tmp_path / "run", "--verbose")
     assert re.search(r"^load: \d+ ms$", verbose.stderr, re.MULTILINE)
     assert "load:" not in verbose.stdout
+    assert re.search(r"^schedule_accuracy +(normal|warning|critical) ", verbose.stdout, re.MULTILINE)
 
 
 def test_warnings_go_to_stderr(run_cli, inputs, tmp_path):
@@ -133,7 +133,7 @@ def test_a_terminal_gets_colour_and_its_own_width(inputs):
             os.close(parent)
     assert process.returncode == 0
     assert f"{ESCAPE}[".encode() in shown
-    assert b"schedule_accuracy" in shown
+    assert b"prediction error" in shown
 
 
 def test_a_closed_pipe_is_not_an_error(inputs):
@@ -248,8 +248,8 @@ def test_validate_prints_what_it_found_and_writes_nothing(run_cli, inputs):
     before = tree(inputs.parent)
     done = run_cli("validate", "--input", inputs)
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.search(r"^planned_tasks\.jsonl +used +12$", done.stdout, re.MULTILINE)
-    assert "The inputs are good: 12 tasks (planned_tasks.jsonl), 4 agents, 13 recorded attempts." in done.stdout
+    assert re.search(r"^planned_tasks\.jsonl +used +none +12$", done.stdout, re.MULTILINE)
+    assert "The inputs are valid: 12 tasks (planned_tasks.jsonl), 4 agents, 13 recorded attempts." in done.stdout
     found = json.loads(run_cli("validate", "--input", inputs, "--json").stdout)
     assert (found["task_count"], found["agent_count"], found["attempt_count"]) == (12, 4, 13)
     assert tree(inputs.parent) == before
@@ -274,32 +274,3 @@ def test_report_writes_the_same_files_as_the_run(run_cli, inputs):
         run_dir / name for name in ("report.html", "PHASE_19_AUTONOMOUS_OPTIMIZATION.md")
     )
     assert tree(run_dir) == before
-
-
-# Progress
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_progress_of_long_work_is_shown_on_a_terminal_and_erased():
-    terminal = Terminal()
-    with WaveProgress(terminal, delay_s=0) as progress:
-        progress._timer.join()
-        progress("waves", 2, 5)
-        progress._bar.refresh()
-    shown = terminal.getvalue()
-    assert "waves" in shown
-    assert "2/5" in shown
-    assert shown.endswith(f"{ESCAPE}[2K")  # the line is erased at the end
-
-
-def test_short_work_and_piped_work_show_no_progress():
-    terminal, pipe = Terminal(), io.StringIO()
-    with WaveProgress(terminal, delay_s=60) as progress:
-        progress("waves", 1, 3)
-    with WaveProgress(pipe, delay_s=0) as progress:
-        progress("waves", 1, 3)
-    assert (terminal.getvalue(), pipe.getvalue()) == ("", "")

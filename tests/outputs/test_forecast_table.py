@@ -16,7 +16,7 @@ from phase19.outputs import forecast_table as module
 from phase19.outputs.forecast_table import forecast_table
 from tests.builders import all_pairs, model, random_attempts
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 COLUMNS = [
     "task_id", "agent_id", "wave", "success_probability", "success_low", "success_high",
     "duration_ms_p50", "duration_ms_p90", "confidence_delta", "record_count",

@@ -13,7 +13,7 @@ import pytest
 import phase19
 from phase19.inputs.sample import write_sample
 
-SAMPLE = Path(__file__).parent.parent / "outputs" / "phase18"
+SAMPLE = Path(__file__).parents[2] / "outputs" / "phase18"
 FIXED = {"timestamp": "2026-02-05T12:00:00Z"}
 # Keys that are data: of maps by agent, heuristic and strategy.
 NAMES = r"agent_\d+|H16_\d+|maximize_\w+|balance_load|minimize_retries|confidence_optimization|weighted|round_robin"

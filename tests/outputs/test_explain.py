@@ -17,7 +17,8 @@ from phase19.errors import OutputError, UsageError
 from phase19.forecasting.preparation import first_model
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.sample import write_sample
-from phase19.outputs.explain import explain, sentences
+from phase19.outputs.explain import explain, explanation_tables, sentences
+from phase19.outputs.text import significant
 from phase19.planning import PlanParameters, plan_wave
 
 FIXED = {"timestamp": "2026-02-05T12:00:00Z", "seed": 3}
@@ -61,20 +62,56 @@ def test_what_a_task_would_cost_elsewhere_is_what_planning_again_without_its_age
         assert told["runner_up_score"] == pytest.approx(scores[row, names.index(told["runner_up_agent_id"])])
 
 
-def test_sentences_say_who_came_next_and_by_how_much(run_dir):
+TASK = {
+    "task_id": "task_3", "agent_id": "agent_1", "wave": 1, "priority": 3, "status": "completed", "retry_count": 1,
+    "runner_up_agent_id": "agent_17", "score": 0.994, "runner_up_score": 0.996, "planned_success": 0.994,
+    "score_margin": 0.000545, "agent_price": 0.02,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({}, "agent_17 would be slightly better (99.6 % against 99.4 %), but it is full: {}less than 0.001 expected"),
+        ({"score_margin": 0.04, "runner_up_score": 0.994012},
+         "agent_17 would be slightly better (99.401 % against 99.400 %), but it is full: {}0.040 expected"),
+        ({"score_margin": 0.194, "runner_up_score": 0.8},
+         "agent_17 is next best (80.0 % against 99.4 %); it would cost the wave 0.19 expected"),
+        ({"score_margin": 0.194, "runner_up_score": 0.8, "planned_success": 0.9},
+         "agent_17 is next best (0.800 against 0.994); it would cost the wave 0.19 of its total score."),
+        ({"score_margin": -0.25, "runner_up_score": 0.999},
+         "agent_17 would be better (99.9 % against 99.4 %), but the task was moved to even out the load."),
+        ({"runner_up_agent_id": None}, "No other agent can take it without leaving another task unassigned."),
+    ],
+)  # fmt: skip
+def test_the_second_sentence_compares_with_the_runner_up(changed, sentence):
+    wanted = sentence.format("moving another task off it would cost more than this gains, by ")
+    assert sentences({**TASK, **changed})[1] == wanted.replace("expected", "expected successes.")
+
+
+def test_the_other_sentences_say_where_the_task_went_and_what_happened():
+    assert [*sentences(TASK)[:1], *sentences(TASK)[2:]] == [
+        "task_3 was assigned to agent_1 in wave 1, with priority 3.",
+        "Room for one more task at agent_1 would add 0.020 expected successes.",
+        "It completed after 1 retry.",
+    ]
+    assert sentences({**TASK, "status": "failed", "retry_count": 0})[-1] == "It failed."
+    idle = sentences({**TASK, "status": "unobserved", "agent_price": 0.0})
+    assert (len(idle), idle[-1]) == (3, "It did not run (unobserved).")
+    unassigned = {**TASK, "agent_id": None, "unassigned_reason": None, "decision": "deferred", "reason": "HIGH risk"}
+    assert sentences(unassigned) == ["task_3 was not assigned: its safety gate deferred it (HIGH risk)."]
+    assert sentences({**unassigned, "unassigned_reason": "no room"}) == ["task_3 was not assigned: no room."]
+    assert explanation_tables(unassigned) == ()
+
+
+def test_the_tables_hold_every_figure_of_the_plan(run_dir):
     task = explain(run_dir, "task_3")
-    told = sentences(task)
-    assert told[0].startswith(f"task_3 went to {task['agent_id']} in wave {task['wave']}")
-    assert told[1].startswith(f"{task['runner_up_agent_id']} came next")
-    assert told[-1].startswith(f"It {task['status']}")
-    alone = sentences({**task, "runner_up_agent_id": None})
-    assert alone[1].startswith("No other agent may do it")
-    moved = sentences({**task, "score_margin": -0.25})
-    assert "was the best for it, by 0.250" in moved[1]
-    idle = sentences({**task, "status": "unobserved"})
-    assert idle[-1] == "It did not run (unobserved)."
-    deferred = sentences({**task, "agent_id": None, "decision": "deferred", "reason": "HIGH needs an approval"})
-    assert deferred == ["task_3 went to nobody: its gate said deferred (HIGH needs an approval)."]
+    tables = explanation_tables(task)
+    assert [table.header[0] for table in tables] == ["forecast", "score", "time from the wave's start", "confidence"]
+    cells = dict(row for table in tables for row in table.rows)
+    assert cells["success probability"] == f"{100 * task['success_probability']:.1f} %"
+    assert cells["score margin"] == significant(task["score_margin"])
+    assert cells["live decision"] == task["live_decision"]
 
 
 def test_the_worth_of_a_slot_stands_with_each_agent(run_dir):
@@ -88,7 +125,7 @@ def test_the_worth_of_a_slot_stands_with_each_agent(run_dir):
 def test_explain_answers_on_the_command_line(run_dir):
     shown = command("explain", "task_3", "--run", run_dir)
     assert shown.returncode == 0
-    assert shown.stdout.startswith("task_3 went to ")
+    assert shown.stdout.startswith("task_3 was assigned to ")
     as_json = command("explain", "task_3", "--run", run_dir, "--json")
     assert json.loads(as_json.stdout)["task_id"] == "task_3"
 

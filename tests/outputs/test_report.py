@@ -1,0 +1,399 @@
+"""The report says what the files say, escapes what they hold, and shows gaps as gaps."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from phase19.errors import OutputError
+from phase19.outputs.rendering import Chart, Section, Table, to_html, to_markdown
+from phase19.outputs.report import (
+    HTML_FILE,
+    MARKDOWN_FILE,
+    attention_table,
+    checks_table,
+    convergence_sentence,
+    opening,
+    waves_table,
+    write_report,
+)
+from phase19.publishing.files import read_run
+
+NASTY = "<b>|`*_x_*` [a](b) & agent_1"
+
+COMPARISON_KEYS = [
+    "wave",
+    *("planned_success_rate", "actual_success_rate", "planned_throughput", "actual_throughput"),
+    *("accuracy_score", "success_rate_low", "success_rate_high", "ran_count"),
+]
+METRIC_KEYS = [
+    *("metric_name", "value", "target_value", "threshold_min", "threshold_max"),
+    *("status", "chance_low", "chance_high"),
+]
+
+
+TEST_KEYS = [
+    *("anomaly_type", "status", "effect", "effect_low", "effect_high"),
+    *("detectable_effect", "largest_effect"),
+]
+
+
+def keyed(keys, rows):
+    return [dict(zip(keys, row, strict=True)) for row in rows]
+
+
+def jsonl(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    """A run of two waves, the second of which did not run, with one agent whose id is hostile."""
+    summary = {
+        "timestamp": "2026-02-05T12:00:00Z",
+        "total_waves_optimized": 2,
+        "total_agents": 2,
+        "total_tasks": 1200,
+        "optimization_strategy": "balance_load",
+        "overall_metrics": {
+            "expected_success_rate": 0.925,
+            "actual_success_rate": 0.75,
+            "prediction_accuracy": 0.811,
+            "expected_throughput": 42.0,
+            "actual_throughput": None,
+            "schedule_adherence": None,
+            "success_rate_low": 0.9,
+            "success_rate_high": 0.95,
+        },
+        "optimization_results": [
+            {"wave": 1, "agent_assignments": {"agent_0": ["a", "b"], NASTY: ["c"]}},
+            {"wave": 2, "agent_assignments": {"agent_0": ["d"]}},
+        ],
+        "run_id": "r-1",
+        "seed": 3,
+        "executor": "simulate",
+        "simulated": True,
+        "inputs": [{"file": "tasks.jsonl", "rows": 4, "status": "used", "ignored_fields": ["x", "y"]}],
+        "task_counts": {"total": 1200, "completed": 900, "failed": 300, "deferred": 0},
+        "forecast_scores": {"brier_score": 0.0592, "log_loss": None},
+        "yardsticks": {"round_robin_success_rate": 0.9},
+        "solver": [{"wave": 1, "algorithm": "dual", "objective": 3.5, "upper_bound": 3.5, "gap": 0.0}],
+        "previous": None,
+        "thresholds": {"file": None, "changed": {}},
+    }
+    health = {
+        "overall_health_score": 81.25,
+        "health_status": "GOOD",
+        "component_scores": {"optimization_accuracy": 81.1, "schedule_adherence": None},
+        "component_weights": {"optimization_accuracy": 1.0, "schedule_adherence": 2.5},
+        "anomaly_costs": [
+            {"anomaly_id": "AN_001", "anomaly_type": "schedule_drift", "severity": "low", "points": 10.0}
+        ],
+        "convergence": {
+            "verdict": "improving",
+            "wave_count": 4,
+            "run_count": 1,
+            "slope": -0.1,
+            "slope_low": -0.15,
+            "slope_high": -0.05,
+            "simulated": True,
+        },
+        "agent_utilization": [
+            {"agent_id": NASTY, "task_count": 1200, "busy_ms": 5_400_000.0, "utilization": 0.5},
+        ],
+    }
+    # 1,200 tasks at 42 a second are 28.6 s, and 4 at 0.0004 a second 2.8 hours.
+    comparisons = [[1, 0.925, 0.75, 42.0, 40.5, 0.811, 0.8, 1.0, 1200], [2, 0.9, None, 0.0001, *[None] * 4, 0]]
+    metrics = [["schedule_accuracy", 0.811, 0.9, 0.85, 1.0, "warning", 0.85, 0.99]]
+    metrics += [["confidence_trajectory", None, 1.0, 0.9, 1.1, "insufficient_data", None, None]]
+    anomaly = {"anomaly_type": "schedule_drift", "severity": "low", "description": NASTY, "recommendation": "a\nb"}
+    signal = {"type": "strategy_validation", "description": "d", "recommendation": "r", "confidence": 0.811}
+    tests = [
+        ["prediction_error", "not_testable", 0.1, -0.05, 0.25, 0.41, 0.925],
+        ["schedule_drift", "found", 1.52, 1.2, 1.9, 1.3, None],
+        ["performance_degradation", "clear", 0.034, -0.01, 0.08, 0.25, 1.0],
+        ["optimization_failure", "explained", 1.2, 0.3, 2.1, 1.5, 1.0],
+    ]
+    alerts = [
+        ["warning", "optimization_metrics: schedule_accuracy", "It is low.", "Look."],
+        ["info", "scheduling_anomalies: AN_001 schedule_drift", "Tasks are late.", "Compare the times."],
+    ]
+    update = {"heuristic_id": "H16_001", "reason": "a lift", "previous_weight": 1.0, "weight": 1.004}
+    decisions = [{"decision": "approved", "live_decision": "deferred"}] * 2
+    rows = {
+        "schedule_comparisons": keyed(COMPARISON_KEYS, comparisons),
+        "optimization_metrics": keyed(METRIC_KEYS, metrics),
+        "scheduling_anomalies": [anomaly],
+        "anomaly_tests": keyed(TEST_KEYS, tests),
+        "alerts": keyed(["severity", "source", "message", "action"], alerts),
+        "learning_signals": [signal],
+        "heuristic_updates": [update],
+        "safety_gate_decisions": decisions,
+        "unassigned_tasks": [],
+    }
+    files = {f"{name}.jsonl": jsonl(lines) for name, lines in rows.items()}
+    files |= {"optimization_summary.json": json.dumps(summary), "system_health.json": json.dumps(health)}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+class Tags(HTMLParser):
+    """Checks that tags nest, and collects text and the addresses a page refers to."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.addresses, self.data = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.addresses += [value for name, value in attributes if name in {"src", "href"}]
+        if tag not in {"meta", "line", "rect", "circle"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.data.append(data)
+
+
+def change(run_dir, name="optimization_summary.json", **fields):
+    """Replace fields of a document, or of every row of a file."""
+    path = run_dir / name
+    if path.suffix == ".jsonl":
+        path.write_text(jsonl({**json.loads(line), **fields} for line in path.read_text().splitlines()))
+    else:
+        path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_the_report_is_as_agreed_in_both_forms(run_dir, golden):
+    assert write_report(run_dir) == [run_dir / MARKDOWN_FILE, run_dir / HTML_FILE]
+    golden.text("report/report.md", (run_dir / MARKDOWN_FILE).read_text())
+    golden.text("report/report.html", (run_dir / HTML_FILE).read_text())
+
+
+def test_the_same_files_give_the_same_bytes(run_dir):
+    before = [path.read_bytes() for path in write_report(run_dir)]
+    assert [path.read_bytes() for path in write_report(run_dir)] == before
+
+
+def test_the_page_nests_refers_to_nothing_outside_and_shows_hostile_text_as_text(run_dir):
+    write_report(run_dir)
+    html = (run_dir / HTML_FILE).read_text()
+    tags = Tags()
+    tags.feed(html)
+    assert tags.open == []
+    assert tags.addresses == []
+    assert not re.search(r"url\(|@import|<script|https?:", html)
+    assert tags.data.count(NASTY) == 3
+    assert "<b>" not in html
+
+
+def test_hostile_text_is_no_markup_in_markdown(run_dir):
+    write_report(run_dir)
+    markdown = (run_dir / MARKDOWN_FILE).read_text()
+    assert r"\<b\>\|\`\*\_x\_\*\` \[a\](b) \& agent_1 | 1 | 0 |" in markdown
+    widths = {
+        line.count("|") - line.count(r"\|") for line in markdown.splitlines() if line.startswith("| schedule_drift")
+    }
+    assert widths == {5}
+
+
+def report_of(run_dir):
+    write_report(run_dir)
+    return (run_dir / MARKDOWN_FILE).read_text()
+
+
+def test_only_a_dry_run_is_called_simulated(run_dir):
+    assert "Dry run: every actual figure is simulated." in report_of(run_dir)
+    health = json.loads((run_dir / "system_health.json").read_text())
+    change(run_dir, "system_health.json", convergence={**health["convergence"], "simulated": False})
+    change(run_dir, executor="replay", simulated=False)
+    replayed = report_of(run_dir)
+    assert "simulated" not in replayed
+    assert "Replay: actual figures are recorded outcomes." in replayed
+
+
+def test_missing_figures_are_called_no_data(run_dir):
+    markdown = report_of(run_dir)
+    assert "| 2 | 90.0 % | no data | no data | 2.8 h | no data | 8.6 tasks/day | no data | no data |" in markdown
+    assert "| confidence_trajectory | insufficient data | no data | 1.00 | 0.90 to 1.10 | no data |" in markdown
+
+
+def test_without_anomalies_or_heuristics_it_says_so(run_dir):
+    (run_dir / "scheduling_anomalies.jsonl").write_text("")
+    (run_dir / "heuristic_updates.jsonl").write_text("")
+    markdown = report_of(run_dir)
+    assert "No check failed." in markdown
+    assert "The inputs hold no heuristics" in markdown
+
+
+def test_of_many_agents_the_first_fifty_are_shown_and_the_rest_counted(run_dir):
+    agents = {f"a{i}": ["t"] for i in range(53)}
+    change(run_dir, optimization_results=[{"wave": wave, "agent_assignments": agents} for wave in (1, 2)])
+    markdown = report_of(run_dir)
+    assert "| a49 | 1 | 1 |" in markdown
+    assert "| a50 |" not in markdown
+    assert "3 more in optimization_summary.json." in markdown
+
+
+# Whether the plan held
+
+
+@pytest.mark.parametrize(
+    ("completed", "start"),
+    [
+        # 90 to 95 % of 1,200 tasks are 1,080 to 1,140; 92.5 % are 1,110.
+        (1080, "The plan held: 1,080 of 1,200 tasks succeeded; 1,110 were expected, and 1,080 to 1,140 is the normal"),
+        (1079, "The plan fell short: 1,079 of 1,200 tasks succeeded; 1,110 were expected"),
+        (1140, "The plan held: 1,140 of 1,200"),
+        (1141, "The run did better than planned: 1,141 of 1,200"),
+    ],
+)
+def test_the_first_sentence_says_whether_the_plan_held(run_dir, completed, start):
+    change(run_dir, "anomaly_tests.jsonl", status="clear")
+    change(run_dir, task_counts={"total": 1200, "completed": completed, "failed": 1200 - completed})
+    verdict, kind = opening(read_run(run_dir))
+    assert verdict.startswith(start)
+    assert kind == ("Dry run: every actual figure is simulated. 1,200 tasks, 2 agents, 2 waves, strategy balance_load.")
+
+
+def test_the_first_sentence_names_failed_checks(run_dir):
+    assert opening(read_run(run_dir))[0].startswith("The plan fell short, and 1 check failed (schedule drift): 900 of")
+    change(run_dir, task_counts={"total": 1200, "completed": 1100, "failed": 100})
+    assert opening(read_run(run_dir))[0].startswith("The plan held, but 1 check failed (schedule drift): 1,100 of")
+
+
+def test_tasks_that_did_not_run_are_counted(run_dir):
+    counts = {"total": 12, "completed": 1, "failed": 0, "unobserved": 9, "unassigned": 2}
+    change(run_dir, task_counts=counts, executor="replay")
+    (run_dir / "unassigned_tasks.jsonl").write_text(jsonl([{"task_id": "t", "wave": 1, "reason": "no room"}]))
+    change(run_dir, "anomaly_tests.jsonl", status="not_testable")
+    verdict, _, idle = opening(read_run(run_dir))
+    assert verdict == "The plan held: 1 of 1 task that ran succeeded; 0.9 were expected, and 1 is the normal range."
+    assert idle == "Tasks that did not run: 9 unobserved, 2 unassigned; unassigned_tasks.jsonl gives the reasons."
+    change(run_dir, task_counts={"total": 2, "completed": 0, "failed": 0, "deferred": 2})
+    assert opening(read_run(run_dir))[0] == "No task ran, so the plan could not be checked."
+
+
+def test_waves_have_counts_and_times_that_people_use(run_dir):
+    table = waves_table(read_run(run_dir), is_brief=True)
+    assert table.header == ("wave", "planned success", "succeeded", "normal range", "planned time", "actual time")
+    assert table.rows == (
+        ("1", "92.5 %", "900 of 1,200", "960 to 1,200", "29 s", "30 s"),
+        ("2", "90.0 %", "no data", "no data", "2.8 h", "no data"),
+    )
+
+
+def test_no_effect_stands_beside_a_check_that_needs_more_data(run_dir):
+    # The promised success of 92.5 % can fall by 41 points; no more than all of an advantage can be lost.
+    assert checks_table(read_run(run_dir)).rows == (
+        ("prediction error", "needs more data", "", "41 points"),
+        ("schedule drift", "failed", "1.52 x forecast time (1.20 to 1.90)", "1.3 x"),
+        ("performance degradation", "passed", "3.40 points less success than peers (-1.00 to 8.00)", "25 points"),
+        ("optimization failure", "explained", "120 % of the planned gain lost (30.0 to 210)", "none"),
+    )
+
+
+def test_attention_is_asked_for_failed_checks_and_for_metrics_beyond_their_normal_range(run_dir):
+    rows = [("warning", "It is low.", "Look."), ("info", "Tasks are late.", "Compare the times.")]
+    assert attention_table(read_run(run_dir)).rows == tuple(rows)
+    change(run_dir, "optimization_metrics.jsonl", chance_low=0.8)  # 0.811 is in the normal range now
+    assert attention_table(read_run(run_dir)).rows == tuple(rows[1:])
+    (run_dir / "alerts.jsonl").write_text("")
+    assert attention_table(read_run(run_dir)) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({}, "Forecasts are improving: over 4 simulated waves of 1 run the gap between planned and actual"),
+        ({"verdict": "worsening", "simulated": False, "run_count": 2},
+         "Forecasts are getting worse: over 4 real waves of 2 runs the gap"),
+        ({"verdict": "steady"}, "Forecasts are steady: over 4"),
+        ({"verdict": "insufficient_data"}, "It is too early to say whether forecasts are improving: over 4"),
+        ({"wave_count": 1, "slope": None},
+         "Whether forecasts are improving cannot be said from 1 simulated wave of 1 run: it takes three waves."),
+    ],
+)  # fmt: skip
+def test_the_trend_of_the_forecast_error_is_a_sentence(run_dir, fields, sentence):
+    trend = {**json.loads((run_dir / "system_health.json").read_text())["convergence"], **fields}
+    said = convergence_sentence(trend)
+    assert said.startswith(sentence)
+    figures = "by -0.100 standard deviations a wave (90 % interval -0.150 to -0.0500)."
+    assert said.endswith(figures) == (trend["slope"] is not None)
+
+
+# Files that cannot be read or written
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("optimization_summary.json", None, r"expected a Phase 19 run, found no optimization_summary\.json in it"),
+        ("system_health.json", None, r"system_health\.json: cannot be read: No such file"),
+        ("learning_signals.jsonl", "{", r"learning_signals\.jsonl: expected JSON, found "),
+        ("system_health.json", b"\xff", r"system_health\.json: expected JSON, found .*decode"),
+        ("optimization_summary.json", "{}", r"summary\.json: expected the output of .* found no executor in it"),
+        ("system_health.json", "[]", r"health\.json: expected JSON objects, found another JSON value"),
+        ("learning_signals.jsonl", "7", r"signals\.jsonl: expected JSON objects, found another JSON value"),
+        ("system_health.json", '{"health_status": "GOOD"}', "found no component_scores in it"),
+        ("learning_signals.jsonl", '{"type": "a"}', "found no description in it"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_named(run_dir, name, text, message):
+    (run_dir / name).unlink()
+    if text is not None:
+        (run_dir / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(OutputError, match=message):
+        write_report(run_dir)
+    assert not (run_dir / HTML_FILE).exists()
+
+
+def test_a_summary_without_a_figure_is_named(run_dir):
+    summary = json.loads((run_dir / "optimization_summary.json").read_text())
+    del summary["overall_metrics"]["expected_success_rate"]
+    (run_dir / "optimization_summary.json").write_text(json.dumps(summary))
+    with pytest.raises(OutputError, match=r"optimization_summary\.json: .* found no expected_success_rate in it"):
+        write_report(run_dir)
+
+
+def test_a_report_that_cannot_be_written_is_named(run_dir):
+    (run_dir / HTML_FILE).mkdir()
+    with pytest.raises(OutputError, match=r"report\.html: cannot be written: Is a directory"):
+        write_report(run_dir)
+
+
+def drawing(waves):
+    keys = ("wave", "planned_success_rate", "actual_success_rate", "success_rate_low", "success_rate_high")
+    html = to_html("t", [Section("s", [Chart("c", keyed(keys, waves))])])
+    return ET.fromstring(re.search(r"<svg.*</svg>", html, re.DOTALL)[0])
+
+
+def test_the_chart_puts_rates_where_they_belong():
+    # 220 units high, from 12 (100 %) to 232 (0 %): 75 % lies at 12 + 0.25 x 220 = 67, 50 % at 122.
+    svg = drawing([[4, 0.75, 0.5, 0.5, 1.0]])
+    assert svg.find("circle").get("cy") == "122.0"
+    assert svg.find("line[@class='planned']").get("y1") == "67.0"
+    assert (svg.find("rect").get("y"), svg.find("rect").get("height")) == ("12.0", "110.0")
+    assert svg.findall("text")[-1].text == "4"
+
+
+def test_the_chart_leaves_out_what_is_missing_and_thins_its_labels():
+    svg = drawing([[1, 0.5, None, None, None]])
+    assert (svg.find("circle"), svg.find("rect")) == (None, None)
+    labels = drawing([i + 1, 0.5, 0.5, 0.4, 0.6] for i in range(100)).findall("text[@text-anchor='middle']")
+    assert [label.text for label in labels] == [str(1 + 5 * i) for i in range(20)]
+    assert drawing([]).findall("circle") == []
+
+
+def test_markdown_leaves_the_chart_to_its_table():
+    sections = [Section("s", [Chart("c", ()), Table(("a", "b"), (("1", "2"),))])]
+    assert to_markdown("t", sections) == "# t\n\n## s\n\n| a | b |\n| --- | ---: |\n| 1 | 2 |\n"
