@@ -1,27 +1,12 @@
 """The forecast of every (task, agent) pair as a table: what `phase19 forecast` writes."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import polars as pl
 
-if TYPE_CHECKING:
-    from phase19.forecasting.model import Forecast, ForecastModel
-
-__all__ = ["first_attempts", "forecast_table"]
+from phase19.forecasting.model import Forecast, ForecastModel
 
 _CHUNK_PAIRS = 1_000_000  # pairs forecast at once: about 100 MB of arrays
-_FIELDS = {
-    "success_probability": "success_probability",
-    "success_low": "success_low",
-    "success_high": "success_high",
-    "duration_ms_p50": "duration_ms_p50",
-    "duration_ms_p90": "duration_ms_p90",
-    "confidence_delta": "planned_confidence_delta",
-    "record_count": "record_count",
-}
+_COLUMNS = "success_probability success_low success_high duration_ms_p50 duration_ms_p90 confidence_delta record_count"
 
 
 def first_attempts(model: ForecastModel, tasks: slice = slice(None)) -> Forecast:
@@ -41,20 +26,12 @@ def forecast_table(model: ForecastModel) -> pl.DataFrame:
         tasks in the model's order, by id in a run, and within a task agents in natural order.
     """
     step = max(1, _CHUNK_PAIRS // model.agents.height)
-    chunks = [_rows(model, start, step) for start in range(0, max(model.tasks.height, 1), step)]
-    return pl.concat(chunks)
+    return pl.concat(_rows(model, start, step) for start in range(0, max(model.tasks.height, 1), step))
 
 
 def _rows(model: ForecastModel, start: int, count: int) -> pl.DataFrame:
     forecast = first_attempts(model, slice(start, start + count))._asdict()
-    tasks, m = model.tasks.slice(start, count), model.agents.height
-    task = np.repeat(np.arange(tasks.height), m)
-    agent = np.tile(np.arange(m), tasks.height)
-    return pl.DataFrame(
-        {
-            "task_id": tasks["task_id"].gather(task),
-            "agent_id": model.agents["agent_id"].gather(agent),
-            "wave": tasks["wave"].gather(task),
-            **{name: forecast[field].ravel() for name, field in _FIELDS.items()},
-        }
-    )
+    forecast["confidence_delta"] = forecast["planned_confidence_delta"]
+    pairs = model.tasks.slice(start, count).select("task_id", "wave").join(model.agents.select("agent_id"), how="cross")
+    columns = {name: forecast[name].ravel() for name in _COLUMNS.split()}
+    return pairs.select("task_id", "agent_id", "wave").with_columns(**columns)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 from phase19.outputs.text import cell, words
@@ -84,7 +85,8 @@ def to_html(title: str, sections: Sequence[Section]) -> str:
     body = [f"<h1>{escape(title)}</h1>"]
     for section in sections:
         body += [f"<h2>{escape(section.title)}</h2>", *map(_html_block, section.blocks)]
-    return _PAGE.replace("{title}", escape(title)).replace("{body}", "\n".join(body))
+    page = Path(__file__).with_name("page.html").read_text("utf-8")
+    return page.replace("{title}", escape(title)).replace("{body}", "\n".join(body))
 
 
 def _html_block(block: Block) -> str:
@@ -143,37 +145,3 @@ def _svg(chart: Chart) -> str:
         + '<span class="key actual"></span>actual <span class="key normal"></span>'
         + "normal range of the actual rate (90 %)</figcaption></figure>"
     )
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #d9dee5; --paper: #fff;
-  --plan: #8a5a00; --real: #0b63ce; --band: #e7edf5; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e8ee; --soft: #9aa5b4; --line: #333c48; --paper: #14181e;
-  --plan: #e0a83a; --real: #6db0ff; --band: #232c38; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 60rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 600; } .n { text-align: right; white-space: nowrap; }
-figure { margin: 1rem 0; } figcaption { color: var(--soft); }
-svg { width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 12px; }
-.grid { stroke: var(--line); } rect.normal { fill: var(--band); }
-line.planned { stroke: var(--plan); stroke-width: 3; } circle.actual { fill: var(--real); }
-.key { display: inline-block; width: .9rem; margin: 0 .35rem 0 .9rem; vertical-align: middle; }
-.key.planned { border-top: 3px solid var(--plan); } .key.normal { height: .9rem; background: var(--band); }
-.key.actual { width: .6rem; height: .6rem; border-radius: 50%; background: var(--real); }
-</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""

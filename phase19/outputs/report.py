@@ -5,31 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from phase19.errors import plural
+from phase19.outputs import text
 from phase19.outputs.provenance import lineage_sentences
-from phase19.outputs.rendering import (
-    Block,
-    Chart,
-    Section,
-    Table,
-    figures_table,
-    records_table,
-    to_html,
-    to_markdown,
-)
-from phase19.outputs.text import (
-    NO_DATA,
-    cell,
-    count_range,
-    duration,
-    interval,
-    listed,
-    number,
-    percent,
-    signed,
-    significant,
-    throughput,
-    words,
-)
+from phase19.outputs.rendering import Block, Chart, Section, Table, figures_table, records_table, to_html, to_markdown
 from phase19.publishing.files import SUMMARY_FILE, Row, RunFiles, read_run, write_errors
 
 TITLE = "Phase 19: autonomous optimisation"
@@ -115,7 +93,7 @@ def report_sections(run: RunFiles) -> list[Section]:
     """Return the report's sections in the order in which a reader asks: did it work, can I trust it, what next."""
     summary, health = run.optimization_summary, run.system_health
     components = [
-        {"component": words(name), "score": score, "weight": health["component_weights"][name]}
+        {"component": text.words(name), "score": score, "weight": health["component_weights"][name]}
         for name, score in health["component_scores"].items()
     ]
     sections: dict[str, tuple[Block, ...]] = {
@@ -182,13 +160,13 @@ def _verdict(run: RunFiles) -> str:
     completed, ran = counts["completed"], counts["completed"] + counts["failed"]
     if not ran:
         return "No task ran, so the plan could not be checked."
-    expected = number(overall["expected_success_rate"] * ran, 1 if ran < _FEW_TASKS else 0)
+    expected = text.number(overall["expected_success_rate"] * ran, 1 if ran < _FEW_TASKS else 0)
     that_ran = " that ran" if ran < counts["total"] else ""
     low, high = (overall[f"success_rate_{end}"] for end in ("low", "high"))
     result = f"{completed:,} of {plural(ran, 'task')}{that_ran} succeeded; {expected} were expected"
     if low is None or high is None:
         return f"{result}, and no normal range is known."
-    failed = [words(row["anomaly_type"]) for row in run.anomaly_tests if row["status"] == "found"]
+    failed = [text.words(row["anomaly_type"]) for row in run.anomaly_tests if row["status"] == "found"]
     if completed < round(low * ran):
         verdict, joint = "The plan fell short", "and"
     elif completed > round(high * ran):
@@ -196,14 +174,14 @@ def _verdict(run: RunFiles) -> str:
     else:
         verdict, joint = "The plan held", "but"
     if failed:
-        verdict += f", {joint} {plural(len(failed), 'check')} failed ({listed(failed)})"
-    return f"{verdict}: {result}, and {count_range(low, high, ran)} is the normal range."
+        verdict += f", {joint} {plural(len(failed), 'check')} failed ({text.listed(failed)})"
+    return f"{verdict}: {result}, and {text.count_range(low, high, ran)} is the normal range."
 
 
 def health_sentence(run: RunFiles) -> str:
     """Say how healthy the run was, and how many of the checks had enough data."""
     score, tests = run.system_health["overall_health_score"], run.anomaly_tests
-    state = NO_DATA if score is None else f"{number(score, 1)} of 100 ({run.system_health['health_status']})"
+    state = text.NO_DATA if score is None else f"{text.number(score, 1)} of 100 ({run.system_health['health_status']})"
     return f"Health {state}; checks run: {sum(row['status'] != 'not_testable' for row in tests)} of {len(tests)}."
 
 
@@ -232,13 +210,13 @@ def waves_table(run: RunFiles, *, is_brief: bool = False) -> Table:
         ran, low, high = row["ran_count"], row["success_rate_low"], row["success_rate_high"]
         rates = (row["planned_throughput"], row["actual_throughput"])
         cells = (
-            cell("wave", row["wave"]),
-            percent(row["planned_success_rate"]),
-            f"{round(row['actual_success_rate'] * ran):,} of {ran:,}" if ran else NO_DATA,
-            NO_DATA if low is None else count_range(low, high, ran),
-            *(duration((ran or planned[row["wave"]]) / rate * 1e3 if rate else None) for rate in rates),
+            text.cell("wave", row["wave"]),
+            text.percent(row["planned_success_rate"]),
+            f"{round(row['actual_success_rate'] * ran):,} of {ran:,}" if ran else text.NO_DATA,
+            text.NO_DATA if low is None else text.count_range(low, high, ran),
+            *(text.duration((ran or planned[row["wave"]]) / rate * 1e3 if rate else None) for rate in rates),
         )
-        rows.append(cells if is_brief else (*cells, *map(throughput, rates), percent(row["accuracy_score"])))
+        rows.append(cells if is_brief else (*cells, *map(text.throughput, rates), text.percent(row["accuracy_score"])))
     if not is_brief:
         header += ["planned throughput", "actual throughput", "accuracy"]
     return Table(tuple(header), tuple(rows))
@@ -251,11 +229,11 @@ def metrics_table(run: RunFiles) -> Table:
         tuple(
             (
                 row["metric_name"],
-                words(row["status"]),
-                significant(row["value"]),
-                significant(row["target_value"]),
-                interval(row["threshold_min"], row["threshold_max"]),
-                interval(row["chance_low"], row["chance_high"]),
+                text.words(row["status"]),
+                text.significant(row["value"]),
+                text.significant(row["target_value"]),
+                text.interval(row["threshold_min"], row["threshold_max"]),
+                text.interval(row["chance_low"], row["chance_high"]),
             )
             for row in run.optimization_metrics
         ),
@@ -271,11 +249,11 @@ def checks_table(run: RunFiles) -> Table:
         smallest, largest = row["detectable_effect"], row["largest_effect"]
         effect = ""
         if row["status"] != "not_testable" and row["effect"] is not None:
-            size, low, high = (significant(factor * row[key]) for key in ("effect", "effect_low", "effect_high"))
+            size, low, high = (text.significant(factor * row[key]) for key in ("effect", "effect_low", "effect_high"))
             effect = f"{size} {unit} {meaning} ({low} to {high})"
         is_detectable = smallest is not None and (largest is None or smallest <= largest)
-        detectable = f"{significant(factor * smallest, 2)} {unit}" if is_detectable else "none"
-        rows.append((words(row["anomaly_type"]), _RESULTS[row["status"]], effect, detectable))
+        detectable = f"{text.significant(factor * smallest, 2)} {unit}" if is_detectable else "none"
+        rows.append((text.words(row["anomaly_type"]), _RESULTS[row["status"]], effect, detectable))
     header = ("check", "result", "effect (90 % interval)", "smallest problem this run could detect")
     return Table(header, tuple(rows), labels=3)
 
@@ -286,7 +264,7 @@ def convergence_sentence(trend: Row) -> str:
     evidence = f"{plural(trend['wave_count'], f'{kind} wave')} of {plural(trend['run_count'], 'run')}"
     if trend["slope"] is None:
         return f"Whether forecasts are improving cannot be said from {evidence}: it takes three waves."
-    slope, low, high = (signed(trend[key]) for key in ("slope", "slope_low", "slope_high"))
+    slope, low, high = (text.signed(trend[key]) for key in ("slope", "slope_low", "slope_high"))
     return (
         f"{_TRENDS[trend['verdict']]}: over {evidence} the gap between planned and actual success changes by {slope} "
         f"standard deviations a wave (90 % interval {low} to {high})."

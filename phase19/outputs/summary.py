@@ -1,5 +1,6 @@
-"""What a run says of itself: the frames its analysis reads, its files by agent, and its summary."""
+"""The summary of a run: optimization_summary.json, and the frame with the run's one row."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +13,17 @@ from phase19.options import RunOptions
 from phase19.outputs.provenance import SCHEMA_VERSION, RunIdentity
 from phase19.wave import agent_assignments, mean
 
+# Columns of the tables `overall` and `wave_plans` that the summary repeats.
+_METRICS = (
+    "expected_success_rate actual_success_rate prediction_accuracy expected_throughput actual_throughput "
+    "schedule_adherence success_rate_low success_rate_high"
+)
+_SCORES = "brier_score log_loss skill interval_coverage"
+_SOLVER = "objective upper_bound gap moved_count is_load_limit_met"
+
 
 def run_row(options: RunOptions, identity: RunIdentity, model: ForecastModel, waves: int) -> pl.DataFrame:
-    """One row that names the run: id, time, strategy, executor and sizes."""
+    """Return one row on the run: id, time, strategy, executor and sizes."""
     return pl.DataFrame(
         {
             "run_id": identity.run_id,
@@ -38,21 +47,13 @@ def summary_document(
     tables: Mapping[str, pl.DataFrame],
     execution_time_ms: float,
 ) -> dict[str, Any]:
-    """The content of optimization_summary.json; `execution_time_ms` is the run's own, and alone not fixed."""
+    """Return the content of optimization_summary.json; only `execution_time_ms` differs between equal runs."""
     run, overall = tables["run"].row(0, named=True), tables["overall"].row(0, named=True)
-    plans, comparisons = tables["wave_plans"], tables["schedule_comparisons"]
-    planned = dict(zip(comparisons["wave"], comparisons["planned_success_rate"], strict=True))
-    metrics = (
-        "expected_success_rate",
-        "actual_success_rate",
-        "prediction_accuracy",
-        "expected_throughput",
-        "actual_throughput",
-        "schedule_adherence",
-        "success_rate_low",
-        "success_rate_high",
-    )
-    scores = ("brier_score", "log_loss", "skill", "interval_coverage")
+    plans, executions, status = tables["wave_plans"], tables["executions"], tables["executions"]["status"]
+    planned = dict(tables["schedule_comparisons"].select("wave", "planned_success_rate").rows())
+    states = dict(status.value_counts().rows())
+    solver = plans.select("wave", pl.col("solver").alias("algorithm"), *_SOLVER.split())
+    learning = plans.filter(pl.col("learned_attempt_count").is_not_null())
     return {
         "phase": 19,
         "timestamp": run["timestamp"].strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -60,17 +61,17 @@ def summary_document(
         "total_agents": run["agent_count"],
         "total_tasks": run["task_count"],
         "optimization_strategy": run["strategy"],
-        "overall_metrics": {name: overall[name] for name in metrics},
+        "overall_metrics": {name: overall[name] for name in _METRICS.split()},
         "optimization_results": [
             {
-                "wave": plan["wave"],
-                "strategy": plan["strategy"],
-                "expected_success_rate": planned[plan["wave"]],
+                "wave": wave,
+                "strategy": strategy,
+                "expected_success_rate": planned[wave],
                 "agent_assignments": agent_assignments(
-                    tables["executions"].filter(pl.col("wave") == plan["wave"]), model.agents["agent_id"]
+                    executions.filter(pl.col("wave") == wave), model.agents["agent_id"]
                 ),
             }
-            for plan in plans.to_dicts()
+            for wave, strategy in plans.select("wave", "strategy").rows()
         ],
         "system_health_score": tables["system_health"]["overall_health_score"][0],
         "execution_time_ms": round(execution_time_ms, 3),
@@ -82,41 +83,31 @@ def summary_document(
         "inputs": inputs.sources.select(
             "file", pl.col("row_count").alias("rows"), "status", "ignored_fields"
         ).to_dicts(),
-        "task_counts": _task_counts(tables, run["task_count"]),
-        "forecast_scores": {name: overall[name] for name in scores},
+        "task_counts": {
+            "total": run["task_count"],
+            **{state: states.get(state, 0) for state in frames.OUTCOMES.columns["status"].values},
+            "deferred": tables["decisions"].filter(pl.col("decision") == "deferred").height,
+            "unassigned": tables["unassigned"].height,
+        },
+        "forecast_scores": {name: overall[name] for name in _SCORES.split()},
         "tasks_from": inputs.task_source,
-        "agents_judged_by": _evidence_counts(model.agents["evidence"]),
+        "agents_judged_by": dict(sorted(Counter(model.agents["evidence"]).items())),
         "yardsticks": {
             "planned_success_rate": promises["expected_success_rate"],
             "round_robin_success_rate": promises["round_robin_success_rate"],
             "best_single_agent_success_rate": promises["best_single_agent_success_rate"],
         },
-        "observed_share": _observed_share(tables["executions"]["status"]),
-        "solver": plans.select(
-            "wave",
-            pl.col("solver").alias("algorithm"),
-            "objective",
-            "upper_bound",
-            "gap",
-            "moved_count",
-            "is_load_limit_met",
-        ).to_dicts(),
-        "learning": plans.filter(pl.col("learned_attempt_count").is_not_null())
-        .select("wave", attempt_count="learned_attempt_count")
-        .to_dicts(),
+        # In a replay: the share of the assigned tasks that the records could answer.
+        "observed_share": mean(status.is_in(frames.RAN)),
+        "solver": solver.to_dicts(),
+        "learning": learning.select("wave", attempt_count="learned_attempt_count").to_dicts(),
         "heuristics": _heuristics(tables),
         "boost_slope": model.boost_slope()._asdict(),
     }
 
 
-def _evidence_counts(evidence: pl.Series) -> dict[str, int]:
-    """Agents by what they are judged by."""
-    counts = evidence.value_counts().sort("evidence")
-    return dict(zip(counts["evidence"].to_list(), counts["count"].to_list(), strict=True))
-
-
 def _heuristics(tables: Mapping[str, pl.DataFrame]) -> list[dict[str, Any]]:
-    """The run's heuristics: the weight each was applied with, and the tasks planned under it."""
+    """Return the run's heuristics with the weight each was applied with and the number of tasks planned under it."""
     applied = tables["executions"]["heuristics_applied"].explode().drop_nulls().value_counts(name="task_count")
     return (
         tables["heuristics"]
@@ -126,16 +117,3 @@ def _heuristics(tables: Mapping[str, pl.DataFrame]) -> list[dict[str, Any]]:
         .select("heuristic_id", pl.col("weight").fill_null(1.0), pl.col("task_count").fill_null(0))
         .to_dicts()
     )
-
-
-def _task_counts(tables: Mapping[str, pl.DataFrame], total: int) -> dict[str, int]:
-    status = tables["executions"]["status"]
-    counts = {state: int((status == state).sum()) for state in ("completed", "failed", "unobserved", "interrupted")}
-    counts["deferred"] = int((tables["decisions"]["decision"] == "deferred").sum())
-    counts["unassigned"] = tables["unassigned"].height
-    return {"total": total, **counts}
-
-
-def _observed_share(status: pl.Series) -> float | None:
-    """Share of the assigned tasks that ran: in a replay, what the records could answer of the plan."""
-    return mean(status.is_in(frames.RAN))
