@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -264,6 +264,10 @@ _REASONS = {
     "Number out of range": "a number nearer to zero",
     "Integer value out of range": "an integer nearer to zero",
 }
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_TOKEN = re.compile(
+    rf"(?P<key>{_STRING})\s*:|(?P<open>[{{\[])|(?P<close>[}}\]])|(?P<comma>,)|(?P<scalar>{_STRING}|[^\s{{}}\[\],:]+)"
+)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -345,32 +349,22 @@ def _culprit(document: Any, members: dict[str, Any], shape: Any, problem: str) -
 
 
 def _members(text: str) -> Iterator[tuple[_Place, int, Any]]:
-    """Path, offset and scalar value (None for a container) of every member of JSON text, repeated ones included."""
-    decoder = json.JSONDecoder()
-
-    def skip(position: int) -> int:
-        while text[position] in " \t\r\n,:":
-            position += 1
-        return position
-
-    def walk(position: int, field: _Place, start: int) -> Generator[tuple[_Place, int, Any], None, int]:
-        opening = text[position]
-        if opening not in "{[":
-            leaf, end = decoder.raw_decode(text, position)
-            yield field, start, leaf
-            return end
-        yield field, start, None
-        position, index = skip(position + 1), 0
-        while text[position] not in "}]":
-            start, step = position, index
-            if opening == "{":
-                step, position = decoder.raw_decode(text, position)
-                position = skip(position)
-            position = skip((yield from walk(position, (*field, step), start)))
-            index += 1
-        return position + 1
-
-    yield from walk(skip(0), (), 0)
+    """Path, offset and scalar value (None for a container) of every member of valid JSON text, repeated ones too."""
+    path: list[Any] = []  # the key or index in each open container
+    key_start = 0
+    for token in _TOKEN.finditer(text):
+        kind, written = str(token.lastgroup), token[str(token.lastgroup)]
+        if kind == "key":
+            path[-1], key_start = json.loads(written), token.start()
+        elif kind == "comma":
+            path[-1] = path[-1] + 1 if isinstance(path[-1], int) else ""
+        elif kind == "close":
+            path.pop()
+        else:
+            start = key_start if path and isinstance(path[-1], str) else token.start()
+            yield tuple(path), start, None if kind == "open" else json.loads(written)
+            if kind == "open":
+                path.append(0)
 
 
 def _shorten(text: str) -> str:

@@ -180,17 +180,16 @@ def decode_rule(
     InputError
         A rule of a known kind breaks its format.
     """
-    stated = msgspec.json.decode(text or "null")
-    known = [_BOOST, _ADJUST, _RETRY]
-    if not isinstance(stated, dict) or not ("priority_order" in stated or stated.get("action") in known):
-        return None
+    known, expected = [_BOOST, _ADJUST, _RETRY], "a rule in JSON"
     try:
-        return msgspec.convert(stated, _Rule)
-    except msgspec.ValidationError as problem:
+        stated = msgspec.json.decode(text or "null")
+        if not isinstance(stated, dict) or not ("priority_order" in stated or stated.get("action") in known):
+            return None
         expected = f"a rule that {stated.get('action', 'orders priorities')!s:.40} can follow"
-        raise InputError(
-            path, line=line, field=f"rule of {heuristic_id}", expected=expected, found=str(problem)
-        ) from problem
+        return msgspec.convert(stated, _Rule)
+    except msgspec.MsgspecError as problem:
+        place = f"rule of {heuristic_id}"
+        raise InputError(path, line=line, field=place, expected=expected, found=str(problem)) from problem
 
 
 def append_heuristic(heuristic_id: pl.Expr | pl.Series) -> pl.Expr:

@@ -225,7 +225,7 @@ def read_thresholds(path: Path) -> Thresholds:
     """
     import tomllib  # 10 ms, and few runs have a file
 
-    text = decode_text(path)
+    text = decode_text(path).replace("\r\n", "\n")  # TOML refuses a part that ends with a carriage return
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as problem:  # also integers of thousands of digits, nesting as deep

@@ -88,6 +88,12 @@ def test_a_rule_of_a_known_kind_that_breaks_it_is_refused(rule):
         rules(rule)
 
 
+def test_a_rule_with_a_number_that_no_float_holds_is_refused():
+    frame = frames.HEURISTICS.conform([{"heuristic_id": "H", "rule": '{"note": 1e400}'}])
+    with pytest.raises(InputError, match=r"heuristics.jsonl: field 'rule of H': .*Number out of range"):
+        read_heuristics(frame)
+
+
 def test_a_rule_is_known_by_what_it_states_and_of_two_orders_the_first_holds():
     found = rules(
         {"priority_order": [{"risk_level": "HIGH"}]},

@@ -94,6 +94,7 @@ def test_a_file_that_names_nothing_changes_nothing(file, text):
     ("text", "line", "field", "expected", "found"),
     [
         ("[rules]\nalarm_probability = \n", 2, None, "TOML", "Invalid value"),
+        ("[rules]\r\npenalty_low = -1\r\n# so\r\n", 2, "rules.penalty_low", "a number >= 0.0", "-1"),
         ("[rules\n", 1, None, "TOML", "Expected ']'"),
         ("[rules]\na = '", 2, None, "TOML", "an error"),
         ("[rules]\npenalty_low = 1\npenalty_low = 2\n", 3, None, "TOML", "Cannot overwrite a value"),
