@@ -304,6 +304,10 @@ RISK_EVIDENCE = Schema(
     busy_p_value=rate("two-sided mid-p of its busy time"),
 )
 
+PREVIOUS_WEIGHTS = Schema(
+    "previous_weights", heuristic_id=identifier("heuristic", key=True), weight=number("its weight after the run before")
+)
+
 CONVERGENCE = Schema(
     "previous_convergence",
     run_id=identifier("run of the chain that --previous makes"),

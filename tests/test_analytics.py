@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from phase19.analysis.results import Results
 from phase19.analysis.session import QUERIES, Analysis, _connect, analyse, query, sql_directory
 from phase19.errors import OutputError, Phase19Error, UsageError
 from phase19.inputs.thresholds import Rules
@@ -39,8 +40,8 @@ def test_the_same_frames_give_the_same_bytes(tmp_path):
 
 def test_a_missing_frame_is_named(tmp_path):
     run = synthetic_run()
-    del run["decisions"]
-    with pytest.raises(Phase19Error, match="found no decisions"):
+    del run["agents"]
+    with pytest.raises(Phase19Error, match="found no agents"):
         analyse(run, tmp_path)
 
 
@@ -107,13 +108,14 @@ def test_nothing_is_leaked_at_exit_and_the_stream_module_knows_no_duckdb(tmp_pat
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
 
 
-def test_an_analysis_takes_lists_of_dicts_and_computes_once(tmp_path, monkeypatch):
-    run = hand_frames([execution("a")], [wave_plan(1)])
-    analysis = Analysis(run | {"executions": [execution("a")]})
+def test_an_analysis_computes_once_and_its_files_go_with_it(monkeypatch):
+    analysis = Analysis(hand_frames([execution("a")], [wave_plan(1)]))
     assert analysis.tables["overall"]["ran_count"].item() == 1
     monkeypatch.setattr("phase19.analysis.session.analyse", lambda *_: pytest.fail("computed twice"))
-    analysis.write(tmp_path, ["system_health.json"])
-    assert (tmp_path / "system_health.json").stat().st_size
+    health = analysis.directory / "system_health.json"
+    assert health.stat().st_size
+    del analysis
+    assert not health.exists()
 
 
 def test_optional_frames_default_to_empty():
@@ -122,10 +124,10 @@ def test_optional_frames_default_to_empty():
     assert Analysis({name: run[name] for name in names}).tables["overall"]["completed_count"].item() == 1
 
 
-def test_an_analysis_that_cannot_be_written_says_where(tmp_path):
+def test_results_that_cannot_be_written_say_where(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="file"):
-        Analysis(empty_frames()).write(tmp_path / "file", ["alerts.jsonl"])
+        Results(Analysis(empty_frames())).copy(["alerts.jsonl"], tmp_path / "file")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from phase19 import frames
 from phase19.analysis.session import Analysis
 from phase19.inputs.thresholds import Rules
 from phase19.monitor import OptimizationMonitor
@@ -29,6 +30,10 @@ DRAW = {
 }
 
 
+def draws_of(rows):
+    return frames.WAVE_DRAWS.conform(rows)
+
+
 class TestOptimizationMonitor:
     def test_calculate_metrics(self):
         metrics = monitor().calculate_metrics()
@@ -47,10 +52,10 @@ class TestOptimizationMonitor:
     def test_status_follows_the_bounds(self, makespan_ms, status):
         run = hand_frames([execution("a", actual_end_time=makespan_ms)], [wave_plan(1)])
         # every draw says 1,000 ms: chance gives 1.0 and explains nothing else
-        run["wave_draws"] = [DRAW | {"draw": d, "makespan_ms": 1000.0} for d in range(20)]
+        run["wave_draws"] = draws_of([DRAW | {"draw": d, "makespan_ms": 1000.0} for d in range(20)])
         assert OptimizationMonitor(Analysis(run)).calculate_metrics()[1].status == status
         # every second draw says 2,000 ms: chance gives 0.5 to 1.0 and explains what lies between
-        run["wave_draws"] = [DRAW | {"draw": d, "makespan_ms": 1000.0 * (1 + d % 2)} for d in range(20)]
+        run["wave_draws"] = draws_of([DRAW | {"draw": d, "makespan_ms": 1000.0 * (1 + d % 2)} for d in range(20)])
         explained = "warning" if status == "critical" else status
         assert OptimizationMonitor(Analysis(run)).calculate_metrics()[1].status == explained
 
@@ -113,10 +118,12 @@ class TestOptimizationMonitor:
             for i in range(100)
         ]  # fmt: skip
         run = hand_frames(rows, [wave_plan(1)])
-        run["wave_draws"] = [
-            DRAW | {"draw": d, "ran_count": 100, "makespan_ms": 1000.0, "expected_success_sum": 99.0 + d % 3}
-            for d in range(99)
-        ]
+        run["wave_draws"] = draws_of(
+            [
+                DRAW | {"draw": d, "ran_count": 100, "makespan_ms": 1000.0, "expected_success_sum": 99.0 + d % 3}
+                for d in range(99)
+            ]
+        )
         row = OptimizationMonitor(Analysis(run)).generate_system_health()
         assert list(row["component_scores"].values()) == pytest.approx([91, 94, 88, 85])
         assert (row["overall_health_score"], row["health_status"]) == (pytest.approx(89.5), "EXCELLENT")

@@ -60,9 +60,8 @@ def analysis_frames(
         "decisions": joined["decisions"].sort("wave", "task_id"),
         "unassigned": joined["unassigned"].sort("wave", "task_id"),
         "heuristics": heuristics,
-        "previous_weights": pl.DataFrame(
-            {"heuristic_id": list(weights), "weight": list(weights.values())},
-            schema={"heuristic_id": pl.String, "weight": pl.Float64},
+        "previous_weights": frames.PREVIOUS_WEIGHTS.conform(
+            [{"heuristic_id": name, "weight": weight} for name, weight in weights.items()]
         ),
         "previous_convergence": frames.CONVERGENCE.empty() if previous is None else previous.convergence,
     }

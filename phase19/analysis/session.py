@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,84 +23,94 @@ from phase19.errors import OutputError, Phase19Error
 from phase19.inputs.thresholds import Rules, metric_bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from typing import Any
-
     from duckdb import DuckDBPyConnection
 
-__all__ = ["INPUT_FRAMES", "QUERIES", "Analysis", "Query", "analyse", "query", "sql_directory"]
-
-INPUT_FRAMES = (
-    "executions",
-    "agents",
-    "wave_plans",
-    "wave_draws",
-    "agent_evidence",
-    "risk_evidence",
-    "decisions",
-    "heuristics",
-    "previous_weights",
-    "run",
+_REQUIRED = ("executions", "agents", "wave_plans", "run")
+_OPTIONAL = (
+    schemas.WAVE_DRAWS,
+    schemas.AGENT_EVIDENCE,
+    schemas.RISK_EVIDENCE,
+    schemas.DECISIONS,
+    schemas.HEURISTICS,
+    schemas.PREVIOUS_WEIGHTS,
+    schemas.CONVERGENCE,
 )
-
-_SCHEMAS = {
-    schema.name: schema
-    for schema in (
-        schemas.EXECUTIONS,
-        schemas.AGENTS,
-        schemas.WAVE_PLANS,
-        schemas.WAVE_DRAWS,
-        schemas.AGENT_EVIDENCE,
-        schemas.RISK_EVIDENCE,
-        schemas.DECISIONS,
-        schemas.HEURISTICS,
-        schemas.CONVERGENCE,
-    )
-}
-_OPTIONAL = tuple(name for name in _SCHEMAS if name not in {"executions", "agents", "wave_plans"})
-
 _SMALL_RUN = 1_000  # tasks
+
+
+class Analysis:
+    """The tables and files of a run, computed once, when first asked for.
+
+    Parameters
+    ----------
+    frames
+        As :func:`analyse` takes them.
+    rules
+        Thresholds; the defaults of :class:`Rules`.
+    directory
+        Existing directory to write the files to; a temporary one by default, which lives as long as this object.
+    """
+
+    def __init__(
+        self, frames: Mapping[str, pl.DataFrame], rules: Rules | None = None, directory: Path | None = None
+    ) -> None:
+        self.frames = {**frames, **({} if rules is None else {"rules": rules.frame()})}
+        if directory is None:
+            directory = Path(tempfile.mkdtemp(prefix="phase19-"))
+            weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
+        self._directory = directory
+
+    @cached_property
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """The result of each query under its stem, but for those with a row for each task."""
+        return analyse(self.frames, self._directory)
+
+    @property
+    def directory(self) -> Path:
+        """Where the files of the analysis are."""
+        _ = self.tables  # they are written when the tables are computed
+        return self._directory
 
 
 def analyse(
     frames: Mapping[str, pl.DataFrame], staging: Path, queries: Sequence[Query] = QUERIES
 ) -> dict[str, pl.DataFrame]:
-    """Run every query over a run's frames and write the analytical outputs into a directory.
+    """Run every query over the frames of a run, and write the analytical outputs into a directory.
 
     Parameters
     ----------
     frames
-        The frames of :data:`INPUT_FRAMES` under their names, as :mod:`phase19.frames` declares them; `previous_weights`
-        has heuristic_id and weight, `run` one row: run_id, timestamp (UTC), strategy, executor, is_simulated, seed,
-        agent_count, task_count, wave_count. `metric_bounds` and `rules` may be given to replace the defaults of
-        :mod:`phase19.inputs.thresholds`.
+        `executions`, `agents`, `wave_plans` and `run` (one row: run_id, timestamp in UTC, strategy, executor,
+        is_simulated, seed, agent_count, task_count, wave_count); empty by default: `wave_draws`, `agent_evidence`,
+        `risk_evidence`, `decisions`, `heuristics`, `previous_weights` and `previous_convergence`; `metric_bounds` and
+        `rules` in place of the default thresholds.
     staging
-        Existing directory the files are written to; nothing outside it can be reached.
+        Existing directory to write to; nothing outside it can be reached.
     queries
         Some of :data:`QUERIES`, in their order, with what they read among them.
 
     Returns
     -------
     dict of polars.DataFrame
-        The result of each query under its stem, in the order of the queries, but for those with a row a task.
+        The result of each query under its stem, but for those with a row for each task.
 
     Raises
     ------
     Phase19Error
-        A frame is missing.
+        A required frame is missing.
     OutputError
         A file cannot be written.
 
     Notes
     -----
-    One thread and UTC make the result a function of the frames alone: DuckDB's parallel sums differ in their last
+    One thread and UTC make the result a function of the frames alone: parallel sums of DuckDB differ in their last
     digits from run to run.
     """
-    missing = [name for name in INPUT_FRAMES if name not in frames]
+    missing = [name for name in _REQUIRED if name not in frames]
     if missing:
-        raise Phase19Error(f"analyse: expected the frames {', '.join(INPUT_FRAMES)}, found no {', '.join(missing)}")
+        raise Phase19Error(f"analyse: expected the frames {', '.join(_REQUIRED)}, found no {', '.join(missing)}")
     defaults = {"metric_bounds": metric_bounds(), "rules": Rules().frame()}
-    named = {**defaults, "previous_convergence": schemas.CONVERGENCE.empty(), **frames}
+    named = {**defaults, **{schema.name: schema.empty() for schema in _OPTIONAL}, **frames}
     connection = _connect(staging, is_small=named["executions"].height <= _SMALL_RUN)
     try:
         for name, frame in named.items():
@@ -130,60 +141,6 @@ def query(stem: str, frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
             connection.register(name, ArrowStream(frame))
         connection.execute(_read_sql("macros"))
         return pl.DataFrame(ArrowStream(connection.sql(_read_sql(stem))))
-
-
-class Analysis:
-    """The tables and files of a run, computed once, when first asked for.
-
-    Parameters
-    ----------
-    frames
-        As :func:`analyse` takes them; lists of dicts are brought into their schema. Without evidence, draws, decisions,
-        heuristics or weights there are none.
-    rules
-        Thresholds; the defaults of :class:`Rules`.
-    directory
-        Existing directory to write the files to; a temporary one by default, which lives as long as this object.
-
-    Raises
-    ------
-    Phase19Error
-        A row breaks its schema, or a frame that has no default is missing.
-    """
-
-    def __init__(
-        self,
-        frames: Mapping[str, pl.DataFrame | Sequence[dict[str, Any]]],
-        rules: Rules | None = None,
-        directory: Path | None = None,
-    ) -> None:
-        self.frames = {
-            **{name: schema.empty() for name, schema in _SCHEMAS.items() if name in _OPTIONAL},
-            "previous_weights": pl.DataFrame(schema={"heuristic_id": pl.String, "weight": pl.Float64}),
-            **{name: _framed(name, rows) for name, rows in frames.items()},
-            **({} if rules is None else {"rules": rules.frame()}),
-        }
-        if directory is None:
-            directory = Path(tempfile.mkdtemp(prefix="phase19-"))
-            weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
-        self._directory = directory
-
-    @cached_property
-    def tables(self) -> dict[str, pl.DataFrame]:
-        """The result of each query under its stem, but for those with a row a task."""
-        return analyse(self.frames, self._directory)
-
-    @property
-    def directory(self) -> Path:
-        """Where the files of the analysis are."""
-        _ = self.tables  # they are written when the tables are computed
-        return self._directory
-
-
-def _framed(name: str, rows: pl.DataFrame | Sequence[dict[str, Any]]) -> pl.DataFrame:
-    if isinstance(rows, pl.DataFrame):
-        return rows
-    return _SCHEMAS[name].conform(rows) if name in _SCHEMAS else pl.DataFrame(rows)
 
 
 def sql_directory() -> Path:
