@@ -15,7 +15,7 @@ __all__ = [
     "averaged",
     "clipped_normal_mean",
     "logit",
-    "normal_with_mean",
+    "mean_log_odds",
     "sigmoid",
     "variance_component",
 ]
@@ -23,8 +23,6 @@ __all__ = [
 LOGISTIC_NORMAL = (16.0 * np.sqrt(3.0) / (15.0 * np.pi)) ** 2  # Zeger, Liang, Albert (1988), section 3
 _TINY = 1e-12
 _NO_SPREAD = 1e-100  # whose square is still a number, as is that of one over it
-_NEWTON_STEPS = 6
-_CLOSE = 1e-5  # after so short a step of Newton's method the next would be about 1e-10
 
 
 class Effects(NamedTuple):
@@ -115,25 +113,6 @@ def clipped_normal_mean(
     return np.asarray(low * below + high * above + mean * (1.0 - below - above) + sd * density)
 
 
-def normal_with_mean(p: NDArray[np.float64], sd: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of the normal log odds of standard deviation `sd` whose probability averages to `p`.
-
-    A posterior far from normal keeps its probability when a normal stands in for it. Newton's method from the
-    probit approximation, until the mean moves by no more than its square is worth; 15-point Gauss-Hermite quadrature,
-    one node after another, so that memory is that of the pairs.
-    """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(15)
-    weights = weights / weights.sum()
-    p = np.clip(p, 1e-9, 1.0 - 1e-9)
-    mean = logit(p) * np.sqrt(1.0 + LOGISTIC_NORMAL * sd**2)
-    for _ in range(_NEWTON_STEPS):
-        average, slope = np.zeros(p.shape), np.zeros(p.shape)
-        for node, weight in zip(nodes, weights, strict=True):
-            found = sigmoid(mean + node * sd)
-            average += weight * found
-            slope += weight * found * (1.0 - found)
-        step = np.clip((p - average) / np.maximum(slope, _TINY), -1.0, 1.0)
-        mean = mean + step
-        if np.abs(step).max(initial=0.0) < _CLOSE:
-            break
-    return np.asarray(mean)
+def mean_log_odds(p: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of normal log odds whose probability averages to `p`: the inverse of :func:`averaged`."""
+    return np.asarray(logit(p) * np.sqrt(1.0 + LOGISTIC_NORMAL * variance))

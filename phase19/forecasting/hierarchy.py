@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,8 +20,6 @@ __all__ = ["Design", "Grouping", "HierarchyFit", "fit_hierarchy", "held_out"]
 _PRECISION = 1e-6  # log-likelihood by which a fit may miss its mode: 0.001 posterior standard deviations
 _ROUGH = 1e-3  # the same where fits are only compared
 _MOST_LEVERAGE = 0.9
-_CELLS_A_KIND = 8  # fewer cells alike are not worth a sum of their own
-_MOST_KINDS = 16  # codes a cell that are tried at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +55,6 @@ class Design:
         Shape (c, f); their coefficients are Normal(`prior_mean`, `prior_sd`^2), each of shape (f,).
     groupings
         By name; effects are added to the features' part.
-
-    Notes
-    -----
-    Groupings that many cells have in common (agent, category and their pairs) are summed once for all cells alike.
     """
 
     cells: Cells
@@ -68,46 +62,26 @@ class Design:
     prior_mean: NDArray[np.float64]
     prior_sd: NDArray[np.float64]
     groupings: Mapping[str, Grouping]
-    _columns: NDArray[np.float64] = field(init=False, repr=False, compare=False)
-    _alike: Grouping = field(init=False, repr=False, compare=False)
-    _shared: Mapping[str, Grouping] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        alike, shared = _joined(self.groupings, self.cells.wins.size)
-        object.__setattr__(self, "_columns", np.ascontiguousarray(self.features.T))
-        object.__setattr__(self, "_alike", alike)
-        object.__setattr__(self, "_shared", shared)
 
     def log_odds(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log odds of the cells, shape (c,)."""
         coefficients, effects = self.parts(parameters)
-        shared = np.zeros(self._alike.size)
-        for name, grouping in self._shared.items():
-            shared += grouping.spread(effects[name])
-        total = self._alike.spread(shared)
-        for coefficient, column in zip(coefficients, self._columns, strict=True):
-            total += coefficient * column
+        total = np.einsum("cf,f->c", self.features, coefficients)
         for name, grouping in self.groupings.items():
-            if name not in self._shared:
-                total += grouping.spread(effects[name])
-        return total
+            total += grouping.spread(effects[name])
+        return np.asarray(total)
 
     def gather(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum of the cells' values over every parameter that moves them: the transpose of :meth:`log_odds`."""
-        return np.concatenate([np.einsum("fc,c->f", self._columns, values), *self._gathered(values)])
+        return self._summed(self.features, values)
 
     def information(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum of the cells' information by parameter, each times the square of how far the parameter moves the cell."""
-        squares = [np.einsum("c,c->", column, column * values) for column in self._columns]
-        return np.concatenate([squares, *self._gathered(values)])
+        return self._summed(self.features**2, values)
 
-    def _gathered(self, values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-        """Sums of the cells' values by group, one array a grouping."""
-        alike = self._alike.gather(values)
-        return [
-            self._shared[name].gather(alike) if name in self._shared else grouping.gather(values)
-            for name, grouping in self.groupings.items()
-        ]
+    def _summed(self, features: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        groups = [grouping.gather(values) for grouping in self.groupings.values()]
+        return np.concatenate([np.einsum("cf,c->f", features, values), *groups])
 
     def penalties(self, scales: Mapping[str, float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Prior mean and precision of all parameters."""
@@ -125,24 +99,6 @@ class Design:
         """The design of some of the cells, and of the groups they are in."""
         groupings = {name: grouping.part(keep) for name, grouping in self.groupings.items()}
         return replace(self, cells=self.cells.part(keep), features=self.features[keep], groupings=groupings)
-
-
-def _joined(groupings: Mapping[str, Grouping], cells: int) -> tuple[Grouping, dict[str, Grouping]]:
-    """Cells alike in all groupings that leave few kinds of cells, and those groupings' groups of each kind."""
-    index, size, joined = np.zeros(cells, dtype=np.int64), min(cells, 1), []
-    for name, grouping in groupings.items():
-        code = index * (grouping.size + 1) + grouping.index + 1
-        if size * (grouping.size + 1) > _MOST_KINDS * cells:
-            continue
-        is_kind = np.zeros(size * (grouping.size + 1), dtype=bool)
-        is_kind[code] = True
-        if (count := int(is_kind.sum())) * _CELLS_A_KIND <= cells:
-            index, size = (np.cumsum(is_kind) - 1)[code], count
-            joined.append(name)
-    one = np.zeros(size, dtype=np.int64)
-    one[index] = np.arange(cells)
-    shared = {name: replace(groupings[name], index=groupings[name].index[one]) for name in joined}
-    return Grouping(index, size, ""), shared
 
 
 @dataclass(frozen=True, slots=True)

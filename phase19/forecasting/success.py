@@ -26,9 +26,9 @@ class SuccessPriors:
     its word (1). `agent`, `task`, `category` and `interaction` (an agent's special fields) are the medians of
     log-normal beliefs about how far these differ, `concentration` of how many attempts the model's word about a pair is
     worth; their log standard deviation is `spread`. From `least_attempts` recorded attempts on held-out likelihood
-    chooses them, and how far agents' and tasks' concentrations differ is learned: by a log standard deviation whose
-    belief is half-normal, of scale `consistency`; both are followed whole from `full_attempts` on. A risk level moves
-    no more than a category: it may have been set from the outcomes recorded, which would count twice.
+    chooses them, and agents' concentrations differ, by a log standard deviation whose belief is half-normal, of scale
+    `consistency`. A risk level moves no more than a category: it may have been set from the outcomes recorded, which
+    would count twice.
     """
 
     risk_factors: tuple[float, float, float] = (1.05, 0.95, 0.85)
@@ -43,13 +43,7 @@ class SuccessPriors:
     concentration: float = 4.0
     consistency: float = 0.5
     spread: float = 1.0
-    least_attempts: int = 50
-    full_attempts: int = 150
-
-    def trust(self, attempts: int) -> float:
-        """How far what so many attempts choose is followed, from 0 to 1: no single attempt turns beliefs over."""
-        share = (attempts - self.least_attempts) / (self.full_attempts - self.least_attempts)
-        return min(1.0, max(0.0, share))
+    least_attempts: int = 100
 
     def scales(self) -> dict[str, float]:
         """What held-out likelihood chooses, by name, the broadest first: pairs get what the others leave."""

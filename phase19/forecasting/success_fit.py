@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phase19.forecasting.cells import Cells, cell_fit, logit_sd
-from phase19.forecasting.consistency import Consistency, fit_consistency
-from phase19.forecasting.effects import LOGISTIC_NORMAL, Effects, averaged, logit, normal_with_mean
+from phase19.forecasting.consistency import fit_consistency
+from phase19.forecasting.effects import LOGISTIC_NORMAL, Effects, averaged, logit, mean_log_odds
 from phase19.forecasting.hierarchy import Design, Grouping, HierarchyFit, fit_hierarchy
 from phase19.forecasting.scales import chosen_scales
 from phase19.forecasting.success import SuccessPosterior
@@ -51,18 +51,16 @@ def fit_success(
     if before is not None and count < 2 * max(before.chosen_on, priors.least_attempts):
         scales, chosen_on = before.scales, before.chosen_on
     else:
-        believed, chosen_on = priors.scales(), count
-        trust = priors.trust(count)
-        chosen = chosen_scales(design, believed, priors.spread, _LEVELS) if trust > 0 else believed
-        scales = {name: believed[name] * (chosen[name] / believed[name]) ** trust for name in believed}
+        scales, chosen_on = priors.scales(), count
+        if count >= priors.least_attempts:
+            scales = chosen_scales(design, scales, priors.spread, _LEVELS)
     start = None if before is None else before.parameters
     if start is not None and start.size != design.penalties(scales)[0].size:
         start = None  # tasks, levels or categories have come that the earlier fit did not know
-    fit, consistency = fit_hierarchy(design, scales, start), Consistency.unknown(design)
-    trust = priors.trust(chosen_on)
-    if trust > 0:
-        consistency = fit_consistency(design, fit, scales["concentration"], trust * priors.consistency)
-    return _posterior(records, design, fit, consistency, scales=scales, chosen_on=chosen_on)
+    fit, multiple = fit_hierarchy(design, scales, start), np.ones(records.agent_count)
+    if chosen_on >= priors.least_attempts:
+        multiple = fit_consistency(design, fit, scales["concentration"], priors.consistency)
+    return _posterior(records, design, fit, multiple, scales=scales, chosen_on=chosen_on)
 
 
 def _design(records: Records, population_rate: float, priors: SuccessPriors) -> Design:
@@ -138,7 +136,7 @@ def _posterior(
     records: Records,
     design: Design,
     fit: HierarchyFit,
-    consistency: Consistency,
+    agent_multiple: NDArray[np.float64],
     *,
     scales: Mapping[str, float],
     chosen_on: int,
@@ -173,14 +171,14 @@ def _posterior(
     where, who = design.groupings["task"].index, design.groupings["agent"].index
     here = np.flatnonzero((who >= 0) & (where >= 0) & (where < n))
     pair = where[here], who[here]
-    multiple = consistency.multiple(where, who)
+    multiple = np.append(agent_multiple, 1.0)[who]
     tries = (design.cells.wins + design.cells.losses)[here]
     sd[pair] = np.hypot(np.sqrt(spread[pair]), logit_sd(tries, concentration * multiple[here]))
     others = ((records.task_features @ root) ** 2).sum(axis=1) + task.sd**2
     whole = np.sqrt(others[pair[0]] + agents.sd[pair[1]] ** 2 + sd[pair] ** 2)
     cells = replace(design.cells, tightness=design.cells.tightness * multiple)
     rate = cell_fit(averaged(fit.log_odds, fit.leverage), cells, concentration).rate[here]
-    mean[pair] = normal_with_mean(rate, whole) - shift[pair[0]] - agents.mean[pair[1]]
+    mean[pair] = mean_log_odds(rate, whole**2) - shift[pair[0]] - agents.mean[pair[1]]
     return SuccessPosterior(
         agent=agents,
         features=records.task_features,
