@@ -38,7 +38,7 @@ define install
 	$(BIN)/python -m pip install $(LOCKED) --disable-pip-version-check --requirement $(1)
 endef
 
-run: $(RUN) ## Optimise the committed sample and say where the results are
+run: $(RUN) ## Plan and execute the committed sample; say where the results are
 	$(BIN)/python -m phase19 --input outputs/phase18
 
 test: $(DEV) ## All tests, with coverage
@@ -51,13 +51,13 @@ lint: $(DEV) ## Style, types, layers and SQL
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/sqlfluff lint --processes 2 sql
 
-bench: $(DEV) ## The benchmarks, with the numbers they are held to
+bench: $(DEV) ## All benchmarks, with their aims
 	$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(DEV) ## Run every example in the docs, and rewrite what they copy from the program
+docs: $(DEV) ## Run every example in the docs and update the output they show
 	$(BIN)/python -m pytest --quiet --update-golden tests/test_docs.py
 
-golden: $(DEV) ## Accept changed goldens; read the diff
+golden: $(DEV) ## Update the expected outputs in tests/golden; read the diff
 	$(BIN)/python -m pytest --quiet --update-golden
 	git diff --stat -- tests/golden
 
@@ -66,5 +66,5 @@ lock: $(RUN) ## Lock the newest versions that pyproject.toml allows, with their 
 	$(COMPILE) --upgrade pyproject.toml --group dev --output-file requirements-dev.lock
 	$(COMPILE) pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock
 
-clean: ## Remove what the targets made
+clean: ## Remove everything that the targets made
 	rm -rf .venv dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
