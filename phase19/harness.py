@@ -13,7 +13,7 @@ import polars as pl
 from phase19.analysis.evidence import analysis_frames, wave_frames
 from phase19.analysis.results import AnomalyTest
 from phase19.analysis.session import Analysis
-from phase19.balancing.placement import never_planned
+from phase19.balancing.capacity import never_planned
 from phase19.errors import UsageError, plural
 from phase19.execution import make_executor
 from phase19.execution.live import LiveResult

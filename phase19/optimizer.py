@@ -11,11 +11,10 @@ import polars as pl
 
 from phase19 import frames
 from phase19.assignment.sensitivity import ChoiceReasons, explain_choices
-from phase19.balancing.capacity import agent_capacity
+from phase19.balancing.capacity import agent_capacity, left_out
 from phase19.balancing.load_limit import adjust_load
-from phase19.balancing.placement import left_out, placed_tasks
 from phase19.balancing.recommendation import recommend_wave
-from phase19.balancing.strategies import SolverParameters, allowed_pairs, optimize
+from phase19.balancing.strategies import SolverParameters, allowed_pairs, optimize, placed_tasks
 from phase19.errors import UsageError
 from phase19.execution.protocol import execute_orders
 from phase19.execution.simulate import SimulateExecutor
@@ -517,7 +516,7 @@ class AdaptiveOptimizer:
         why = explain_choices(solved.scores, solved.assignment.agent_index, solved.capacity, wave.allowed)
         confidence = self.update_confidence_estimates(wave.tasks, model=model)["confidence"]
         ranked = by_priority(wave.tasks, heuristics=self.heuristics)["task_id"]
-        wave = replace(wave, draws=draws, slot_value=why.slot_worth, plans=_plan_rows(wave, why, confidence, ranked))
+        wave = replace(wave, draws=draws, slot_value=why.slot_value, plans=_plan_rows(wave, why, confidence, ranked))
         kept = self._plans[wave.number] = _kept_plan(wave)
         width = mean(wave.plans["success_high"] - wave.plans["success_low"])
         return OptimizationResult(
@@ -674,7 +673,7 @@ def _plan_rows(wave: PlannedWave, why: ChoiceReasons, updated_confidence: pl.Ser
             for name, values in wave.assignment.terms._asdict().items()
         ),
         pl.Series("score", scores[row, agent_index]),
-        pl.Series("agent_price", why.slot_worth[agent_index]),
+        pl.Series("agent_price", why.slot_value[agent_index]),
         agents.gather(pl.Series(runner_up).replace(-1, None)).alias("runner_up_agent_id"),
         pl.Series("runner_up_score", runner_up_score).fill_nan(None),
         pl.Series("score_margin", margin).fill_nan(None),

@@ -11,11 +11,10 @@ import polars as pl
 
 from phase19 import frames
 from phase19.assignment.sensitivity import ChoiceReasons, explain_choices
-from phase19.balancing.capacity import agent_capacity
+from phase19.balancing.capacity import agent_capacity, left_out
 from phase19.balancing.load_limit import adjust_load
-from phase19.balancing.placement import left_out, placed_tasks
 from phase19.balancing.recommendation import recommend_wave
-from phase19.balancing.strategies import SolverParameters, WaveAssignment, allowed_pairs, optimize
+from phase19.balancing.strategies import SolverParameters, WaveAssignment, allowed_pairs, optimize, placed_tasks
 from phase19.forecasting.retries import attempts_allowed
 from phase19.options import OptimizationStrategy
 from phase19.plan_parameters import PlanParameters
@@ -237,7 +236,7 @@ def schedule_wave(model: ForecastModel, wave: AssignedWave, parameters: PlanPara
         objective=assigned.objective(wave.agent_index, wave.forecast.planned_duration_ms),
         moved_count=wave.moved_count,
         is_limit_met=wave.is_limit_met,
-        slot_worth=why.slot_worth,
+        slot_worth=why.slot_value,
     )
 
 
@@ -275,7 +274,7 @@ def plan_rows(model: ForecastModel, wave: AssignedWave, why: ChoiceReasons) -> p
         pl.Series("baseline_success", wave.forecast.planned_success.mean(axis=1)),
         *(pl.Series(f"{name}_term", values[pair]) for name, values in wave.assigned.terms._asdict().items()),
         pl.Series("score", scores[pair]),
-        pl.Series("agent_price", why.slot_worth[wave.agent_index]),
+        pl.Series("agent_price", why.slot_value[wave.agent_index]),
         model.agents["agent_id"].gather(pl.Series(runner_up).replace(-1, None)).alias("runner_up_agent_id"),
         pl.Series("runner_up_score", runner_up_score).fill_nan(None),
         pl.Series("score_margin", margin).fill_nan(None),

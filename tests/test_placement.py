@@ -17,10 +17,9 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_flow
 
 import phase19
-from phase19.assignment.baselines import best_agents_first
-from phase19.balancing.capacity import agent_capacity
-from phase19.balancing.placement import left_out, placed_tasks
-from phase19.balancing.strategies import SolverParameters, allowed_pairs, optimize
+from phase19.balancing.capacity import agent_capacity, left_out
+from phase19.balancing.recommendation import best_agents_first
+from phase19.balancing.strategies import SolverParameters, allowed_pairs, optimize, placed_tasks
 from phase19.errors import InfeasibleError, InputError
 from phase19.forecasting.model import ForecastModel
 from phase19.inputs.loading import load_inputs
@@ -465,9 +464,9 @@ def test_agents_named_in_agents_or_excluded_join_the_roster(copied):
     [
         pytest.param('{"agent_id": "a"}\n{"agent_id": "a"}', 2, "each one once", id="twice"),
         pytest.param('{"capacity": 1}', 1, "agent_id", id="no id"),
-        pytest.param('{"agent_id": "a", "capacity": -1}', 1, "an integer in .0, 2147483648.", id="negative"),
-        pytest.param('{"agent_id": "a", "capacity": 1.5}', 1, "an integer in .0, 2147483648.", id="half a task"),
-        pytest.param('{"agent_id": "a", "capacity": 3000000000}', 1, "an integer in .0, 2147483648.", id="absurd"),
+        pytest.param('{"agent_id": "a", "capacity": -1}', 1, "an integer", id="negative"),
+        pytest.param('{"agent_id": "a", "capacity": 1.5}', 1, "an integer", id="half a task"),
+        pytest.param('{"agent_id": "a", "capacity": 3000000000}', 1, "an integer", id="absurd"),
     ],
 )
 def test_a_bad_agents_file_is_refused_by_its_line(copied, text, line, message):

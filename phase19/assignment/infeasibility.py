@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from phase19.errors import InfeasibleError, plural
 
-_STARTS = 32  # kinds of unplaced tasks from which a conflict is traced
-
 
 class _Demand(NamedTuple):
     """Tasks by kind, those of one kind allowing the same agents, and agents by class, allowed by the same kinds.
@@ -45,10 +43,9 @@ def find_conflict(allowed: NDArray[np.bool_], capacity: NDArray[np.int64]) -> In
     Notes
     -----
     Tasks are in conflict where they are more than the agents that they allow take; without a conflict all can be
-    placed (Hall, On representatives of subsets, 1935). With as many placed as can be, an unplaced task, the tasks
-    placed with the agents it allows, the tasks placed with the agents those allow and so on are in conflict. Beginning
-    with all agents, each is left out in turn if the tasks that allow only the others are in conflict too. In the end
-    any such tasks, one more than the agents take, are in conflict, and no part of them is.
+    placed (Hall, On representatives of subsets, 1935). Beginning with all agents, each is left out in turn if the
+    tasks that allow only the others are in conflict too. In the end any such tasks, one more than the agents take,
+    are in conflict, and no part of them is.
 
     No conflict is among a part of the agents named; one among other agents may be smaller. To find the smallest of
     all is NP-hard (McCormick, A combinatorial approach to some sparse matrix problems, 1983).
@@ -61,10 +58,8 @@ def find_conflict(allowed: NDArray[np.bool_], capacity: NDArray[np.int64]) -> In
     unplaced = int(count.sum() - _most_placed(demand).sum())
     classes = np.ones(room.size, dtype=np.bool_)
     for left_out in np.argsort(-room, kind="stable"):
-        if classes[left_out]:
-            others = classes & (np.arange(room.size) != left_out)
-            smaller = _conflict_within(demand, others)
-            classes = classes if smaller is None else smaller
+        classes[left_out] = False
+        classes[left_out] = not _has_conflict(demand, classes)
     conflicting = np.flatnonzero(~demand.allowed[:, ~classes].any(axis=1))
     rows = np.flatnonzero(np.isin(kind, conflicting))
     fewest = np.argsort(allowed[rows].sum(axis=1), kind="stable")  # counts agents without room too
@@ -89,30 +84,17 @@ def _distinct(rows: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.in
     return first, kind, count
 
 
-def _conflict_within(demand: _Demand, classes: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    """Some of the given classes that the tasks which allow only those overload, shape (c,); None without a conflict."""
+def _has_conflict(demand: _Demand, classes: NDArray[np.bool_]) -> bool:
+    """Whether the tasks that allow only the given classes of agents are in conflict."""
     kinds = np.flatnonzero(~demand.allowed[:, ~classes].any(axis=1))
     room = (demand.allowed[kinds] * demand.capacity).sum(axis=1)
     order = np.argsort(room, kind="stable")  # tasks in conflict are more than any one of them has room for
     is_short = np.cumsum(demand.task_count[kinds][order]) > room[order]
     if not is_short.any():
-        return None
+        return False
     kinds = kinds[order[: int(np.flatnonzero(is_short)[-1]) + 1]]
     part = _Demand(demand.allowed[kinds], demand.task_count[kinds], demand.capacity)
-    load = _most_placed(part)
-    starts = np.flatnonzero(part.task_count > load.sum(axis=1))[:_STARTS]
-    reached = (_reached(part, load, start) for start in starts)
-    return min(reached, key=lambda found: int(part.capacity[found].sum()), default=None)
-
-
-def _reached(demand: _Demand, load: NDArray[np.int64], start: np.int64) -> NDArray[np.bool_]:
-    """Classes reached from a kind by allowed pairs and, from classes, by the tasks placed with them, shape (c,)."""
-    reached = np.zeros(demand.capacity.size, dtype=np.bool_)
-    kinds = np.array([start])
-    while (found := demand.allowed[kinds].any(axis=0) & ~reached).any():
-        reached |= found
-        kinds = np.flatnonzero(load[:, found].any(axis=1))
-    return reached
+    return int(_most_placed(part).sum()) < int(part.task_count.sum())
 
 
 def _most_placed(demand: _Demand) -> NDArray[np.int64]:

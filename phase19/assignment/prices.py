@@ -13,6 +13,7 @@ _STEPS = 40
 _STALLED = 2  # steps without progress after which ties, not prices, keep the loads uneven
 _EASIER, _HARDER = 0.25, 8.0  # factors on the damping after a step that was taken, or was not
 _FARTHEST = 16.0  # spread of a step, in widths of the margins it was computed from; steps beyond fail
+_DIGITS = 6  # of a step in widths, so that it does not depend on the number of threads
 _STIFFEST = 1e6  # damping at which a step is too short to matter
 
 
@@ -115,21 +116,21 @@ def price(pairs: Pairs, capacity: NDArray[np.int64]) -> PricedChoices:
 
     Notes
     -----
-    A random sample has nearly the prices of the whole, so each sample starts where a smaller one ended. It is
-    drawn with a fixed seed, and no routine is used whose sums depend on the number of threads.
+    A random sample, drawn with a fixed seed, has nearly the prices of the whole, so each sample starts where a smaller
+    one ended.
     """
     n, m = pairs.shape
     sizes = [n]
     while sizes[-1] > 2 * (first := max(_SAMPLE_FIRST * m, 128)):
         sizes.append(max(first, sizes[-1] // _SAMPLE_GROWTH))
     order = np.random.default_rng(0).permutation(n) if len(sizes) > 1 else np.arange(n)
-    has_slack, prices = int(capacity.sum()) > n, None
+    has_slack, prices = int(capacity.sum()) > n, np.zeros(m)
     for size in reversed(sizes):
         rows = np.sort(order[:size])
         allowed = None if pairs.allowed is None else pairs.allowed[rows]
         part = pairs if size == n else Pairs(pairs.scores[rows], allowed)
         room = capacity.astype(np.float64) * (size / n)
-        choices = _start(part, room) if prices is None else PricedChoices(part, prices)
+        choices = PricedChoices(part, prices)
         _descend(choices, room, has_slack=has_slack)
         prices = choices.prices
         if size < n and np.maximum(choices.load() - room, 0.0).sum() > _FAILED * size:
@@ -148,18 +149,6 @@ def _exact_prices(choices: PricedChoices, room: NDArray[np.float64]) -> NDArray[
     repair = ShortestPathRepair(choices.pairs, choices.best, choices.prices, whole)
     repair.run()
     return np.asarray(repair.prices - repair.prices.min())
-
-
-def _start(pairs: Pairs, room: NDArray[np.float64]) -> PricedChoices:
-    """The better of no prices and of the agents' mean scores."""
-    free = PricedChoices(pairs, np.zeros(room.size))
-    if (free.load() <= room).all():
-        return free
-    scores = pairs.after_prices(slice(None))
-    is_finite = np.isfinite(scores)
-    mean = np.where(is_finite, scores, 0.0).sum(axis=0) / np.maximum(is_finite.sum(axis=0), 1)
-    ranked = PricedChoices(pairs, mean - mean.min())
-    return min(free, ranked, key=lambda choices: choices.dual(room, choices.load()))
 
 
 def _descend(choices: PricedChoices, room: NDArray[np.float64], *, has_slack: bool) -> None:
@@ -189,7 +178,9 @@ def _descend(choices: PricedChoices, room: NDArray[np.float64], *, has_slack: bo
         mean = max(float(weight.mean()), 1.0)
         while damping < _STIFFEST:
             stiffness = weight * (1.0 + 1e-2 * damping) + mean * damping
-            step = width * _solve(pulls, stiffness, np.where(is_free, surplus, 0.0), is_free)
+            step = np.zeros(m)
+            hessian = (np.diag(stiffness) - pulls)[np.ix_(is_free, is_free)]
+            step[is_free] = width * np.linalg.solve(hessian, surplus[is_free]).round(_DIGITS)
             if np.ptp(step) > _FARTHEST * width:
                 damping *= _HARDER
                 continue
@@ -211,27 +202,3 @@ def _pulls(choices: PricedChoices, count: int) -> tuple[NDArray[np.float64], flo
     pair = choices.best[rows] * m + choices.second[rows]
     pulls = np.bincount(pair, minlength=m * m).astype(np.float64).reshape(m, m)
     return pulls + pulls.T, width
-
-
-def _solve(
-    pulls: NDArray[np.float64], stiffness: NDArray[np.float64], force: NDArray[np.float64], is_free: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Solve (diag(stiffness) - pulls) x = force by conjugate gradients to 1 %, with x = 0 where not free.
-
-    einsum, because a matrix product's rounding may depend on the number of threads.
-    """
-    found, rest = np.zeros_like(force), force.copy()
-    scaled = rest / stiffness
-    direction, energy = scaled.copy(), float((rest * scaled).sum())
-    enough = 1e-4 * energy
-    for _ in range(50):
-        if energy <= enough:
-            break
-        image = np.where(is_free, stiffness * direction - np.einsum("ij,j->i", pulls, direction), 0.0)
-        pace = energy / float((direction * image).sum())
-        found += pace * direction
-        rest -= pace * image
-        scaled = rest / stiffness
-        energy, before = float((rest * scaled).sum()), energy
-        direction = scaled + (energy / before) * direction
-    return found

@@ -18,13 +18,13 @@ class ChoiceReasons(NamedTuple):
     score_margin
         Score that the whole assignment loses if the runner-up does the task and all others are assigned again, NaN
         where there is no runner-up; shape (n,).
-    slot_worth
+    slot_value
         Score that the whole assignment gains from room for one more task, by agent, shape (m,).
     """
 
     runner_up: NDArray[np.int64]
     score_margin: NDArray[np.float64]
-    slot_worth: NDArray[np.float64]
+    slot_value: NDArray[np.float64]
 
 
 def explain_choices(

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from phase19.assignment.pairs import Pairs
 
 _ROUNDS = 8  # between two searches for a cycle
-_REFRESHED_SCORES = 1 << 15  # reading so many scores takes about as long as one search among few agents
 
 
 def shortest_paths(
@@ -171,16 +170,13 @@ class ShortestPathRepair:
         for giver, receiver, lost, tied in reversed(moves):  # positions in `held` date from before any move
             held, is_kept = self._held[giver], np.ones(lost.size, dtype=np.bool_)
             is_kept[tied[:most]] = False
-            moved, kept = held[~is_kept], held[is_kept]
+            moved = held[~is_kept]
             self.agent_index[moved] = receiver
             self._dummies[[giver, receiver]] += np.array([-1, 1]) * (most - moved.size)
-            self._held[giver] = kept
+            self._held[giver] = held[is_kept]
             self._held[receiver] = np.sort(np.concatenate([self._held[receiver], moved]), kind="stable")
             changed.append(moved)
             self._step[giver, receiver] = lost[is_kept].min(initial=np.inf)
-            if kept.size <= max(_REFRESHED_SCORES // self.prices.size, self.prices.size):
-                self._step[giver] = np.inf
-                changed.append(kept)
         self.surplus[path[0]] -= most
         self.surplus[path[-1]] += most
         return True, changed

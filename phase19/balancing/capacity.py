@@ -1,19 +1,14 @@
-"""How many tasks each agent may take in a wave: a limit for all, the agents' own, and what is left to a default."""
-
-from __future__ import annotations
+"""How many tasks each agent may take in a wave, and why a task without room is left out."""
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
 from phase19.assignment.solver import solve
 
-if TYPE_CHECKING:
-    import polars as pl
-    from numpy.typing import NDArray
-
-__all__ = ["agent_capacity"]
+_NAMED = 5  # agents in one reason; further ones are counted
 
 
 def agent_capacity(
@@ -31,7 +26,7 @@ def agent_capacity(
     own
         Each agent's own capacity, null where it has none, shape (m,).
     limit
-        Holds for every agent, beside its own capacity; the smaller one rules. An array, shape (m,), is the capacity.
+        Limits every agent beside its own capacity: the smaller one holds. An array, shape (m,), is the capacity itself.
     allowed
         Pairs that may be used, shape (n, m); all by default.
 
@@ -45,23 +40,81 @@ def agent_capacity(
         return limit
     if limit is not None:
         return np.asarray(np.minimum(own.fill_null(limit).to_numpy(), limit))
-    n, is_free = task_count, own.is_null().to_numpy()
-    given = own.fill_null(0).to_numpy()
 
     def shared(default: int) -> NDArray[np.int64]:
-        return np.where(is_free, default, given)
+        return own.fill_null(default).to_numpy()
 
     def placed(default: int) -> int:
-        return _placed_count(n, shared(default), allowed)
+        capacity = np.minimum(shared(default), task_count)
+        if allowed is None:
+            return min(task_count, int(capacity.sum()))
+        return int((solve(np.zeros(allowed.shape), capacity, allowed, allow_unassigned=True).agent_index >= 0).sum())
 
-    even = -(-n // own.len())
-    if not is_free.any() or placed(even) == n:
+    even = -(-task_count // own.len())
+    if not own.has_nulls() or placed(even) == task_count:
         return shared(even)
-    return shared(even + bisect_left(range(even, n), placed(n), key=placed))
+    return shared(even + bisect_left(range(even, task_count), placed(task_count), key=placed))
 
 
-def _placed_count(n: int, capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None) -> int:
-    """Tasks that find an agent."""
-    if allowed is None:
-        return min(n, int(np.minimum(capacity, n).sum()))
-    return int((solve(np.zeros(allowed.shape), capacity, allowed, allow_unassigned=True).agent_index >= 0).sum())
+def left_out(
+    tasks: pl.DataFrame, agents: pl.DataFrame, capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None
+) -> pl.DataFrame:
+    """Say why each task was left out that `strategies.placed_tasks` did not place.
+
+    Parameters
+    ----------
+    tasks
+        `frames.TASKS` of the tasks left out.
+    agents
+        `frames.AGENTS` of the run.
+    capacity
+        Tasks each agent may take, shape (m,).
+    allowed
+        Pairs that those tasks may use; None for all.
+
+    Returns
+    -------
+    polars.DataFrame
+        `frames.UNASSIGNED`, in the order of the tasks.
+    """
+    choice = np.ones((tasks.height, agents.height), dtype=np.bool_) if allowed is None else allowed
+    row, agent = np.nonzero(choice & (np.cumsum(choice, axis=1) <= _NAMED))
+    named = agents.select(pl.format("{} ({})", "agent_id", pl.Series(capacity)))["agent_id"].gather(agent)
+    full = pl.DataFrame({"row": row, "full": named}).group_by("row", maintain_order=True).agg("full")
+    return (
+        tasks.select("task_id", "wave", "required_agents", "excluded_agents")
+        .with_columns(row=pl.int_range(pl.len()), full_count=pl.Series(choice.sum(axis=1), dtype=pl.Int64))
+        .join(full.cast({"row": pl.Int64}), on="row", how="left", maintain_order="left")
+        .select(
+            "task_id",
+            "wave",
+            reason=pl.concat_str(
+                pl.when(pl.col("full_count") > 0)
+                .then(pl.format("every agent it allows is full: {}", _listed("full", pl.col("full_count"))))
+                .otherwise(pl.lit("it allows no agent of this run")),
+                _choice("required_agents", "required: {}"),
+                _choice("excluded_agents", "excluded: {}"),
+                separator="; ",
+                ignore_nulls=True,
+            ),
+        )
+    )
+
+
+def never_planned(decisions: pl.DataFrame) -> pl.DataFrame:
+    """`frames.UNASSIGNED` of the approved tasks of a wave that an interrupted run did not reach."""
+    return decisions.filter(pl.col("decision") == "approved").select(
+        "task_id", "wave", reason=pl.lit("the run was interrupted before its wave")
+    )
+
+
+def _choice(name: str, words: str) -> pl.Expr:
+    """The agents that a task requires or excludes, in words; null where it names none."""
+    count = pl.col(name).list.len()
+    return pl.when(count > 0).then(pl.format(words, _listed(name, count)))
+
+
+def _listed(name: str, count: pl.Expr) -> pl.Expr:
+    """The first few texts of a list, and how many more there are."""
+    more = pl.when(count > _NAMED).then(pl.format(" and {} more", count.cast(pl.Int64) - _NAMED)).otherwise(pl.lit(""))
+    return pl.concat_str(pl.col(name).list.head(_NAMED).list.join(", "), more)

@@ -1,32 +1,59 @@
-"""Plans one move or swap away: what they make of the agents' loads."""
+"""Search among plans: every plan of a small wave, single moves and swaps of tasks in a larger one."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from copy import copy
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-__all__ = ["LocalSearch", "Neighbours", "busy_time", "few_agents", "improve", "relieve", "shake"]
-
-_MOST_TASKS = 512  # of one agent that a step looks at; with more there is hardly one that does not fit
+_MOST_PLANS = 20_000  # listed within some milliseconds; a wave of 7 tasks on 7 agents of capacity 1 has 5,040
+_MOST_TASKS = 512  # tasks of one agent that a step considers; among more, nearly always one fits
 _FEW_TASKS = 500
 _MOST_SEEN = 20_000_000  # steps, a second or two
 _MOST_SHAKEN = 2_000_000
 _SHAKES, _SHAKEN_STEPS = 100, 4
-_WORSE = 0.02  # by how much a plan may be worse that the search goes on from
+_WORSE = 0.02  # how much worse a plan may be from which the search continues
 _NONE = -1
 
 
-def busy_time(planned: NDArray[np.float64], agent_index: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Busy time of each agent, shape (m,), where task i takes `planned[i, agent_index[i]]`."""
+def every_plan(
+    n: int, capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64] | None:
+    """List the plans of n tasks that keep to the capacities, (m,), and the allowed pairs, (n, m).
+
+    Returns
+    -------
+    numpy.ndarray or None
+        Agent of each task, shape (k, n), in lexicographic order; None where there are too many to list.
+    """
+    m = capacity.size
+    plans, count = np.zeros((1, 0), dtype=np.int64), np.zeros((1, m), dtype=np.int64)
+    for task in range(n):
+        room = count < capacity
+        if allowed is not None:
+            room &= allowed[task]
+        plan, agent = np.nonzero(room)
+        if plan.size > _MOST_PLANS:
+            return None
+        plans = np.column_stack([plans[plan], agent])
+        count = count[plan]
+        count[np.arange(plan.size), agent] += 1
+    return plans
+
+
+def total(values: NDArray[np.float64], plans: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sum of the pairs' values, (n, m), over each plan, (..., n), shape (...)."""
+    return np.asarray(values[np.arange(values.shape[0]), plans].sum(axis=-1))
+
+
+def busy_time(planned: NDArray[np.float64], plans: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Busy time of each agent in each plan, (..., n), shape (..., m), where task i takes `planned[i, plan[i]]`."""
     n, m = planned.shape
-    return np.bincount(agent_index, weights=planned[np.arange(n), agent_index], minlength=m).astype(np.float64)
+    time = planned[np.arange(n), plans]
+    if plans.ndim == 1:
+        return np.bincount(plans, weights=time, minlength=m).astype(np.float64)
+    return np.stack([time.sum(axis=-1, where=plans == agent) for agent in range(m)], axis=-1)
 
 
 class Neighbours(NamedTuple):
@@ -41,11 +68,11 @@ class Neighbours(NamedTuple):
     other
         Task it takes, shape (c,); -1 in the last columns, for none.
     partner
-        Agent it deals with, shape (c,).
+        Agent it exchanges with, shape (c,).
     is_possible
-        Whether capacities and the pairs allowed permit it.
+        Whether capacities and the allowed pairs permit it.
     agent_after, partner_after
-        Busy time of the two thereafter.
+        Busy time of the two afterwards.
     """
 
     agent: int
@@ -57,13 +84,13 @@ class Neighbours(NamedTuple):
     partner_after: NDArray[np.float64]
 
     def change(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """By how much the sum of `values`, (n, m), over the plan changes, shape (r, c)."""
-        left, right = _exchange(values, self.agent, self.own, self.other, self.partner)
-        return left + right
+        """Change of the sum of `values`, (n, m), over the plan, shape (r, c)."""
+        agent, partner = _exchange(values, self.agent, self.own, self.other, self.partner)
+        return agent + partner
 
 
 class LocalSearch:
-    """A plan that changes step by step, and the loads it makes.
+    """A plan that changes step by step, and its loads.
 
     Parameters
     ----------
@@ -72,9 +99,9 @@ class LocalSearch:
     capacity
         Tasks each agent may take, shape (m,).
     allowed
-        Pairs that may be used, shape (n, m); all by default.
+        Pairs that may be used, shape (n, m); None for all.
     agent_index
-        The plan to begin with, shape (n,); copied.
+        The first plan, shape (n,); copied.
     """
 
     def __init__(
@@ -90,8 +117,8 @@ class LocalSearch:
         self.count = np.bincount(agent_index, minlength=capacity.size)
         self.seen_count = 0
 
-    def copy(self) -> LocalSearch:
-        """The same plan, to try something out on."""
+    def copy(self) -> "LocalSearch":
+        """A search that starts from the same plan."""
         twin = copy(self)
         twin.agent_index, twin.load, twin.count = self.agent_index.copy(), self.load.copy(), self.count.copy()
         return twin
@@ -132,6 +159,24 @@ class LocalSearch:
         self.count[near.agent] += change
         self.count[partner] -= change
 
+    def take_best(
+        self, near: Neighbours, is_kept: NDArray[np.bool_], worth: NDArray[np.float64], least: float = -np.inf
+    ) -> int | None:
+        """Take the step of largest worth among those kept, if it is worth more than `least`; return its place."""
+        worth = np.where(near.is_possible & is_kept, worth, -np.inf)
+        place = int(np.argmax(worth)) if worth.size else 0
+        if not worth.size or worth.flat[place] <= least:
+            return None
+        self.take(near, place)
+        return place
+
+    def few_agents(self, load: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """The agents of least `load`, as many as have some hundreds of tasks between them, shape (m,)."""
+        order = np.argsort(load, kind="stable")
+        among = np.zeros(order.size, dtype=bool)
+        among[order[: 1 + int(np.searchsorted(np.cumsum(self.count[order] + 1), _FEW_TASKS))]] = True
+        return among
+
 
 def _exchange(
     values: NDArray[np.float64],
@@ -141,50 +186,54 @@ def _exchange(
     partner: NDArray[np.int64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Change of the agent's and of the partner's sum of values in every step, shape (r, c) each."""
-    given, taken, freed = values[own, agent], values[other, agent], values[other, partner]
-    given[own == _NONE] = 0.0
-    taken[other == _NONE] = 0.0
-    freed[other == _NONE] = 0.0
+    given = np.where(own == _NONE, 0.0, values[own, agent])
+    taken = np.where(other == _NONE, 0.0, values[other, agent])
+    freed = np.where(other == _NONE, 0.0, values[other, partner])
     placed = values[own][:, partner]
     placed[own == _NONE] = 0.0
     return taken - given[:, None], placed - freed
 
 
-def relieve(search: LocalSearch, enough: float, most_seen: int = _MOST_SEEN) -> LocalSearch:
+def relieve(search: LocalSearch, enough: float) -> LocalSearch:
     """Take steps that relieve the busiest agent, each the one that leaves its two agents least busy at most.
 
     Parameters
     ----------
     search
-        The plan to begin with; changed, and returned.
+        The first plan; changed, and returned.
     enough
         Busy time of the busiest agent at which to stop.
-    most_seen
-        Steps to look at in all, about; a count and no clock, so that the plan does not depend on the machine.
 
     Notes
     -----
-    Ends where no move and no swap relieves the busiest agent without making another as busy.
+    Ends where no move and no swap relieves the busiest agent without making another as busy, or after some millions of
+    steps: a count and no clock, so that the plan does not depend on the machine.
     """
-    most_seen += search.seen_count
+    most_seen = _MOST_SEEN + search.seen_count
     while search.seen_count < most_seen:
         giver = int(np.argmax(search.load))
         if search.load[giver] <= enough or not any(
-            _relieve_once(search, giver, among) for among in (few_agents(search, search.load), None)
+            _relieve_once(search, giver, among) for among in (search.few_agents(search.load), None)
         ):
             break
     return search
 
 
-def shake(search: LocalSearch, enough: float, most_seen: int = _MOST_SHAKEN) -> LocalSearch:
-    """Go on where no step relieves the busiest agent: take some at random, relieve again, keep what is no worse.
+def _relieve_once(search: LocalSearch, giver: int, among: NDArray[np.bool_] | None) -> bool:
+    near = search.neighbours(giver, among)
+    busier = np.maximum(near.agent_after, near.partner_after)
+    return search.take_best(near, busier < search.load[giver], -busier) is not None
+
+
+def shake(search: LocalSearch, enough: float) -> LocalSearch:
+    """Continue where no step relieves the busiest agent: take random steps, relieve again, keep what is no worse.
 
     Parameters
     ----------
     search
-        The plan to begin with.
-    enough, most_seen
-        As for `relieve`.
+        The first plan.
+    enough
+        Busy time of the busiest agent at which to stop.
 
     Returns
     -------
@@ -197,7 +246,7 @@ def shake(search: LocalSearch, enough: float, most_seen: int = _MOST_SHAKEN) -> 
     """
     rng = np.random.default_rng(0)
     best = current = search
-    most_seen += search.seen_count
+    most_seen = _MOST_SHAKEN + search.seen_count
     for _ in range(_SHAKES):
         if best.load.max() <= enough or current.seen_count >= most_seen:
             break
@@ -216,57 +265,31 @@ def shake(search: LocalSearch, enough: float, most_seen: int = _MOST_SHAKEN) -> 
     return best
 
 
-def few_agents(search: LocalSearch, rank: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """The agents of least rank, as many as have some hundreds of tasks between them, shape (m,)."""
-    order = np.argsort(rank, kind="stable")
-    among = np.zeros(order.size, dtype=bool)
-    among[order[: 1 + int(np.searchsorted(np.cumsum(search.count[order] + 1), _FEW_TASKS))]] = True
-    return among
-
-
-def _relieve_once(search: LocalSearch, giver: int, among: NDArray[np.bool_] | None) -> bool:
-    near = search.neighbours(giver, among)
-    busiest = np.where(near.is_possible, np.maximum(near.agent_after, near.partner_after), np.inf)
-    place = int(np.argmin(busiest))
-    if not busiest.size or busiest.flat[place] >= search.load[giver]:
-        return False
-    search.take(near, place)
-    return True
-
-
 def improve(
-    search: LocalSearch,
-    gain: Callable[[Neighbours], NDArray[np.float64]],
-    limit: float,
-    least: float,
-    most_seen: int = _MOST_SEEN,
+    search: LocalSearch, gain: Callable[[Neighbours], NDArray[np.float64]], limit: float, least: float
 ) -> LocalSearch:
     """Take the best step of each agent in turn, while one gains more than `least` and keeps both within the limit.
 
     Parameters
     ----------
     search
-        The plan to begin with; changed, and returned.
+        The first plan; changed, and returned.
     gain
-        What each step is worth, shape (r, c) of the neighbours.
+        Gain of each step, shape (r, c) of the neighbours.
     limit
         Busy time that no agent may exceed by a step.
     least
-        Gain below which a step is rounding.
-    most_seen
-        As for `relieve`.
+        Gain up to which a step is rounding.
     """
-    most_seen += search.seen_count
-    is_settled = np.zeros(search.load.size, dtype=bool)
-    while not is_settled.all() and search.seen_count < most_seen:
-        agent = int(np.argmin(is_settled))
+    most_seen = _MOST_SEEN + search.seen_count
+    is_done = np.zeros(search.load.size, dtype=bool)
+    while not is_done.all() and search.seen_count < most_seen:
+        agent = int(np.argmin(is_done))
         near = search.neighbours(agent)
-        is_kept = near.is_possible & (near.agent_after <= limit) & (near.partner_after <= limit)
-        worth = np.where(is_kept, gain(near), -np.inf)
-        place = int(np.argmax(worth)) if worth.size else 0
-        if worth.size and worth.flat[place] > least:
-            search.take(near, place)
-            is_settled[near.partner[place % near.other.size]] = False
+        is_kept = (near.agent_after <= limit) & (near.partner_after <= limit)
+        place = search.take_best(near, is_kept, gain(near), least)
+        if place is None:
+            is_done[agent] = True
         else:
-            is_settled[agent] = True
+            is_done[near.partner[place % near.other.size]] = False
     return search

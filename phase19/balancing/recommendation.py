@@ -1,21 +1,13 @@
 """Which of several plans to take: the one rule behind `compare` and `--strategy auto`."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from phase19.assignment.baselines import best_agents_first
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from phase19.forecasting.model import Forecast
-
-__all__ = ["INDIFFERENCE", "Promises", "dominators", "load_imbalance", "recommend", "recommend_wave"]
+from phase19.assignment.solver import solve
+from phase19.forecasting.model import Forecast
 
 INDIFFERENCE = 0.005  # successes a task: one in two hundred
 _Z90 = 1.6448536269514722  # 95 % quantile of the standard normal: a 90 % interval
@@ -179,3 +171,45 @@ def recommend_wave(
     first = best_agents_first(forecast.planned_success.sum(axis=0), n, capacity, allowed)
     floor = max(forecast.planned_success.mean(axis=1).sum(), forecast.planned_success[row, first].sum())
     return recommend(promises, n, least_shortfall, floor=float(floor))
+
+
+def round_robin(n: int, m: int, rotation: int) -> NDArray[np.int64]:
+    """Agent of each of n tasks in id order, shape (n,): m agents in turn, beginning with the `rotation`-th.
+
+    Round robin is the mean over all m rotations (Phase 19 definition); it ignores which agents the tasks allow.
+    """
+    return (np.arange(n) + rotation) % m
+
+
+def best_agents_first(
+    quality: NDArray[np.float64], n: int, capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
+    """Give the best agent all tasks it may take, the next best all it may take of the rest, and so on.
+
+    Parameters
+    ----------
+    quality
+        How good each agent is overall, shape (m,); the first agent wins ties.
+    n
+        Tasks, in id order: which tasks an agent gets does not depend on the tasks.
+    capacity
+        Tasks each agent may take, shape (m,), n or more in all.
+    allowed
+        Pairs that may be used, shape (n, m); then the sum of the agents' ranks is minimised, which without this limit
+        is the same.
+
+    Returns
+    -------
+    numpy.ndarray
+        Agent of each task, shape (n,).
+
+    Raises
+    ------
+    InfeasibleError
+        No assignment keeps to the capacity and the allowed pairs.
+    """
+    order = np.argsort(-quality, kind="stable")
+    if allowed is None:
+        return np.repeat(order, np.minimum(capacity[order], n))[:n]
+    rank = np.argsort(order).astype(np.float64)
+    return solve(np.broadcast_to(-rank, (n, order.size)), capacity, allowed).agent_index

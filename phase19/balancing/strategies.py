@@ -1,44 +1,24 @@
-"""What an assignment maximises: scores by strategy, and the exact assignment of a wave."""
+"""The score matrix of each strategy, and the plan of a wave that is best by it."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from phase19.assignment.solver import Assignment, solve
 from phase19.balancing.capacity import agent_capacity
-from phase19.balancing.evenness import even_out
-from phase19.balancing.local_search import busy_time
+from phase19.balancing.load_limit import even_out
+from phase19.balancing.local_search import busy_time, total
 from phase19.balancing.makespan import Makespan, minimize_makespan
 from phase19.errors import InfeasibleError
+from phase19.forecasting.model import Forecast
 from phase19.options import DEFAULT_WEIGHTS, OptimizationStrategy
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from phase19.forecasting.model import Forecast
-
-__all__ = [
-    "BALANCE_TOLERANCE",
-    "ScoreTerms",
-    "SolverParameters",
-    "WaveAssignment",
-    "allowed_pairs",
-    "optimize",
-    "placement_scores",
-    "score_matrix",
-    "score_terms",
-]
-
 BALANCE_TOLERANCE = 0.01  # share of the expected successes that balance_load may give up for even loads
-
-# Two plans that differ by less than this in their own measure are told apart by success.
-_TIE_BREAK = 1e-7
+_TIE_BREAK = 1e-7  # success decides between plans that differ by less in their own measure
 _NAMED = 5
 _EXPLORATION_BONUS = 0.3  # standard deviations of planned success; small, since capacity forces exploration already
 
@@ -53,10 +33,10 @@ class ScoreTerms(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SolverParameters:
-    """What an assignment is asked for.
+    """Parameters of an assignment.
 
-    `capacity` is the most tasks an agent takes in a wave, for all agents, or exactly of each, shape (m,); by default as
-    `agent_capacity` has it.
+    `capacity` is the most tasks an agent takes in a wave, for all agents, or exactly of each, shape (m,); by default
+    that of `agent_capacity`.
     """
 
     strategy: OptimizationStrategy = OptimizationStrategy.MAXIMIZE_SUCCESS
@@ -72,19 +52,19 @@ class WaveAssignment:
     Attributes
     ----------
     strategy
-        What the plan is for.
+        The strategy of the plan.
     assignment
-        The best assignment by `scores`. It is the plan itself, but for throughput and balance, which start from it.
+        The best assignment by `scores`: the plan itself, except for throughput and balance, which start from it.
     capacity
         Tasks each agent may take, shape (m,).
     scores
         Of every pair, shape (n, m).
     terms
-        What scores are made of.
+        The terms of the scores.
     agent_index
         Agent of each task, shape (n,).
     makespan
-        Throughput's plan and its bound; None for the others.
+        The plan of throughput and its bound; None for the others.
     """
 
     strategy: OptimizationStrategy
@@ -97,16 +77,16 @@ class WaveAssignment:
 
     @property
     def algorithm(self) -> str:
-        """Name of the algorithm that found the plan, before its load was evened out."""
+        """Name of the algorithm that computed the plan, before its load was evened out."""
         return self.assignment.algorithm if self.makespan is None else self.makespan.algorithm
 
     @property
     def upper_bound(self) -> float:
-        """What the objective of no plan exceeds."""
+        """A bound that the objective of no plan exceeds."""
         return self.assignment.upper_bound if self.makespan is None else -self.makespan.lower_bound_ms
 
     def objective(self, agent_index: NDArray[np.int64], planned_ms: NDArray[np.float64]) -> float:
-        """What is maximised: the sum of scores, and for throughput the makespan of planned times in ms, negative.
+        """The maximised value: the sum of scores, or for throughput minus the makespan of planned times in ms.
 
         Parameters
         ----------
@@ -116,15 +96,15 @@ class WaveAssignment:
             Busy time of every pair in ms, shape (n, m).
         """
         if self.makespan is None:
-            return float(self.scores[np.arange(agent_index.size), agent_index].sum())
+            return float(total(self.scores, agent_index))
         return -float(busy_time(planned_ms, agent_index).max(initial=0.0))
 
 
 def score_terms(forecast: Forecast) -> ScoreTerms:
     """Scale success, time and confidence to [0, 1], larger being better.
 
-    Success is a probability already; time is one less its share of the longest planned duration, so that
-    its unit does not count; confidence is its place between the smallest and the largest gain.
+    Success is a probability already; time is one minus its share of the longest planned duration, so that its unit
+    does not count; confidence is its place between the smallest and the largest gain.
     """
     longest = forecast.planned_duration_ms.max(initial=0.0)
     gain = forecast.planned_confidence_delta
@@ -136,46 +116,39 @@ def score_terms(forecast: Forecast) -> ScoreTerms:
     )
 
 
-def score_matrix(
-    forecast: Forecast, terms: ScoreTerms, strategy: OptimizationStrategy, weights: Mapping[str, float]
-) -> NDArray[np.float64]:
+def score_matrix(forecast: Forecast, terms: ScoreTerms, parameters: SolverParameters) -> NDArray[np.float64]:
     """Score of every pair under a strategy, shape (n, m).
 
-    Balance starts from the assignment with the most successes. Throughput scores pairs by prices that its makespan
-    sets (`Makespan.scores`); the throughput term is that of `weighted`, which keeps the sum of planned times low.
+    Balance starts from the assignment with the most successes. The scores of throughput keep the sum of planned times
+    low: they decide which tasks are placed where not all can be; its plan has scores of its own (`Makespan.scores`).
 
     Raises
     ------
     ValueError
-        The strategy has no scores of its own: throughput, and `auto`, which is a choice among plans.
+        The strategy is `auto`, which chooses among plans.
     """
-    match strategy:
+    match parameters.strategy:
         case OptimizationStrategy.MAXIMIZE_SUCCESS | OptimizationStrategy.BALANCE_LOAD:
-            return terms.success
+            return terms.success + _exploration_bonus(forecast, parameters)
+        case OptimizationStrategy.MAXIMIZE_THROUGHPUT:
+            own = terms.throughput
         case OptimizationStrategy.MINIMIZE_RETRIES:
             retries = forecast.planned_attempts - 1.0
             own = 1.0 - retries / max(float(retries.max(initial=0.0)), 1.0)
         case OptimizationStrategy.CONFIDENCE_OPTIMIZATION:
             own = terms.confidence
-        case OptimizationStrategy.AUTO | OptimizationStrategy.MAXIMIZE_THROUGHPUT:
-            raise ValueError(f"expected a strategy that scores pairs, found {strategy}")
         case OptimizationStrategy.WEIGHTED:
-            total = sum(weights.values())
-            own = sum((weights[name] / total) * getattr(terms, name) for name in terms._fields)
-    return np.asarray(own + _TIE_BREAK * terms.success)
+            weights = parameters.weights
+            own = np.asarray(
+                sum((weights[name] / sum(weights.values())) * getattr(terms, name) for name in terms._fields)
+            )
+        case OptimizationStrategy.AUTO:
+            raise ValueError(f"expected a strategy that scores pairs, found {parameters.strategy}")
+    return own + _TIE_BREAK * terms.success + _exploration_bonus(forecast, parameters)
 
 
-def placement_scores(forecast: Forecast, parameters: SolverParameters) -> NDArray[np.float64]:
-    """Scores that say which tasks to place where not all can be, shape (n, m).
-
-    The strategy's own; for throughput, which has none, those with the least sum of planned times.
-    """
-    terms = score_terms(forecast)
-    if parameters.strategy is OptimizationStrategy.MAXIMIZE_THROUGHPUT:
-        scores = terms.throughput + _TIE_BREAK * terms.success
-    else:
-        scores = score_matrix(forecast, terms, parameters.strategy, parameters.weights)
-    return scores + _exploration_bonus(forecast, parameters)
+def _exploration_bonus(forecast: Forecast, parameters: SolverParameters) -> NDArray[np.float64] | float:
+    return _EXPLORATION_BONUS * np.sqrt(forecast.planned_success_variance) if parameters.explore else 0.0
 
 
 def allowed_pairs(tasks: pl.DataFrame, agents: pl.DataFrame) -> NDArray[np.bool_] | None:
@@ -184,16 +157,51 @@ def allowed_pairs(tasks: pl.DataFrame, agents: pl.DataFrame) -> NDArray[np.bool_
     is_limited = required.list.len().fill_null(0) > 0
     if not (is_limited | (excluded.list.len().fill_null(0) > 0)).any():
         return None
+
+    def holds(lists: pl.Series, agent_id: str) -> pl.Series:
+        return lists.list.contains(agent_id).fill_null(value=False)
+
+    names = agents["agent_id"].to_list()
     return np.column_stack(
-        [
-            ((_holds(required, name) | ~is_limited) & ~_holds(excluded, name)).to_numpy()
-            for name in agents["agent_id"].to_list()
-        ]
+        [((holds(required, name) | ~is_limited) & ~holds(excluded, name)).to_numpy() for name in names]
     )
 
 
-def _holds(lists: pl.Series, name: str) -> pl.Series:
-    return lists.list.contains(name).fill_null(value=False)
+def placed_tasks(
+    forecast: Forecast,
+    parameters: SolverParameters,
+    capacity: NDArray[np.int64],
+    allowed: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_]:
+    """Which of a wave's tasks to place: as many as can be, and of all such sets one with the largest score.
+
+    Parameters
+    ----------
+    forecast
+        Of all pairs, shape (n, m), rows sorted by task id.
+    parameters
+        The strategy, whose scores decide; for throughput the sum of planned times does.
+    capacity
+        Tasks each agent may take, shape (m,).
+    allowed
+        Pairs that may be used, shape (n, m); all by default.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n,). All of them can be placed together, and none in addition: in any plan that places them, every agent
+        that a task left out allows is full.
+
+    Notes
+    -----
+    Terms are scaled over all tasks here, and over the placed ones when these are planned, as if they were all. So where
+    several terms weigh (`weighted`), the choice of tasks and their plan are each best on a scale of their own.
+    """
+    n = forecast.planned_success.shape[0]
+    if allowed is None and np.minimum(capacity, n).sum() >= n:
+        return np.ones(n, dtype=np.bool_)
+    scores = score_matrix(forecast, score_terms(forecast), parameters)
+    return np.asarray(solve(scores, capacity, allowed, allow_unassigned=True).agent_index >= 0)
 
 
 def optimize(
@@ -224,12 +232,15 @@ def optimize(
     Raises
     ------
     InfeasibleError
-        No assignment keeps to the capacity and the pairs allowed.
+        No assignment keeps to the capacity and the allowed pairs.
     ValueError
-        The strategy is `auto`, which is a choice among plans (`planning.recommended`), not a score.
+        The strategy is `auto`, which chooses among plans (`recommendation.recommend_wave`).
     """
+    n, m = forecast.planned_success.shape
+    own = pl.repeat(None, m, dtype=pl.Int64, eager=True) if agents is None else agents["capacity"]
+    capacity = agent_capacity(n, own, parameters.capacity, allowed)
     try:
-        return _optimize(forecast, parameters, allowed, agents)
+        return _optimize(forecast, parameters, capacity, allowed)
     except InfeasibleError as problem:
         place = "" if tasks is None else _place(problem, tasks, agents)
         excludes = tasks is not None and (tasks["excluded_agents"].list.len() > 0).any()
@@ -241,35 +252,22 @@ def optimize(
 
 
 def _optimize(
-    forecast: Forecast,
-    parameters: SolverParameters,
-    allowed: NDArray[np.bool_] | None,
-    agents: pl.DataFrame | None,
+    forecast: Forecast, parameters: SolverParameters, capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None
 ) -> WaveAssignment:
-    terms = score_terms(forecast)
-    n, m = forecast.planned_success.shape
-    own = pl.repeat(None, m, dtype=pl.Int64, eager=True) if agents is None else agents["capacity"]
-    capacity = agent_capacity(n, own, parameters.capacity, allowed)
-    bonus = _exploration_bonus(forecast, parameters)
-    planned_ms = forecast.planned_duration_ms
-    if parameters.strategy is OptimizationStrategy.MAXIMIZE_THROUGHPUT:
-        found = minimize_makespan(planned_ms, capacity, allowed, terms.success + bonus)
-        return WaveAssignment(
-            parameters.strategy, found.priced, capacity, found.scores, terms, found.agent_index, found
-        )
-    scores = score_matrix(forecast, terms, parameters.strategy, parameters.weights) + bonus
+    strategy, terms, planned_ms = parameters.strategy, score_terms(forecast), forecast.planned_duration_ms
+    if strategy is OptimizationStrategy.MAXIMIZE_THROUGHPUT:
+        preference = terms.success + _exploration_bonus(forecast, parameters)
+        found = minimize_makespan(planned_ms, capacity, allowed, preference)
+        return WaveAssignment(strategy, found.priced, capacity, found.scores, terms, found.agent_index, found)
+    scores = score_matrix(forecast, terms, parameters)
     solved = solve(scores, capacity, allowed)
     agent_index = solved.agent_index
-    if parameters.strategy is OptimizationStrategy.BALANCE_LOAD:
+    if strategy is OptimizationStrategy.BALANCE_LOAD:
         least_score = (1.0 - BALANCE_TOLERANCE) * solved.objective
         agent_index = even_out(
             agent_index, scores, planned_ms, capacity=capacity, least_score=least_score, allowed=allowed
         )
-    return WaveAssignment(parameters.strategy, solved, capacity, scores, terms, agent_index)
-
-
-def _exploration_bonus(forecast: Forecast, parameters: SolverParameters) -> NDArray[np.float64] | float:
-    return _EXPLORATION_BONUS * np.sqrt(forecast.planned_success_variance) if parameters.explore else 0.0
+    return WaveAssignment(strategy, solved, capacity, scores, terms, agent_index)
 
 
 def _place(problem: InfeasibleError, tasks: pl.DataFrame, agents: pl.DataFrame | None) -> str:

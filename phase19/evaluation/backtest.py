@@ -16,7 +16,8 @@ from phase19.errors import UsageError, plural
 from phase19.evaluation.regret import Regret, decompose_regret, pair_records, sum_regrets
 from phase19.evaluation.time_split import split_inputs
 from phase19.execution.replay import ReplayExecutor
-from phase19.forecasting.model import ForecastModel, prepare
+from phase19.forecasting.model import ForecastModel
+from phase19.forecasting.preparation import prepare
 from phase19.forecasting.retries import attempts_allowed
 from phase19.inputs.history import read_executions
 from phase19.inputs.loading import load_inputs

@@ -11,13 +11,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from phase19 import frames
-from phase19.assignment.baselines import best_agents_first, round_robin
-from phase19.balancing.recommendation import Promises, dominators, load_imbalance, recommend
+from phase19.balancing.recommendation import (
+    Promises,
+    best_agents_first,
+    dominators,
+    load_imbalance,
+    recommend,
+    round_robin,
+)
 from phase19.evaluation.compare_report import comparison_section, rationale
 from phase19.execution import make_executor
 from phase19.execution.protocol import Executor, execute_orders
-from phase19.forecasting.model import ForecastModel, prepare
+from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.predictive import draw_count, draw_wave
+from phase19.forecasting.preparation import prepare
 from phase19.inputs.loading import load_inputs
 from phase19.options import CompareOptions, OptimizationStrategy
 from phase19.outputs.rendering import Section

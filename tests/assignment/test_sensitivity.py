@@ -17,7 +17,7 @@ def test_the_margin_is_what_the_whole_plan_would_lose():
     found = explain_choices(np.array([[0.9, 0.2], [0.8, 0.6]]), np.array([0, 1]), np.array([1, 1]))
     assert found.runner_up.tolist() == [1, 0]
     assert found.score_margin == pytest.approx([0.5, 0.5])  # changing places: 0.9 + 0.6 against 0.2 + 0.8
-    assert found.slot_worth == pytest.approx([0.2, 0.0])  # the second task would move to agent 0
+    assert found.slot_value == pytest.approx([0.2, 0.0])  # the second task would move to agent 0
 
 
 def test_where_no_other_agent_may_there_is_no_runner_up():
@@ -32,7 +32,7 @@ def test_where_no_other_agent_may_there_is_no_runner_up():
 def test_one_more_slot_is_worth_the_best_chain_that_ends_in_it():
     # A slot at 0 brings the second task there, 0.3 more; the third then takes its place at 1, 0.2 more.
     scores = np.array([[0.9, 0.1, 0.1], [0.8, 0.5, 0.1], [0.1, 0.6, 0.4]])
-    assert explain_choices(scores, np.array([0, 1, 2]), np.ones(3, int)).slot_worth == pytest.approx([0.5, 0.2, 0.0])
+    assert explain_choices(scores, np.array([0, 1, 2]), np.ones(3, int)).slot_value == pytest.approx([0.5, 0.2, 0.0])
 
 
 def case(seed: int):
@@ -58,7 +58,7 @@ def test_margins_and_slots_are_what_solving_again_says(seed):
         return
     told = explain_choices(scores, found.agent_index, capacity, allowed)
     more = [solve(scores, capacity + (np.arange(m) == a), allowed).objective - found.objective for a in range(m)]
-    assert told.slot_worth == pytest.approx(more, abs=1e-9)
+    assert told.slot_value == pytest.approx(more, abs=1e-9)
     may = np.ones((n, m), bool) if allowed is None else allowed
     for task in range(n):
         lost = np.full(m, np.inf)

@@ -1,20 +1,19 @@
 """The rule by hand: who dominates, who counts as equal, what tells equals apart; and baselines."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase19.assignment.baselines import best_agents_first, round_robin
 from phase19.balancing.recommendation import (
     INDIFFERENCE,
     Promises,
+    best_agents_first,
     dominators,
     load_imbalance,
     recommend,
     recommend_wave,
+    round_robin,
 )
 from phase19.errors import InfeasibleError
 from phase19.options import OptimizationStrategy as S

@@ -1,7 +1,5 @@
 """Evening out: the least loss first, capacities and required agents kept, and always an end."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np
@@ -9,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase19.balancing import enumeration
-from phase19.balancing.evenness import even_out
-from phase19.balancing.load_limit import adjust_load
+from phase19.balancing import local_search
+from phase19.balancing.load_limit import adjust_load, even_out
 
 
 def loads(agent_index, planned_ms):
@@ -37,15 +34,13 @@ def test_moves_the_task_that_loses_least():
     scores = [[0.9, 0.4], [0.9, 0.8], [0.9, 0.6], [0.9, 0.7]]
     found = adjust([0, 0, 0, 0], scores, np.full((4, 2), 100.0))
     assert found.agent_index.tolist() == [0, 1, 0, 1]
-    assert found.moved_count == 2
-    assert found.score_lost == pytest.approx(0.1 + 0.2)
 
 
 def test_leaves_loads_at_the_limit_alone():
     # Loads 250 and 150, mean 200, limit exactly 250.
     planned = [[250.0, 250.0], [150.0, 150.0]]
     found = adjust([0, 1], [[1.0, 1.0], [1.0, 1.0]], planned)
-    assert (found.agent_index.tolist(), found.moved_count, found.score_lost) == ([0, 1], 0, 0.0)
+    assert found.agent_index.tolist() == [0, 1]
 
 
 def test_swaps_where_the_receiver_is_full():
@@ -56,8 +51,6 @@ def test_swaps_where_the_receiver_is_full():
     found = adjust([0, 0, 1, 1], scores, planned, capacity=[2, 2])
     assert found.agent_index.tolist() == [0, 1, 0, 1]
     assert loads(found.agent_index, np.array(planned)).tolist() == [400.0, 400.0]
-    assert found.score_lost == pytest.approx(0.15)
-    assert found.moved_count == 2
 
 
 def test_a_swap_is_chosen_before_a_dearer_move():
@@ -67,20 +60,18 @@ def test_a_swap_is_chosen_before_a_dearer_move():
     found = adjust([0, 0, 1], scores, planned, capacity=[2, 1, 1], factor=2.0)
     # Loads 600, 100, 0, mean 233, limit 467; after the swap 400, 300, 0.
     assert found.agent_index.tolist() == [1, 0, 0]
-    assert found.score_lost == pytest.approx(0.1)
 
 
 def test_required_agents_are_kept():
     allowed = np.array([[True, False], [True, False], [True, True]])
     found = adjust([0, 0, 0], [[0.9, 0.9], [0.9, 0.9], [0.9, 0.0]], np.full((3, 2), 100.0), allowed=allowed)
     assert found.agent_index.tolist() == [0, 0, 1]
-    assert found.score_lost == pytest.approx(0.9)
 
 
 def test_an_agent_nobody_can_relieve_stays_as_it_is():
     # One long task: wherever it goes, the load is the same.
     found = adjust([0], [[1.0, 1.0]], [[500.0, 500.0]])
-    assert (found.agent_index.tolist(), found.moved_count) == ([0], 0)
+    assert found.agent_index.tolist() == [0]
 
 
 def test_a_slower_agent_is_no_relief():
@@ -105,7 +96,7 @@ def test_an_agent_is_tried_again_once_others_have_room():
 
 def test_no_tasks():
     found = adjust(np.zeros(0, int), np.zeros((0, 2)), np.zeros((0, 2)))
-    assert (found.agent_index.shape, found.moved_count, found.score_lost) == ((0,), 0, 0.0)
+    assert found.agent_index.shape == (0,)
 
 
 def test_alike_tasks_and_agents_get_under_any_limit_of_whole_tasks():
@@ -151,14 +142,12 @@ def test_rules_hold_on_any_wave(problem):
     assert np.array_equal(chosen, given_index)
     assert (np.bincount(found.agent_index, minlength=m) <= capacity).all()
     assert allowed[row, found.agent_index].all()
-    assert found.score_lost == pytest.approx(scores[row, chosen].sum() - scores[row, found.agent_index].sum())
     before, after = loads(chosen, planned), loads(found.agent_index, planned)
     assert found.is_met == bool(after.max() <= factor * after.mean() * (1 + 1e-9))
     assert found.is_met == (least_score_lost(problem) is not None)
     assert found.is_met or after.max() <= before.max() + 1e-9
-    assert (found.moved_count == 0) == np.array_equal(found.agent_index, chosen)
     if (before <= factor * before.mean()).all():
-        assert found.moved_count == 0
+        assert found.agent_index.tolist() == chosen.tolist()
 
 
 def test_a_limit_that_no_single_step_reaches_is_met_all_the_same():
@@ -167,7 +156,7 @@ def test_a_limit_that_no_single_step_reaches_is_met_all_the_same():
     found = adjust([0, 0, 0, 1, 1], np.ones((5, 2)), planned, factor=1.0)
     assert loads(found.agent_index, planned) == pytest.approx([200.0, 200.0])
     assert found.is_met
-    assert found.moved_count == 5
+    assert found.agent_index.tolist() == [1, 1, 1, 0, 0]
 
 
 def test_a_limit_that_no_plan_meets_is_said_so():
@@ -187,7 +176,7 @@ def test_of_plans_that_meet_the_limit_one_that_makes_nobody_busier_is_preferred(
 
 
 def test_larger_waves_are_searched_for_a_plan_within_the_limit(monkeypatch):
-    monkeypatch.setattr(enumeration, "_MOST_PLANS", 0)
+    monkeypatch.setattr(local_search, "_MOST_PLANS", 0)
     rng = np.random.default_rng(1)
     met = {True: 0, False: 0}
     for _ in range(60):
@@ -245,7 +234,7 @@ def test_evening_out_keeps_the_rules_and_is_exact_on_small_waves(problem, share,
     least = share * scores[row, chosen].sum()
     with pytest.MonkeyPatch.context() as patch:
         if not is_listed:
-            patch.setattr(enumeration, "_MOST_PLANS", 0)
+            patch.setattr(local_search, "_MOST_PLANS", 0)
         found = even_out(chosen, scores, planned, capacity=capacity, least_score=least, allowed=allowed)
     assert (np.bincount(found, minlength=m) <= capacity).all()
     assert allowed[row, found].all()

@@ -1,7 +1,5 @@
 """Each strategy wins its own measure, and units do not count."""
 
-from __future__ import annotations
-
 import numpy as np
 import polars as pl
 import pytest
@@ -136,8 +134,10 @@ def test_no_tasks(strategy):
 def test_weights_are_normalised(contrary):
     weights = {"success": 0.6, "throughput": 0.3, "confidence": 0.1}
     terms = score_terms(contrary)
-    scores = score_matrix(contrary, terms, S.WEIGHTED, weights)
-    tenfold = score_matrix(contrary, terms, S.WEIGHTED, {name: 10 * weight for name, weight in weights.items()})
+    scores = score_matrix(contrary, terms, SolverParameters(S.WEIGHTED, weights))
+    tenfold = score_matrix(
+        contrary, terms, SolverParameters(S.WEIGHTED, {name: 10 * weight for name, weight in weights.items()})
+    )
     assert tenfold == pytest.approx(scores, abs=1e-12)
     by_hand = 0.6 * terms.success + 0.3 * terms.throughput + 0.1 * terms.confidence
     assert scores == pytest.approx(by_hand, abs=1e-6)
@@ -191,13 +191,6 @@ def test_exploring_favours_the_unknown_and_not_against_a_clear_advantage():
     assert plan(close, S.MAXIMIZE_SUCCESS).tolist() == [0]
     assert plan(close, S.MAXIMIZE_SUCCESS, explore=True).tolist() == [1]
     assert plan(clear, S.MAXIMIZE_SUCCESS, explore=True).tolist() == [0]
-
-
-@pytest.mark.parametrize("strategy", [S.AUTO, S.MAXIMIZE_THROUGHPUT])
-def test_what_chooses_among_plans_has_no_scores_of_its_own(strategy):
-    forecast = forecast_of(planned_success=[[0.9, 0.7]])
-    with pytest.raises(ValueError, match=f"found {strategy}"):
-        score_matrix(forecast, score_terms(forecast), strategy, {})
 
 
 def test_auto_is_a_choice_among_plans_and_has_no_scores():
