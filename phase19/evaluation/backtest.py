@@ -118,9 +118,6 @@ def backtest(
     model, heuristics = prepare(inputs, waves=options.waves, agents=options.agents)
     parameters = PlanParameters.of(options, heuristics).within(ReplayExecutor(replayed).most_attempts)
     measures, rows = replay_plan(model, replayed, parameters, seed=options.seed, progress=progress)
-    if not measures["scores"]["pair_count"]:
-        source = options.executions or "--split-at"
-        raise UsageError(f"{source}: expected records of the run's tasks and agents, found none")
     wave_count = len(measures["waves"])
     document = {
         "phase": 19,
@@ -181,12 +178,19 @@ def replay_plan(
     executions
         `frames.EXECUTIONS` of all waves.
 
+    Raises
+    ------
+    UsageError
+        There are no records of the model's tasks and agents.
+
     Notes
     -----
     A wave's planned figures are fixed before it is replayed, and forecasts learn only from attempts of planned pairs.
     The forecasts scored are those of the first attempt of all recorded pairs before the first wave.
     """
     records = pair_records(model, replayed, attempts_allowed(model.tasks["risk_level"], parameters.max_retries))
+    if not records.is_observed.any():
+        raise UsageError("expected records of the run's tasks and agents to replay, found none")
     executor = ReplayExecutor(replayed)
     loop = WaveLoop(executor, parameters, lambda tasks, _: SafetyGate().decide(tasks), seed, progress=progress)
     waves, rows, draws, regrets = [], [], [], []
@@ -266,7 +270,7 @@ def _rates(regret: Regret, agent_ids: Sequence[str]) -> dict[str, dict[str, Any]
 
 
 def score_forecasts(forecast: NDArray[np.float64], outcome: NDArray[np.float64], base_rate: float) -> dict[str, Any]:
-    """Score the success forecasts of p pairs.
+    """Score the success forecasts of p >= 1 pairs.
 
     Parameters
     ----------
@@ -281,28 +285,20 @@ def score_forecasts(forecast: NDArray[np.float64], outcome: NDArray[np.float64],
     loss: mean of -log of the probability forecast for the outcome, kept `Rules.log_loss_floor` from 0 and 1.
     Reliability bins are tenths of [0, 1]: low <= forecast < high, and 1.0 is in the last.
     """
-    count, floor = forecast.size, Rules().log_loss_floor
-    bins = np.minimum((forecast * _BINS).astype(np.int64), _BINS - 1)
-    sums = zip(*(np.bincount(bins, weights, _BINS).tolist() for weights in (None, forecast, outcome)), strict=True)
+    floor, edge = Rules().log_loss_floor, np.arange(_BINS + 1) / _BINS
     likelihood = np.clip(np.where(outcome > 0, forecast, 1.0 - forecast), floor, 1.0 - floor)
-    brier = _ratio(float(((forecast - outcome) ** 2).sum()), count)
-    base_brier = _ratio(float(((base_rate - outcome) ** 2).sum()), count)
+    brier, base_brier = (float(((guess - outcome) ** 2).mean()) for guess in (forecast, base_rate))
+    bins = np.minimum((forecast * _BINS).astype(np.int64), _BINS - 1)
+    count, forecasts, outcomes = (np.bincount(bins, weights, _BINS) for weights in (None, forecast, outcome))
+    sums = {"low": edge[:-1], "high": edge[1:], "count": count, "mean_forecast": forecasts, "mean_outcome": outcomes}
+    means = (pl.col("mean_forecast", "mean_outcome") / pl.col("count")).fill_nan(None)
     return {
-        "pair_count": count,
+        "pair_count": forecast.size,
         "brier_score": brier,
-        "log_loss": _ratio(-float(np.log(likelihood).sum()), count),
+        "log_loss": -float(np.log(likelihood).mean()),
         "base_rate": base_rate,
-        "skill": None if brier is None or not base_brier else 1.0 - brier / base_brier,
-        "reliability": [
-            {
-                "low": k / _BINS,
-                "high": (k + 1) / _BINS,
-                "count": size,
-                "mean_forecast": _ratio(forecasts, size),
-                "mean_outcome": _ratio(outcomes, size),
-            }
-            for k, (size, forecasts, outcomes) in enumerate(sums)
-        ],
+        "skill": 1.0 - brier / base_brier if base_brier else None,
+        "reliability": pl.DataFrame(sums).with_columns(means).to_dicts(),
     }
 
 
@@ -315,60 +311,49 @@ def backtest_section(document: dict[str, Any]) -> Section:
     """What was tested, and tables of success rates, losses, waves, scores and reliability."""
     success, overall, scores = (document[key] for key in ("success", "overall", "scores"))
     sizes = ", ".join(plural(document[f"total_{noun}s"], noun) for noun in ("task", "agent", "wave"))
-    single = success["best_single_agent_id"]
+    makespans = (duration(document["round_robin_makespan_ms"]), duration(overall["makespan_ms"]))
     rates = (
-        ("round robin, mean of rotations", "round_robin", duration(document["round_robin_makespan_ms"])),
-        ("plan", "plan", duration(overall["makespan_ms"])),
-        ("best single agent, without capacity" + (f" ({single})" if single else ""), "best_single_agent", ""),
-        ("oracle, knew every outcome", "oracle", ""),
-        ("share of the gap from round robin to oracle closed", "gap_closed", ""),
+        ("round robin, mean of rotations", percent(success["round_robin"]), makespans[0]),
+        ("plan", percent(success["plan"]), makespans[1]),
+        (f"{success['best_single_agent_id']} alone, without capacity", percent(success["best_single_agent"]), ""),
+        ("oracle, knew every outcome", percent(success["oracle"]), ""),
+        ("share of the gap from round robin to oracle closed", percent(success["gap_closed"]), ""),
     )
-    losses = ("forecast_error", "constraints", "outcome_noise", "total")
-    names = ("brier_score", "log_loss", "skill", "base_rate")
+    losses = {name: percent(rate) for name, rate in document["losses"].items() if name != "capacity_cost"}
+    figures = {name: number(value) for name, value in scores.items() if name not in {"pair_count", "reliability"}}
+    waves = [
+        (
+            "all" if row["wave"] is None else str(row["wave"]),
+            percent(row["planned_success_rate"]),
+            percent(row["actual_success_rate"]),
+            interval(row["success_rate_low"], row["success_rate_high"]),
+            {True: "yes", False: "no", None: ""}[row["is_covered"]],
+            f"{row['observed_count']:,} of {row['task_count']:,}",
+        )
+        for row in (*document["waves"], overall)
+    ]
+    reliability = [
+        (
+            interval(row["low"], row["high"]),
+            *map(number, (row["mean_forecast"], row["mean_outcome"])),
+            f"{row['count']:,}",
+        )
+        for row in scores["reliability"]
+        if row["count"]
+    ]
     return Section(
         f"Backtest: {sizes}, {document['optimization_strategy']}; {percent(document['observed_share'])} of the plan "
         f"and {scores['pair_count']:,} of {plural(document['pair_count'], 'pair')} have records",
         (
-            Table(
-                ("actual success", "rate", "makespan"),
-                tuple((title, percent(success[k]), ms) for title, k, ms in rates),
-            ),
-            Table(
-                ("lost against the oracle", "rate"),
-                tuple((name.replace("_", " "), percent(document["losses"][name])) for name in losses),
-            ),
-            Table(
-                ("wave", "planned success", "actual success", "90 % interval", "covers", "observed"),
-                tuple(map(_wave_row, (*document["waves"], overall))),
-            ),
-            Table(
-                ("forecasts of recorded pairs", "value"),
-                tuple((name.replace("_", " "), number(scores[name])) for name in names),
-            ),
-            Table(
-                ("forecast", "mean forecast", "mean outcome", "pairs"),
-                tuple(
-                    (
-                        interval(row["low"], row["high"]),
-                        number(row["mean_forecast"]),
-                        number(row["mean_outcome"]),
-                        f"{row['count']:,}",
-                    )
-                    for row in scores["reliability"]
-                    if row["count"]
-                ),
-            ),
+            Table(("actual success", "rate", "makespan"), rates),
+            Table(("lost against the oracle", "rate"), _named(losses)),
+            Table(("wave", "planned success", "actual success", "90 % interval", "covers", "observed"), tuple(waves)),
+            Table(("forecasts of recorded pairs", "value"), _named(figures)),
+            Table(("forecast", "mean forecast", "mean outcome", "pairs"), tuple(reliability)),
             document["notes"]["oracle"],
         ),
     )
 
 
-def _wave_row(wave: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        "all" if wave["wave"] is None else str(wave["wave"]),
-        percent(wave["planned_success_rate"]),
-        percent(wave["actual_success_rate"]),
-        interval(wave["success_rate_low"], wave["success_rate_high"]),
-        {True: "yes", False: "no", None: ""}[wave["is_covered"]],
-        f"{wave['observed_count']:,} of {wave['task_count']:,}",
-    )
+def _named(cells: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name.replace("_", " "), text) for name, text in cells.items())

@@ -58,7 +58,12 @@ class SimulateExecutor:
 
     def execute(self, orders: pl.DataFrame) -> Execution:
         """Simulate a wave; a (task, agent, attempt) has the same outcome whatever else is ordered."""
-        task, played, attempt_ms, change = self._play(orders)
+        indexed = orders.join(self._tasks, on="task_id", maintain_order="left").join(
+            self._agents, on="agent_id", maintain_order="left"
+        )
+        task, agent = indexed["task"].to_numpy(), indexed["agent"].to_numpy()
+        played, attempt_ms = self.world.play(task, agent, orders["max_attempts"].to_numpy())
+        change = self.world.confidence_change(task, agent, played.succeeded, orders["confidence"].to_numpy())
         row = np.repeat(np.arange(task.size), played.attempts)
         attempt = np.arange(row.size) - np.repeat(np.cumsum(played.attempts) - played.attempts, played.attempts)
         is_last = attempt + 1 == played.attempts[row]
@@ -73,13 +78,3 @@ class SimulateExecutor:
             }
         )
         return Execution(attempt_rows(orders, made))
-
-    def _play(self, pairs: pl.DataFrame) -> tuple[NDArray[np.int64], Any, NDArray[np.float64], NDArray[np.float64]]:
-        """Each pair's task, its outcome, the duration of every attempt in ms, and the change of confidence."""
-        indexed = pairs.join(self._tasks, on="task_id", maintain_order="left").join(
-            self._agents, on="agent_id", maintain_order="left"
-        )
-        task, agent = indexed["task"].to_numpy(), indexed["agent"].to_numpy()
-        played, attempt_ms = self.world.play(task, agent, pairs["max_attempts"].to_numpy())
-        change = self.world.confidence_change(task, agent, played.succeeded, pairs["confidence"].to_numpy())
-        return task, played, attempt_ms, change
