@@ -17,6 +17,7 @@ from phase19.balancing.capacity import never_planned
 from phase19.errors import UsageError, plural
 from phase19.execution import make_executor
 from phase19.execution.live import LiveResult
+from phase19.execution.protocol import Executor
 from phase19.feedback_loop import OptimizationFeedback, OptimizationFeedbackLoop, ScheduleComparison
 from phase19.inputs.history import read_approvals, read_previous
 from phase19.inputs.loading import Inputs
@@ -234,14 +235,20 @@ class Phase19Harness:
         )
         # A file that cannot be read shows here: a live run cannot be repeated.
         self.identity = identify(options, inputs, self.previous, self.thresholds)
-        self.approvals = read_approvals(options.approve) if options.approve else None
         optimizer = self.optimizer
         optimizer.previous, optimizer.timestamp = self.previous, self.identity.moment
         optimizer.wave_count, optimizer.agent_count = options.waves, options.agents
         with self._stage("forecast"):
             model = self.model = optimizer.model
-        self.gate = SafetyGate(is_live=options.executor == "live", is_approval_required=options.require_approval)
         executor = make_executor(options, model.world, model.tasks["task_id"], model.agents["agent_id"], self.runner)
+        self.prepare_waves(optimizer, executor)
+        return optimizer
+
+    def prepare_waves(self, optimizer: AdaptiveOptimizer, executor: Executor) -> None:
+        """Let :meth:`run_waves` plan with this optimizer, and execute with this executor."""
+        options, self.optimizer = self.options, optimizer
+        self.approvals = read_approvals(options.approve) if options.approve else None
+        self.gate = SafetyGate(is_live=options.executor == "live", is_approval_required=options.require_approval)
         if executor.most_attempts is not None and executor.most_attempts <= options.max_retries:
             optimizer.options = replace(options, max_retries=executor.most_attempts - 1)
             most = plural(executor.most_attempts, "attempt")
@@ -251,12 +258,11 @@ class Phase19Harness:
         self.scheduler = AdaptiveScheduler(
             dry_run=self.runner is None,
             executor=executor,
-            inputs=inputs,
+            inputs=optimizer.inputs,
             heuristics=optimizer.heuristics,
             max_retries=optimizer.options.max_retries,
             max_load_factor=options.max_load_factor,
         )
-        return optimizer
 
     def _apply_safety_gates(self, wave: Wave, success_rate: float | None = None) -> Wave:
         """Decide which tasks may start, given the success rate of the wave before (None before the first)."""

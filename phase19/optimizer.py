@@ -1,6 +1,7 @@
 """AdaptiveOptimizer: records -> forecast -> score matrix -> assignment -> plan; learns from outcomes between waves."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -174,6 +175,12 @@ class AdaptiveOptimizer:
         self._model: ForecastModel | None = None
         self._observed: list[pl.DataFrame] = []
         self._learned_count = 0  # how many of the observed frames the model has learned from
+
+    def copy_with(self, options: PlanOptions) -> "AdaptiveOptimizer":
+        """Make an optimizer with the same records and model that plans by other options and learns on its own."""
+        other = copy(self)
+        vars(other).update(options=options, _observed=[*self._observed], _plans={})
+        return other
 
     def load_phase18_data(self) -> dict[str, int]:
         """Read and check the records; plans rest on them from then on.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import polars as pl
 
 from phase19 import frames
 from phase19.forecasting.model import Forecast, ForecastModel
-from phase19.inputs.loading import Population
-
-if TYPE_CHECKING:
-    import polars as pl
+from phase19.inputs.loading import Inputs, Population
+from phase19.optimizer import AdaptiveOptimizer
+from phase19.options import PlanOptions
 
 POPULATION = Population(
     success_rate=0.8, duration_ms=1000.0, confidence_delta=0.02, agent_count=3, task_count=12, wave_count=None
@@ -62,6 +62,31 @@ def model(
     """Fit a model to `records` for tasks `t0 ...` and agents `a0 ...`."""
     names = [f"a{i}" for i in range(agent_count)]
     return ForecastModel.fit(tasks(count=task_count), agents(*names), attempts(*(records or [])), population)
+
+
+def optimizer(
+    records: list[dict[str, Any]] | None = None,
+    *,
+    task_count: int = 4,
+    agent_count: int = 3,
+    waves: int = 1,
+    options: PlanOptions | None = None,
+) -> AdaptiveOptimizer:
+    """Optimizer of tasks `t0 ...`, dealt to waves in turn, and agents `a0 ...`, with `records` and no heuristics."""
+    inputs = Inputs(
+        tasks=tasks(count=task_count).with_columns(wave=pl.int_range(task_count) % waves + 1),
+        attempts=attempts(*(records or [])),
+        agents=agents(*(f"a{i}" for i in range(agent_count))),
+        heuristics=frames.HEURISTICS.empty(),
+        patterns=frames.PATTERNS.empty(),
+        signals=frames.SIGNALS.empty(),
+        sources=frames.SOURCES.empty(),
+        population=POPULATION,
+        task_source="tasks.jsonl",
+        warnings=(),
+        digest="",
+    )
+    return AdaptiveOptimizer(inputs=inputs, options=options)
 
 
 def all_pairs(fitted: ForecastModel, allowed: int = 3) -> Forecast:

@@ -1,7 +1,7 @@
 """Backtest a plan: plan on the records before, replay the outcomes after, and measure plan and forecasts."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,27 +11,23 @@ import polars as pl
 from numpy.typing import NDArray
 
 from phase19 import frames
-from phase19.balancing.strategies import allowed_pairs
 from phase19.errors import UsageError, plural
 from phase19.evaluation.regret import Regret, decompose_regret, pair_records, sum_regrets
 from phase19.evaluation.time_split import split_inputs
 from phase19.execution.replay import ReplayExecutor
 from phase19.forecasting.model import ForecastModel
-from phase19.forecasting.preparation import prepare
 from phase19.forecasting.retries import attempts_allowed
+from phase19.harness import Phase19Harness
 from phase19.inputs.history import read_executions
-from phase19.inputs.loading import load_inputs
+from phase19.inputs.loading import Inputs, load_inputs
 from phase19.inputs.thresholds import Rules
-from phase19.options import BacktestOptions
+from phase19.optimizer import AdaptiveOptimizer
+from phase19.options import BacktestOptions, RunOptions, WaveOptions
 from phase19.outputs.forecast_table import first_attempts, forecast_table
 from phase19.outputs.rendering import Section, Table
 from phase19.outputs.text import duration, interval, number, percent
-from phase19.planning import PlanParameters, positions
 from phase19.publishing.files import check_file_target, write_files
-from phase19.safety import SafetyGate
-from phase19.timelines import largest, mean
-from phase19.wave import agent_assignments
-from phase19.waves import WaveLoop
+from phase19.wave import ExecutedWave, agent_assignments, largest, mean, positions
 
 SCHEMA_VERSION = "1.0"
 _BINS = 10  # of the reliability table
@@ -106,7 +102,7 @@ def backtest(
     >>> found.document["success"]["gap_closed"]  # doctest: +SKIP
     """
     options = options or BacktestOptions.of(**settings)
-    target, started = None if output is None else Path(output), options.timestamp or datetime.now(UTC)
+    target = None if output is None else Path(output)
     sources = (options.input, options.phase16_dir, options.phase17_dir)
     if target is not None:
         check_file_target(target, (*sources, options.executions))
@@ -115,128 +111,116 @@ def backtest(
         replayed = read_executions(options.executions, options.censored_errors)
     elif options.split_at is not None:
         inputs, replayed = split_inputs(inputs, options.split_at)
-    model, heuristics = prepare(inputs, waves=options.waves, agents=options.agents)
-    parameters = PlanParameters.of(options, heuristics).within(ReplayExecutor(replayed).most_attempts)
-    measures, rows = replay_plan(model, replayed, parameters, seed=options.seed, progress=progress)
-    wave_count = len(measures["waves"])
-    document = {
-        "phase": 19,
-        "timestamp": f"{started:%Y-%m-%dT%H:%M:%SZ}",
-        "schema_version": SCHEMA_VERSION,
-        "optimization_strategy": str(options.strategy),
-        "max_retries": parameters.max_retries,
-        "seed": options.seed,
-        "split_at": options.split_at and options.split_at.isoformat().replace("+00:00", "Z"),
-        "total_tasks": model.tasks.height,
-        "total_agents": model.agents.height,
-        "total_waves": wave_count,
-        "history_record_count": inputs.attempts.height,
-        "replayed_record_count": replayed.height,
-        "pair_count": model.tasks.height * model.agents.height,
-        **measures,
-        "plan": [
-            {
-                "wave": wave,
-                "agent_assignments": agent_assignments(rows.filter(pl.col("wave") == wave), model.agents["agent_id"]),
-            }
-            for wave in range(1, wave_count + 1)
-        ],
-        "notes": {"oracle": _ORACLE_NOTE},
-    }
+    result = replay_plan(inputs, replayed, options, progress)
     if target is not None:
-        write_files(target.parent, {target.name: document})
-    return BacktestResult(document, rows, model, inputs.warnings)
+        write_files(target.parent, {target.name: result.document})
+    return result
 
 
 def replay_plan(
-    model: ForecastModel,
+    inputs: Inputs,
     replayed: pl.DataFrame,
-    parameters: PlanParameters,
-    *,
-    seed: int = 0,
+    options: BacktestOptions,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
-) -> tuple[dict[str, Any], pl.DataFrame]:
+) -> BacktestResult:
     """Plan every wave, replay it, and measure the plan.
 
     Parameters
     ----------
-    model
-        The forecast before the first wave.
+    inputs
+        What was known before the first wave.
     replayed
         `frames.ATTEMPTS`: the recorded outcomes.
-    parameters
-        Parameters of the plans.
-    seed
-        Fixes the predictive draws; plans are not random.
+    options
+        Those of the plan; retries are limited to what the records hold.
     progress
         Called as `progress(stage, done, total)`.
-
-    Returns
-    -------
-    measures
-        The part of backtest.json from `observed_share` to `scores`.
-    executions
-        `frames.EXECUTIONS` of all waves.
 
     Raises
     ------
     UsageError
-        There are no records of the model's tasks and agents.
+        There are no records of the run's tasks and agents.
 
     Notes
     -----
     A wave's planned figures are fixed before it is replayed, and forecasts learn only from attempts of planned pairs.
     The forecasts scored are those of the first attempt of all recorded pairs before the first wave.
     """
-    records = pair_records(model, replayed, attempts_allowed(model.tasks["risk_level"], parameters.max_retries))
+    optimizer = AdaptiveOptimizer(
+        inputs=inputs, options=options, waves=options.waves, agents=options.agents, seed=options.seed
+    )
+    model = optimizer.model
+    own_options = {option.name: getattr(options, option.name) for option in fields(WaveOptions)}
+    run = Phase19Harness(RunOptions(**own_options), progress=progress)
+    run.prepare_waves(optimizer, ReplayExecutor(replayed))
+    max_attempts = attempts_allowed(model.tasks["risk_level"], optimizer.options.max_retries)
+    records = pair_records(model, replayed, max_attempts)
     if not records.is_observed.any():
         raise UsageError("expected records of the run's tasks and agents to replay, found none")
-    executor = ReplayExecutor(replayed)
-    loop = WaveLoop(executor, parameters, lambda tasks, _: SafetyGate().decide(tasks), seed, progress=progress)
-    waves, rows, draws, regrets = [], [], [], []
-    for number_, played in enumerate(loop.play(model), 1):
-        assigned = played.assigned
-        rows.append(played.executions)
-        draws.append(played.draws.summary(number_, played.executions))
-        waves.append(_wave_measures(number_, rows[-1], draws[-1]["success_rate"].to_numpy()))
+    waves, rows, drawn, regrets = [], [], [], []
+    for wave in run.run_waves(optimizer):
+        if not isinstance(wave, ExecutedWave):  # a replay is never interrupted
+            continue
+        ran = wave.executions.sort("task_id").select(frames.has_run()).to_series().to_numpy()
+        rows.append(wave.executions)
+        drawn.append(wave.draws.succeeded[:, ran].sum(axis=1))
+        waves.append(_wave_measures(wave.number, rows[-1], drawn[-1]))
         regrets.append(
             decompose_regret(
-                positions(assigned.tasks["task_id"], model.tasks["task_id"]),
-                assigned.agent_index,
+                positions(wave.tasks["task_id"], model.tasks["task_id"]),
+                wave.agent_index,
                 records,
-                planned_success=assigned.assigned.terms.success,
-                capacity=assigned.assigned.capacity,
-                usable=allowed_pairs(assigned.tasks, model.agents),
+                planned_success=wave.assignment.terms.success,
+                capacity=wave.assignment.capacity,
+                usable=wave.allowed,
             )
         )
-    base_rate = mean(model.attempts["is_success"])
-    scores = score_forecasts(
-        first_attempts(model).success_probability[records.is_observed],
-        records.first_success[records.is_observed],
-        model.population.success_rate if base_rate is None else base_rate,
-    )
     executions, regret = pl.concat(rows), sum_regrets(regrets)
-    ran = pl.col("ran_count")
-    pooled = pl.concat(draws).group_by("draw").agg(rate=(ran * pl.col("success_rate")).sum() / ran.sum())["rate"]
-    overall = _wave_measures(None, executions, pooled.to_numpy())
+    overall = _wave_measures(None, executions, np.sum(drawn, axis=0))
     overall["makespan_ms"] = sum(wave["makespan_ms"] for wave in waves)
     covered = [wave["is_covered"] for wave in waves if wave["is_covered"] is not None]
-    return {
+    base_rate, agent_ids = mean(model.attempts["is_success"]), model.agents["agent_id"]
+    started = options.timestamp or datetime.now(UTC)
+    document = {
+        "phase": 19,
+        "timestamp": f"{started:%Y-%m-%dT%H:%M:%SZ}",
+        "schema_version": SCHEMA_VERSION,
+        "optimization_strategy": str(options.strategy),
+        "max_retries": optimizer.options.max_retries,
+        "seed": options.seed,
+        "split_at": options.split_at and options.split_at.isoformat().replace("+00:00", "Z"),
+        "total_tasks": model.tasks.height,
+        "total_agents": model.agents.height,
+        "total_waves": len(waves),
+        "history_record_count": inputs.attempts.height,
+        "replayed_record_count": replayed.height,
+        "pair_count": records.is_observed.size,
         "observed_share": _ratio(overall["observed_count"], overall["task_count"]),
-        **_rates(regret, model.agents["agent_id"].to_list()),
+        **_rates(regret, agent_ids.to_list()),
         "overall": overall,
         "round_robin_makespan_ms": regret.round_robin_makespan_ms,
         "interval_coverage": _ratio(sum(covered), len(covered)),
         "waves": waves,
-        "scores": scores,
-    }, executions
+        "scores": score_forecasts(
+            first_attempts(model).success_probability[records.is_observed],
+            records.first_success[records.is_observed],
+            model.population.success_rate if base_rate is None else base_rate,
+        ),
+        "plan": [
+            {"wave": number, "agent_assignments": agent_assignments(wave, agent_ids)}
+            for number, wave in enumerate(rows, 1)
+        ],
+        "notes": {"oracle": _ORACLE_NOTE},
+    }
+    return BacktestResult(document, executions, model, inputs.warnings)
 
 
-def _wave_measures(wave: int | None, executions: pl.DataFrame, drawn_rates: NDArray[np.float64]) -> dict[str, Any]:
+def _wave_measures(wave: int | None, executions: pl.DataFrame, drawn_successes: NDArray[np.int64]) -> dict[str, Any]:
     """Planned and actual success over the tasks that ran, and the central 90 % of the draws; `wave` is None for all."""
     ran = executions.filter(frames.has_run())
     actual = mean(ran["status"] == "completed")
-    bounds: list[Any] = [None, None] if actual is None else np.quantile(drawn_rates, [0.05, 0.95]).tolist()
+    quantiles = np.quantile(drawn_successes, [0.05, 0.95]) / max(ran.height, 1)
+    bounds: list[Any] = quantiles.tolist() if ran.height else [None, None]
     low, high = bounds
     return {
         "wave": wave,

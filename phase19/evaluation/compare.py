@@ -24,16 +24,14 @@ from phase19.execution import make_executor
 from phase19.execution.protocol import Executor, execute_orders
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.predictive import draw_count, draw_wave
-from phase19.forecasting.preparation import prepare
+from phase19.harness import Phase19Harness
 from phase19.inputs.loading import load_inputs
-from phase19.options import CompareOptions, OptimizationStrategy
+from phase19.optimizer import CANDIDATES as SINGLE_STRATEGIES
+from phase19.optimizer import AdaptiveOptimizer, assign_wave, limit_load, recommended
+from phase19.options import CompareOptions, OptimizationStrategy, RunOptions
 from phase19.outputs.rendering import Section
-from phase19.planning import CANDIDATES as SINGLE_STRATEGIES
-from phase19.planning import PlanParameters, assign_each, positions, recommended
 from phase19.publishing.files import check_file_target, write_files
-from phase19.safety import SafetyGate
-from phase19.timelines import mean
-from phase19.waves import WaveLoop, waves_of
+from phase19.wave import ExecutedWave, mean, positions
 
 BASELINES = ("round_robin", "best_single_agent_capped")
 CANDIDATES = (*map(str, OptimizationStrategy), *BASELINES)  # single strategies first, then auto
@@ -100,12 +98,15 @@ def compare(
     if target is not None:
         check_file_target(target, (*sources, options.executions))
     inputs = load_inputs(*sources, options.censored_errors)
-    model, heuristics = prepare(inputs, waves=options.waves, agents=options.agents)
+    optimizer = AdaptiveOptimizer(
+        inputs=inputs, options=options, waves=options.waves, agents=options.agents, seed=options.seed
+    )
+    model = optimizer.model
     executor = make_executor(options, model.world, model.tasks["task_id"], model.agents["agent_id"])
-    parameters = PlanParameters.of(options, heuristics).within(executor.most_attempts)
-    plans = plan_candidates(model, parameters)
-    planned, draws = simulate_candidates(model, plans, options.seed)
-    actual = execute_candidates(model, executor, plans, parameters, seed=options.seed, progress=progress)
+    Phase19Harness(options).prepare_waves(optimizer, executor)
+    plans = plan_candidates(optimizer)
+    planned, draws = simulate_candidates(plans, options.seed)
+    actual = execute_candidates(optimizer, executor, plans, options, progress)
     columns: dict[str, Any] = {"strategy": CANDIDATES, "is_baseline": [name in BASELINES for name in CANDIDATES]}
     for name in MEASURES:
         low, high = np.quantile(draws[name], [0.05, 0.95], axis=1)
@@ -132,13 +133,15 @@ class CandidatePlans(NamedTuple):
 
     Attributes
     ----------
+    model
+        The forecast before the first wave.
     tasks
         `frames.TASKS`, wave after wave, sorted by task id within a wave.
     starts
         Positions of the first task of each wave but the first.
     task
         Index of each task in the model, shape (n,).
-    allowed
+    max_attempts
         Attempts each task may have, shape (n,).
     expected
         Expected successes, attempts and confidence change of every pair, shape (3, n, m).
@@ -146,10 +149,11 @@ class CandidatePlans(NamedTuple):
         Agent of each task by candidate, shape (k, n); round robin in its first rotation.
     """
 
+    model: ForecastModel
     tasks: pl.DataFrame
     starts: NDArray[np.int64]
     task: NDArray[np.int64]
-    allowed: NDArray[np.int64]
+    max_attempts: NDArray[np.int64]
     expected: NDArray[np.float64]
     agent: NDArray[np.int64]
 
@@ -160,7 +164,7 @@ class CandidatePlans(NamedTuple):
         return agent
 
 
-def plan_candidates(model: ForecastModel, parameters: PlanParameters) -> CandidatePlans:
+def plan_candidates(optimizer: AdaptiveOptimizer) -> CandidatePlans:
     """Plan every wave by every candidate, all on the forecast before the first wave.
 
     Notes
@@ -168,7 +172,14 @@ def plan_candidates(model: ForecastModel, parameters: PlanParameters) -> Candida
     The best single agent is the one with most expected successes over all tasks; it gets as many tasks of each wave as
     its capacity allows, then the next best agent (`best_agents_first`).
     """
-    waves = [assign_each(model, tasks, parameters, SINGLE_STRATEGIES) for tasks in waves_of(model.tasks)]
+    model, options = optimizer.model, optimizer.options
+    waves = [
+        [
+            limit_load(plan, options.max_load_factor)
+            for plan in assign_wave(wave, model, options, optimizer.heuristics, SINGLE_STRATEGIES)
+        ]
+        for wave in optimizer.waves
+    ]
     first = [wave[0] for wave in waves]
     parts = ("planned_success", "planned_attempts", "planned_confidence_delta")
     expected = np.hstack([[getattr(wave.forecast, part) for part in parts] for wave in first])
@@ -178,28 +189,27 @@ def plan_candidates(model: ForecastModel, parameters: PlanParameters) -> Candida
             *(own.agent_index for own in wave),
             wave[recommended(wave)].agent_index,
             round_robin(own.tasks.height, standing.size, 0),
-            best_agents_first(standing, own.tasks.height, own.assigned.capacity, own.pairs),
+            best_agents_first(standing, own.tasks.height, own.assignment.capacity, own.allowed),
         ]
         for wave, own in zip(waves, first, strict=True)
     ]
     tasks = pl.concat([own.tasks for own in first])
     return CandidatePlans(
+        model=model,
         tasks=tasks,
         starts=np.cumsum([own.tasks.height for own in first])[:-1],
         task=positions(tasks["task_id"], model.tasks["task_id"]),
-        allowed=np.concatenate([own.allowed for own in first]),
+        max_attempts=np.concatenate([own.max_attempts for own in first]),
         expected=expected,
         agent=np.hstack(agent),
     )
 
 
-def simulate_candidates(model: ForecastModel, plans: CandidatePlans, seed: int) -> tuple[Measures, Measures]:
+def simulate_candidates(plans: CandidatePlans, seed: int) -> tuple[Measures, Measures]:
     """Simulate every candidate's plan in the same worlds.
 
     Parameters
     ----------
-    model
-        The forecast before the first wave.
     plans
         Plans of k candidates.
     seed
@@ -217,17 +227,17 @@ def simulate_candidates(model: ForecastModel, plans: CandidatePlans, seed: int) 
     robin is in rotation i mod m. Success, retries and confidence are expected values of the forecast; makespan and load
     imbalance are means over the draws; throughput is tasks over planned makespan.
     """
-    (k, n), m = plans.agent.shape, model.agents.height
-    allowed = np.zeros(model.tasks.height, dtype=np.int64)
-    allowed[plans.task] = plans.allowed
+    (k, n), m = plans.agent.shape, plans.expected.shape[2]
+    max_attempts = np.zeros(n, dtype=np.int64)
+    max_attempts[plans.task] = plans.max_attempts
     count = draw_count(k * max(map(len, np.split(plans.task, plans.starts))))
     sums, makespan_ms = np.zeros((3, k, count)), np.zeros((k, count))
     busy_ms = np.zeros((k, count, m))
     for rotation in range(min(m, count)):
-        rows = slice(rotation, None, m)
+        rows, size = slice(rotation, None, m), len(range(rotation, count, m))
         pair, place = np.unique(plans.task * m + plans.rotated(rotation), return_inverse=True)
         task, agent = np.divmod(pair, m)
-        drawn = draw_wave(model, task, agent, allowed[task], seed=seed, wave=rotation, draws=len(range(count)[rows]))
+        drawn = draw_wave(plans.model, task, agent, max_attempts[task], seed=seed, wave=rotation, draws=size)
         for candidate, own in enumerate(place.reshape(k, n)):
             for total, values in zip(sums, (drawn.succeeded, drawn.attempts, drawn.confidence_delta), strict=True):
                 total[candidate, rows] = values[:, own].sum(axis=1)
@@ -259,26 +269,24 @@ def _measures(
 
 
 def execute_candidates(
-    model: ForecastModel,
+    optimizer: AdaptiveOptimizer,
     executor: Executor,
     plans: CandidatePlans,
-    parameters: PlanParameters,
-    *,
-    seed: int = 0,
+    options: RunOptions,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
 ) -> list[dict[str, float | None]]:
     """Execute every candidate with the same executor, each from the same first model.
 
     Parameters
     ----------
-    model
-        The forecast before the first wave.
+    optimizer
+        Has planned nothing and learned nothing yet.
     executor
         Gives the same outcome to the same (task, agent, attempt) whichever candidate asks.
     plans
         Plans of all candidates, of which those of the baselines are executed; they learn nothing.
-    parameters
-        Parameters of the strategies' plans; each strategy plans wave by wave and learns from its own outcomes.
+    options
+        Those of the run, in which each strategy plans wave by wave and learns from its own outcomes.
     progress
         Called as `progress(stage, done, total)`.
 
@@ -287,32 +295,32 @@ def execute_candidates(
     list of dict
         `measure_executions` of each candidate; for round robin the means over its rotations.
     """
-    agent_ids = model.agents["agent_id"]
-    found = []
+    agent_ids, found = plans.model.agents["agent_id"], []
     for done, strategy in enumerate(OptimizationStrategy):
         progress("strategies", done, len(CANDIDATES))
-        own = replace(parameters, strategy=strategy)
-        loop = WaveLoop(executor, own, lambda tasks, _: SafetyGate().decide(tasks), seed)
-        found.append(measure_executions(pl.concat([wave.executions for wave in loop.play(model)]), agent_ids))
+        run = Phase19Harness(replace(options, strategy=strategy))
+        own = optimizer.copy_with(run.options)
+        run.prepare_waves(own, executor)
+        waves = [wave.executions for wave in run.run_waves(own) if isinstance(wave, ExecutedWave)]
+        found.append(measure_executions(pl.concat(waves), agent_ids))
     rotations = [
-        measure_executions(_execute_plan(model, executor, plans, plans.rotated(rotation)[ROUND_ROBIN]), agent_ids)
+        measure_executions(_execute_plan(executor, plans, plans.rotated(rotation)[ROUND_ROBIN]), agent_ids)
         for rotation in range(agent_ids.len())
     ]
-    best_agent = measure_executions(_execute_plan(model, executor, plans, plans.agent[BEST_AGENT]), agent_ids)
+    best_agent = measure_executions(_execute_plan(executor, plans, plans.agent[BEST_AGENT]), agent_ids)
     return [*found, pl.DataFrame(rotations).mean().row(0, named=True), best_agent]
 
 
-def _execute_plan(
-    model: ForecastModel, executor: Executor, plans: CandidatePlans, agent: NDArray[np.int64]
-) -> pl.DataFrame:
+def _execute_plan(executor: Executor, plans: CandidatePlans, agent: NDArray[np.int64]) -> pl.DataFrame:
     """Execute a fixed plan: `frames.OUTCOMES` with wave and retry_count."""
     orders = plans.tasks.with_columns(
-        model.agents["agent_id"].gather(agent).alias("agent_id"),
+        plans.model.agents["agent_id"].gather(agent).alias("agent_id"),
         pl.Series("agent", agent),
-        pl.Series("max_attempts", plans.allowed),
+        pl.Series("max_attempts", plans.max_attempts),
         priority=pl.int_range(1, pl.len() + 1).over("wave"),
     ).sort("wave", "agent", "priority")
-    outcomes, _ = execute_orders(executor, orders, (model.gains.population_failure, model.gains.population_success))
+    gains = plans.model.gains
+    outcomes, _ = execute_orders(executor, orders, (gains.population_failure, gains.population_success))
     return outcomes.with_columns(orders["wave"], retry_count=(pl.col("attempt_count") - 1).clip(0))
 
 

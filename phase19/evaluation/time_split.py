@@ -8,7 +8,7 @@ import polars as pl
 from phase19 import frames
 from phase19.errors import UsageError
 from phase19.inputs.loading import Inputs, synthetic_tasks
-from phase19.timelines import mean
+from phase19.wave import mean
 
 _UNKNOWN_RATE = 0.5  # success rate of a population without earlier records; its summary would reveal later ones
 

@@ -18,7 +18,7 @@ from phase19.forecasting.preparation import first_model
 from phase19.inputs.history import read_executions
 from phase19.inputs.loading import Population, load_inputs
 from phase19.inputs.sample import write_sample
-from phase19.planning import PlanParameters
+from phase19.options import BacktestOptions
 from tests.builders import attempts
 
 LOSSES = ("forecast_error", "constraints", "outcome_noise")
@@ -64,14 +64,18 @@ def case(tmp_path_factory):
     return place / "phase18", place / "executions.jsonl"
 
 
+def options(**settings) -> BacktestOptions:
+    """Options of a backtest without files."""
+    return BacktestOptions.of(input="phase18", executions="executions.jsonl", **settings)
+
+
 def first_of(case):
     return load_inputs(case[0], case[0].parent / "phase16", case[0].parent / "phase17")
 
 
 def test_a_backtest_plans_replays_and_learns_as_the_run_does(case, tmp_path):
-    found, executions = replay_plan(
-        first_model(first_of(case)), read_executions(case[1]), PlanParameters(max_retries=0), seed=3
-    )
+    result = replay_plan(first_of(case), read_executions(case[1]), options(seed=3))
+    found, executions = result.document, result.executions
     settings = {"executor": "replay", "executions": case[1], "max_retries": 0, "seed": 3}
     run = phase19.run(input=case[0], output=tmp_path / "run", **settings)
     keys = ["wave", "planned_success_rate", "actual_success_rate", "success_rate_low", "success_rate_high"]
@@ -102,7 +106,8 @@ def test_success_is_measured_on_every_task_when_every_pair_is_recorded(tmp_path)
         for i, task in enumerate(model.tasks["task_id"])
         for j, agent in enumerate(model.agents["agent_id"])
     ]
-    found, executions = replay_plan(model, attempts(*rows), PlanParameters(max_retries=0))
+    result = replay_plan(inputs, attempts(*rows), options())
+    found, executions = result.document, result.executions
     assert found["success"]["round_robin"] == pytest.approx(outcome.mean())
     assert found["success"]["best_single_agent"] == pytest.approx(outcome.mean(axis=0).max())
     assert found["success"]["best_single_agent_id"] == f"agent_{outcome.mean(axis=0).argmax()}"
@@ -145,8 +150,7 @@ def test_later_records_change_nothing_that_was_known(case):
         assert past.population == pasts[0].population
         assert past.agents.equals(pasts[0].agents)
         assert past.attempts.equals(pasts[0].attempts)
-        model = first_model(past, waves=1)
-        _, executions = replay_plan(model, split_inputs(inputs, SPLIT)[1], PlanParameters(max_retries=0))
+        executions = replay_plan(past, split_inputs(inputs, SPLIT)[1], options(waves=1)).executions
         plans.append(executions.select("task_id", "agent_id", "planned_success", "scheduled_end_time"))
     assert plans[0].equals(plans[1])
     assert plans[0].equals(plans[2])
@@ -173,7 +177,8 @@ def test_a_split_before_every_record_leaves_wide_forecasts(case):
     past, later = split_inputs(first_of(case), datetime(2020, 1, 1, tzinfo=UTC))
     assert past.agents["evidence"].unique().to_list() == ["none"]
     assert (past.population.success_rate, past.population.duration_ms) == (0.5, None)
-    found, executions = replay_plan(first_model(past), later, PlanParameters(max_retries=0))
+    result = replay_plan(past, later, options())
+    found, executions = result.document, result.executions
     first = executions.filter(pl.col("wave") == 1)  # the second has learned from it
     assert (first["success_high"] - first["success_low"]).min() > 0.5
     assert found["scores"]["base_rate"] == 0.5

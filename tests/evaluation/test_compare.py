@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +26,14 @@ from phase19.execution.replay import ReplayExecutor
 from phase19.execution.simulate import SimulateExecutor
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.predictive import draw_wave
+from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import OptimizationStrategy as S
+from phase19.options import PlanOptions, RunOptions
 from phase19.outputs.rendering import Table
-from phase19.planning import PlanParameters
-from tests.builders import attempts, model, random_attempts
+from tests.builders import attempts, optimizer, random_attempts
 
 ROOT = Path(__file__).parents[2]
+OPTIONS = RunOptions(input=Path("phase18"))  # nothing is read
 STAMP = ("--seed", "5", "--timestamp", "2026-02-05T12:00:00Z")
 FIGURES = [key for name in MEASURES for key in (f"planned_{name}", f"{name}_low", f"{name}_high", f"actual_{name}")]
 KEYS = [
@@ -42,31 +43,31 @@ KEYS = [
 ]  # fmt: skip
 
 
-def in_waves(fitted: ForecastModel, count: int) -> ForecastModel:
-    """The model's tasks dealt to waves in turn."""
-    wave = pl.Series([i % count + 1 for i in range(fitted.tasks.height)], dtype=pl.Int64)
-    return replace(fitted, tasks=fitted.tasks.with_columns(wave=wave))
+@pytest.fixture(scope="module")
+def planner() -> AdaptiveOptimizer:
+    return optimizer(random_attempts(3, 70, task_count=10, agent_count=4), task_count=10, agent_count=4, waves=2)
 
 
 @pytest.fixture(scope="module")
-def fitted() -> ForecastModel:
-    return in_waves(model(random_attempts(3, 70, task_count=10, agent_count=4), task_count=10, agent_count=4), 2)
+def fitted(planner) -> ForecastModel:
+    return planner.model
 
 
 @pytest.fixture(scope="module")
-def plans(fitted):
-    return plan_candidates(fitted, PlanParameters())
+def plans(planner):
+    return plan_candidates(planner)
 
 
 @pytest.fixture(scope="module")
-def simulated(fitted, plans):
-    return simulate_candidates(fitted, plans, seed=1)
+def simulated(plans):
+    return simulate_candidates(plans, seed=1)
 
 
 class Recorder:
     """Simulates orders, and keeps the attempts of every call."""
 
     is_simulated = True
+    most_attempts = None
 
     def __init__(self, fitted: ForecastModel, seed: int = 3) -> None:
         ids = fitted.tasks["task_id"], fitted.agents["agent_id"]
@@ -80,10 +81,10 @@ class Recorder:
 
 
 @pytest.fixture(scope="module")
-def executed(fitted, plans):
+def executed(planner, plans):
     """The recorder of all candidates' executions, and their measures."""
-    recorder = Recorder(fitted)
-    return recorder, execute_candidates(fitted, recorder, plans, PlanParameters())
+    recorder = Recorder(plans.model)
+    return recorder, execute_candidates(planner, recorder, plans, OPTIONS)
 
 
 # Planned measures
@@ -97,7 +98,7 @@ def test_expected_measures_are_sums_of_the_first_forecast(fitted, plans, simulat
             own = slice(None) if candidate == ROUND_ROBIN else slice(agent, agent + 1)
             agents = np.arange(m)[own]
             task = np.full(agents.size, plans.task[position])
-            pairs = fitted.forecast(task, agents, np.full(agents.size, plans.allowed[position]))
+            pairs = fitted.forecast(task, agents, np.full(agents.size, plans.max_attempts[position]))
             success += pairs.planned_success.mean()
             retries += pairs.planned_attempts.mean() - 1
             change += pairs.planned_confidence_delta.mean()
@@ -113,7 +114,7 @@ def test_draws_agree_with_expected_measures_and_with_draws_of_one_plan_alone(fit
         error = draws[name].std(axis=1) / np.sqrt(draws[name].shape[1])
         assert (np.abs(draws[name].mean(axis=1) - planned[name]) < 4.5 * error + 1e-3).all(), name
     makespan, busy = 0.0, np.zeros((4000, 4))
-    own = draw_wave(fitted, plans.task, plans.agent[0], plans.allowed, seed=9, wave=0, draws=4000)
+    own = draw_wave(fitted, plans.task, plans.agent[0], plans.max_attempts, seed=9, wave=0, draws=4000)
     for wave in np.split(np.arange(plans.task.size), plans.starts):
         by_agent = [own.busy_ms[:, wave[plans.agent[0, wave] == agent]].sum(axis=1) for agent in range(4)]
         makespan, busy = makespan + np.max(by_agent, axis=0), busy + np.transpose(by_agent)
@@ -122,20 +123,20 @@ def test_draws_agree_with_expected_measures_and_with_draws_of_one_plan_alone(fit
         assert planned[name][0] == pytest.approx(alone.mean(), rel=5 * 1.5 / np.sqrt(512)), name
 
 
-def test_equal_plans_have_equal_outcomes_in_every_draw(fitted, plans):
+def test_equal_plans_have_equal_outcomes_in_every_draw(plans):
     auto, success = CANDIDATES.index("auto"), CANDIDATES.index("maximize_success")
     agent = plans.agent.copy()
     agent[auto] = agent[success]
-    _, draws = simulate_candidates(fitted, plans._replace(agent=agent), seed=1)
+    _, draws = simulate_candidates(plans._replace(agent=agent), seed=1)
     assert all((draws[name][auto] == draws[name][success]).all() for name in MEASURES)
     assert (draws["success_rate"][success] != draws["success_rate"][ROUND_ROBIN]).any()
 
 
-def test_moving_one_task_changes_the_outcome_of_no_other_task(fitted, plans):
+def test_moving_one_task_changes_the_outcome_of_no_other_task(plans):
     # Two candidates differ in one task of ten: their successes differ by one at most, in every draw.
     agent = np.repeat(plans.agent[:1], len(CANDIDATES), axis=0)
     agent[1, 0] = (agent[1, 0] + 1) % 4
-    _, draws = simulate_candidates(fitted, plans._replace(agent=agent), seed=1)
+    _, draws = simulate_candidates(plans._replace(agent=agent), seed=1)
     gap = np.abs(draws["success_rate"][1] - draws["success_rate"][0]) * plans.task.size
     assert gap.max() == pytest.approx(1.0)
     assert 0 < (gap > 0.5).mean() < 0.9
@@ -144,16 +145,17 @@ def test_moving_one_task_changes_the_outcome_of_no_other_task(fitted, plans):
 @pytest.mark.parametrize("capacity", [None, 4, 10])
 @pytest.mark.parametrize("seed", range(3))
 def test_maximize_success_expects_no_less_than_a_baseline_under_the_same_capacity(seed, capacity):
-    fitted = in_waves(model(random_attempts(seed, 40, task_count=9, agent_count=4), task_count=9, agent_count=4), 2)
-    planned, _ = simulate_candidates(fitted, plan_candidates(fitted, PlanParameters(capacity=capacity)), seed=0)
+    records, options = random_attempts(seed, 40, task_count=9, agent_count=4), PlanOptions(capacity=capacity)
+    planner = optimizer(records, task_count=9, agent_count=4, waves=2, options=options)
+    planned, _ = simulate_candidates(plan_candidates(planner), seed=0)
     rate = planned["success_rate"]
     assert rate[0] == pytest.approx(rate.max(), abs=1e-12)
     assert all(rate[CANDIDATES.index(name)] <= rate[0] + 1e-12 for name in BASELINES)
 
 
 def test_more_agents_than_draws_or_tasks_are_simulated():
-    fitted = in_waves(model(random_attempts(1, 20), task_count=3, agent_count=40), 1)
-    _, draws = simulate_candidates(fitted, plan_candidates(fitted, PlanParameters()), seed=0)
+    planner = optimizer(random_attempts(1, 20), task_count=3, agent_count=40)
+    _, draws = simulate_candidates(plan_candidates(planner), seed=0)
     assert np.isfinite(draws["makespan_ms"]).all()
     assert (draws["makespan_ms"] > 0).all()
 
@@ -186,9 +188,9 @@ def test_measures_of_executions_by_hand():
     )
 
 
-def test_nothing_is_measured_if_nothing_ran(fitted, plans):
+def test_nothing_is_measured_if_nothing_ran(planner, plans):
     nobody = ReplayExecutor(attempts({"task_id": "t0", "agent_id": "someone else"}))
-    for found in execute_candidates(fitted, nobody, plans, PlanParameters()):
+    for found in execute_candidates(planner, nobody, plans, OPTIONS):
         assert found == {**dict.fromkeys(MEASURES), "observed_share": 0.0}
 
 
