@@ -1,18 +1,11 @@
-"""docs/detection.md: what the runs of the benchmark say of the tests, and whether that meets the aims."""
+"""Write docs/detection.md from the results of the benchmark, and compare them with the aims."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import polars as pl
 
 from benchmarks._document import machine, table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-__all__ = ["TYPES", "document"]
 
 TYPES = ("prediction_error", "schedule_drift", "performance_degradation", "optimization_failure")
 FAULTS = {
@@ -22,10 +15,10 @@ FAULTS = {
     "slow": ("all durations x 1.5 from the start", TYPES[1]),
     "slow_late": ("all durations x 1.5 from the middle on", TYPES[1]),
     "drop": ("one agent's success {drop:.2f} lower from the middle on", TYPES[2]),
-    "alike": ("every agent succeeds as the mean of all", TYPES[3]),
+    "alike": ("every agent succeeds at the mean rate", TYPES[3]),
 }
 ONE_AGENT = {"slow_agent", "drop"}
-# Largest share of runs without a fault that raise an alarm, and least share in which a fault's own type is found.
+# Aims: the largest share of false alarms, and the smallest share of faults whose type is reported.
 MIDDLE = {
     "bias": 0.95,
     "harder": 0.95,
@@ -39,49 +32,45 @@ LARGE = {"bias": 0.99, "harder": 0.99, "slow_agent": 0.99, "slow": 0.99, "slow_l
 ALARM_AIMS, POWER_AIMS = (0.05, 0.05, 0.06, 0.06), ({}, MIDDLE, LARGE, LARGE)
 RUN = "waves x tasks x agents"
 
-HEAD = """# What the anomalies detect
+HEAD = """# What the checks detect
 
-How often each of the four tests of a run fires where nothing is wrong, and how often where one thing is. Written by
-`python -m benchmarks detection`, which exits with 1 where an aim is missed.
+How often each of the four checks of a run reports a problem when there is none, and how often when there is one.
+`python -m benchmarks detection` writes this page, and exits with 1 if it misses an aim.
 
-## What was simulated
+## What is simulated
 
-Every run is drawn, recorded, forecast, planned, carried out, learned from and analysed anew, by the package's own
-forecast, assignment, predictive draws, executor and SQL; only the truth and the fault are the benchmark's.
+Every run is complete: the package forecasts, assigns, draws, executes, learns and analyses. Only the truth and the
+fault come from the benchmark.
 
-- The truth is drawn apart from the forecast: log odds of success are 0.8 + risk (0.2, 0, -0.3) + task (standard
-  deviation 0.8) + agent (0.5) + agent by category (0.3, five categories) + pair (0.6); log durations task (0.4) + agent
-  (0.3) + pair (0.2) + attempt (0.5), a failure 0.3 longer. A task's recorded confidence knows something of its
+- The truth does not use the forecast model. Log odds of success are 0.8 + risk (0.2, 0, -0.3) + task (standard
+  deviation 0.8) + agent (0.5) + agent by category (0.3, five categories) + pair (0.6). Log durations are task (0.4) +
+  agent (0.3) + pair (0.2) + attempt (0.5); a failure adds 0.3. A task's recorded confidence is correlated with its
   difficulty.
-- Forecasts are fitted on 3 records a pair drawn from that truth, so they err as forecasts do. At 30 waves, 5 of the 50
-  agents, others for each task, have records of a task: all pairs would be 4.5 million records, and a minute's fit a
-  run. Pairs without a record are forecast from the rest, so errors of estimation are larger there, not smaller.
-- LOW and MEDIUM risk tasks have up to 3 attempts. What is said of success is that of tasks, retries and all; the fault
-  gives the first attempt the chance that leaves it so.
-- Learning is on, as in every run of the package. At 30 waves it takes most of the time: fewer runs have it, and more
-  are played with the first forecast throughout, which history has made too sure for 29 waves to move it much.
-- Run k of a size has seed k: its world, its records and its luck, the same with and without each fault. From the middle
-  on is from the first wave of the second half. One agent is one at random.
-- ± is one standard error; counts of runs stand in brackets. Where a share is 0 or 1, n runs exclude at 95 % what is
-  3 / n away.
+- Forecasts are fitted to 3 records per pair drawn from that truth, so they have realistic errors. At 30 waves only 5 of
+  the 50 agents, different ones for each task, have records of a task, since all pairs would be 4.5 million records.
+  Errors of estimation are larger there, not smaller.
+- LOW and MEDIUM risk tasks have up to 3 attempts. Faults in success refer to the task after its retries.
+- Learning is on, as in every run of the package. At 30 waves it takes most of the time, so fewer runs use it; the other
+  runs keep the first forecast, which the waves of a run would change little.
+- Run k of a size has seed k: the same truth, records and random numbers with and without each fault. "From the middle
+  on" means from the first wave of the second half. "One agent" is chosen at random.
+- ± is one standard error, and the number of runs is in brackets. If a share is 0 or 1, n runs exclude at 95 % what is
+  further away than 3 / n.
 """
 
 
 POWER_NOTE = (
-    "Share of runs with a fault in which its own type was found; of an advantage that did not come, among the runs in "
-    "which it was testable. Named: of those found, the runs that named the agent at fault and no other."
+    "Share of runs with a fault that report its type; for optimization_failure, among the runs that could test it. "
+    '"Named": among the reports, the share that names the agent at fault and no other.'
 )
-SEEN_NOTE = (
-    "Median detectable effect of the runs without a fault, and the share of them that said of a type that it was not "
-    "testable."
-)
+SEEN_NOTE = "Median detectable effect in runs without a fault, and the share of them that could not test the type."
 
 
 def document(rows: pl.DataFrame, plans: Mapping[str, float]) -> tuple[str, bool]:
-    """The page, and whether every aim is met.
+    """Return the page and whether every aim is met.
 
-    `rows` has a line a run and type: plan (its place in `plans`), fault (`none` for none), seed, seconds, anomaly_type,
-    status, detectable_effect and is_exact. `plans` maps each plan's name to how far one agent's success drops in it.
+    `rows` has a row per run and type: plan (its index in `plans`), fault (or `none`), seed, seconds, anomaly_type,
+    status, detectable_effect and is_exact. `plans` maps a plan's name to the drop of one agent's success in it.
     """
     rows = rows.with_columns(is_found=pl.col("status") == "found")
     calm = [rows.filter(plan=place, fault="none") for place in range(len(plans))]
@@ -90,13 +79,13 @@ def document(rows: pl.DataFrame, plans: Mapping[str, float]) -> tuple[str, bool]
     cost = "; ".join(f"{name}: {seconds:.2f} s" for name, seconds in zip(plans, costs, strict=True))
     lines = [
         HEAD,
-        f"{machine('polars', 'duckdb')} A run costs, beside its history and the first fit, in the median: {cost}.",
+        f"{machine('polars', 'duckdb')} Median seconds of a run, without its history and the first fit: {cost}.",
         "",
         "## False alarms",
         "",
-        "Share of runs without a fault in which a type was found.",
+        "Share of runs without a fault that report a problem of each type.",
         "",
-        *table([RUN, *TYPES, "any of them", "aim", "holds"], alarms),
+        *table([RUN, *TYPES, "any", "aim", "holds"], alarms),
         "",
         "## Power",
         "",
@@ -106,11 +95,11 @@ def document(rows: pl.DataFrame, plans: Mapping[str, float]) -> tuple[str, bool]
         "",
         "## One cause, one report",
         "",
-        "Per cent of the runs with a fault in which each type was found: its own in one column, little in the others.",
+        "Percentage of runs with a fault that report each type. Only the fault's own type should be reported.",
         "",
         *table([RUN, "fault", *TYPES], list(_crossed(rows, plans))),
         "",
-        "## What a run could have seen",
+        "## What a run could detect",
         "",
         SEEN_NOTE,
         "",
@@ -151,11 +140,11 @@ def _seen(calm: list[pl.DataFrame], plans: Mapping[str, float]) -> Iterator[list
         types = [here.filter(anomaly_type=kind) for kind in TYPES]
         effects = [f"{rows['detectable_effect'].median():.2f}" for rows in types]
         untested = [100 * (rows["status"] == "not_testable").sum() / max(rows.height, 1) for rows in types]
-        yield [name, *(f"{effect}, {share:.0f} % not" for effect, share in zip(effects, untested, strict=True))]
+        yield [name, *(f"{effect}, {share:.0f} % untestable" for effect, share in zip(effects, untested, strict=True))]
 
 
 def _share(hits: pl.Series) -> tuple[float, str]:
-    """A share, and as text with its standard error and count of runs; 0 and "never testable" of none."""
+    """Return a share, and its text with standard error and number of runs; 0 and "never testable" without runs."""
     if not hits.len():
         return 0.0, "never testable"
     share = hits.sum() / hits.len()
