@@ -41,7 +41,7 @@ import polars as pl
 from scipy.stats import kstest
 
 from phase19.execution.simulate import SimulateExecutor
-from phase19.forecasting.preparation import first_model
+from phase19.forecasting.model import first_model
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.sample import write_sample
 from phase19.planning import PlanParameters

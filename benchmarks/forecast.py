@@ -23,8 +23,7 @@ import polars as pl
 from phase19 import frames
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.records import read_records
-from phase19.forecasting.success import SuccessPriors
-from phase19.forecasting.success_fit import fit_success
+from phase19.forecasting.success import SuccessPriors, fit_success
 from phase19.inputs.loading import Population
 
 if TYPE_CHECKING:

@@ -32,56 +32,57 @@ def checkout(tmp_path):
     (tmp_path / ".venv").mkdir()
     for entry in Path(sys.prefix).iterdir():
         (tmp_path / ".venv" / entry.name).symlink_to(entry)
-    for stamp in (".run", ".dev"):  # the targets take the environment as made
+    for stamp in (".run", ".dev"):  # the environment counts as installed
         (tmp_path / ".venv" / stamp).unlink(missing_ok=True)
         (tmp_path / ".venv" / stamp).touch()
     return tmp_path
 
 
-def execute(command, checkout):
-    # Targets that run these tests are only printed.
-    command = re.sub(r"^make (?!run\b)", "make -n ", command, flags=re.MULTILINE)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+def run_shell(text, checkout):
+    # Targets that run these tests are only shown, not run.
+    text = re.sub(r"^make (?!run\b)", "make -n ", text, flags=re.MULTILINE)
     done = subprocess.run(
-        ["bash", "-eu", "-c", command],
+        ["bash", "-eu", "-c", text],
         cwd=checkout,
-        env={**os.environ, "PATH": path},
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         encoding="utf-8",
         check=False,
     )
-    assert done.returncode == 0, f"{command}\n{done.stderr}"
+    assert done.returncode == 0, f"{text}\n{done.stderr}"
     return done.stdout
 
 
-def command_of(text):
-    """Return the command at the start of a console block, up to the line on which its quotes are closed."""
-    command = ""
-    for line in text.splitlines(keepends=True):
-        command += line
+def split_command(text):
+    """Split a console block into its command, which may span lines inside quotes, and the output below it."""
+    lines = text.removeprefix("$ ").splitlines(keepends=True)
+    for count in range(1, len(lines) + 1):
+        command = "".join(lines[:count])
         with contextlib.suppress(ValueError):  # no closing quotation
-            shlex.split(command)
-            break
-    return command
+            return command, shlex.split(command)
+    raise AssertionError(f"a quotation is not closed: {text}")
 
 
-def executed(kind, text, checkout):
-    """Execute a block, and return its text with the output it printed."""
+def run_block(kind, text, checkout, run_cli):
+    """Run a block; return its text with the output that it should show."""
     if kind == "console":
-        command = command_of(text)
-        return f"{command}{execute(command.removeprefix('$ '), checkout)}"
+        command, words = split_command(text)
+        assert words[:3] == ["python", "-m", "phase19"], f"expected a phase19 command, found {command}"
+        done = run_cli(*words[3:], cwd=checkout)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        return f"$ {command}{done.stdout}"
     if kind == "python":
-        execute(f"python -W error - <<'END'\n{text}END\n", checkout)
+        run_shell(f"python -W error - <<'END'\n{text}END\n", checkout)
     else:
-        assert kind == "sh", f"a block of kind {kind!r} cannot be executed"
-        execute(text, checkout)
+        assert kind == "sh", f"expected a block of kind console, python or sh, found {kind!r}"
+        run_shell(text, checkout)
     return text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_block_runs_and_prints_what_the_page_says(page, checkout, golden):
+def test_every_block_runs_and_prints_what_the_page_says(page, checkout, golden, run_cli):
     text = page.read_text("utf-8")
-    found = BLOCK.sub(lambda block: f"```{block[1]}\n{executed(block[1], block[2], checkout)}```", text)
+    found = BLOCK.sub(lambda block: f"```{block[1]}\n{run_block(block[1], block[2], checkout, run_cli)}```", text)
     if golden.is_updating:
         page.write_text(found, "utf-8")
     assert found == page.read_text("utf-8")

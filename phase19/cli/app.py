@@ -108,7 +108,7 @@ def forecast(options: InputOptions, *, output: OutputFile = None) -> None:
     """
     if output is not None and output.suffix not in {".jsonl", ".parquet"}:
         raise UsageError(f"--output: expected a file that ends in .jsonl or .parquet, found {output}")
-    from phase19.forecasting.preparation import first_model
+    from phase19.forecasting.model import first_model
     from phase19.inputs.loading import load_inputs
     from phase19.outputs.forecast_table import forecast_table
     from phase19.publishing.files import check_file_target, publish_file

@@ -1,28 +1,29 @@
-"""Durations: what one attempt takes, given who makes it, at what, and whether it succeeds."""
-
-from __future__ import annotations
+"""Time of one attempt at a task by an agent, given its outcome: the fit to records, and the distribution it gives."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from phase19.forecasting.attempt_times import AttemptTimes
+from phase19.forecasting.records import Effects, Records
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phase19.forecasting.attempt_times import TimeTable
-    from phase19.forecasting.effects import Effects
-
-__all__ = ["DurationPosterior", "DurationPriors", "DurationSpread", "OutcomeContrast", "PairEffects", "attempt_ms"]
+_RESIDUALS = 200  # points of the residual distribution; its mean is then exact to 0.1 % for log sd below 1
+_FEW_RESIDUALS = 50  # below this a normal distribution knows the tails better than the sample does
+_MAX_ROUNDS = 40
+_TOLERANCE = 3e-4  # a fit has converged when durations change by less than 0.03 %, root mean square
+_TINY = 1e-12
+# Nodes of the table of times. In between it is linear: quantiles are off by less than 0.01 in probability (tested).
+_TIME_NODES, _SD_NODES, _CHANCE_NODES = 97, 7, 65
+_MIN_SD = 1e-3
+_REACH_SDS = 4.0  # standard deviations of the normal part that the table holds; 3e-5 lie outside
 
 
 @dataclass(frozen=True, slots=True)
 class DurationPriors:
-    """What is believed where no records say otherwise: variances of the log duration, and a duration.
+    """Prior variances of the log duration, and the duration without any record.
 
-    `variance_weight` is the number of agents, tasks or pairs that the belief about their variance is worth,
+    `variance_weight` is the number of agents, tasks or pairs that the prior of their variance is worth,
     `residual_weight` the number of attempts. The first failure and the first success differ by
     Normal(0, `outcome_variance`).
     """
@@ -38,9 +39,9 @@ class DurationPriors:
 
 
 class OutcomeContrast(NamedTuple):
-    """Log duration of a failure less a success, Normal(mean, sd^2), and its part in each outcome.
+    """Log duration of a failure less a success, Normal(mean, sd^2), and its share in each outcome.
 
-    `code` holds the parts of a failure and of a success: one apart, and zero on average over the records.
+    `code` holds the shares of a failure and of a success: one apart, and zero on average over the records.
     """
 
     mean: float
@@ -53,7 +54,7 @@ class OutcomeContrast(NamedTuple):
 
 
 class PairEffects(NamedTuple):
-    """Posterior of the (task, agent) pairs' own effects: k pairs with records, and all others alike.
+    """Posterior of the (task, agent) pairs' own effects: k pairs with records; all others have mean 0.
 
     `key` holds task x m + agent in ascending order, `mean` and `sd` the pairs' effects, all of shape (k,).
     """
@@ -75,13 +76,131 @@ class PairEffects(NamedTuple):
 
 
 class DurationSpread(NamedTuple):
-    """How far durations differ, as chosen on `record_count` records: variances of effects and of residuals (2,)."""
+    """Variances of agents', tasks' and pairs' effects and of residuals (2,), estimated on `record_count` records."""
 
-    agent: float
-    task: float
-    pair: float
+    effects: tuple[float, ...]
     residual: NDArray[np.float64]
     record_count: int
+
+
+class TimeTable(NamedTuple):
+    """Distribution of the log time of one attempt about its pair's mean.
+
+    Attributes
+    ----------
+    log_time, sd
+        Evenly spaced nodes, shapes (z,) and (v,); `sd` is that of a pair's mean.
+    below
+        Probability of less than a log time after a failure and after a success, shape (2, v, z).
+    growth
+        Mean of the exponentiated log time after each outcome, for a pair without variance, shape (2,).
+
+    Notes
+    -----
+    The log time is normal about its forecast, plus a residual from a sample. Relative to the forecast's mean its
+    distribution depends on the pair's variance and success probability alone, so a table over these two serves all
+    pairs.
+    """
+
+    log_time: NDArray[np.float64]
+    sd: NDArray[np.float64]
+    below: NDArray[np.float64]
+    growth: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, outcome: OutcomeContrast, residuals: NDArray[np.float64], highest_variance: float) -> "TimeTable":
+        """Tabulate pairs whose variance is between 0 and `highest_variance`; residuals have shape (2, q), q even."""
+        from scipy.special import ndtr
+
+        shift, shift_variance = outcome.shift(), (outcome.sd * outcome.code) ** 2
+        nodes = np.linspace(0.0, max(np.sqrt(highest_variance), _MIN_SD), _SD_NODES)
+        reach = _REACH_SDS * np.sqrt(highest_variance + shift_variance.max()) + 10 * _MIN_SD
+        # Two neighbours of a fine sample are replaced by their mean: half the work, no visible change of a quantile.
+        centre = shift[:, None] + residuals.reshape(2, -1, 2).mean(axis=-1)
+        log_time = np.linspace(centre.min() - reach, centre.max() + reach, _TIME_NODES)
+        sd = np.maximum(np.sqrt(nodes**2 + shift_variance[:, None]), _MIN_SD)
+        gap = log_time[:, None] - centre[:, None, :]
+        below = ndtr(gap[:, None] / sd[..., None, None]).mean(axis=-1)
+        return cls(log_time, nodes, below, np.exp(shift + 0.5 * shift_variance) * np.exp(residuals).mean(axis=1))
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptTimes:
+    """Distribution of the time one attempt takes, for pairs of one shape.
+
+    Attributes
+    ----------
+    table
+        The distribution about a pair's mean.
+    mean, variance
+        Of the log duration of the pairs' average attempt, any shape.
+    log_limit
+        Log of the time at which an attempt is stopped, infinite for never; broadcast against `mean`.
+    """
+
+    table: TimeTable
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    log_limit: NDArray[np.float64]
+
+    def expected_ms(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Expected time of a failed and of a successful attempt [ms].
+
+        Notes
+        -----
+        Without a limit, exp(mean + variance / 2) times the mean of the exponentiated residuals (smearing: Duan, 1983):
+        neither the median nor the tail of a fitted normal. A limit L leaves the share E min(X, L) / E X of it, where
+        E min(X, L) is the integral of P(X > x) up to L.
+        """
+        average = np.exp(self.mean + 0.5 * self.variance)
+        failed, succeeded = average * self.table.growth[0], average * self.table.growth[1]
+        if np.isfinite(self.log_limit).any():
+            log_time, nodes, below, _ = self.table
+            step = (log_time[1] - log_time[0]) * np.exp(log_time) * (1.0 - below)
+            upto = np.cumsum(step, axis=-1) - 0.5 * step + np.exp(log_time[0])
+            column = _place(np.minimum(self.log_limit - self.mean, log_time[-1]), log_time)
+            row = _place(np.sqrt(self.variance), nodes)
+            left = [_interpolate(upto[outcome] / upto[outcome, :, -1:], row, column) for outcome in (0, 1)]
+            # Below the table every attempt is stopped: it takes the limit.
+            limit_ms = np.exp(self.log_limit)
+            failed, succeeded = np.minimum(failed * left[0], limit_ms), np.minimum(succeeded * left[1], limit_ms)
+        return failed, succeeded
+
+    def quantiles_ms(self, success_probability: NDArray[np.float64], *levels: float) -> list[NDArray[np.float64]]:
+        """Quantiles of the time over both outcomes [ms], given the success probability."""
+        log_time, nodes, below, _ = self.table
+        chance = np.linspace(0.0, 1.0, _CHANCE_NODES)
+        mixed = below[0][:, None, :] + chance[:, None] * (below[1] - below[0])[:, None, :]
+        row, column = _place(np.sqrt(self.variance), nodes), _place(success_probability, chance)
+        return [
+            np.exp(np.minimum(self.mean + _interpolate(_inverse(mixed, log_time, at), row, column), self.log_limit))
+            for at in levels
+        ]
+
+
+_Place = tuple[NDArray[np.int64], NDArray[np.float64]]
+
+
+def _place(value: NDArray[np.float64], nodes: NDArray[np.float64]) -> _Place:
+    """Index of the node below each value, and the fraction of the way to the next; `nodes` are evenly spaced."""
+    way = np.clip((value - nodes[0]) / (nodes[1] - nodes[0]), 0.0, nodes.size - 1.0)
+    index = np.minimum(way.astype(np.int64), nodes.size - 2)
+    return index, way - index
+
+
+def _interpolate(table: NDArray[np.float64], row: _Place, column: _Place) -> NDArray[np.float64]:
+    """Interpolate bilinearly in a table (rows, columns)."""
+    (i, u), (j, w) = row, column
+    upper, lower = (table[at, j] + w * (table[at, j + 1] - table[at, j]) for at in (i, i + 1))
+    return np.asarray(upper + u * (lower - upper))
+
+
+def _inverse(below: NDArray[np.float64], log_time: NDArray[np.float64], level: float) -> NDArray[np.float64]:
+    """Quantiles at `level` of distributions (v, c, z), shape (v, c)."""
+    after = np.clip((below < level).sum(axis=-1), 1, log_time.size - 1)[..., None]
+    low, high = (np.take_along_axis(below, at, axis=-1)[..., 0] for at in (after - 1, after))
+    way = np.clip((level - low) / np.maximum(high - low, 1e-300), 0.0, 1.0)
+    return np.asarray(log_time[after[..., 0] - 1] + way * (log_time[1] - log_time[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +214,20 @@ class DurationPosterior:
     agent, task
         Effects of shapes (m,) and (n,), log ms.
     pair, outcome
-        What a pair, and what success or failure adds, log ms.
+        What a pair, and what failure or success adds, log ms.
     residuals
-        Sorted equally likely residuals of a failure and of a success, shape (2, q), about zero.
+        Sorted equally likely residuals after a failure and after a success, shape (2, q), about zero.
     limit_ms
-        Time at which an attempt at a task is stopped, infinite where none ever was, shape (n,).
+        Time at which an attempt at a task is stopped, infinite for never, shape (n,).
     table
         Distribution of one attempt's log duration about `mean`.
     spread
-        Variances the fit rests on.
+        Variances of the fit.
 
     Notes
     -----
-    What is forecast is the time an agent *spends*: the latent duration, or the limit where that comes first. The
-    effects are those of the latent one, so that an agent often stopped is known to be slow; but limits stand, and
-    chances of success were learned under them: a plan of latent durations would promise time nobody is given.
+    The forecast is the time an agent spends: the latent duration, or the limit if that is shorter. Effects are those
+    of the latent duration, so that an agent often stopped is known to be slow.
     """
 
     level: float
@@ -126,24 +244,15 @@ class DurationPosterior:
         """Posterior mean of the log duration of pairs' average attempt; indices broadcast."""
         return np.asarray(self.level + self.task.mean[task] + self.agent.mean[agent] + self.pair.at(task, agent)[0])
 
-    def variance(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Posterior variance of the log duration of pairs, without the outcome's and the residual's."""
-        return np.asarray(self.task.sd[task] ** 2 + self.agent.sd[agent] ** 2 + self.pair.at(task, agent)[1] ** 2)
-
     def times(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> AttemptTimes:
         """Distribution of the time one attempt takes, for pairs whose indices broadcast."""
+        own, own_sd = self.pair.at(task, agent)
         return AttemptTimes(
             table=self.table,
-            mean=self.mean(task, agent),
-            variance=self.variance(task, agent),
+            mean=self.level + self.task.mean[task] + self.agent.mean[agent] + own,
+            variance=self.task.sd[task] ** 2 + self.agent.sd[agent] ** 2 + own_sd**2,
             log_limit=np.log(self.limit_ms)[task],
         )
-
-    @property
-    def residual_variance(self) -> float:
-        """Variance of one attempt's log duration about its forecast, over both outcomes as the records mix them."""
-        share = np.abs(self.outcome.code[::-1])
-        return float(share @ (self.residuals.var(axis=1) + self.outcome.shift() ** 2))
 
 
 def attempt_ms(
@@ -152,10 +261,10 @@ def attempt_ms(
     residuals: NDArray[np.float64],
     limit_ms: NDArray[np.float64],
     *,
-    has_succeeded: NDArray[np.bool_],
-    luck: NDArray[np.float64],
+    is_success: NDArray[np.bool_],
+    uniforms: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Time each attempt takes in ms; the shape (k, ..., p) of `luck`.
+    """Time each attempt takes [ms]; the shape (k, ..., p) of `uniforms`.
 
     Parameters
     ----------
@@ -165,10 +274,314 @@ def attempt_ms(
         What a failure and what a success adds, shape (..., 2).
     residuals, limit_ms
         As in :class:`DurationPosterior`, the limit that of the pairs' tasks, shape (p,).
-    has_succeeded, luck
-        Outcome of each attempt, and uniforms in (0, 1) for its residual, by inversion.
+    is_success, uniforms
+        Outcome of each attempt, and random numbers in (0, 1) that choose its residual.
     """
-    place = (luck * residuals.shape[1]).astype(np.int64)
-    outcome = np.where(has_succeeded, shift[..., 1:], shift[..., :1])
-    latent_ms = np.exp(log_ms + outcome + residuals[has_succeeded.astype(np.int64), place])
+    place = (uniforms * residuals.shape[1]).astype(np.int64)
+    outcome = np.where(is_success, shift[..., 1:], shift[..., :1])
+    latent_ms = np.exp(log_ms + outcome + residuals[is_success.astype(np.int64), place])
     return np.asarray(np.minimum(latent_ms, limit_ms))
+
+
+class _Rows(NamedTuple):
+    """Records with a time, arrays of shape (r,); `groups` are their agent (-1 for unknown), task and pair."""
+
+    log_ms: NDArray[np.float64]
+    groups: tuple[NDArray[np.int64], ...]
+    outcome: NDArray[np.int64]
+    is_censored: NDArray[np.bool_]
+
+
+class _Fit(NamedTuple):
+    """Level, effects of agents, tasks and pairs with their variances, the outcome's, and residual variances (2,)."""
+
+    level: float
+    effects: tuple[Effects, ...]
+    variances: tuple[float, ...]
+    outcome: OutcomeContrast
+    residual_variance: NDArray[np.float64]
+
+
+def fit_durations(
+    records: Records,
+    population_ms: float | None,
+    estimated_ms: NDArray[np.float64],
+    priors: DurationPriors,
+    before: DurationPosterior | None = None,
+) -> DurationPosterior:
+    """Fit the posterior to the records' durations.
+
+    Parameters
+    ----------
+    records
+        Null and zero durations are no record; a censored one is known to be longer than recorded.
+    population_ms
+        Mean duration that Phase 18's summary states, where it does.
+    estimated_ms
+        Phase 16's estimate of each task in ms, NaN where there is none, shape (n,); it counts relative to the
+        other estimates, not as an absolute time.
+    before
+        An earlier fit to fewer records, whose variances stay until the records have doubled: estimated again from
+        few records after every wave they would drift, and intervals with them.
+
+    Notes
+    -----
+    Log duration = level + agent + task + pair + outcome + residual, each effect shrunk by its variance component;
+    failures and successes have their own residuals. Effects are fitted in turn until durations hardly change
+    (backfitting: Buja, Hastie, Tibshirani, 1989); before each round a censored time is replaced by its mean above
+    the limit, and the variance left about that counts as residual (EM: Schmee, Hahn, 1979). One attempt at the mean
+    recorded time is added to the level, which keeps it finite where all attempts were censored. O(r) a round.
+    """
+    timed = np.isfinite(records.duration_ms) & (records.duration_ms > 0)
+    rows = _Rows(
+        log_ms=np.log(records.duration_ms[timed]),
+        groups=(records.agent[timed], records.task[timed], records.pair[timed]),
+        outcome=records.outcome[timed].astype(np.int64),
+        is_censored=records.is_censored[timed],
+    )
+    counts = (records.agent_count, records.task_count, int(records.pair.max(initial=-1)) + 1)
+    kept = before.spread if before is not None and rows.log_ms.size < 2 * before.spread.record_count else None
+    fit = _start(rows, counts, population_ms, priors, kept)
+    mean = fit.level + fit.outcome.shift()[rows.outcome]
+    for _ in range(_MAX_ROUNDS if rows.log_ms.size else 0):
+        last = mean
+        fit, mean = _round(fit, mean, rows, priors, is_spread_kept=kept is not None)
+        if ((mean - last) ** 2).mean() < _TOLERANCE**2:
+            break
+    residuals = np.stack([_residuals(fit, mean, rows, outcome) for outcome in (0, 1)])
+    return DurationPosterior(
+        level=fit.level,
+        agent=_with_summaries(records, fit),
+        task=_with_estimates(fit, estimated_ms),
+        pair=_pair_effects(records, fit, estimated_ms.size),
+        outcome=fit.outcome,
+        residuals=residuals,
+        limit_ms=_limits(rows, records.task_count)[: estimated_ms.size],
+        table=TimeTable.of(fit.outcome, residuals, sum(fit.variances)),
+        spread=DurationSpread(
+            fit.variances, fit.residual_variance, kept.record_count if kept is not None else rows.log_ms.size
+        ),
+    )
+
+
+def _start(
+    rows: _Rows,
+    counts: tuple[int, ...],
+    population_ms: float | None,
+    priors: DurationPriors,
+    kept: DurationSpread | None,
+) -> _Fit:
+    """The fit before the first round: the mean of the records, and no effects."""
+    variances = (
+        kept.effects if kept is not None else (priors.agent_variance, priors.task_variance, priors.pair_variance)
+    )
+    won = np.bincount(rows.outcome, minlength=2)
+    code = (won[::-1] + 1.0) / (won.sum() + 2.0) * np.array([1.0, -1.0])
+    if rows.log_ms.size:
+        level = float(rows.log_ms.mean())
+    else:
+        # The stated figure is a mean over agents, tasks and attempts: half their variance above the level.
+        stated = np.log(population_ms or priors.duration_ms)
+        level = float(stated) - 0.5 * (sum(variances) + priors.residual_variance)
+    return _Fit(
+        level,
+        tuple(Effects(np.zeros(k), np.full(k, v**0.5)) for k, v in zip(counts, variances, strict=True)),
+        variances,
+        OutcomeContrast(0.0, priors.outcome_variance**0.5, code),
+        kept.residual if kept is not None else np.full(2, priors.residual_variance),
+    )
+
+
+def _of(values: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Values of groups for each row, zero for group -1."""
+    return np.append(values, 0.0)[group]
+
+
+def _round(
+    fit: _Fit, mean: NDArray[np.float64], rows: _Rows, priors: DurationPriors, *, is_spread_kept: bool
+) -> tuple[_Fit, NDArray[np.float64]]:
+    """One round of the fit: every effect and variance, and the mean of each record."""
+    log_ms, left = _impute_censored(fit, mean, rows)
+    weight = 1.0 / fit.residual_variance[rows.outcome]
+    level = float(log_ms.sum() + rows.log_ms.mean()) / (log_ms.size + 1.0)
+    residual = log_ms - mean + (fit.level - level)
+    effects, variances, own_variance = [], [], np.zeros(residual.size)
+    prior_variances = (priors.agent_variance, priors.task_variance, priors.pair_variance)
+    for place, (group, old) in enumerate(zip(rows.groups, fit.effects, strict=True)):
+        own = residual + _of(old.mean, group)
+        known = group >= 0 if group.min() < 0 else slice(None)
+        variance = fit.variances[place]
+        if not is_spread_kept:
+            prior, prior_weight = prior_variances[place], priors.variance_weight
+            variance = variance_component(group[known], own[known], prior=prior, weight=prior_weight)
+        pull, known_weight = (np.bincount(group[known], w[known], old.mean.size) for w in (weight * own, weight))
+        precision = known_weight + 1.0 / max(variance, _TINY)
+        new = Effects(pull / precision, 1.0 / np.sqrt(precision))
+        residual = own - _of(new.mean, group)
+        own_variance += _of(new.sd**2, group)
+        effects.append(new)
+        variances.append(variance)
+    code = fit.outcome.code[rows.outcome]
+    information = float(weight @ code**2) + 1.0 / priors.outcome_variance
+    contrast = float((weight * code) @ (residual + code * fit.outcome.mean)) / information
+    outcome = OutcomeContrast(contrast, information**-0.5, fit.outcome.code)
+    residual += code * (fit.outcome.mean - contrast)
+    found = _Fit(level, tuple(effects), tuple(variances), outcome, fit.residual_variance)
+    if is_spread_kept:
+        return found, log_ms - residual
+    square, prior_weight = residual**2 + left + own_variance, priors.residual_weight
+    pooled = (square.sum() + prior_weight * priors.residual_variance) / (square.size + prior_weight)
+    total, count = (np.bincount(rows.outcome, weights=part, minlength=2) for part in (square, np.ones_like(square)))
+    by_outcome = (total + prior_weight * pooled) / (count + prior_weight)
+    return found._replace(residual_variance=by_outcome), log_ms - residual
+
+
+def variance_component(
+    group: NDArray[np.int64], residual: NDArray[np.float64], *, prior: float, weight: float
+) -> float:
+    """Variance between groups of rows (method of moments).
+
+    Parameters
+    ----------
+    group
+        Group of each row, shape (rows,), from 0.
+    residual
+        Observed less expected, shape (rows,).
+    prior, weight
+        The variance without any data, and the number of groups that it is worth.
+
+    Notes
+    -----
+    E[(sum r)^2 - sum r^2] = tau^2 (n^2 - n) over groups of n > 1 rows; the variance within a group does not count.
+    """
+    total, square, count = (np.bincount(group, weights) for weights in (residual, residual**2, np.ones(group.size)))
+    is_informative = count > 1
+    if not is_informative.any():
+        return prior
+    groups = float(is_informative.sum())
+    moment, scale = (total**2 - square)[is_informative].sum(), (count**2 - count).sum()
+    return (weight * prior + groups * max(0.0, float(moment / scale))) / (weight + groups)
+
+
+def _impute_censored(
+    fit: _Fit, mean: NDArray[np.float64], rows: _Rows
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Log times with censored ones at their mean above the limit, and the variance left about that."""
+    log_ms, left, stopped = rows.log_ms.copy(), np.zeros(rows.log_ms.size), rows.is_censored
+    if stopped.any():
+        sd = np.sqrt(fit.residual_variance[rows.outcome[stopped]])
+        excess, variance = truncated_normal_moments((log_ms[stopped] - mean[stopped]) / sd)
+        log_ms[stopped] = mean[stopped] + sd * excess
+        left[stopped] = sd**2 * variance
+    return log_ms, left
+
+
+def truncated_normal_moments(limit: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and variance of a standard normal that is known to exceed `limit`; the shape of `limit`.
+
+    Notes
+    -----
+    With the inverse Mills ratio h = density(a) / P(Z > a): mean h, variance 1 - h (h - a).
+    """
+    from scipy.special import log_ndtr
+
+    hazard = np.exp(-0.5 * limit**2 - 0.5 * np.log(2.0 * np.pi) - log_ndtr(-limit))
+    return hazard, np.clip(1.0 - hazard * (hazard - limit), 0.0, 1.0)
+
+
+def _with_summaries(records: Records, fit: _Fit) -> Effects:
+    """Agents' effects; one judged by its summary has its mean duration, as so many records beside those seen since."""
+    stated = np.isfinite(records.summary_duration_ms) & (records.summary_trials > 0) & (records.summary_duration_ms > 0)
+    mean, sd = fit.effects[0].mean.copy(), fit.effects[0].sd.copy()
+    # A mean over tasks and attempts, as the population's; the agent is the same in all of them.
+    residual = float(np.abs(fit.outcome.code[::-1]) @ fit.residual_variance) + sum(fit.variances[1:])
+    effect = np.log(records.summary_duration_ms[stated]) - 0.5 * residual - fit.level
+    weight, known = records.summary_trials[stated] / residual, 1.0 / sd[stated] ** 2
+    mean[stated] = (weight * effect + known * mean[stated]) / (weight + known)
+    sd[stated] = 1.0 / np.sqrt(weight + known)
+    return Effects(mean, sd)
+
+
+def _with_estimates(fit: _Fit, estimated_ms: NDArray[np.float64]) -> Effects:
+    """Effects of the run's tasks; Phase 16's estimates count relative to each other, and less with more records."""
+    mean, sd = (part[: estimated_ms.size] for part in fit.effects[1])
+    estimate = np.log(estimated_ms, out=np.full(estimated_ms.size, np.nan), where=estimated_ms > 0)
+    stated = np.isfinite(estimate)
+    if not stated.any():
+        return Effects(mean, sd)
+    relative = np.where(stated, estimate - estimate[stated].mean(), 0.0)
+    return Effects(mean + sd**2 / max(fit.variances[1], _TINY) * relative, sd)
+
+
+def _pair_effects(records: Records, fit: _Fit, tasks: int) -> PairEffects:
+    """Effects of the recorded pairs of the run's tasks and agents, by key."""
+    ours = (records.agent >= 0) & (records.task < tasks)
+    key, first = np.unique(records.task[ours] * records.agent_count + records.agent[ours], return_index=True)
+    mean, sd = (part[records.pair[ours][first]] for part in fit.effects[2])
+    return PairEffects(key, mean, sd, fit.variances[2] ** 0.5, records.agent_count)
+
+
+def _residuals(fit: _Fit, mean: NDArray[np.float64], rows: _Rows, outcome: int) -> NDArray[np.float64]:
+    """Sorted equally likely residuals after an outcome, shape (q,)."""
+    levels = (np.arange(_RESIDUALS) + 0.5) / _RESIDUALS
+    sd = float(fit.residual_variance[outcome] ** 0.5)
+    own = rows.outcome == outcome
+    if np.count_nonzero(own) < _FEW_RESIDUALS:
+        from scipy.special import ndtri
+
+        normal = ndtri(levels)
+        return np.asarray(normal * (sd / normal.std()))
+    log_ms, left = _impute_censored(fit, mean, rows)
+    quantiles = residual_quantiles((rows.log_ms - mean)[own], rows.is_censored[own], sd, levels)
+    # Fitted effects leave residuals too small; the variance found allows for that.
+    square = float(((log_ms - mean) ** 2 + left)[own].mean())
+    return np.asarray(quantiles * (sd / max(square, _TINY) ** 0.5))
+
+
+def residual_quantiles(
+    residual: NDArray[np.float64], is_censored: NDArray[np.bool_], sd: float, levels: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Quantiles of residuals of which some are known to be larger than recorded.
+
+    Parameters
+    ----------
+    residual, is_censored
+        Shape (r,), r >= 2.
+    sd
+        Standard deviation of the normal that gives the tail above the largest uncensored residual.
+    levels
+        Ascending, in (0, 1).
+
+    Notes
+    -----
+    The product-limit estimate (Kaplan, Meier, 1958), linear between residuals; without censored ones it is
+    `numpy.quantile`. The order statistic i of r stands at level i / (r - 1).
+    """
+    from scipy.special import ndtr, ndtri
+
+    order = np.lexsort((is_censored, residual))  # at equal times the censored attempt lasted longer
+    value, ended = residual[order], ~is_censored[order]
+    surviving = np.cumprod(1.0 - ended / np.arange(value.size, 0, -1))
+    before = np.concatenate([[1.0], surviving[:-1]])
+    place = (1.0 - before[ended]) * value.size / (value.size - 1.0)
+    if ended[-1]:
+        return np.interp(levels, place, value[ended])
+    # The estimate stops short of 1: the rest lies above the last uncensored residual, in a normal's tail.
+    last, reached = (value[ended][-1], 1.0 - surviving[-1]) if ended.any() else (value[0], 0.0)
+    tail = (1.0 - levels) / (1.0 - reached) * ndtr(-last / sd)
+    within = np.interp(levels, place, value[ended]) if ended.any() else np.full(levels.shape, last)
+    return np.where(levels <= reached, within, -sd * ndtri(np.minimum(tail, ndtr(-last / sd))))
+
+
+def _limits(rows: _Rows, tasks: int) -> NDArray[np.float64]:
+    """Time at which each task's attempts are stopped [ms], shape (tasks,).
+
+    It is the longest time of a task whose attempts were stopped, the longest of all times for any other task, and
+    infinite where nothing was ever stopped.
+    """
+    if not rows.is_censored.any():
+        return np.full(tasks, np.inf)
+    task, longest = rows.groups[1], np.full(tasks, -np.inf)
+    np.maximum.at(longest, task, rows.log_ms)
+    has_stopped = np.bincount(task[rows.is_censored], minlength=tasks) > 0
+    return np.exp(np.where(has_stopped, longest, rows.log_ms.max()))

@@ -1,20 +1,11 @@
-"""Counter-based random numbers: luck belongs to names, not to the order in which it is asked for.
+"""Random numbers by key: the same seed, stream, task, agent and attempt always give the same number.
 
-The same seed gives the same draw to the same (stream, task, agent, attempt), whatever else is drawn and
-whatever the strategy, so two plans can be compared under the same luck.
+So two plans can be compared in the same world, whatever else is drawn and in which order.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
-
-if TYPE_CHECKING:
-    import polars as pl
-    from numpy.typing import NDArray
-
-__all__ = ["id_keys", "normals", "uniforms"]
+import polars as pl
+from numpy.typing import NDArray
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FNV_PRIME = np.uint64(0x100000001B3)
@@ -68,7 +59,7 @@ def uniforms(seed: int, stream: str, *keys: NDArray[np.uint64]) -> NDArray[np.fl
     seed
         The run's seed, >= 0.
     stream
-        What the luck is for, a non-empty name; different streams are independent.
+        What the numbers are for, a non-empty name; different streams are independent.
     keys
         Arrays of 64-bit keys that broadcast against one another.
 
@@ -77,7 +68,7 @@ def uniforms(seed: int, stream: str, *keys: NDArray[np.uint64]) -> NDArray[np.fl
     numpy.ndarray
         The broadcast shape of `keys`.
     """
-    # One-element arrays, never scalars: numpy warns of the wanted overflow of scalars only.
+    # One-element arrays, never scalars: numpy warns of the intended overflow of scalars only.
     label = stream.encode()
     words = [int.from_bytes(label[start : start + 8], "little") for start in range(0, len(label), 8)]
     state = _mix(np.array([words[0]], dtype=np.uint64))

@@ -1,34 +1,27 @@
-"""Success, duration and confidence of every (task, agent) pair, with what is not known about them.
+"""Forecast of success, duration and confidence of every (task, agent) pair, with its uncertainty.
 
 Stages use :class:`ForecastModel` alone: `forecast` for the plan, `world` for a dry run, `observe` to learn. A richer
 model replaces the three fits and nothing else.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from phase19.forecasting.duration_fit import fit_durations
-from phase19.forecasting.durations import DurationPosterior, DurationPriors
-from phase19.forecasting.effects import logit, sigmoid
-from phase19.forecasting.gains import Gains, fit_gains
+from phase19.forecasting.confidence import ConfidenceChanges, fit_confidence
+from phase19.forecasting.durations import DurationPosterior, DurationPriors, fit_durations
 from phase19.forecasting.keyed_random import id_keys, normals
-from phase19.forecasting.records import FEATURE_COUNT, read_records
+from phase19.forecasting.records import FEATURE_COUNT, logit, read_records, sigmoid
 from phase19.forecasting.retries import within_attempts
 from phase19.forecasting.simulation import World
-from phase19.forecasting.success import SuccessPosterior, SuccessPriors
-from phase19.forecasting.success_fit import fit_success
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phase19.inputs.loading import Population
-
-__all__ = ["Forecast", "ForecastModel", "ForecastPriors"]
+from phase19.forecasting.success import SuccessPosterior, SuccessPriors, fit_success
+from phase19.inputs.heuristics import Heuristics, read_heuristics
+from phase19.inputs.history import Previous
+from phase19.inputs.loading import Inputs, Population
+from phase19.inputs.tasks import check_any, deal_waves, fill_confidence, select_agents
 
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
@@ -37,7 +30,7 @@ _Z90 = 1.6448536269514722  # 95 % quantile of the standard normal: a 90 % interv
 
 @dataclass(frozen=True, slots=True)
 class ForecastPriors:
-    """What is believed before any record, by part."""
+    """Priors of success and duration."""
 
     success: SuccessPriors = field(default_factory=SuccessPriors)
     duration: DurationPriors = field(default_factory=DurationPriors)
@@ -77,6 +70,8 @@ class ForecastModel:
         `frames.TASKS` and `frames.AGENTS`; the order of rows is the order of indices.
     attempts
         `frames.ATTEMPTS`, all that was learned from.
+    population
+        Phase 18's summary, used where there are no records.
     first_log_odds
         Each task's log odds of success, mean over agents, before the run's first wave; shape (n,).
     """
@@ -88,7 +83,7 @@ class ForecastModel:
     priors: ForecastPriors
     success: SuccessPosterior
     duration: DurationPosterior
-    gains: Gains
+    gains: ConfidenceChanges
     record_count: NDArray[np.int64]
     first_log_odds: NDArray[np.float64]
 
@@ -101,8 +96,8 @@ class ForecastModel:
         population: Population,
         *,
         priors: ForecastPriors | None = None,
-        before: ForecastModel | None = None,
-    ) -> ForecastModel:
+        before: Self | None = None,
+    ) -> Self:
         """Fit all three parts to the records.
 
         Parameters
@@ -112,14 +107,15 @@ class ForecastModel:
         attempts
             The records; their order changes nothing.
         population
-            Phase 18's summary, used where records are silent.
+            Phase 18's summary, used where there are no records.
         before
-            An earlier fit to fewer records, to go on from; what it chose stays.
+            An earlier fit to fewer records, from which the fit starts; its scales stay until the records double.
         """
         priors = priors or ForecastPriors()
         records = read_records(attempts, tasks, agents, population.task_count)
-        estimated = tasks["estimated_duration_ms"].to_numpy().astype(float)
-        success = fit_success(records, population.success_rate, priors.success, before.success if before else None)
+        estimated_ms = tasks["estimated_duration_ms"].to_numpy().astype(float)
+        success_before, duration_before = (before.success, before.duration) if before else (None, None)
+        success = fit_success(records, population.success_rate, priors.success, success_before)
         return cls(
             tasks=tasks,
             agents=agents,
@@ -127,15 +123,13 @@ class ForecastModel:
             population=population,
             priors=priors,
             success=success,
-            duration=fit_durations(
-                records, population.duration_ms, estimated, priors.duration, before.duration if before else None
-            ),
-            gains=fit_gains(records, population.confidence_delta, population.success_rate),
+            duration=fit_durations(records, population.duration_ms, estimated_ms, priors.duration, duration_before),
+            gains=fit_confidence(records, population.confidence_delta, population.success_rate),
             record_count=records.pair_counts(tasks.height),
             first_log_odds=success.task_log_odds() if before is None else before.first_log_odds,
         )
 
-    def observe(self, attempts: pl.DataFrame) -> ForecastModel:
+    def observe(self, attempts: pl.DataFrame) -> Self:
         """Learn from more attempts (`frames.ATTEMPTS`): a new model; this one is unchanged."""
         if attempts.is_empty():
             return self
@@ -154,9 +148,9 @@ class ForecastModel:
 
         Notes
         -----
-        Expectations over the posterior by 15-point Gauss-Hermite quadrature; the retries' product is taken
-        inside it, since what made the first attempt fail weighs on the second too. The planned duration is the sum
-        over attempts of P(made) (p_k E(time of a success) + (1 - p_k) E(time of a failure)): of the attempts expected,
+        Expectations over the posterior by 15-point Gauss-Hermite quadrature. The product over retries is taken inside
+        it: what made the first attempt fail affects the second too. The planned duration is the sum over attempts of
+        P(made) (p_k E(time of a success) + (1 - p_k) E(time of a failure)): of the attempts expected,
         `planned_success` succeed and the others fail. Its quantiles are those of the first attempt.
         """
         mean, sd = self.success.mean(task, agent), self.success.sd(task, agent)
@@ -169,15 +163,13 @@ class ForecastModel:
             square += weight * within**2
             attempts += weight * made
         confidence = self.tasks["confidence"].to_numpy()[task]
-        ones = np.ones(mean.shape, dtype=bool)
         times = self.duration.times(task, agent)
         failed_ms, succeeded_ms = times.expected_ms()
         median_ms, high_ms = times.quantiles_ms(first, 0.5, 0.9)
-        gain = self.gains.after(ones, agent, confidence)
-        loss = self.gains.after(~ones, agent, confidence)
+        gain, loss = (self.gains.expected(succeeded, agent, confidence) for succeeded in (True, False))
         return Forecast(
             success_probability=np.clip(first, 0.0, 1.0),
-            # A pair of which little is known may have a mean beyond its quantiles: the interval holds both.
+            # The mean of a very uncertain pair may lie outside its quantiles: the interval holds both.
             success_low=np.minimum(sigmoid(mean - _Z90 * sd), first),
             success_high=np.maximum(sigmoid(mean + _Z90 * sd), first),
             planned_success=np.clip(planned, 0.0, 1.0),
@@ -191,27 +183,29 @@ class ForecastModel:
         )
 
     def updated_confidence(self) -> NDArray[np.float64]:
-        """Confidence in every task after the heuristics' boosts and what the waves before showed, shape (n,).
+        """Confidence in every task after the heuristics' boosts and the outcomes of earlier waves, shape (n,).
 
         Notes
         -----
-        Phase 19 definition: its log odds move as far as the task's forecast has moved, mean over agents, since the
-        run's first wave. What was recorded of the task stays as it was: gates read that alone.
+        Phase 19 definition: its log odds change as much as the task's forecast has changed, mean over agents, since the
+        run's first wave. The recorded confidence, which the gates read, stays as it was.
         """
         stated = (self.tasks["confidence"] + self.tasks["confidence_boost"]).to_numpy()
         shift = self.success.task_log_odds() - self.first_log_odds
         return np.where(shift == 0.0, stated, sigmoid(logit(stated) + shift))
 
     def boost_slope(self) -> Estimate:
-        """What a boost of confidence is worth by the records, in shares of what it claims; a 90 % interval beside it.
+        """Share of a claimed boost of confidence that shows in the log odds of success, with its 90 % interval.
 
-        0.5 is what is believed without records: of one percentage point claimed, half a point of success.
+        Notes
+        -----
+        0.5 is the prior; 1 means that success rises as much as the boost claims, 0 that it does not rise at all.
         """
         mean, sd = self.success.coefficients[-1], float(np.linalg.norm(self.success.coefficient_root[-1]))
         return Estimate(float(mean), float(mean - _Z90 * sd), float(mean + _Z90 * sd))
 
     def world(self, seed: int) -> World:
-        """Draw the one world of a dry run; what is drawn belongs to the ids, not to their order."""
+        """Draw the world of a dry run; random numbers depend on the ids, not on their order."""
         task_keys, agent_keys = id_keys(self.tasks["task_id"]), id_keys(self.agents["agent_id"])
         success, duration = self.success, self.duration
         feature_keys = np.arange(FEATURE_COUNT, dtype=np.uint64)
@@ -224,15 +218,59 @@ class ForecastModel:
             + success.task.mean
             + success.task.sd * normals(seed, "task", task_keys),
             agent_logit=success.agent.mean + success.agent.sd * normals(seed, "agent", agent_keys),
-            pair_logit=success.pair.mean,
-            pair_logit_sd=success.pair.sd,
+            pair_logit=success.pair,
             task_log_ms=duration.level + duration.task.mean + duration.task.sd * normals(seed, "taskms", task_keys),
             agent_log_ms=duration.agent.mean + duration.agent.sd * normals(seed, "agentms", agent_keys),
             pair_log_ms=duration.pair,
             outcome_log_ms=duration.outcome.shift(normals(seed, "outcomems", np.zeros(1, np.uint64)))[0],
             residuals=duration.residuals,
             limit_ms=duration.limit_ms,
-            gain_success=self.gains.success,
-            gain_failure=self.gains.failure,
-            gain_sd=self.gains.sd,
+            gains=self.gains,
         )
+
+
+class Preparation(NamedTuple):
+    """Model before the first wave, and the heuristics in force.
+
+    The model's `tasks` are sorted by task id, each with its wave and a confidence; its `agents` are in natural order.
+    """
+
+    model: ForecastModel
+    heuristics: Heuristics
+
+
+def prepare(
+    inputs: Inputs, previous: Previous | None = None, *, waves: int | None = None, agents: int | None = None
+) -> Preparation:
+    """Deal the inputs' tasks to waves, select the agents, and fit the model to the records.
+
+    Parameters
+    ----------
+    previous
+        An earlier run, whose observed outcomes and weights count too.
+    waves
+        Deal all tasks over so many waves, whatever was recorded.
+    agents
+        Take the first so many agents.
+
+    Raises
+    ------
+    UsageError
+        There are no tasks.
+    """
+    check_any(inputs.tasks)
+    population = inputs.population
+    heuristics = read_heuristics(inputs.heuristics, previous.weights if previous is not None else None)
+    tasks = fill_confidence(inputs.tasks, inputs.attempts, population.success_rate)
+    tasks = heuristics.ordered(heuristics.boosted(tasks))
+    tasks = deal_waves(tasks, waves, population.wave_count, heuristics)
+    attempts = inputs.attempts if previous is None else pl.concat([inputs.attempts, previous.attempts])
+    claimed = heuristics.claims(attempts)
+    return Preparation(ForecastModel.fit(tasks, select_agents(inputs.agents, agents), claimed, population), heuristics)
+
+
+def first_model(
+    inputs: Inputs, previous: Previous | None = None, *, waves: int | None = None, agents: int | None = None
+) -> ForecastModel:
+    """Fit the model before the first wave; parameters as :func:`prepare`."""
+    return prepare(inputs, previous, waves=waves, agents=agents).model

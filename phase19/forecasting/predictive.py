@@ -1,24 +1,17 @@
-"""What chance may do to a plan: draws of a wave, frozen before it runs."""
-
-from __future__ import annotations
+"""Random outcomes of a planned wave, drawn before it runs."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from phase19 import frames
 from phase19.forecasting.durations import attempt_ms
-from phase19.forecasting.effects import sigmoid
-from phase19.forecasting.retries import attempts_won, play, within_attempts
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phase19.forecasting.model import ForecastModel
-
-__all__ = ["WaveDraws", "draw_count", "draw_wave"]
+from phase19.forecasting.model import ForecastModel
+from phase19.forecasting.records import sigmoid
+from phase19.forecasting.retries import attempt_outcomes, make_attempts, within_attempts
 
 _VALUES_PER_WAVE = 2_000_000  # about 100 MB of draws at once
 
@@ -40,7 +33,7 @@ class WaveDraws:
     attempts: NDArray[np.int64]
 
     @classmethod
-    def empty(cls) -> WaveDraws:
+    def empty(cls) -> Self:
         """No draws of no tasks."""
         nothing = np.zeros((1, 0))
         return cls(
@@ -131,16 +124,11 @@ def draw_wave(
     _, place = np.unique(own, return_inverse=True)
     tasks = (draws, int(place.max(initial=-1)) + 1)
     agents = (draws, model.agents.height)
-    first = sigmoid(
-        success.draw(
-            own,
-            who,
-            agent_normals=rng.standard_normal(agents),
-            coefficient_normals=rng.standard_normal((draws, success.coefficients.size)),
-            task_normals=rng.standard_normal(tasks)[:, place],
-            pair_normals=rng.standard_normal(shape),
-        )
-    )
+    by_agent = rng.standard_normal(agents)[:, who] * success.agent.sd[who]
+    by_feature = rng.standard_normal((draws, success.coefficients.size)) @ success.coefficient_root.T
+    by_task = rng.standard_normal(tasks)[:, place] * success.task.sd[own]
+    by_pair = rng.standard_normal(shape) * success.pair.sd[own, who]
+    first = sigmoid(success.mean(own, who) + by_feature @ success.features[own].T + (by_agent + by_task) + by_pair)
     log_ms = (
         duration.mean(own, who)
         + rng.standard_normal(agents)[:, who] * duration.agent.sd[who]
@@ -148,25 +136,24 @@ def draw_wave(
         + rng.standard_normal(shape) * duration.pair.at(own, who)[1]
     )
     attempts = (int(allowed.max(initial=1)), *shape)
-    won = attempts_won(first, rng.random(attempts))
+    won = attempt_outcomes(first, rng.random(attempts))
     spent_ms = attempt_ms(
         log_ms,
         duration.outcome.shift(rng.standard_normal(draws)),
         duration.residuals,
         duration.limit_ms[own],
-        has_succeeded=won,
-        luck=rng.random(attempts),
+        is_success=won,
+        uniforms=rng.random(attempts),
     )
-    played = play(won, allowed, spent_ms)
+    outcomes = make_attempts(won, allowed, spent_ms)
     confidence = model.tasks["confidence"].to_numpy()[own]
-    change = np.where(played.succeeded, model.gains.success[who], model.gains.failure[who])
-    change = change + model.gains.sd * rng.standard_normal(shape)
+    change = model.gains.drawn(outcomes.succeeded, who, confidence, rng.standard_normal(shape))
     back = np.argsort(order)
     return WaveDraws(
         agent=agent,
         success_probability=within_attempts(first, allowed)[0][:, back],
-        succeeded=played.succeeded[:, back],
-        busy_ms=played.busy_ms[:, back],
-        confidence_delta=np.clip(change, -confidence, 1.0 - confidence)[:, back],
-        attempts=played.attempts[:, back],
+        succeeded=outcomes.succeeded[:, back],
+        busy_ms=outcomes.busy_ms[:, back],
+        confidence_delta=change[:, back],
+        attempts=outcomes.attempts[:, back],
     )

@@ -1,35 +1,46 @@
-"""From frames to arrays, once: what the forecast models learn from."""
-
-from __future__ import annotations
+"""Records of attempts as arrays, with what all fits share: log odds and effects of groups."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-
-from phase19.forecasting.effects import logit
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-__all__ = ["FEATURE_COUNT", "Records", "read_records"]
+from numpy.typing import NDArray
 
 _RISK_FEATURES = ("LOW", "MEDIUM", "HIGH")
-_CONFIDENCE = 1 + len(_RISK_FEATURES)  # its place among the features
+_CONFIDENCE = 1 + len(_RISK_FEATURES)  # column of the features
 FEATURE_COUNT = 3 + len(_RISK_FEATURES)
+_TINY = 1e-12
+
+
+class Effects(NamedTuple):
+    """Posterior of group effects: mean and standard deviation, arrays of one shape."""
+
+    mean: NDArray[np.float64]
+    sd: NDArray[np.float64]
+
+
+def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logistic function, without overflow."""
+    return 0.5 * (1.0 + np.tanh(0.5 * x))
+
+
+def logit(p: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """Log odds; `p` is kept 1e-12 away from 0 and 1."""
+    p = np.clip(p, _TINY, 1.0 - _TINY)
+    return np.asarray(np.log(p) - np.log1p(-p))
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
     """Attempts as arrays of shape (r,), with the run's n tasks and m agents as indices.
 
-    Tasks 0 ... n - 1 are the run's in the order given, later ones stand in the records alone. Agent -1 is an
-    agent not recorded, or not among the run's. `pair` numbers the (task, agent) pairs, by which the rows are sorted.
+    Tasks 0 ... n - 1 are the run's in the order given, later ones appear in the records alone. Agent -1 is an
+    agent not recorded, or not among the run's. `pair` numbers the (task, agent) pairs; rows are sorted by it.
     `features` (r, k) and `task_features` (n, k) are 1, LOW, MEDIUM, HIGH, centred log odds of confidence, and what a
     heuristic's boost adds to them.
     `task_level` and `task_category` number every task's risk level and category, -1 where it has none.
-    `summary_trials`, `summary_rate` and the other `summary_` figures (m,) stand for agents without records.
+    `summary_trials`, `summary_rate` and the other `summary_` figures (m,) describe agents without records.
     """
 
     task: NDArray[np.int64]
@@ -58,9 +69,9 @@ class Records:
         return self.summary_trials.size
 
     def typical_features(self) -> NDArray[np.float64]:
-        """Mean features of the run's tasks before this run's boosts, shape (k,); the intercept alone without tasks."""
+        """Mean features of the run's tasks without this run's boosts, shape (k,); the intercept alone without tasks."""
         if not self.task_features.shape[0]:
-            return np.asarray(np.eye(1, self.task_features.shape[1])[0])
+            return np.asarray(np.eye(1, FEATURE_COUNT)[0])
         return np.append(self.task_features[:, :-1].mean(axis=0), 0.0)
 
     def pair_counts(self, tasks: int) -> NDArray[np.int64]:
@@ -71,17 +82,17 @@ class Records:
 
 
 def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFrame, population_tasks: float) -> Records:
-    """Cross from Polars to numpy.
+    """Convert frames to arrays.
 
     Parameters
     ----------
     attempts
-        `frames.ATTEMPTS`; the run's task says its risk level and category, and its confidence where an attempt
-        records none.
+        `frames.ATTEMPTS`; the run's task overrides its risk level and category, and gives the confidence where an
+        attempt records none.
     tasks, agents
         `frames.TASKS` and `frames.AGENTS`; their order is the order of the indices.
     population_tasks
-        Tasks that Phase 18's summary speaks of.
+        Number of tasks behind Phase 18's summary.
 
     Notes
     -----
@@ -105,42 +116,41 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
             "duration_ms",
             "is_censored",
             "confidence_delta",
-            pl.coalesce("task_risk", "risk_level").alias("risk"),
-            pl.coalesce("task_category", "category").alias("kind"),
+            pl.coalesce("task_risk", "risk_level").alias("risk_level"),
+            pl.coalesce("task_category", "category").alias("category"),
             pl.coalesce("confidence_before", "task_confidence").alias("confidence"),
             "confidence_boost",
         )
         .sort(pl.all())
         .collect(engine="in-memory")
     )
-    confidence = rows["confidence"].to_numpy().astype(float)
-    planned = tasks["confidence"].to_numpy().astype(float)
-    stated = confidence[~np.isnan(confidence)] if (~np.isnan(confidence)).any() else planned[~np.isnan(planned)]
+    task, agent = rows["task"].to_numpy(), rows["agent"].to_numpy()
+    recorded = rows["confidence"].drop_nulls()
+    stated = (recorded if recorded.len() else tasks["confidence"].drop_nulls()).to_numpy().astype(float)
     centre = float(_bounded_logit(stated).mean()) if stated.size else 0.0
-    features, task_features = (
-        _features(rows["risk"], confidence, rows["confidence_boost"].to_numpy(), centre),
-        _features(tasks["risk_level"], planned, tasks["confidence_boost"].to_numpy(), centre),
-    )
-    _set_recorded_confidence(task_features, features, rows["task"].to_numpy(), ~np.isnan(confidence))
-    levels, categories = (
-        pl.concat([own, recorded]).drop_nulls().unique().sort()
-        for own, recorded in ((tasks["risk_level"], rows["risk"]), (tasks["category"], rows["kind"]))
-    )
-    pair = rows["task"].to_numpy() * (agents.height + 1) + rows["agent"].to_numpy() + 1
+    features, task_features = _features(rows, centre), _features(tasks, centre)
+    # A task with records keeps the mean confidence it was attempted at: its records were learned from at that
+    # confidence, and to move it by a later statement would count the same evidence twice.
+    is_stated = rows["confidence"].is_not_null().to_numpy() & (task < tasks.height)
+    count = np.bincount(task[is_stated], minlength=tasks.height)
+    total = np.bincount(task[is_stated], weights=features[is_stated, _CONFIDENCE], minlength=tasks.height)
+    task_features[count > 0, _CONFIDENCE] = total[count > 0] / count[count > 0]
+    task_level, level_count = _group_codes(tasks["risk_level"], rows["risk_level"], task, codes.len())
+    task_category, category_count = _group_codes(tasks["category"], rows["category"], task, codes.len())
     return Records(
-        task=rows["task"].to_numpy(),
-        agent=rows["agent"].to_numpy(),
-        pair=np.cumsum(np.diff(pair, prepend=pair[:1]) != 0),
+        task=task,
+        agent=agent,
+        pair=np.cumsum((np.diff(task, prepend=task[:1]) != 0) | (np.diff(agent, prepend=agent[:1]) != 0)),
         outcome=rows["is_success"].to_numpy(),
         duration_ms=rows["duration_ms"].to_numpy().astype(float),
         is_censored=rows["is_censored"].to_numpy(),
         confidence_delta=rows["confidence_delta"].to_numpy().astype(float),
         features=features,
         task_features=task_features,
-        task_level=_codes(tasks["risk_level"], rows["risk"], rows["task"], codes.len(), levels),
-        task_category=_codes(tasks["category"], rows["kind"], rows["task"], codes.len(), categories),
-        level_count=levels.len(),
-        category_count=categories.len(),
+        task_level=task_level,
+        task_category=task_category,
+        level_count=level_count,
+        category_count=category_count,
         task_count=codes.len(),
         population_tasks=population_tasks,
         summary_trials=_summary(agents, "summary_task_count", 0.0),
@@ -152,8 +162,7 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
 
 def _summary(agents: pl.DataFrame, column: str, absent: float) -> NDArray[np.float64]:
     """A summary's figure for the agents judged by it, and `absent` for the others; shape (m,)."""
-    judged = pl.col("evidence") == "summary"
-    value = pl.when(judged).then(pl.col(column).cast(pl.Float64)).fill_null(absent)
+    value = pl.when(pl.col("evidence") == "summary").then(pl.col(column).cast(pl.Float64)).fill_null(absent)
     return agents.select(value).to_series().to_numpy().astype(float)
 
 
@@ -162,35 +171,24 @@ def _bounded_logit(confidence: NDArray[np.float64]) -> NDArray[np.float64]:
     return logit(np.clip(confidence, 0.02, 0.98))
 
 
-def _features(
-    risk: pl.Series, confidence: NDArray[np.float64], boost: NDArray[np.float64], centre: float
-) -> NDArray[np.float64]:
-    levels = [(risk == level).fill_null(value=False).to_numpy().astype(float) for level in _RISK_FEATURES]
-    known = np.nan_to_num(confidence, nan=0.5)
-    own = _bounded_logit(known)
-    stated = np.where(np.isnan(confidence), 0.0, own - centre)
-    return np.column_stack([np.ones(confidence.size), *levels, stated, _bounded_logit(known + boost) - own])
+def _features(rows: pl.DataFrame, centre: float) -> NDArray[np.float64]:
+    """Features of tasks or attempts, shape (rows, k); one without a stated confidence has the average one."""
+    levels = [(rows["risk_level"] == level).fill_null(value=False).to_numpy().astype(float) for level in _RISK_FEATURES]
+    confidence = rows["confidence"].fill_null(0.5).to_numpy().astype(float)
+    own = _bounded_logit(confidence)
+    stated = np.where(rows["confidence"].is_null().to_numpy(), 0.0, own - centre)
+    boost = _bounded_logit(confidence + rows["confidence_boost"].to_numpy()) - own
+    return np.column_stack([np.ones(rows.height), *levels, stated, boost])
 
 
-def _set_recorded_confidence(
-    task_features: NDArray[np.float64], features: NDArray[np.float64], task: NDArray[np.int64], told: NDArray[np.bool_]
-) -> None:
-    """Give a task with records the mean confidence it was attempted at, in place.
-
-    What its records taught was learned at that confidence; to move it by what is stated since would count the same
-    evidence twice.
-    """
-    here = told & (task < task_features.shape[0])
-    count = np.bincount(task[here], minlength=task_features.shape[0])
-    total = np.bincount(task[here], weights=features[here, _CONFIDENCE], minlength=task_features.shape[0])
-    task_features[count > 0, _CONFIDENCE] = total[count > 0] / count[count > 0]
-
-
-def _codes(own: pl.Series, recorded: pl.Series, task: pl.Series, count: int, names: pl.Series) -> NDArray[np.int64]:
-    """Place of each task's name among `names`, -1 for none: the run's tasks first, then those of records alone."""
-    place = pl.int_range(names.len(), eager=True)
-    codes = np.full(count, -1)
-    for index, values in ((task.to_numpy(), recorded), (np.arange(own.len()), own)):
-        found = values.replace_strict(names, place, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
+def _group_codes(
+    own: pl.Series, recorded: pl.Series, task: NDArray[np.int64], tasks: int
+) -> tuple[NDArray[np.int64], int]:
+    """Number of each task's risk level or category, -1 for none, and how many there are."""
+    names = pl.concat([own, recorded]).drop_nulls().unique().sort()
+    codes = np.full(tasks, -1)
+    for index, values in ((task, recorded), (np.arange(own.len()), own)):
+        places = pl.int_range(names.len(), eager=True)
+        found = values.replace_strict(names, places, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
         codes[index[found >= 0]] = found[found >= 0]
-    return codes
+    return codes, names.len()

@@ -1,34 +1,19 @@
-"""What retries do to a task: its chance, its attempts and its time (H16_003, as Phase 17 applies it)."""
+"""Success, attempts and time of a task under the retry rule (H16_003, as Phase 17 applies it)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
 from phase19.inputs.heuristics import RETRIED_RISKS, RETRY_PENALTY
 
-if TYPE_CHECKING:
-    import polars as pl
-    from numpy.typing import NDArray
-
-__all__ = [
-    "RETRY_FLOOR",
-    "Played",
-    "attempt_probability",
-    "attempts_allowed",
-    "attempts_won",
-    "play",
-    "within_attempts",
-]
-
-RETRY_FLOOR = 0.05  # DESIGN section 5: p_k = max(0.05, p_1 - 0.05 (k - 1))
+RETRY_FLOOR = 0.05
 
 
 def attempts_allowed(risk_level: pl.Series, max_retries: int) -> NDArray[np.int64]:
     """Attempts each task may have: `max_retries` + 1 at LOW and MEDIUM risk, one elsewhere; shape (n,)."""
-    retried = risk_level.is_in(RETRIED_RISKS).to_numpy()
-    return np.where(retried, max_retries + 1, 1)
+    return np.where(risk_level.is_in(RETRIED_RISKS).to_numpy(), max_retries + 1, 1)
 
 
 def attempt_probability(first: NDArray[np.float64], attempt: int) -> NDArray[np.float64]:
@@ -36,8 +21,7 @@ def attempt_probability(first: NDArray[np.float64], attempt: int) -> NDArray[np.
 
     Notes
     -----
-    Phase 19 definition: p_k = max(0.05, p_1 - 0.05 (k - 1)). The floor never lifts a retry above the first
-    attempt, and the first attempt is what was forecast, even below 0.05.
+    Phase 19 definition: p_k = max(0.05, p_1 - 0.05 (k - 1)), never above p_1, which may itself be below 0.05.
     """
     return np.minimum(first, np.maximum(RETRY_FLOOR, first - RETRY_PENALTY * (attempt - 1)))
 
@@ -67,46 +51,47 @@ def within_attempts(
     return 1.0 - failed, attempts
 
 
-def attempts_won(first: NDArray[np.float64], luck: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether each attempt succeeds if it is made; the shape of `luck`.
+def attempt_outcomes(first: NDArray[np.float64], uniforms: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether each attempt succeeds if it is made; the shape of `uniforms`.
 
     Parameters
     ----------
     first
         Probability that the first attempt succeeds, shape (..., n).
-    luck
-        Uniforms in (0, 1), shape (k, ..., n): k attempts.
+    uniforms
+        Random numbers in (0, 1), shape (k, ..., n): k attempts.
     """
-    chances = [attempt_probability(first, attempt) for attempt in range(1, luck.shape[0] + 1)]
-    return luck < np.stack(chances)
+    return uniforms < np.stack([attempt_probability(first, attempt + 1) for attempt in range(uniforms.shape[0])])
 
 
-class Played(NamedTuple):
-    """What happened to tasks in one or many worlds; arrays of one shape (..., n)."""
+class TaskOutcomes(NamedTuple):
+    """Outcomes of tasks in one or many worlds; arrays of one shape (..., n)."""
 
     succeeded: NDArray[np.bool_]
     attempts: NDArray[np.int64]
     busy_ms: NDArray[np.float64]
 
 
-def play(won: NDArray[np.bool_], allowed: NDArray[np.int64], attempt_ms: NDArray[np.float64]) -> Played:
+def make_attempts(
+    is_success: NDArray[np.bool_], allowed: NDArray[np.int64], attempt_ms: NDArray[np.float64]
+) -> TaskOutcomes:
     """Make attempts until one succeeds or no more are allowed.
 
     Parameters
     ----------
-    won
+    is_success
         Whether each attempt succeeds if it is made, shape (k, ..., n) with k >= the largest number allowed.
     allowed
         Attempts allowed, shape (n,).
     attempt_ms
-        Time each attempt takes if it is made, given how it ends, in ms; the shape of `won`.
+        Time each attempt takes if it is made [ms], the shape of `is_success`.
     """
-    succeeded = np.zeros(won.shape[1:], dtype=bool)
-    attempts = np.zeros(won.shape[1:], dtype=np.int64)
-    busy_ms = np.zeros(won.shape[1:])
+    succeeded = np.zeros(is_success.shape[1:], dtype=bool)
+    attempts = np.zeros(is_success.shape[1:], dtype=np.int64)
+    busy_ms = np.zeros(is_success.shape[1:])
     for attempt in range(1, int(allowed.max(initial=1)) + 1):
         made = ~succeeded & (attempt <= allowed)
         attempts += made
         busy_ms += np.where(made, attempt_ms[attempt - 1], 0.0)
-        succeeded |= made & won[attempt - 1]
-    return Played(succeeded, attempts, busy_ms)
+        succeeded |= made & is_success[attempt - 1]
+    return TaskOutcomes(succeeded, attempts, busy_ms)

@@ -1,47 +1,37 @@
-"""A world: what is true of agents, tasks and pairs in one run, whether anybody knows it or not."""
-
-from __future__ import annotations
+"""The world of a dry run: true parameters of all tasks, agents and pairs, drawn once from the posterior."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from phase19.forecasting.durations import attempt_ms
-from phase19.forecasting.effects import sigmoid
+from phase19.forecasting.confidence import ConfidenceChanges
+from phase19.forecasting.durations import PairEffects, attempt_ms
 from phase19.forecasting.keyed_random import normals, uniforms
-from phase19.forecasting.retries import Played, attempts_won, play
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phase19.forecasting.durations import PairEffects
-
-__all__ = ["World"]
+from phase19.forecasting.records import Effects, sigmoid
+from phase19.forecasting.retries import TaskOutcomes, attempt_outcomes, make_attempts
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Parameters of every task and agent, drawn once; luck is drawn by name from `seed`.
+    """True parameters of every task and agent; random numbers depend on `seed` and the ids alone.
 
     Attributes
     ----------
     task_keys, agent_keys
         64-bit keys of the ids, shapes (n,) and (m,).
-    task_logit, agent_logit, pair_logit, pair_logit_sd
+    task_logit, agent_logit, pair_logit
         Parts of the log odds that a first attempt succeeds; the pairs' mean and spread have shape (n, m).
-    task_log_ms, agent_log_ms
-        Parts of the log duration of an attempt, log ms.
-    pair_log_ms
-        The pairs' part of it, mean and spread.
+    task_log_ms, agent_log_ms, pair_log_ms
+        Parts of the log duration of an attempt, log ms; the pairs' with mean and spread.
     outcome_log_ms
         What a failure and what a success adds, log ms, shape (2,).
     residuals
         Sorted equally likely residuals of the log duration after a failure and after a success, shape (2, q).
     limit_ms
         Time at which an attempt at a task is stopped, infinite for never, shape (n,).
-    gain_success, gain_failure, gain_sd
-        Confidence change after each outcome by agent, shape (m,), and its spread.
+    gains
+        Change of confidence after each outcome.
     """
 
     seed: int
@@ -49,27 +39,23 @@ class World:
     agent_keys: NDArray[np.uint64]
     task_logit: NDArray[np.float64]
     agent_logit: NDArray[np.float64]
-    pair_logit: NDArray[np.float64]
-    pair_logit_sd: NDArray[np.float64]
+    pair_logit: Effects
     task_log_ms: NDArray[np.float64]
     agent_log_ms: NDArray[np.float64]
     pair_log_ms: PairEffects
     outcome_log_ms: NDArray[np.float64]
     residuals: NDArray[np.float64]
     limit_ms: NDArray[np.float64]
-    gain_success: NDArray[np.float64]
-    gain_failure: NDArray[np.float64]
-    gain_sd: float
+    gains: ConfidenceChanges
 
     def success_probability(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> NDArray[np.float64]:
         """True probability that the pairs' first attempt succeeds, shape (p,)."""
-        luck = normals(self.seed, "pair", self.task_keys[task], self.agent_keys[agent])
-        own = self.pair_logit[task, agent] + self.pair_logit_sd[task, agent] * luck
-        return sigmoid(self.task_logit[task] + self.agent_logit[agent] + own)
+        own = self.pair_logit.sd[task, agent] * self._normals("pair", task, agent)
+        return sigmoid(self.task_logit[task] + self.agent_logit[agent] + (self.pair_logit.mean[task, agent] + own))
 
     def play(
         self, task: NDArray[np.int64], agent: NDArray[np.int64], allowed: NDArray[np.int64]
-    ) -> tuple[Played, NDArray[np.float64]]:
+    ) -> tuple[TaskOutcomes, NDArray[np.float64]]:
         """Let agents attempt tasks, each up to `allowed` times.
 
         Parameters
@@ -79,23 +65,23 @@ class World:
 
         Returns
         -------
-        Played, numpy.ndarray
-            What happened, and the duration each attempt takes or would take in ms, shape (k, p).
+        TaskOutcomes, numpy.ndarray
+            The outcomes, and the duration each attempt takes or would take [ms], shape (k, p).
         """
         attempt = np.arange(1, int(allowed.max(initial=1)) + 1, dtype=np.uint64)[:, None]
         keys = (self.task_keys[task], self.agent_keys[agent], attempt)
         own, spread = self.pair_log_ms.at(task, agent)
-        own = own + spread * normals(self.seed, "pairms", self.task_keys[task], self.agent_keys[agent])
-        won = attempts_won(self.success_probability(task, agent), uniforms(self.seed, "outcome", *keys))
-        busy_ms = attempt_ms(
+        own = own + spread * self._normals("pairms", task, agent)
+        won = attempt_outcomes(self.success_probability(task, agent), uniforms(self.seed, "outcome", *keys))
+        spent_ms = attempt_ms(
             self.task_log_ms[task] + self.agent_log_ms[agent] + own,
             self.outcome_log_ms,
             self.residuals,
             self.limit_ms[task],
-            has_succeeded=won,
-            luck=uniforms(self.seed, "duration", *keys),
+            is_success=won,
+            uniforms=uniforms(self.seed, "duration", *keys),
         )
-        return play(won, allowed, busy_ms), busy_ms
+        return make_attempts(won, allowed, spent_ms), spent_ms
 
     def confidence_change(
         self,
@@ -105,6 +91,7 @@ class World:
         confidence: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """Change of confidence after the tasks' outcomes, shape (p,); confidence stays within [0, 1]."""
-        spread = self.gain_sd * normals(self.seed, "gain", self.task_keys[task], self.agent_keys[agent])
-        change = np.where(succeeded, self.gain_success[agent], self.gain_failure[agent]) + spread
-        return np.clip(change, -confidence, 1.0 - confidence)
+        return self.gains.drawn(succeeded, agent, confidence, self._normals("gain", task, agent))
+
+    def _normals(self, stream: str, task: NDArray[np.int64], agent: NDArray[np.int64]) -> NDArray[np.float64]:
+        return normals(self.seed, stream, self.task_keys[task], self.agent_keys[agent])

@@ -1,34 +1,41 @@
-"""Success: what is believed of it, and the posterior that a fit leaves."""
+"""Success of a first attempt: a hierarchical logistic model of agents, tasks, risk, category and pairs."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from phase19.forecasting.records import Effects, Records, logit, sigmoid
 
-    from numpy.typing import NDArray
-
-    from phase19.forecasting.effects import Effects
-
-__all__ = ["SuccessPosterior", "SuccessPriors"]
+LOGISTIC_NORMAL = (16.0 * np.sqrt(3.0) / (15.0 * np.pi)) ** 2  # Zeger, Liang, Albert (1988), section 3
+_TINY = 1e-9
+_FEW = 16  # attempts up to which a product is cheaper than special functions; none of its terms over- or underflows
+_AVERAGED = 1e6  # concentration of a mean over tasks: it has no spread of its own
+_LEVELS = slice(1, 4)  # columns of the features that name a risk level
+_PRECISION = 1e-6  # log-likelihood by which a fit may miss its mode: 0.001 posterior standard deviations
+_ROUGH = 1e-3  # the same where fits are only compared
+_MAX_LEVERAGE = 0.9
+_CHOICE_CELLS = 4_000  # enough to estimate standard deviations to a few per cent, in a second
+_MIN_GAIN = 0.1  # log-likelihood below which a step of a scale is not worth taking
+_LOG_MULTIPLES = 0.5 * np.arange(-5, 6)  # grid of an agent's log multiple of the concentration
+_SPREADS = 0.5 * np.arange(7)  # grid of the log multiples' standard deviation, in units of its prior's scale
+_MIN_LOG_LIKELIHOOD = -600.0  # relative to the best; below, a multiple is as good as impossible
 
 
 @dataclass(frozen=True, slots=True)
 class SuccessPriors:
-    """What is believed where no records say otherwise; standard deviations are on the log odds.
+    """Prior of the success model; standard deviations are on the log odds.
 
     `risk_factors` are Phase 17's multipliers of the success rate (LOW, MEDIUM, HIGH; UNKNOWN has none).
-    `confidence_slope` stands halfway between ignoring a recorded confidence (0) and taking its log odds at
-    its word (1). `agent`, `task`, `category` and `interaction` (an agent's special fields) are the medians of
-    log-normal beliefs about how far these differ, `concentration` of how many attempts the model's word about a pair is
-    worth; their log standard deviation is `spread`. From `least_attempts` recorded attempts on held-out likelihood
-    chooses them, and how far agents' and tasks' concentrations differ is learned: by a log standard deviation whose
-    belief is half-normal, of scale `consistency`; both are followed whole from `full_attempts` on. A risk level moves
-    no more than a category: it may have been set from the outcomes recorded, which would count twice.
+    `confidence_slope` is halfway between ignoring a recorded confidence (0) and taking its log odds as they are (1).
+    `agent`, `task`, `category` and `interaction` (of an agent with a risk level or category) are the medians of
+    log-normal priors of how far these differ, `concentration` of the number of attempts that the model's forecast of a
+    pair is worth; `spread` is their log standard deviation. From `least_attempts` recorded attempts on held-out
+    likelihood chooses them, and agents' concentrations differ, by a log standard deviation whose prior is half-normal,
+    of scale `consistency`. A risk level moves no more than a category: it may have been set from the outcomes
+    recorded, which would count twice.
     """
 
     risk_factors: tuple[float, float, float] = (1.05, 0.95, 0.85)
@@ -43,18 +50,11 @@ class SuccessPriors:
     concentration: float = 4.0
     consistency: float = 0.5
     spread: float = 1.0
-    least_attempts: int = 50
-    full_attempts: int = 150
-
-    def trust(self, attempts: int) -> float:
-        """How far what so many attempts choose is followed, from 0 to 1: no single attempt turns beliefs over."""
-        share = (attempts - self.least_attempts) / (self.full_attempts - self.least_attempts)
-        return min(1.0, max(0.0, share))
+    least_attempts: int = 100
 
     def scales(self) -> dict[str, float]:
-        """What held-out likelihood chooses, by name, the broadest first: pairs get what the others leave."""
-        names = ("agent", "task", "category", "interaction", "concentration")
-        return {name: getattr(self, name) for name in names}
+        """The scales that held-out likelihood chooses, by name, the broadest first."""
+        return {name: getattr(self, name) for name in ("agent", "task", "category", "interaction", "concentration")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ class SuccessPosterior:
     agent
         Agents' effects, each of shape (m,).
     features
-        Shape (n, k): 1, LOW, MEDIUM, HIGH, log odds of the confidence about their centre, what a boost adds to them.
+        Shape (n, k): 1, LOW, MEDIUM, HIGH, centred log odds of the confidence, and what a boost adds to them.
     coefficients, coefficient_root
         Mean of shape (k,), and a root R of their covariance R @ R.T, shape (k, k).
     task
         Tasks' effects beyond their features, their category's included, each of shape (n,).
     pair
-        What is particular to a pair, the agent's way with the task's risk and category included; each (n, m).
+        Effects of pairs, the agent's with the task's risk level and category included; each (n, m).
     scales, chosen_on
         Standard deviations and concentration, by name, and the number of attempts they were chosen on.
     parameters
@@ -106,30 +106,538 @@ class SuccessPosterior:
         shift = ((self.features @ self.coefficient_root) ** 2).sum(axis=1) + self.task.sd**2
         return np.asarray(np.sqrt(shift[task] + self.agent.sd[agent] ** 2 + self.pair.sd[task, agent] ** 2))
 
-    def draw(
-        self,
-        task: NDArray[np.int64],
-        agent: NDArray[np.int64],
-        *,
-        agent_normals: NDArray[np.float64],
-        coefficient_normals: NDArray[np.float64],
-        task_normals: NDArray[np.float64],
-        pair_normals: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
-        """Log odds of pairs in worlds drawn from the posterior.
 
-        Parameters
-        ----------
-        task, agent
-            Indices of the pairs, shape (p,).
-        agent_normals, coefficient_normals, task_normals, pair_normals
-            Standard normals of shapes (..., m), (..., k), (..., p) and (..., p).
+def averaged(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log odds of the mean probability where log odds are normal (Zeger, Liang, Albert, 1988)."""
+    return np.asarray(mean / np.sqrt(1.0 + LOGISTIC_NORMAL * variance))
 
-        Returns
-        -------
-        numpy.ndarray
-            Shape (..., p).
-        """
-        shift = (coefficient_normals @ self.coefficient_root.T) @ self.features[task].T
-        known = agent_normals[..., agent] * self.agent.sd[agent] + task_normals * self.task.sd[task]
-        return np.asarray(self.mean(task, agent) + shift + known + pair_normals * self.pair.sd[task, agent])
+
+def mean_log_odds(p: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of normal log odds whose probability averages to `p`: the inverse of :func:`averaged`."""
+    return np.asarray(logit(p) * np.sqrt(1.0 + LOGISTIC_NORMAL * variance))
+
+
+# Cells: the attempts of one (task, agent) pair, whose own rate is Beta distributed about the model's forecast.
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Counts of c cells; arrays of shape (c,).
+
+    Attributes
+    ----------
+    wins, losses
+        Successes and failures; a retry counts as an attempt like the first.
+    tightness
+        Multiplies the concentration: large for a summary, which averages over pairs, below 1 where an attempt names no
+        agent.
+    shrink
+        Multiplies the log odds: below 1 for a summary, an average over tasks.
+    won, lost
+        Indices of the cells with more than 0, 1, 2 ... wins and losses.
+    many
+        Indices of the cells with more attempts than those, or with fractions of one.
+    """
+
+    wins: NDArray[np.float64]
+    losses: NDArray[np.float64]
+    tightness: NDArray[np.float64]
+    shrink: NDArray[np.float64]
+    won: list[NDArray[np.int64]] = field(init=False, repr=False, compare=False)
+    lost: list[NDArray[np.int64]] = field(init=False, repr=False, compare=False)
+    many: NDArray[np.int64] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        is_few = (self.tries <= _FEW) & (self.wins % 1.0 == 0.0) & (self.losses % 1.0 == 0.0)
+        for name, counts in (("won", self.wins), ("lost", self.losses)):
+            most = int(counts[is_few].max(initial=0.0))
+            object.__setattr__(self, name, [np.flatnonzero(is_few & (counts > i)) for i in range(most)])
+        object.__setattr__(self, "many", np.flatnonzero(~is_few))
+
+    @property
+    def tries(self) -> NDArray[np.float64]:
+        """Attempts of each cell."""
+        return self.wins + self.losses
+
+    def part(self, keep: NDArray[np.bool_]) -> "Cells":
+        """Some of the cells."""
+        return Cells(self.wins[keep], self.losses[keep], self.tightness[keep], self.shrink[keep])
+
+
+class CellFit(NamedTuple):
+    """Each cell's log-likelihood, its slope and information in the log odds, and its posterior rate; (c,)."""
+
+    log_likelihood: NDArray[np.float64]
+    slope: NDArray[np.float64]
+    information: NDArray[np.float64]
+    rate: NDArray[np.float64]
+
+
+def fit_cells(log_odds: NDArray[np.float64], cells: Cells, concentration: float) -> CellFit:
+    """Beta-binomial likelihood of the cells, given the log odds that the model forecasts of them, shape (c,).
+
+    Notes
+    -----
+    Rate ~ Beta(k p, k (1 - p)), so that its posterior mean is (wins + k p) / (n + k). The information is that of
+    n (k + 1) / (k + n) independent attempts, what n attempts of one pair say about p. The likelihood of few attempts
+    is the product of their probabilities one after another, (k p + i) / (k + i) for a success after i successes.
+    """
+    p = np.clip(sigmoid(cells.shrink * log_odds), _TINY, 1.0 - _TINY)
+    k = concentration * cells.tightness
+    a = k * p
+    b = k - a
+    likelihood, slope = np.ones(p.size), np.zeros(p.size)
+    for i, here in enumerate(cells.won):
+        reached = a[here] + i
+        likelihood[here] *= reached / (k[here] + i)
+        slope[here] += 1.0 / reached
+    for i, here in enumerate(cells.lost):
+        reached = b[here] + i
+        likelihood[here] *= reached / (k[here] + (cells.wins[here] + i))
+        slope[here] -= 1.0 / reached
+    log_likelihood = np.log(likelihood)
+    if cells.many.size:
+        from scipy.special import betaln, psi
+
+        here = cells.many
+        before, after = (a[here], b[here]), (a[here] + cells.wins[here], b[here] + cells.losses[here])
+        log_likelihood[here] = betaln(*after) - betaln(*before)
+        slope[here] = psi(after[0]) - psi(before[0]) - psi(after[1]) + psi(before[1])
+    tries, spread = cells.tries, p * (1.0 - p)
+    return CellFit(
+        log_likelihood=log_likelihood,
+        slope=cells.shrink * k * slope * spread,
+        information=cells.shrink**2 * tries * (k + 1.0) / (k + tries) * spread,
+        rate=(a + cells.wins) / (k + tries),
+    )
+
+
+def logit_sd(tries: NDArray[np.float64], concentration: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """Standard deviation of log odds whose rate varies as a Beta's of concentration k + n does; arrays broadcast.
+
+    Notes
+    -----
+    A rate's variance is p (1 - p) / (k + n + 1); a normal on the log odds about 0 with the standard deviation
+    found has the same at p = 1/2 (table by Gauss-Hermite quadrature, linear in between).
+    """
+    return np.asarray(np.interp(1.0 / (concentration + tries + 1.0), _VARIANCE_SHARES, _SDS))
+
+
+_SDS = np.linspace(0.0, 8.0, 81)
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(61)
+_VARIANCE_SHARES = 4.0 * ((sigmoid(_SDS[:, None] * _NODES) - 0.5) ** 2 @ (_WEIGHTS / _WEIGHTS.sum()))
+
+
+# The hierarchy: log odds of cells from features and from effects of groups, shrunk towards zero.
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """Cells by group: `index` (c,), -1 for none; `size` groups, whose effects have the standard deviation `sd`."""
+
+    index: NDArray[np.int64]
+    size: int
+    sd: str
+
+    def part(self, keep: NDArray[np.bool_]) -> "Grouping":
+        """The grouping of some of the cells, its groups renumbered."""
+        used, index = np.unique(self.index[keep], return_inverse=True)
+        none = int(used.size > 0 and used[0] < 0)
+        return Grouping(index - none, used.size - none, self.sd)
+
+    def spread(self, effects: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Each cell's effect, 0 where it has no group; shape (c,)."""
+        return np.asarray(np.append(effects, 0.0)[self.index])
+
+    def gather(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum of the cells' values by group, shape (size,)."""
+        return np.asarray(np.bincount(self.index + 1, weights=values, minlength=self.size + 1)[1:], dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """Cells, and the terms of their log odds.
+
+    Attributes
+    ----------
+    features
+        Shape (c, f); their coefficients are Normal(`prior_mean`, `prior_sd`^2), each of shape (f,).
+    groupings
+        By name; effects are added to the features' part.
+    """
+
+    cells: Cells
+    features: NDArray[np.float64]
+    prior_mean: NDArray[np.float64]
+    prior_sd: NDArray[np.float64]
+    groupings: Mapping[str, Grouping]
+
+    def log_odds(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log odds of the cells, shape (c,)."""
+        coefficients, effects = self.split(parameters)
+        total = np.einsum("cf,f->c", self.features, coefficients)
+        for name, grouping in self.groupings.items():
+            total += grouping.spread(effects[name])
+        return np.asarray(total)
+
+    def gather(self, values: NDArray[np.float64], power: int = 1) -> NDArray[np.float64]:
+        """Sum of the cells' values by parameter, each times a power of how far the parameter moves the cell."""
+        groups = [grouping.gather(values) for grouping in self.groupings.values()]
+        return np.concatenate([np.einsum("cf,c->f", self.features**power, values), *groups])
+
+    def priors(self, scales: Mapping[str, float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Prior mean and precision of all parameters."""
+        precision = [np.full(grouping.size, scales[grouping.sd] ** -2.0) for grouping in self.groupings.values()]
+        size = sum(part.size for part in precision)
+        return np.append(self.prior_mean, np.zeros(size)), np.concatenate([self.prior_sd**-2.0, *precision])
+
+    def split(self, parameters: NDArray[np.float64]) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+        """Coefficients of the features, and effects by grouping."""
+        sizes = [self.prior_mean.size, *(grouping.size for grouping in self.groupings.values())]
+        pieces = np.split(parameters, np.cumsum(sizes)[:-1])
+        return pieces[0], dict(zip(self.groupings, pieces[1:], strict=True))
+
+    def part(self, keep: NDArray[np.bool_]) -> "Design":
+        """The design of some of the cells, and of the groups they are in."""
+        groupings = {name: grouping.part(keep) for name, grouping in self.groupings.items()}
+        return replace(self, cells=self.cells.part(keep), features=self.features[keep], groupings=groupings)
+
+
+@dataclass(frozen=True, slots=True)
+class HierarchyFit:
+    """Posterior of a fitted design (Laplace).
+
+    Attributes
+    ----------
+    coefficients, covariance
+        Of the features, (f,) and (f, f).
+    effects
+        Mean and standard deviation of each grouping's effects.
+    cells, log_odds
+        The cells at the mode, and their log odds.
+    leverage
+        Approximate posterior variance of each cell's log odds, shape (c,).
+    parameters
+        All of them, to start another fit from.
+    """
+
+    coefficients: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    effects: dict[str, Effects]
+    cells: CellFit
+    log_odds: NDArray[np.float64]
+    leverage: NDArray[np.float64]
+    parameters: NDArray[np.float64]
+
+
+def fit_hierarchy(
+    design: Design,
+    scales: Mapping[str, float],
+    start: NDArray[np.float64] | None = None,
+    *,
+    tolerance: float = _PRECISION,
+) -> HierarchyFit:
+    """Find the mode and the posterior about it.
+
+    Parameters
+    ----------
+    design
+        Cells and terms.
+    scales
+        Standard deviations by the names the groupings give, and `concentration` of the pairs.
+    start
+        Parameters to start from; the priors' means by default.
+    tolerance
+        Log-likelihood by which the fit may miss the mode.
+
+    Notes
+    -----
+    L-BFGS-B of scipy with the analytic gradient, in units in which the curvature at the start is 1; O(cells) a step.
+    Its small linear algebra is faster with one BLAS thread (OPENBLAS_NUM_THREADS=1, which the command sets). The
+    posterior of an effect is its conditional one: the information its own cells give, and its prior's.
+    """
+    from scipy.optimize import minimize
+
+    mean, precision = design.priors(scales)
+    k = scales["concentration"]
+
+    def evaluate(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], CellFit]:
+        fit = fit_cells(design.log_odds(parameters), design.cells, k)
+        away = parameters - mean
+        value = 0.5 * float((precision * away**2).sum()) - float(fit.log_likelihood.sum())
+        return value, precision * away - design.gather(fit.slope), fit
+
+    origin = mean if start is None else start
+    value, _, fit = evaluate(origin)
+    unit = (precision + design.gather(fit.information, power=2)) ** -0.5
+
+    def objective(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        value, gradient, _ = evaluate(origin + unit * point)
+        return value, unit * gradient
+
+    options = {"ftol": tolerance / max(1.0, abs(value)), "gtol": 0.0}
+    found = minimize(objective, np.zeros(origin.size), jac=True, method="L-BFGS-B", options=options)
+    parameters = origin + unit * found.x
+    log_odds = design.log_odds(parameters)
+    cells = fit_cells(log_odds, design.cells, k)
+    count = design.prior_mean.size
+    information = (design.features * cells.information[:, None]).T @ design.features
+    covariance = np.linalg.inv(information + np.diag(precision[:count])).astype(np.float64)
+    coefficients, modes = design.split(parameters)
+    variances = design.split(1.0 / (design.gather(cells.information, power=2) + precision))[1]
+    leverage = np.einsum("cf,fg,cg->c", design.features, covariance, design.features)
+    for name, grouping in design.groupings.items():
+        leverage = leverage + grouping.spread(variances[name])
+    effects = {name: Effects(modes[name], np.sqrt(variances[name])) for name in design.groupings}
+    return HierarchyFit(coefficients, covariance, effects, cells, log_odds, np.asarray(leverage), parameters)
+
+
+def held_out(design: Design, fit: HierarchyFit, concentration: float) -> float:
+    """Log-likelihood of every attempt, each forecast from all the others.
+
+    Notes
+    -----
+    Approximate leave-one-out (Rad, Maleki, A scalable estimate of the out-of-sample prediction error, 2020): without
+    the attempt the cell's log odds move by one Newton step, -leverage x slope / (1 - leverage x information), the
+    slope and information being the attempt's own share. The forecast is averaged over its posterior, or effects would
+    seem to differ without bounds. It depends on counts alone: neither names nor order matter.
+    """
+    total, cells = 0.0, design.cells
+    for wins, losses, count in ((1.0, 0.0, cells.wins), (0.0, 1.0, cells.losses)):
+        less = replace(cells, wins=np.maximum(cells.wins - wins, 0.0), losses=np.maximum(cells.losses - losses, 0.0))
+        reduced = fit_cells(fit.log_odds, less, concentration)
+        slope = fit.cells.slope - reduced.slope
+        information = np.maximum(fit.cells.information - reduced.information, 0.0)
+        leverage = fit.leverage / (1.0 - np.minimum(fit.leverage * information, _MAX_LEVERAGE))
+        rate = fit_cells(averaged(fit.log_odds - leverage * slope, leverage), less, concentration).rate
+        is_whole = count >= 1.0  # a summary's fractions of a success cannot be left out
+        total += float((count * np.log(rate if wins else 1.0 - rate))[is_whole].sum())
+    return total
+
+
+def choose_scales(design: Design, priors: SuccessPriors) -> dict[str, float]:
+    """Choose scales by held-out likelihood and prior: one at a time, by factors, while it helps.
+
+    Notes
+    -----
+    Risk levels are left out: a level may have been set from the very outcomes that are held out. It would then forecast
+    them too well, and tasks would seem to differ by their level alone.
+    """
+    medians = priors.scales()
+    scales = dict(medians)
+    tasks = design.groupings["task"].index
+    if tasks.size > _CHOICE_CELLS:  # of whole tasks, or tasks would seem better known than they are
+        design = design.part((tasks < 0) | (tasks % -(-tasks.size // _CHOICE_CELLS) == 0))
+    features = design.features.copy()
+    features[:, _LEVELS] = features[:, _LEVELS].mean(axis=0)
+    groupings = {name: grouping for name, grouping in design.groupings.items() if name != "agent_level"}
+    design = replace(design, features=features, groupings=groupings)
+
+    def score(candidate: Mapping[str, float], fit: HierarchyFit) -> float:
+        away = sum(np.log(candidate[name] / median) ** 2 for name, median in medians.items())
+        return held_out(design, fit, candidate["concentration"]) - 0.5 * float(away) / priors.spread**2
+
+    best_fit = fit_hierarchy(design, scales, tolerance=_ROUGH)
+    best = score(scales, best_fit)
+    for factor in (2.0, 1.4):
+        for name in medians:
+            for step in (factor, 1.0 / factor):
+                while True:
+                    candidate = {**scales, name: scales[name] * step}
+                    fit = fit_hierarchy(design, candidate, best_fit.parameters, tolerance=_ROUGH)
+                    found = score(candidate, fit)
+                    if not found > best + _MIN_GAIN:
+                        break
+                    scales, best, best_fit = candidate, found, fit
+    return scales
+
+
+def agent_consistency(design: Design, fit: HierarchyFit, concentration: float, spread: float) -> NDArray[np.float64]:
+    """Factor of each agent on its pairs' concentration, shape (m,): below 1 if its repeated attempts end equally.
+
+    Parameters
+    ----------
+    design, fit
+        Cells with the groupings `task` and `agent`, and their fit.
+    concentration
+        The concentration that is multiplied.
+    spread
+        Scale of the half-normal prior of the log factors' standard deviation.
+
+    Notes
+    -----
+    Pairs with two attempts or more tell: at one mean, a smaller concentration makes equal outcomes likelier. The
+    likelihood of each agent's pairs is taken on a grid of factors, and averaged over log-normal priors of several
+    spreads, each weighted by the evidence of all agents (hierarchical Bayes; Gelman et al., Bayesian Data Analysis,
+    2013, section 5.3): where agents do not differ the factors shrink to 1. Returns posterior geometric means.
+    """
+    keep = (design.cells.tries > 1.0) & (design.groupings["task"].index >= 0)
+    agent = replace(design.groupings["agent"], index=design.groupings["agent"].index[keep])
+    cells, log_odds = design.cells.part(keep), averaged(fit.log_odds, fit.leverage)[keep]
+    by_factor = [fit_cells(log_odds, cells, concentration * np.exp(x)).log_likelihood for x in _LOG_MULTIPLES]
+    support = np.stack([agent.gather(values) for values in by_factor], axis=1)
+    likelihood = np.exp(np.maximum(support - support.max(axis=1, keepdims=True), _MIN_LOG_LIKELIHOOD))
+    prior = np.exp(-0.5 * (_LOG_MULTIPLES / np.maximum(spread * _SPREADS, 1e-3)[:, None]) ** 2)
+    prior /= prior.sum(axis=1, keepdims=True)
+    marginal = likelihood @ prior.T  # of each agent's pairs, by spread
+    evidence = np.log(marginal).sum(axis=0) - 0.5 * _SPREADS**2
+    weight = np.exp(evidence - evidence.max())
+    posterior = likelihood * ((weight / weight.sum() / marginal) @ prior)
+    return np.asarray(np.exp(posterior @ _LOG_MULTIPLES))
+
+
+# The fit to records, and the posterior of the run's tasks and agents.
+
+
+def fit_success(
+    records: Records, population_rate: float, priors: SuccessPriors, before: SuccessPosterior | None = None
+) -> SuccessPosterior:
+    """Fit the posterior to the records.
+
+    Parameters
+    ----------
+    records
+        The recorded attempts.
+    population_rate
+        Success rate of Phase 18's summary: the prior mean.
+    before
+        An earlier fit to fewer records: the search starts from it, and its scales stay until the records double.
+
+    Notes
+    -----
+    Deterministic; neither names nor order matter.
+    """
+    design = success_design(records, population_rate, priors)
+    count = records.outcome.size
+    if before is not None and count < 2 * max(before.chosen_on, priors.least_attempts):
+        scales, chosen_on = before.scales, before.chosen_on
+    else:
+        scales, chosen_on = priors.scales(), count
+        if count >= priors.least_attempts:
+            scales = choose_scales(design, priors)
+    start = None if before is None else before.parameters
+    if start is not None and start.size != design.priors(scales)[0].size:
+        start = None  # there are tasks, levels or categories that the earlier fit did not know
+    fit, consistency = fit_hierarchy(design, scales, start), np.ones(records.agent_count)
+    if chosen_on >= priors.least_attempts:
+        consistency = agent_consistency(design, fit, scales["concentration"], priors.consistency)
+    return SuccessPosterior(
+        agent=fit.effects["agent"],
+        features=records.task_features,
+        coefficients=fit.coefficients,
+        coefficient_root=np.asarray(np.linalg.cholesky(fit.covariance)),
+        task=_task_effects(records, fit),
+        pair=_pair_effects(records, design, fit, scales["concentration"], consistency),
+        scales=dict(scales),
+        chosen_on=chosen_on,
+        parameters=fit.parameters,
+    )
+
+
+def success_design(records: Records, population_rate: float, priors: SuccessPriors) -> Design:
+    """Cells of the records, and one for each agent judged by its summary, for its tasks together."""
+    size = np.bincount(records.pair)
+    first = np.cumsum(size) - size  # records are sorted by pair
+    wins = np.bincount(records.pair, weights=records.outcome)
+    features = np.column_stack([np.bincount(records.pair, weights=x) / size for x in records.features.T])
+    summarised = np.flatnonzero(records.summary_trials > 0)
+    trials = records.summary_trials[summarised]
+    summary_wins = trials * records.summary_rate[summarised]
+    typical = np.broadcast_to(records.typical_features(), (summarised.size, records.features.shape[1]))
+
+    pair_sd = float(logit_sd(np.zeros(1), priors.concentration)[0])
+    between = float(np.sqrt(1.0 + LOGISTIC_NORMAL * (priors.task**2 + pair_sd**2)))
+    agent = np.append(records.agent[first], summarised)
+    task = np.append(records.task[first], np.full(summarised.size, -1))
+    # An attempt that names no agent may be anyone's: the agents' differences widen the pair's.
+    tightness = np.where(agent < 0, pair_sd / np.hypot(pair_sd, priors.agent), 1.0)
+    groupings = {
+        "agent": Grouping(agent, records.agent_count, "agent"),
+        "task": Grouping(task, records.task_count, "task"),
+        "category": Grouping(np.append(records.task_category, -1)[task], records.category_count, "category"),
+    }
+    for name, codes, count in (
+        ("agent_level", records.task_level, records.level_count),
+        ("agent_category", records.task_category, records.category_count),
+    ):
+        group = np.append(codes, -1)[task]
+        index = np.where((agent >= 0) & (group >= 0), agent * count + group, -1)
+        groupings[name] = Grouping(index, records.agent_count * count, "interaction")
+    return Design(
+        cells=Cells(
+            wins=np.append(wins, summary_wins),
+            losses=np.append(size - wins, trials - summary_wins),
+            tightness=np.where(task < 0, _AVERAGED, tightness),
+            shrink=np.where(task < 0, 1.0 / between, 1.0),
+        ),
+        features=np.vstack([features, typical]),
+        prior_mean=_prior_mean(records, population_rate, pair_sd, priors),
+        # A boost claims a confidence: its prior is that of a stated confidence, until the records tell otherwise.
+        prior_sd=np.array([priors.intercept_sd, *[priors.risk_sd] * 3, *[priors.confidence_slope_sd] * 2]),
+        groupings=groupings,
+    )
+
+
+def _prior_mean(records: Records, population_rate: float, pair_sd: float, priors: SuccessPriors) -> NDArray[np.float64]:
+    """Prior mean of the coefficients: the tasks' mean log odds are the population's, moved by Phase 17's factors.
+
+    Log odds of rates are scaled to the spread of agents, tasks and pairs, so that averaging over it gives the rates
+    back (Zeger, Liang, Albert, 1988).
+    """
+    unknown = priors.agent**2 + priors.task**2 + pair_sd**2 + priors.intercept_sd**2 + priors.risk_sd**2
+    scale = float(np.sqrt(1.0 + LOGISTIC_NORMAL * unknown))
+    margin = 0.5 / (1.0 + max(records.population_tasks, 1.0))  # 0 and 1 over n tasks are not certain: half a task away
+    rate = float(np.clip(population_rate, margin, 1.0 - margin))
+    moved = logit(np.clip(rate * np.array(priors.risk_factors), 0.02, 0.98)) - logit(np.clip(rate, 0.02, 0.98))
+    slopes = scale * np.array([*moved, *[priors.confidence_slope] * 2])
+    mix = records.typical_features()[1:]
+    # The pairs' own part of the scale is added in the pairs' effects.
+    own = float(np.sqrt(1.0 + LOGISTIC_NORMAL * pair_sd**2))
+    return np.array([scale * float(logit(rate)) - float(mix @ slopes), *slopes]) / own
+
+
+def _task_effects(records: Records, fit: HierarchyFit) -> Effects:
+    """Effects of the run's tasks, their category's included."""
+    n = records.task_features.shape[0]
+    kind, task = fit.effects["category"], fit.effects["task"]
+    category = records.task_category[:n]
+    mean, sd = (np.append(part, 0.0)[category] for part in kind)
+    return Effects(task.mean[:n] + mean, np.hypot(task.sd[:n], sd))
+
+
+def _pair_effects(
+    records: Records, design: Design, fit: HierarchyFit, concentration: float, consistency: NDArray[np.float64]
+) -> Effects:
+    """Effects of all pairs of the run's tasks and agents, (n, m).
+
+    A pair without records keeps the model's probability as its mean; a pair with records has the mean of its Beta.
+    """
+    n, m = records.task_features.shape[0], records.agent_count
+    task, agent = _task_effects(records, fit), fit.effects["agent"]
+    shift = records.task_features @ fit.coefficients + task.mean
+    own_sd = float(logit_sd(np.zeros(1), concentration)[0])
+    widened = float(np.sqrt(1.0 + LOGISTIC_NORMAL * own_sd**2)) - 1.0
+    mean, variance = np.zeros((n, m)), np.zeros((n, m))
+    for name, codes, count in (
+        ("agent_level", records.task_level, records.level_count),
+        ("agent_category", records.task_category, records.category_count),
+    ):
+        # By group and agent; the last row, for tasks of no group, is zero.
+        by_group = [np.vstack([part.reshape(m, count).T, np.zeros((1, m))]) for part in fit.effects[name]]
+        mean += by_group[0][codes[:n]]
+        variance += by_group[1][codes[:n]] ** 2
+    mean += widened * (agent.mean + mean + shift[:, None])
+    sd = np.sqrt(variance + own_sd**2)
+
+    where, who = design.groupings["task"].index, design.groupings["agent"].index
+    here = np.flatnonzero((who >= 0) & (where >= 0) & (where < n))
+    pair = where[here], who[here]
+    factor = np.append(consistency, 1.0)[who]
+    sd[pair] = np.hypot(np.sqrt(variance[pair]), logit_sd(design.cells.tries[here], concentration * factor[here]))
+    root = np.linalg.cholesky(fit.covariance)
+    others = ((records.task_features @ root) ** 2).sum(axis=1) + task.sd**2
+    whole = others[pair[0]] + agent.sd[pair[1]] ** 2 + sd[pair] ** 2
+    cells = replace(design.cells, tightness=design.cells.tightness * factor)
+    rate = fit_cells(averaged(fit.log_odds, fit.leverage), cells, concentration).rate[here]
+    mean[pair] = mean_log_odds(rate, whole) - shift[pair[0]] - agent.mean[pair[1]]
+    return Effects(mean, sd)

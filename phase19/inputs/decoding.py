@@ -203,6 +203,7 @@ def _unknown_keys(
     """
     unknown: Counter[str] = Counter()
     is_flat = pl.Binary not in rows.dtypes.values()
+    known = set(rows.struct.__struct_encode_fields__)
     encoded = msgspec.json.Encoder().encode_lines(decoded)
     block = b"".join(lines)
     if is_flat and block.count(b'"') == encoded.count(b'"') and b"\\u0022" not in block:
@@ -214,7 +215,7 @@ def _unknown_keys(
         if is_clear and not marks:
             continue
         for name, raw in members.decode(line).items():
-            if name not in rows.struct.__struct_encode_fields__:
+            if name not in known:
                 value = bytes(raw)
                 unknown[name] += 1
                 marks -= 2 + value.count(b'"')

@@ -19,8 +19,8 @@ _FEW_TASKS = 100  # below, an expected number of tasks has a decimal
 
 _EXECUTORS = {
     "simulate": "Dry run: every actual figure is simulated.",
-    "replay": "Replay: actual figures are recorded outcomes.",
-    "live": "Live run: actual figures are of live executions.",
+    "replay": "Replay of recorded outcomes.",
+    "live": "Live run.",
 }
 _EVIDENCE = {
     "simulate": "Simulated figures are drawn from the forecast's own uncertainty: they show what the plan's assumptions"
@@ -35,8 +35,8 @@ _METRICS_NOTE = (
 )
 _CHECKS_NOTE = (
     "A problem of at least the size in the last column is detected with the required power, 90 % by default; a smaller "
-    "one may go unseen. 'none': too few tasks to detect any. A check that needs more data says nothing about the plan. "
-    "anomaly_tests.jsonl gives the reasons."
+    "one may go unseen. 'none': too few tasks to detect any. An explained effect is caused by what another "
+    "check found. A check that needs more data says nothing about the plan. anomaly_tests.jsonl gives the reasons."
 )
 _RESULTS = {
     "found": "failed",
@@ -44,12 +44,12 @@ _RESULTS = {
     "not_testable": "needs more data",
     "clear": "passed",
 }
-# How the effect of a check is written: factor, unit, and what it measures.
+# How the effect of a check is written: factor, significant digits, unit, and what it measures.
 _EFFECTS = {
-    "prediction_error": (100.0, "points", "less success than planned"),
-    "schedule_drift": (1.0, "x", "forecast time"),
-    "performance_degradation": (100.0, "points", "less success than peers"),
-    "optimization_failure": (100.0, "%", "of the planned gain lost"),
+    "prediction_error": (100.0, 2, "points", "below plan"),
+    "schedule_drift": (1.0, 3, "x", "forecast time"),
+    "performance_degradation": (100.0, 2, "points", "below peers"),
+    "optimization_failure": (100.0, 2, "%", "of gain lost"),
 }
 _TRENDS = {
     "improving": "Forecasts are improving",
@@ -166,7 +166,7 @@ def _verdict(run: RunFiles) -> str:
     result = f"{completed:,} of {plural(ran, 'task')}{that_ran} succeeded; {expected} were expected"
     if low is None or high is None:
         return f"{result}, and no normal range is known."
-    failed = [text.words(row["anomaly_type"]) for row in run.anomaly_tests if row["status"] == "found"]
+    failed = sum(row["status"] == "found" for row in run.anomaly_tests)
     if completed < round(low * ran):
         verdict, joint = "The plan fell short", "and"
     elif completed > round(high * ran):
@@ -174,7 +174,7 @@ def _verdict(run: RunFiles) -> str:
     else:
         verdict, joint = "The plan held", "but"
     if failed:
-        verdict += f", {joint} {plural(len(failed), 'check')} failed ({text.listed(failed)})"
+        verdict += f", {joint} {plural(failed, 'check')} failed"
     return f"{verdict}: {result}, and {text.count_range(low, high, ran)} is the normal range."
 
 
@@ -245,16 +245,17 @@ def checks_table(run: RunFiles) -> Table:
     """List the four checks: the result, the effect unless more data is needed, and what could have been detected."""
     rows = []
     for row in run.anomaly_tests:
-        factor, unit, meaning = _EFFECTS[row["anomaly_type"]]
+        factor, digits, unit, meaning = _EFFECTS[row["anomaly_type"]]
         smallest, largest = row["detectable_effect"], row["largest_effect"]
-        effect = ""
+        effect = effect_range = ""
         if row["status"] != "not_testable" and row["effect"] is not None:
-            size, low, high = (text.significant(factor * row[key]) for key in ("effect", "effect_low", "effect_high"))
-            effect = f"{size} {unit} {meaning} ({low} to {high})"
+            figures = (factor * row[key] for key in ("effect", "effect_low", "effect_high"))
+            size, low, high = (text.significant(figure, digits) for figure in figures)
+            effect, effect_range = f"{size} {unit} {meaning}", f"{low} to {high}"
         is_detectable = smallest is not None and (largest is None or smallest <= largest)
         detectable = f"{text.significant(factor * smallest, 2)} {unit}" if is_detectable else "none"
-        rows.append((text.words(row["anomaly_type"]), _RESULTS[row["status"]], effect, detectable))
-    header = ("check", "result", "effect (90 % interval)", "smallest problem this run could detect")
+        rows.append((text.words(row["anomaly_type"]), _RESULTS[row["status"]], effect, effect_range, detectable))
+    header = ("check", "result", "effect", "90 % interval", "smallest\nproblem this\nrun could\ndetect")
     return Table(header, tuple(rows), labels=3)
 
 

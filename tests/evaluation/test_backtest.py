@@ -14,7 +14,7 @@ import phase19
 from phase19.errors import UsageError
 from phase19.evaluation.backtest import replay_plan, score_forecasts
 from phase19.evaluation.time_split import split_inputs
-from phase19.forecasting.preparation import first_model
+from phase19.forecasting.model import first_model
 from phase19.inputs.history import read_executions
 from phase19.inputs.loading import Population, load_inputs
 from phase19.inputs.sample import write_sample

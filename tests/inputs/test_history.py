@@ -202,7 +202,8 @@ class TestWhatWasSimulatedNeverTeaches:
             options = ("--input", SAMPLE, "--seed", "3", "--timestamp", "2026-02-05T12:00:00Z", "--output")
             done = run_cli(*options, tmp_path / name, *more)
             assert done.returncode == 0
-        assert done.stderr == f"warning: --previous: {places / 'dry'} is a simulated run and teaches nothing\n"
+        said = f"{places / 'dry'} is a simulated run, so nothing is learned from it"
+        assert done.stderr == f"warning: --previous: {said}\n"
         before = document(places / "dry" / "optimization_summary.json")["run_id"]
         assert f"The earlier run {before} was simulated, so nothing was learned from it" in done.stdout
         forecasts = planned(tmp_path / "plain")

@@ -14,7 +14,7 @@ import phase19
 from phase19.analysis.querying import select
 from phase19.assignment.solver import solve
 from phase19.errors import OutputError, UsageError
-from phase19.forecasting.preparation import first_model
+from phase19.forecasting.model import first_model
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.sample import write_sample
 from phase19.outputs.explain import explain, explanation_tables, sentences

@@ -1,6 +1,4 @@
-"""Luck belongs to names: the same for the same names, whatever else is asked for, and fair."""
-
-from __future__ import annotations
+"""Random numbers by key: the same for the same keys, whatever else is drawn, and fair."""
 
 import numpy as np
 import polars as pl
@@ -9,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from phase19.forecasting import keyed_random as luck
+from phase19.forecasting import keyed_random
 from phase19.forecasting.keyed_random import id_keys, normals, uniforms
 
 IDS = st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), min_size=1, max_size=20)
@@ -31,7 +29,7 @@ def test_normals_are_standard_normal():
 
 @pytest.mark.parametrize("word", [0, 2**64 - 1], ids=["all bits off", "all bits on"])
 def test_the_extremes_stay_inside_the_open_interval(monkeypatch, word):
-    monkeypatch.setattr(luck, "_mix", lambda x: np.full_like(x, word))
+    monkeypatch.setattr(keyed_random, "_mix", lambda x: np.full_like(x, word))
     (drawn,) = uniforms(0, "outcome", keys(1))
     assert 0.0 < drawn < 1.0
     assert np.isfinite(normals(0, "outcome", keys(1))).all()
@@ -69,7 +67,7 @@ def test_keys_broadcast_to_one_draw_a_tuple():
 
 
 @given(st.integers(0, 2**63), IDS, st.randoms(use_true_random=False))
-def test_luck_is_the_same_whatever_else_is_drawn_and_in_which_order(seed, ids, random):
+def test_a_number_is_the_same_whatever_else_is_drawn_and_in_which_order(seed, ids, random):
     drawn = dict(zip(ids, uniforms(seed, "outcome", id_keys(pl.Series(ids))), strict=True))
     shuffled = random.sample(ids, k=random.randint(1, len(ids)))
     again = dict(zip(shuffled, uniforms(seed, "outcome", id_keys(pl.Series(shuffled))), strict=True))
@@ -106,7 +104,7 @@ def test_keys_of_fifty_thousand_tasks_are_distinct():
 def test_keys_do_not_depend_on_the_chunks(monkeypatch):
     ids = pl.Series([f"é_{i}" for i in range(23)])
     whole = id_keys(ids)
-    monkeypatch.setattr(luck, "_CHUNK_ROWS", 5)
+    monkeypatch.setattr(keyed_random, "_CHUNK_ROWS", 5)
     assert np.array_equal(id_keys(ids), whole)
 
 

@@ -1,14 +1,18 @@
 """Retries: H16_003's penalty and floor, their sums by hand, and play against brute force."""
 
-from __future__ import annotations
-
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phase19.forecasting.retries import attempt_probability, attempts_allowed, attempts_won, play, within_attempts
+from phase19.forecasting.retries import (
+    attempt_outcomes,
+    attempt_probability,
+    attempts_allowed,
+    make_attempts,
+    within_attempts,
+)
 
 CHANCES = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=5)
 
@@ -72,9 +76,9 @@ def test_play_by_hand():
     # p1 = .6, one attempt: luck .7 fails: 10 ms. p1 = .6: luck .1 succeeds at once: 10 ms.
     luck = np.array([[0.7, 0.7, 0.1], [0.54, 0.0, 0.0], [0.0, 0.0, 0.0]])
     ms = np.array([[10.0] * 3, [20.0] * 3, [40.0] * 3])
-    won = attempts_won(np.full(3, 0.6), luck)
+    won = attempt_outcomes(np.full(3, 0.6), luck)
     assert won.tolist() == [[False, False, True], [True] * 3, [True] * 3]
-    played = play(won, np.array([3, 1, 3]), ms)
+    played = make_attempts(won, np.array([3, 1, 3]), ms)
     assert played.succeeded.tolist() == [True, False, True]
     assert played.attempts.tolist() == [2, 1, 1]
     assert played.busy_ms.tolist() == [30.0, 10.0, 10.0]
@@ -85,7 +89,7 @@ def test_play_agrees_with_brute_force():
     worlds, n, most = 40, 7, 4
     first, allowed = rng.random((worlds, n)), rng.integers(1, most + 1, n)
     luck, ms = rng.random((most, worlds, n)), rng.exponential(size=(most, worlds, n))
-    played = play(attempts_won(first, luck), allowed, ms)
+    played = make_attempts(attempt_outcomes(first, luck), allowed, ms)
     for w, t in np.ndindex(worlds, n):
         won, made, busy = False, 0, 0.0
         while not won and made < allowed[t]:
@@ -100,8 +104,8 @@ def test_play_comes_to_what_is_planned():
     rng = np.random.default_rng(1)
     first, allowed = np.array([0.9, 0.5, 0.1, 0.02]), np.array([3, 3, 2, 1])
     draws = 100_000
-    won = attempts_won(np.broadcast_to(first, (draws, 4)), rng.random((3, draws, 4)))
-    played = play(won, allowed, np.ones((3, draws, 4)))
+    won = attempt_outcomes(np.broadcast_to(first, (draws, 4)), rng.random((3, draws, 4)))
+    played = make_attempts(won, allowed, np.ones((3, draws, 4)))
     within, attempts = within_attempts(first, allowed)
     error = np.sqrt(within * (1 - within) / draws)
     assert (np.abs(played.succeeded.mean(axis=0) - within) < 4 * error).all()
@@ -113,4 +117,6 @@ def test_play_comes_to_what_is_planned():
 def test_no_tasks():
     none = np.zeros(0)
     assert [x.shape for x in within_attempts(none, none.astype(int))] == [(0,), (0,)]
-    assert play(attempts_won(none, np.zeros((1, 0))), none.astype(int), np.zeros((1, 0))).attempts.shape == (0,)
+    assert make_attempts(
+        attempt_outcomes(none, np.zeros((1, 0))), none.astype(int), np.zeros((1, 0))
+    ).attempts.shape == (0,)

@@ -1,7 +1,5 @@
 """The forecast: what records may and may not change, and that plan, draws and worlds tell one story."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from phase19 import frames
-from phase19.forecasting.duration_fit import fit_durations
-from phase19.forecasting.durations import DurationPriors
-from phase19.forecasting.gains import fit_gains
+from phase19.forecasting.confidence import clipped_normal_mean, fit_confidence
+from phase19.forecasting.durations import DurationPriors, fit_durations
 from phase19.forecasting.model import ForecastModel, ForecastPriors
 from phase19.forecasting.predictive import draw_wave
 from phase19.forecasting.records import FEATURE_COUNT, read_records
@@ -349,8 +346,8 @@ def test_gains_without_records_give_back_the_summarys_mean():
 @given(deltas=st.lists(st.floats(-1.0, 1.0), max_size=8), confidence=st.floats(0.0, 1.0), succeeded=st.booleans())
 def test_confidence_stays_within_its_bounds(deltas, confidence, succeeded):
     rows = attempts(*({"task_id": "t0", "is_success": succeeded, "confidence_delta": delta} for delta in deltas))
-    gains = fit_gains(read_records(rows, tasks(count=1), agents("a0"), 1), None, 0.5)
-    change = gains.after(np.array([succeeded]), np.array([0]), np.array([confidence]))
+    gains = fit_confidence(read_records(rows, tasks(count=1), agents("a0"), 1), None, 0.5)
+    change = gains.expected(succeeded, np.array([0]), np.array([confidence]))
     assert -1e-12 <= confidence + change[0] <= 1 + 1e-12
 
 
@@ -519,8 +516,6 @@ def test_an_unknown_agent_is_like_the_agents_not_like_the_one_with_most_trials()
 
 def test_what_exceeds_full_confidence_is_not_planned():
     """Near 1 the mean of clipped changes is less than the clipped mean change; the draws say by how much."""
-    from phase19.forecasting.effects import clipped_normal_mean
-
     draws = np.random.default_rng(5).normal(0.05, 0.03, 400_000)
     for confidence in (0.5, 0.95, 0.99):
         wanted = np.clip(draws, -confidence, 1 - confidence)
@@ -556,7 +551,7 @@ def test_no_order_of_records_changes_a_digit_where_confidence_is_stated_in_part(
 
 def test_an_interval_holds_its_forecast_however_little_is_known():
     """A concentration below 1 leaves most of a pair's probability near 0 and 1, and its mean between."""
-    priors = ForecastPriors(success=SuccessPriors(concentration=0.05, least_attempts=10**6, full_attempts=10**7))
+    priors = ForecastPriors(success=SuccessPriors(concentration=0.05, least_attempts=10**6))
     low = Population(0.004, 1000.0, 0.0, 3, 10**6, None)
     fitted = ForecastModel.fit(tasks(count=6), agents("a0"), attempts(), low, priors=priors)
     found = all_pairs(fitted, 1)

@@ -1,7 +1,5 @@
 """Durations: the fit, censored times, the distribution of one attempt's time, and what changes none of them."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from dataclasses import replace
@@ -13,10 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phase19.forecasting.attempt_times import AttemptTimes, tabulate
-from phase19.forecasting.censoring import beyond, residual_quantiles
-from phase19.forecasting.duration_fit import fit_durations
-from phase19.forecasting.durations import DurationPriors, OutcomeContrast, PairEffects, attempt_ms
+from phase19.forecasting.durations import (
+    AttemptTimes,
+    DurationPriors,
+    OutcomeContrast,
+    PairEffects,
+    TimeTable,
+    attempt_ms,
+    fit_durations,
+    residual_quantiles,
+    truncated_normal_moments,
+    variance_component,
+)
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.predictive import draw_wave
 from phase19.forecasting.records import read_records
@@ -69,6 +75,31 @@ def world_rows(
             }
         )
     return rows
+
+
+# Variances
+
+
+def test_the_variance_between_groups_is_found_again():
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(500), 20)
+    residual = rng.normal(0, np.sqrt(0.3), 500)[group] + rng.normal(0, 1.0, group.size)
+    # (1 x 5 + 500 x 0.3) / 501 = 0.31; a between variance over 500 groups has a standard error of about 0.02.
+    assert variance_component(group, residual, prior=5.0, weight=1.0) == pytest.approx(0.31, abs=0.08)
+
+
+def test_the_variance_between_groups_by_hand():
+    # Group 0 has residuals 1 and 2: (1 + 2)^2 - (1 + 4) = 4, over 2^2 - 2 = 2: estimate 2.
+    # Group 1 has one row and says nothing. (prior 1 x weight 3 + 1 group x 2) / 4 = 1.25.
+    group, residual = np.array([0, 0, 1]), np.array([1.0, 2.0, 9.0])
+    assert variance_component(group, residual, prior=1.0, weight=3.0) == pytest.approx(1.25)
+
+
+def test_opposite_rows_have_no_variance_between_them_and_no_rows_the_prior():
+    group = np.array([0, 0, 1, 1])
+    opposed = variance_component(group, np.array([1.0, -1, 1, -1]), prior=1.0, weight=2.0)
+    assert opposed == pytest.approx(0.5)  # (2 x 1 + 2 x 0) / 4
+    assert variance_component(np.zeros(0, dtype=int), np.zeros(0), prior=0.7, weight=2.0) == 0.7
 
 
 # Effects
@@ -205,14 +236,14 @@ def test_an_agents_summary_is_what_is_planned_for_it():
 def test_what_lies_beyond_a_limit_by_hand():
     # Beyond 0: sqrt(2 / pi) = 0.79788, variance 1 - 2 / pi. Beyond -inf: all of it. Far out: just beyond, with variance
     # about 1 / a^2.
-    mean, variance = beyond(np.array([0.0, -40.0, 30.0]))
+    mean, variance = truncated_normal_moments(np.array([0.0, -40.0, 30.0]))
     assert mean == pytest.approx([np.sqrt(2 / np.pi), 0.0, 30 + 1 / 30], abs=1e-4)
     assert variance == pytest.approx([1 - 2 / np.pi, 1.0, 1 / 900], abs=1e-4)
 
 
 @given(st.floats(-8.0, 60.0))
 def test_what_lies_beyond_a_limit_is_beyond_it(limit):
-    mean, variance = beyond(np.array([limit]))
+    mean, variance = truncated_normal_moments(np.array([limit]))
     assert mean[0] >= limit and 0 <= variance[0] <= 1
 
 
@@ -322,17 +353,18 @@ def test_beyond_the_last_that_ended_the_tail_is_a_normals():
 # One attempt's time
 
 
-def bimodal(variance=0.2, shift=(1.0, -0.5), shift_variance=0.01, log_limit=np.inf, size=3):
+def bimodal(variance=0.2, shift=(1.0, -0.5), log_limit=np.inf, size=3):
     rng = np.random.default_rng(1)
     residuals = np.sort(np.stack([rng.normal(0, 0.7, 200), rng.gumbel(0, 0.3, 200)]), axis=1)
-    table = tabulate(np.array(shift), np.full(2, shift_variance), residuals, 1.5)
+    contrast = OutcomeContrast(1.0, 0.1, np.array(shift))
+    table = TimeTable.of(contrast, residuals, 1.5)
     times = AttemptTimes(
         table=table,
         mean=np.linspace(2.0, 4.0, size),
         variance=np.linspace(variance, 3 * variance, size),
         log_limit=np.full(size, log_limit),
     )
-    return times, np.array(shift), shift_variance, residuals
+    return times, np.array(shift), (0.1 * np.array(shift)) ** 2, residuals
 
 
 def drawn_times(case, chance, draws, seed=0):
@@ -342,14 +374,14 @@ def drawn_times(case, chance, draws, seed=0):
     shape = (draws, times.mean.size)
     won = rng.random(shape) < chance
     normal = rng.standard_normal(shape)
-    sd = np.sqrt(times.variance + shift_variance)
+    sd = np.sqrt(times.variance + shift_variance[won.astype(int)])
     residual = residuals[won.astype(int), rng.integers(residuals.shape[1], size=shape)]
     log_ms = times.mean + shift[won.astype(int)] + sd * normal + residual
     return np.exp(np.minimum(log_ms, times.log_limit)), won
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (1.0, -0.5), (3.0, -1.0)])
-@pytest.mark.parametrize("variance", [1e-6, 0.05, 0.4])
+@pytest.mark.parametrize("variance", [0.01, 0.05, 0.4])
 def test_quantiles_are_those_of_draws(shift, variance):
     case, chance = bimodal(variance, shift), np.array([0.2, 0.5, 0.93])
     sample, _ = drawn_times(case, chance, 200_000)
@@ -413,18 +445,10 @@ def test_attempts_take_the_time_of_their_outcome_by_hand():
         np.array([1.0, -1.0]),
         residuals,
         np.array([np.inf, 1.0]),
-        has_succeeded=np.array([[False, False], [True, True]]),
-        luck=np.array([[0.2, 0.9], [0.9, 0.2]]),
+        is_success=np.array([[False, False], [True, True]]),
+        uniforms=np.array([[0.2, 0.9], [0.9, 0.2]]),
     )
     assert found == pytest.approx(np.array([[np.exp(0.0), 1.0], [np.exp(1.0), np.exp(-3.0)]]))
-
-
-def test_the_variance_about_the_forecast_adds_the_outcomes_own():
-    found = fit(world_rows(7), task_count=40)
-    share = np.abs(found.outcome.code[::-1])  # of failures and of successes
-    own = share @ found.residuals.var(axis=1)
-    between = share[0] * share[1] * found.outcome.mean**2  # p q d^2
-    assert found.residual_variance == pytest.approx(own + between, rel=1e-9)
 
 
 def test_a_contrast_that_is_known_shifts_nothing_more():
@@ -547,7 +571,7 @@ def test_nothing_recorded_leaves_what_is_believed():
 @pytest.fixture
 def limited(tmp_path):
     """The sample's inputs with records of which a limit of 60 ms stopped one in three."""
-    shutil.copytree(Path(__file__).parent.parent / "outputs", tmp_path / "outputs")
+    shutil.copytree(Path(__file__).parent.parent.parent / "outputs", tmp_path / "outputs")
     rng = np.random.default_rng(0)
     latent = rng.lognormal(np.log(50), 0.5, 90)
     rows = [
@@ -609,8 +633,8 @@ def test_variances_hold_from_wave_to_wave_until_the_records_double():
     ]
     held = fitted.observe(attempts(*odd))
     assert held.duration.spread.record_count == 20
-    for own, first in zip(held.duration.spread[:4], fitted.duration.spread[:4], strict=True):
-        assert np.array_equal(own, first)
+    assert held.duration.spread.effects == fitted.duration.spread.effects
+    assert np.array_equal(held.duration.spread.residual, fitted.duration.spread.residual)
     assert held.duration.level != fitted.duration.level
     anew = held.observe(attempts(odd[0]))
     assert anew.duration.spread.record_count == 40

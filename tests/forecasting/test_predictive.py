@@ -1,7 +1,5 @@
 """Draws of a wave: per-agent timelines by hand, over what ran, and planned figures that are their means."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
