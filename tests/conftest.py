@@ -1,6 +1,4 @@
-"""Goldens, the command, and a deterministic hypothesis."""
-
-from __future__ import annotations
+"""Golden files, commands run in this process, and reproducible hypothesis tests in CI."""
 
 import contextlib
 import io
@@ -9,21 +7,19 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hypothesis
 import pytest
 
 from phase19.cli import app as cli
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+# As the command does, before numpy is imported: for small fits, threads cost more than they gain.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-os.environ.setdefault(
-    "OPENBLAS_NUM_THREADS", "1"
-)  # as the command does: for small fits threads cost more than they gain
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parent.parent
 
@@ -33,23 +29,23 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden; refused when CI is set")
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden; refused if CI is set")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--update-golden") and os.environ.get("CI"):
-        raise pytest.UsageError("--update-golden is refused where CI is set: goldens are changed by people")
+        raise pytest.UsageError("--update-golden is refused if CI is set: people update expected outputs")
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Compares with `tests/golden`, or rewrites it under `--update-golden`."""
+    """Compare with a file in `tests/golden`, or rewrite it under `--update-golden`."""
 
     is_updating: bool
     directory: Path = field(default=GOLDEN)
 
     def rows(self, name: str, rows: Sequence[dict[str, Any]], rel_tol: float = 1e-9) -> None:
-        """Compare parsed JSONL rows: exact keys, order and types; floats to a relative tolerance."""
+        """Compare JSONL rows: keys, order and types exactly, floats to a relative tolerance."""
         path = self.directory / f"{name}.jsonl"
         text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
         if self._update(path, text):
@@ -75,7 +71,7 @@ class Golden:
 
 
 def differences(wanted: Any, found: Any, rel_tol: float, where: str = "") -> list[str]:
-    """Where two parsed JSON values differ, a line each."""
+    """Describe each difference between two parsed JSON values in a line."""
     if type(wanted) is not type(found):
         return [f"{where or 'value'}: expected {wanted!r}, found {found!r}"]
     if isinstance(wanted, dict):
@@ -99,7 +95,7 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 
 @pytest.fixture
 def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command in this process: `run_cli(*args, cwd=None)`; with environment variables in one of its own."""
+    """Run a command in this process, or in a new one if environment variables are given: `run_cli(*args, cwd=None)`."""
 
     def run(*args: str | Path, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         arguments = [str(argument) for argument in args]
@@ -117,7 +113,7 @@ def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 def run_process(*args: str, cwd: Path | None = None, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run `python -m phase19` in a process of its own."""
+    """Run `python -m phase19` in a new process."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "phase19", *args],
         cwd=cwd or ROOT,

@@ -57,4 +57,4 @@ def test_updating_goldens_is_refused_where_ci_is_set():
         command, cwd=Path(__file__).parent.parent, env={"CI": "true"}, capture_output=True, text=True, check=False
     )
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "--update-golden is refused where CI is set" in done.stderr
+    assert "--update-golden is refused if CI is set" in done.stderr
