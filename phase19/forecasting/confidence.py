@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.records import Records
 
 _FAILURE_CHANGE, _SUCCESS_CHANGE = -0.02, 0.05  # without records: Phase 17's sizes
@@ -15,34 +15,24 @@ _TINY_SD = 1e-100  # its square, and the inverse of its square, are still number
 class ConfidenceChanges:
     """Mean change after a success and after a failure by agent, shape (m,), its spread, and the population's means."""
 
-    success: NDArray[np.float64]
-    failure: NDArray[np.float64]
+    success: Floats
+    failure: Floats
     sd: float
     population_success: float
     population_failure: float
 
-    def expected(
-        self, succeeded: NDArray[np.bool_] | bool, agent: NDArray[np.int64], confidence: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def expected(self, succeeded: Bools | bool, agent: Ints, confidence: Floats) -> Floats:
         """Expected change after an outcome, such that confidence stays within [0, 1]; arguments broadcast."""
         mean = np.where(succeeded, self.success[agent], self.failure[agent])
         return clipped_normal_mean(mean, self.sd, -confidence, 1.0 - confidence)
 
-    def drawn(
-        self,
-        succeeded: NDArray[np.bool_],
-        agent: NDArray[np.int64],
-        confidence: NDArray[np.float64],
-        normals: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
+    def drawn(self, succeeded: Bools, agent: Ints, confidence: Floats, normals: Floats) -> Floats:
         """Random change after an outcome, from standard normals, such that confidence stays within [0, 1]."""
         change = np.where(succeeded, self.success[agent], self.failure[agent]) + self.sd * normals
         return np.clip(change, -confidence, 1.0 - confidence)
 
 
-def clipped_normal_mean(
-    mean: NDArray[np.float64], sd: float, low: NDArray[np.float64], high: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def clipped_normal_mean(mean: Floats, sd: float, low: Floats, high: Floats) -> Floats:
     """Mean of min(max(X, low), high) for normal X; arrays broadcast.
 
     Notes

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.records import Effects, Records
 
 _RESIDUALS = 200  # points of the residual distribution; its mean is then exact to 0.1 % for log sd below 1
@@ -46,9 +46,9 @@ class OutcomeContrast(NamedTuple):
 
     mean: float
     sd: float
-    code: NDArray[np.float64]
+    code: Floats
 
-    def shift(self, normal: NDArray[np.float64] | float = 0.0) -> NDArray[np.float64]:
+    def shift(self, normal: Floats | float = 0.0) -> Floats:
         """Log duration after a failure and after a success, less the average attempt's; shape (..., 2)."""
         return np.asarray((self.mean + self.sd * np.asarray(normal))[..., None] * self.code)
 
@@ -59,13 +59,13 @@ class PairEffects(NamedTuple):
     `key` holds task x m + agent in ascending order, `mean` and `sd` the pairs' effects, all of shape (k,).
     """
 
-    key: NDArray[np.int64]
-    mean: NDArray[np.float64]
-    sd: NDArray[np.float64]
+    key: Ints
+    mean: Floats
+    sd: Floats
     unseen_sd: float
     agent_count: int
 
-    def at(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def at(self, task: Ints, agent: Ints) -> tuple[Floats, Floats]:
         """Mean and standard deviation of pairs; indices broadcast."""
         key = np.asarray(task * self.agent_count + agent)
         if not self.key.size:
@@ -79,7 +79,7 @@ class DurationSpread(NamedTuple):
     """Variances of agents', tasks' and pairs' effects and of residuals (2,), estimated on `record_count` records."""
 
     effects: tuple[float, ...]
-    residual: NDArray[np.float64]
+    residual: Floats
     record_count: int
 
 
@@ -102,13 +102,13 @@ class TimeTable(NamedTuple):
     pairs.
     """
 
-    log_time: NDArray[np.float64]
-    sd: NDArray[np.float64]
-    below: NDArray[np.float64]
-    growth: NDArray[np.float64]
+    log_time: Floats
+    sd: Floats
+    below: Floats
+    growth: Floats
 
     @classmethod
-    def of(cls, outcome: OutcomeContrast, residuals: NDArray[np.float64], highest_variance: float) -> "TimeTable":
+    def of(cls, outcome: OutcomeContrast, residuals: Floats, highest_variance: float) -> "TimeTable":
         """Tabulate pairs whose variance is between 0 and `highest_variance`; residuals have shape (2, q), q even."""
         from scipy.special import ndtr
 
@@ -139,11 +139,11 @@ class AttemptTimes:
     """
 
     table: TimeTable
-    mean: NDArray[np.float64]
-    variance: NDArray[np.float64]
-    log_limit: NDArray[np.float64]
+    mean: Floats
+    variance: Floats
+    log_limit: Floats
 
-    def expected_ms(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def expected_ms(self) -> tuple[Floats, Floats]:
         """Expected time of a failed and of a successful attempt [ms].
 
         Notes
@@ -166,7 +166,7 @@ class AttemptTimes:
             failed, succeeded = np.minimum(failed * left[0], limit_ms), np.minimum(succeeded * left[1], limit_ms)
         return failed, succeeded
 
-    def quantiles_ms(self, success_probability: NDArray[np.float64], *levels: float) -> list[NDArray[np.float64]]:
+    def quantiles_ms(self, success_probability: Floats, *levels: float) -> list[Floats]:
         """Quantiles of the time over both outcomes [ms], given the success probability."""
         log_time, nodes, below, _ = self.table
         chance = np.linspace(0.0, 1.0, _CHANCE_NODES)
@@ -178,24 +178,24 @@ class AttemptTimes:
         ]
 
 
-_Place = tuple[NDArray[np.int64], NDArray[np.float64]]
+_Place = tuple[Ints, Floats]
 
 
-def _place(value: NDArray[np.float64], nodes: NDArray[np.float64]) -> _Place:
+def _place(value: Floats, nodes: Floats) -> _Place:
     """Index of the node below each value, and the fraction of the way to the next; `nodes` are evenly spaced."""
     way = np.clip((value - nodes[0]) / (nodes[1] - nodes[0]), 0.0, nodes.size - 1.0)
     index = np.minimum(way.astype(np.int64), nodes.size - 2)
     return index, way - index
 
 
-def _interpolate(table: NDArray[np.float64], row: _Place, column: _Place) -> NDArray[np.float64]:
+def _interpolate(table: Floats, row: _Place, column: _Place) -> Floats:
     """Interpolate bilinearly in a table (rows, columns)."""
     (i, u), (j, w) = row, column
     upper, lower = (table[at, j] + w * (table[at, j + 1] - table[at, j]) for at in (i, i + 1))
     return np.asarray(upper + u * (lower - upper))
 
 
-def _inverse(below: NDArray[np.float64], log_time: NDArray[np.float64], level: float) -> NDArray[np.float64]:
+def _inverse(below: Floats, log_time: Floats, level: float) -> Floats:
     """Quantiles at `level` of distributions (v, c, z), shape (v, c)."""
     after = np.clip((below < level).sum(axis=-1), 1, log_time.size - 1)[..., None]
     low, high = (np.take_along_axis(below, at, axis=-1)[..., 0] for at in (after - 1, after))
@@ -235,16 +235,16 @@ class DurationPosterior:
     task: Effects
     pair: PairEffects
     outcome: OutcomeContrast
-    residuals: NDArray[np.float64]
-    limit_ms: NDArray[np.float64]
+    residuals: Floats
+    limit_ms: Floats
     table: TimeTable
     spread: DurationSpread
 
-    def mean(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> NDArray[np.float64]:
+    def mean(self, task: Ints, agent: Ints) -> Floats:
         """Posterior mean of the log duration of pairs' average attempt; indices broadcast."""
         return np.asarray(self.level + self.task.mean[task] + self.agent.mean[agent] + self.pair.at(task, agent)[0])
 
-    def times(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> AttemptTimes:
+    def times(self, task: Ints, agent: Ints) -> AttemptTimes:
         """Distribution of the time one attempt takes, for pairs whose indices broadcast."""
         own, own_sd = self.pair.at(task, agent)
         return AttemptTimes(
@@ -256,14 +256,8 @@ class DurationPosterior:
 
 
 def attempt_ms(
-    log_ms: NDArray[np.float64],
-    shift: NDArray[np.float64],
-    residuals: NDArray[np.float64],
-    limit_ms: NDArray[np.float64],
-    *,
-    is_success: NDArray[np.bool_],
-    uniforms: NDArray[np.float64],
-) -> NDArray[np.float64]:
+    log_ms: Floats, shift: Floats, residuals: Floats, limit_ms: Floats, *, is_success: Bools, uniforms: Floats
+) -> Floats:
     """Time each attempt takes [ms]; the shape (k, ..., p) of `uniforms`.
 
     Parameters
@@ -286,10 +280,10 @@ def attempt_ms(
 class _Rows(NamedTuple):
     """Records with a time, arrays of shape (r,); `groups` are their agent (-1 for unknown), task and pair."""
 
-    log_ms: NDArray[np.float64]
-    groups: tuple[NDArray[np.int64], ...]
-    outcome: NDArray[np.int64]
-    is_censored: NDArray[np.bool_]
+    log_ms: Floats
+    groups: tuple[Ints, ...]
+    outcome: Ints
+    is_censored: Bools
 
 
 class _Fit(NamedTuple):
@@ -299,13 +293,13 @@ class _Fit(NamedTuple):
     effects: tuple[Effects, ...]
     variances: tuple[float, ...]
     outcome: OutcomeContrast
-    residual_variance: NDArray[np.float64]
+    residual_variance: Floats
 
 
 def fit_durations(
     records: Records,
     population_ms: float | None,
-    estimated_ms: NDArray[np.float64],
+    estimated_ms: Floats,
     priors: DurationPriors,
     before: DurationPosterior | None = None,
 ) -> DurationPosterior:
@@ -392,14 +386,14 @@ def _start(
     )
 
 
-def _of(values: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.float64]:
+def _of(values: Floats, group: Ints) -> Floats:
     """Values of groups for each row, zero for group -1."""
     return np.append(values, 0.0)[group]
 
 
 def _round(
-    fit: _Fit, mean: NDArray[np.float64], rows: _Rows, priors: DurationPriors, *, is_spread_kept: bool
-) -> tuple[_Fit, NDArray[np.float64]]:
+    fit: _Fit, mean: Floats, rows: _Rows, priors: DurationPriors, *, is_spread_kept: bool
+) -> tuple[_Fit, Floats]:
     """One round of the fit: every effect and variance, and the mean of each record."""
     log_ms, left = _impute_censored(fit, mean, rows)
     weight = 1.0 / fit.residual_variance[rows.outcome]
@@ -436,9 +430,7 @@ def _round(
     return found._replace(residual_variance=by_outcome), log_ms - residual
 
 
-def variance_component(
-    group: NDArray[np.int64], residual: NDArray[np.float64], *, prior: float, weight: float
-) -> float:
+def variance_component(group: Ints, residual: Floats, *, prior: float, weight: float) -> float:
     """Variance between groups of rows (method of moments).
 
     Parameters
@@ -463,9 +455,7 @@ def variance_component(
     return (weight * prior + groups * max(0.0, float(moment / scale))) / (weight + groups)
 
 
-def _impute_censored(
-    fit: _Fit, mean: NDArray[np.float64], rows: _Rows
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _impute_censored(fit: _Fit, mean: Floats, rows: _Rows) -> tuple[Floats, Floats]:
     """Log times with censored ones at their mean above the limit, and the variance left about that."""
     log_ms, left, stopped = rows.log_ms.copy(), np.zeros(rows.log_ms.size), rows.is_censored
     if stopped.any():
@@ -476,7 +466,7 @@ def _impute_censored(
     return log_ms, left
 
 
-def truncated_normal_moments(limit: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def truncated_normal_moments(limit: Floats) -> tuple[Floats, Floats]:
     """Mean and variance of a standard normal that is known to exceed `limit`; the shape of `limit`.
 
     Notes
@@ -502,7 +492,7 @@ def _with_summaries(records: Records, fit: _Fit) -> Effects:
     return Effects(mean, sd)
 
 
-def _with_estimates(fit: _Fit, estimated_ms: NDArray[np.float64]) -> Effects:
+def _with_estimates(fit: _Fit, estimated_ms: Floats) -> Effects:
     """Effects of the run's tasks; Phase 16's estimates count relative to each other, and less with more records."""
     mean, sd = (part[: estimated_ms.size] for part in fit.effects[1])
     estimate = np.log(estimated_ms, out=np.full(estimated_ms.size, np.nan), where=estimated_ms > 0)
@@ -521,7 +511,7 @@ def _pair_effects(records: Records, fit: _Fit, tasks: int) -> PairEffects:
     return PairEffects(key, mean, sd, fit.variances[2] ** 0.5, records.agent_count)
 
 
-def _residuals(fit: _Fit, mean: NDArray[np.float64], rows: _Rows, outcome: int) -> NDArray[np.float64]:
+def _residuals(fit: _Fit, mean: Floats, rows: _Rows, outcome: int) -> Floats:
     """Sorted equally likely residuals after an outcome, shape (q,)."""
     levels = (np.arange(_RESIDUALS) + 0.5) / _RESIDUALS
     sd = float(fit.residual_variance[outcome] ** 0.5)
@@ -538,9 +528,7 @@ def _residuals(fit: _Fit, mean: NDArray[np.float64], rows: _Rows, outcome: int) 
     return np.asarray(quantiles * (sd / max(square, _TINY) ** 0.5))
 
 
-def residual_quantiles(
-    residual: NDArray[np.float64], is_censored: NDArray[np.bool_], sd: float, levels: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def residual_quantiles(residual: Floats, is_censored: Bools, sd: float, levels: Floats) -> Floats:
     """Quantiles of residuals of which some are known to be larger than recorded.
 
     Parameters
@@ -573,7 +561,7 @@ def residual_quantiles(
     return np.where(levels <= reached, within, -sd * ndtri(np.minimum(tail, ndtr(-last / sd))))
 
 
-def _limits(rows: _Rows, tasks: int) -> NDArray[np.float64]:
+def _limits(rows: _Rows, tasks: int) -> Floats:
     """Time at which each task's attempts are stopped [ms], shape (tasks,).
 
     It is the longest time of a task whose attempts were stopped, the longest of all times for any other task, and

@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from phase19.forecasting import Floats
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FNV_PRIME = np.uint64(0x100000001B3)
 _CHUNK_ROWS = 65_536
@@ -51,7 +53,7 @@ def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def uniforms(seed: int, stream: str, *keys: NDArray[np.uint64]) -> NDArray[np.float64]:
+def uniforms(seed: int, stream: str, *keys: NDArray[np.uint64]) -> Floats:
     """Draw uniforms in the open interval (0, 1), one for each tuple of keys.
 
     Parameters
@@ -78,7 +80,7 @@ def uniforms(seed: int, stream: str, *keys: NDArray[np.uint64]) -> NDArray[np.fl
     return ((state >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 
-def normals(seed: int, stream: str, *keys: NDArray[np.uint64]) -> NDArray[np.float64]:
+def normals(seed: int, stream: str, *keys: NDArray[np.uint64]) -> Floats:
     """Draw standard normals, one for each tuple of keys; as :func:`uniforms`."""
     from scipy.special import ndtri
 

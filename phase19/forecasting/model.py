@@ -9,8 +9,8 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from phase19.forecasting import Floats, Ints
 from phase19.forecasting.confidence import ConfidenceChanges, fit_confidence
 from phase19.forecasting.durations import DurationPosterior, DurationPriors, fit_durations
 from phase19.forecasting.keyed_random import id_keys, normals
@@ -39,17 +39,17 @@ class ForecastPriors:
 class Forecast(NamedTuple):
     """Forecast of pairs; arrays of one shape, (n, m) for all pairs or (p,) for some."""
 
-    success_probability: NDArray[np.float64]
-    success_low: NDArray[np.float64]
-    success_high: NDArray[np.float64]
-    planned_success: NDArray[np.float64]
-    planned_success_variance: NDArray[np.float64]
-    planned_attempts: NDArray[np.float64]
-    duration_ms_p50: NDArray[np.float64]
-    duration_ms_p90: NDArray[np.float64]
-    planned_duration_ms: NDArray[np.float64]
-    planned_confidence_delta: NDArray[np.float64]
-    record_count: NDArray[np.int64]
+    success_probability: Floats
+    success_low: Floats
+    success_high: Floats
+    planned_success: Floats
+    planned_success_variance: Floats
+    planned_attempts: Floats
+    duration_ms_p50: Floats
+    duration_ms_p90: Floats
+    planned_duration_ms: Floats
+    planned_confidence_delta: Floats
+    record_count: Ints
 
 
 class Estimate(NamedTuple):
@@ -84,8 +84,8 @@ class ForecastModel:
     success: SuccessPosterior
     duration: DurationPosterior
     gains: ConfidenceChanges
-    record_count: NDArray[np.int64]
-    first_log_odds: NDArray[np.float64]
+    record_count: Ints
+    first_log_odds: Floats
 
     @classmethod
     def fit(
@@ -136,7 +136,7 @@ class ForecastModel:
         known = pl.concat([self.attempts, attempts])
         return self.fit(self.tasks, self.agents, known, self.population, priors=self.priors, before=self)
 
-    def forecast(self, task: NDArray[np.int64], agent: NDArray[np.int64], allowed: NDArray[np.int64]) -> Forecast:
+    def forecast(self, task: Ints, agent: Ints, allowed: Ints) -> Forecast:
         """Forecast pairs.
 
         Parameters
@@ -182,7 +182,7 @@ class ForecastModel:
             record_count=self.record_count[task, agent],
         )
 
-    def updated_confidence(self) -> NDArray[np.float64]:
+    def updated_confidence(self) -> Floats:
         """Confidence in every task after the heuristics' boosts and the outcomes of earlier waves, shape (n,).
 
         Notes

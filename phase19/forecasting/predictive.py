@@ -5,9 +5,9 @@ from typing import Self
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from phase19 import frames
+from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.durations import attempt_ms
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.records import sigmoid
@@ -25,12 +25,12 @@ def draw_count(largest_wave: int) -> int:
 class WaveDraws:
     """One wave in s worlds: its p tasks grouped by agent in the order of their timelines; arrays (s, p)."""
 
-    agent: NDArray[np.int64]
-    success_probability: NDArray[np.float64]
-    succeeded: NDArray[np.bool_]
-    busy_ms: NDArray[np.float64]
-    confidence_delta: NDArray[np.float64]
-    attempts: NDArray[np.int64]
+    agent: Ints
+    success_probability: Floats
+    succeeded: Bools
+    busy_ms: Floats
+    confidence_delta: Floats
+    attempts: Ints
 
     @classmethod
     def empty(cls) -> Self:
@@ -87,14 +87,7 @@ class WaveDraws:
 
 
 def draw_wave(
-    model: ForecastModel,
-    task: NDArray[np.int64],
-    agent: NDArray[np.int64],
-    allowed: NDArray[np.int64],
-    *,
-    seed: int,
-    wave: int,
-    draws: int,
+    model: ForecastModel, task: Ints, agent: Ints, allowed: Ints, *, seed: int, wave: int, draws: int
 ) -> WaveDraws:
     """Draw a wave from its plan's predictive distribution.
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+
+from phase19.forecasting import Bools, Floats, Ints
 
 _RISK_FEATURES = ("LOW", "MEDIUM", "HIGH")
 _CONFIDENCE = 1 + len(_RISK_FEATURES)  # column of the features
@@ -16,16 +17,16 @@ _TINY = 1e-12
 class Effects(NamedTuple):
     """Posterior of group effects: mean and standard deviation, arrays of one shape."""
 
-    mean: NDArray[np.float64]
-    sd: NDArray[np.float64]
+    mean: Floats
+    sd: Floats
 
 
-def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def sigmoid(x: Floats) -> Floats:
     """Logistic function, without overflow."""
     return 0.5 * (1.0 + np.tanh(0.5 * x))
 
 
-def logit(p: NDArray[np.float64] | float) -> NDArray[np.float64]:
+def logit(p: Floats | float) -> Floats:
     """Log odds; `p` is kept 1e-12 away from 0 and 1."""
     p = np.clip(p, _TINY, 1.0 - _TINY)
     return np.asarray(np.log(p) - np.log1p(-p))
@@ -43,38 +44,38 @@ class Records:
     `summary_trials`, `summary_rate` and the other `summary_` figures (m,) describe agents without records.
     """
 
-    task: NDArray[np.int64]
-    agent: NDArray[np.int64]
-    pair: NDArray[np.int64]
-    outcome: NDArray[np.float64]
-    duration_ms: NDArray[np.float64]
-    is_censored: NDArray[np.bool_]
-    confidence_delta: NDArray[np.float64]
-    features: NDArray[np.float64]
-    task_features: NDArray[np.float64]
-    task_level: NDArray[np.int64]
-    task_category: NDArray[np.int64]
+    task: Ints
+    agent: Ints
+    pair: Ints
+    outcome: Floats
+    duration_ms: Floats
+    is_censored: Bools
+    confidence_delta: Floats
+    features: Floats
+    task_features: Floats
+    task_level: Ints
+    task_category: Ints
     level_count: int
     category_count: int
     task_count: int
     population_tasks: float
-    summary_trials: NDArray[np.float64]
-    summary_rate: NDArray[np.float64]
-    summary_duration_ms: NDArray[np.float64]
-    summary_confidence_delta: NDArray[np.float64]
+    summary_trials: Floats
+    summary_rate: Floats
+    summary_duration_ms: Floats
+    summary_confidence_delta: Floats
 
     @property
     def agent_count(self) -> int:
         """Number m of the run's agents."""
         return self.summary_trials.size
 
-    def typical_features(self) -> NDArray[np.float64]:
+    def typical_features(self) -> Floats:
         """Mean features of the run's tasks without this run's boosts, shape (k,); the intercept alone without tasks."""
         if not self.task_features.shape[0]:
             return np.asarray(np.eye(1, FEATURE_COUNT)[0])
         return np.append(self.task_features[:, :-1].mean(axis=0), 0.0)
 
-    def pair_counts(self, tasks: int) -> NDArray[np.int64]:
+    def pair_counts(self, tasks: int) -> Ints:
         """Recorded attempts of each (task, agent) pair, shape (tasks, m)."""
         seen = (self.agent >= 0) & (self.task < tasks)
         flat = self.task[seen] * self.agent_count + self.agent[seen]
@@ -160,18 +161,18 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
     )
 
 
-def _summary(agents: pl.DataFrame, column: str, absent: float) -> NDArray[np.float64]:
+def _summary(agents: pl.DataFrame, column: str, absent: float) -> Floats:
     """A summary's figure for the agents judged by it, and `absent` for the others; shape (m,)."""
     value = pl.when(pl.col("evidence") == "summary").then(pl.col(column).cast(pl.Float64)).fill_null(absent)
     return agents.select(value).to_series().to_numpy().astype(float)
 
 
-def _bounded_logit(confidence: NDArray[np.float64]) -> NDArray[np.float64]:
+def _bounded_logit(confidence: Floats) -> Floats:
     """Log odds of a stated confidence, which may be a rounded 0 or 1: kept 0.02 away from both."""
     return logit(np.clip(confidence, 0.02, 0.98))
 
 
-def _features(rows: pl.DataFrame, centre: float) -> NDArray[np.float64]:
+def _features(rows: pl.DataFrame, centre: float) -> Floats:
     """Features of tasks or attempts, shape (rows, k); one without a stated confidence has the average one."""
     levels = [(rows["risk_level"] == level).fill_null(value=False).to_numpy().astype(float) for level in _RISK_FEATURES]
     confidence = rows["confidence"].fill_null(0.5).to_numpy().astype(float)
@@ -181,9 +182,7 @@ def _features(rows: pl.DataFrame, centre: float) -> NDArray[np.float64]:
     return np.column_stack([np.ones(rows.height), *levels, stated, boost])
 
 
-def _group_codes(
-    own: pl.Series, recorded: pl.Series, task: NDArray[np.int64], tasks: int
-) -> tuple[NDArray[np.int64], int]:
+def _group_codes(own: pl.Series, recorded: pl.Series, task: Ints, tasks: int) -> tuple[Ints, int]:
     """Number of each task's risk level or category, -1 for none, and how many there are."""
     names = pl.concat([own, recorded]).drop_nulls().unique().sort()
     codes = np.full(tasks, -1)

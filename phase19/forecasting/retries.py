@@ -4,19 +4,19 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from phase19.forecasting import Bools, Floats, Ints
 from phase19.inputs.heuristics import RETRIED_RISKS, RETRY_PENALTY
 
 RETRY_FLOOR = 0.05
 
 
-def attempts_allowed(risk_level: pl.Series, max_retries: int) -> NDArray[np.int64]:
+def attempts_allowed(risk_level: pl.Series, max_retries: int) -> Ints:
     """Attempts each task may have: `max_retries` + 1 at LOW and MEDIUM risk, one elsewhere; shape (n,)."""
     return np.where(risk_level.is_in(RETRIED_RISKS).to_numpy(), max_retries + 1, 1)
 
 
-def attempt_probability(first: NDArray[np.float64], attempt: int) -> NDArray[np.float64]:
+def attempt_probability(first: Floats, attempt: int) -> Floats:
     """Probability that attempt k succeeds, given that of the first; the same shape as `first`.
 
     Notes
@@ -26,9 +26,7 @@ def attempt_probability(first: NDArray[np.float64], attempt: int) -> NDArray[np.
     return np.minimum(first, np.maximum(RETRY_FLOOR, first - RETRY_PENALTY * (attempt - 1)))
 
 
-def within_attempts(
-    first: NDArray[np.float64], allowed: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def within_attempts(first: Floats, allowed: Ints) -> tuple[Floats, Floats]:
     """Probability of success within the attempts allowed, and the expected number of attempts.
 
     Parameters
@@ -51,7 +49,7 @@ def within_attempts(
     return 1.0 - failed, attempts
 
 
-def attempt_outcomes(first: NDArray[np.float64], uniforms: NDArray[np.float64]) -> NDArray[np.bool_]:
+def attempt_outcomes(first: Floats, uniforms: Floats) -> Bools:
     """Whether each attempt succeeds if it is made; the shape of `uniforms`.
 
     Parameters
@@ -67,14 +65,12 @@ def attempt_outcomes(first: NDArray[np.float64], uniforms: NDArray[np.float64]) 
 class TaskOutcomes(NamedTuple):
     """Outcomes of tasks in one or many worlds; arrays of one shape (..., n)."""
 
-    succeeded: NDArray[np.bool_]
-    attempts: NDArray[np.int64]
-    busy_ms: NDArray[np.float64]
+    succeeded: Bools
+    attempts: Ints
+    busy_ms: Floats
 
 
-def make_attempts(
-    is_success: NDArray[np.bool_], allowed: NDArray[np.int64], attempt_ms: NDArray[np.float64]
-) -> TaskOutcomes:
+def make_attempts(is_success: Bools, allowed: Ints, attempt_ms: Floats) -> TaskOutcomes:
     """Make attempts until one succeeds or no more are allowed.
 
     Parameters

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.confidence import ConfidenceChanges
 from phase19.forecasting.durations import PairEffects, attempt_ms
 from phase19.forecasting.keyed_random import normals, uniforms
@@ -37,25 +38,23 @@ class World:
     seed: int
     task_keys: NDArray[np.uint64]
     agent_keys: NDArray[np.uint64]
-    task_logit: NDArray[np.float64]
-    agent_logit: NDArray[np.float64]
+    task_logit: Floats
+    agent_logit: Floats
     pair_logit: Effects
-    task_log_ms: NDArray[np.float64]
-    agent_log_ms: NDArray[np.float64]
+    task_log_ms: Floats
+    agent_log_ms: Floats
     pair_log_ms: PairEffects
-    outcome_log_ms: NDArray[np.float64]
-    residuals: NDArray[np.float64]
-    limit_ms: NDArray[np.float64]
+    outcome_log_ms: Floats
+    residuals: Floats
+    limit_ms: Floats
     gains: ConfidenceChanges
 
-    def success_probability(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> NDArray[np.float64]:
+    def success_probability(self, task: Ints, agent: Ints) -> Floats:
         """True probability that the pairs' first attempt succeeds, shape (p,)."""
         own = self.pair_logit.sd[task, agent] * self._normals("pair", task, agent)
         return sigmoid(self.task_logit[task] + self.agent_logit[agent] + (self.pair_logit.mean[task, agent] + own))
 
-    def play(
-        self, task: NDArray[np.int64], agent: NDArray[np.int64], allowed: NDArray[np.int64]
-    ) -> tuple[TaskOutcomes, NDArray[np.float64]]:
+    def play(self, task: Ints, agent: Ints, allowed: Ints) -> tuple[TaskOutcomes, Floats]:
         """Let agents attempt tasks, each up to `allowed` times.
 
         Parameters
@@ -83,15 +82,9 @@ class World:
         )
         return make_attempts(won, allowed, spent_ms), spent_ms
 
-    def confidence_change(
-        self,
-        task: NDArray[np.int64],
-        agent: NDArray[np.int64],
-        succeeded: NDArray[np.bool_],
-        confidence: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
+    def confidence_change(self, task: Ints, agent: Ints, succeeded: Bools, confidence: Floats) -> Floats:
         """Change of confidence after the tasks' outcomes, shape (p,); confidence stays within [0, 1]."""
         return self.gains.drawn(succeeded, agent, confidence, self._normals("gain", task, agent))
 
-    def _normals(self, stream: str, task: NDArray[np.int64], agent: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _normals(self, stream: str, task: Ints, agent: Ints) -> Floats:
         return normals(self.seed, stream, self.task_keys[task], self.agent_keys[agent])

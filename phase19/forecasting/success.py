@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.records import Effects, Records, logit, sigmoid
 
 LOGISTIC_NORMAL = (16.0 * np.sqrt(3.0) / (15.0 * np.pi)) ** 2  # Zeger, Liang, Albert (1988), section 3
@@ -82,37 +82,37 @@ class SuccessPosterior:
     """
 
     agent: Effects
-    features: NDArray[np.float64]
-    coefficients: NDArray[np.float64]
-    coefficient_root: NDArray[np.float64]
+    features: Floats
+    coefficients: Floats
+    coefficient_root: Floats
     task: Effects
     pair: Effects
     scales: Mapping[str, float]
     chosen_on: int
-    parameters: NDArray[np.float64]
+    parameters: Floats
 
-    def mean(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> NDArray[np.float64]:
+    def mean(self, task: Ints, agent: Ints) -> Floats:
         """Posterior mean of the log odds of pairs; `task` and `agent` are indices that broadcast."""
         shift = self.features @ self.coefficients + self.task.mean
         return np.asarray(shift[task] + self.agent.mean[agent] + self.pair.mean[task, agent])
 
-    def task_log_odds(self) -> NDArray[np.float64]:
+    def task_log_odds(self) -> Floats:
         """Posterior mean of the log odds of each task, mean over agents, shape (n,)."""
         shift = self.features @ self.coefficients + self.task.mean
         return np.asarray(shift + (self.agent.mean + self.pair.mean).mean(axis=1))
 
-    def sd(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> NDArray[np.float64]:
+    def sd(self, task: Ints, agent: Ints) -> Floats:
         """Posterior standard deviation of the log odds of pairs."""
         shift = ((self.features @ self.coefficient_root) ** 2).sum(axis=1) + self.task.sd**2
         return np.asarray(np.sqrt(shift[task] + self.agent.sd[agent] ** 2 + self.pair.sd[task, agent] ** 2))
 
 
-def averaged(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+def averaged(mean: Floats, variance: Floats) -> Floats:
     """Log odds of the mean probability where log odds are normal (Zeger, Liang, Albert, 1988)."""
     return np.asarray(mean / np.sqrt(1.0 + LOGISTIC_NORMAL * variance))
 
 
-def mean_log_odds(p: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+def mean_log_odds(p: Floats, variance: Floats) -> Floats:
     """Mean of normal log odds whose probability averages to `p`: the inverse of :func:`averaged`."""
     return np.asarray(logit(p) * np.sqrt(1.0 + LOGISTIC_NORMAL * variance))
 
@@ -139,13 +139,13 @@ class Cells:
         Indices of the cells with more attempts than those, or with fractions of one.
     """
 
-    wins: NDArray[np.float64]
-    losses: NDArray[np.float64]
-    tightness: NDArray[np.float64]
-    shrink: NDArray[np.float64]
-    won: list[NDArray[np.int64]] = field(init=False, repr=False, compare=False)
-    lost: list[NDArray[np.int64]] = field(init=False, repr=False, compare=False)
-    many: NDArray[np.int64] = field(init=False, repr=False, compare=False)
+    wins: Floats
+    losses: Floats
+    tightness: Floats
+    shrink: Floats
+    won: list[Ints] = field(init=False, repr=False, compare=False)
+    lost: list[Ints] = field(init=False, repr=False, compare=False)
+    many: Ints = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         is_few = (self.tries <= _FEW) & (self.wins % 1.0 == 0.0) & (self.losses % 1.0 == 0.0)
@@ -155,11 +155,11 @@ class Cells:
         object.__setattr__(self, "many", np.flatnonzero(~is_few))
 
     @property
-    def tries(self) -> NDArray[np.float64]:
+    def tries(self) -> Floats:
         """Attempts of each cell."""
         return self.wins + self.losses
 
-    def part(self, keep: NDArray[np.bool_]) -> "Cells":
+    def part(self, keep: Bools) -> "Cells":
         """Some of the cells."""
         return Cells(self.wins[keep], self.losses[keep], self.tightness[keep], self.shrink[keep])
 
@@ -167,13 +167,13 @@ class Cells:
 class CellFit(NamedTuple):
     """Each cell's log-likelihood, its slope and information in the log odds, and its posterior rate; (c,)."""
 
-    log_likelihood: NDArray[np.float64]
-    slope: NDArray[np.float64]
-    information: NDArray[np.float64]
-    rate: NDArray[np.float64]
+    log_likelihood: Floats
+    slope: Floats
+    information: Floats
+    rate: Floats
 
 
-def fit_cells(log_odds: NDArray[np.float64], cells: Cells, concentration: float) -> CellFit:
+def fit_cells(log_odds: Floats, cells: Cells, concentration: float) -> CellFit:
     """Beta-binomial likelihood of the cells, given the log odds that the model forecasts of them, shape (c,).
 
     Notes
@@ -212,7 +212,7 @@ def fit_cells(log_odds: NDArray[np.float64], cells: Cells, concentration: float)
     )
 
 
-def logit_sd(tries: NDArray[np.float64], concentration: NDArray[np.float64] | float) -> NDArray[np.float64]:
+def logit_sd(tries: Floats, concentration: Floats | float) -> Floats:
     """Standard deviation of log odds whose rate varies as a Beta's of concentration k + n does; arrays broadcast.
 
     Notes
@@ -235,21 +235,21 @@ _VARIANCE_SHARES = 4.0 * ((sigmoid(_SDS[:, None] * _NODES) - 0.5) ** 2 @ (_WEIGH
 class Grouping:
     """Cells by group: `index` (c,), -1 for none; `size` groups, whose effects have the standard deviation `sd`."""
 
-    index: NDArray[np.int64]
+    index: Ints
     size: int
     sd: str
 
-    def part(self, keep: NDArray[np.bool_]) -> "Grouping":
+    def part(self, keep: Bools) -> "Grouping":
         """The grouping of some of the cells, its groups renumbered."""
         used, index = np.unique(self.index[keep], return_inverse=True)
         none = int(used.size > 0 and used[0] < 0)
         return Grouping(index - none, used.size - none, self.sd)
 
-    def spread(self, effects: NDArray[np.float64]) -> NDArray[np.float64]:
+    def spread(self, effects: Floats) -> Floats:
         """Each cell's effect, 0 where it has no group; shape (c,)."""
         return np.asarray(np.append(effects, 0.0)[self.index])
 
-    def gather(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def gather(self, values: Floats) -> Floats:
         """Sum of the cells' values by group, shape (size,)."""
         return np.asarray(np.bincount(self.index + 1, weights=values, minlength=self.size + 1)[1:], dtype=np.float64)
 
@@ -267,12 +267,12 @@ class Design:
     """
 
     cells: Cells
-    features: NDArray[np.float64]
-    prior_mean: NDArray[np.float64]
-    prior_sd: NDArray[np.float64]
+    features: Floats
+    prior_mean: Floats
+    prior_sd: Floats
     groupings: Mapping[str, Grouping]
 
-    def log_odds(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+    def log_odds(self, parameters: Floats) -> Floats:
         """Log odds of the cells, shape (c,)."""
         coefficients, effects = self.split(parameters)
         total = np.einsum("cf,f->c", self.features, coefficients)
@@ -280,24 +280,24 @@ class Design:
             total += grouping.spread(effects[name])
         return np.asarray(total)
 
-    def gather(self, values: NDArray[np.float64], power: int = 1) -> NDArray[np.float64]:
+    def gather(self, values: Floats, power: int = 1) -> Floats:
         """Sum of the cells' values by parameter, each times a power of how far the parameter moves the cell."""
         groups = [grouping.gather(values) for grouping in self.groupings.values()]
         return np.concatenate([np.einsum("cf,c->f", self.features**power, values), *groups])
 
-    def priors(self, scales: Mapping[str, float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def priors(self, scales: Mapping[str, float]) -> tuple[Floats, Floats]:
         """Prior mean and precision of all parameters."""
         precision = [np.full(grouping.size, scales[grouping.sd] ** -2.0) for grouping in self.groupings.values()]
         size = sum(part.size for part in precision)
         return np.append(self.prior_mean, np.zeros(size)), np.concatenate([self.prior_sd**-2.0, *precision])
 
-    def split(self, parameters: NDArray[np.float64]) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    def split(self, parameters: Floats) -> tuple[Floats, dict[str, Floats]]:
         """Coefficients of the features, and effects by grouping."""
         sizes = [self.prior_mean.size, *(grouping.size for grouping in self.groupings.values())]
         pieces = np.split(parameters, np.cumsum(sizes)[:-1])
         return pieces[0], dict(zip(self.groupings, pieces[1:], strict=True))
 
-    def part(self, keep: NDArray[np.bool_]) -> "Design":
+    def part(self, keep: Bools) -> "Design":
         """The design of some of the cells, and of the groups they are in."""
         groupings = {name: grouping.part(keep) for name, grouping in self.groupings.items()}
         return replace(self, cells=self.cells.part(keep), features=self.features[keep], groupings=groupings)
@@ -321,21 +321,17 @@ class HierarchyFit:
         All of them, to start another fit from.
     """
 
-    coefficients: NDArray[np.float64]
-    covariance: NDArray[np.float64]
+    coefficients: Floats
+    covariance: Floats
     effects: dict[str, Effects]
     cells: CellFit
-    log_odds: NDArray[np.float64]
-    leverage: NDArray[np.float64]
-    parameters: NDArray[np.float64]
+    log_odds: Floats
+    leverage: Floats
+    parameters: Floats
 
 
 def fit_hierarchy(
-    design: Design,
-    scales: Mapping[str, float],
-    start: NDArray[np.float64] | None = None,
-    *,
-    tolerance: float = _PRECISION,
+    design: Design, scales: Mapping[str, float], start: Floats | None = None, *, tolerance: float = _PRECISION
 ) -> HierarchyFit:
     """Find the mode and the posterior about it.
 
@@ -361,7 +357,7 @@ def fit_hierarchy(
     mean, precision = design.priors(scales)
     k = scales["concentration"]
 
-    def evaluate(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], CellFit]:
+    def evaluate(parameters: Floats) -> tuple[float, Floats, CellFit]:
         fit = fit_cells(design.log_odds(parameters), design.cells, k)
         away = parameters - mean
         value = 0.5 * float((precision * away**2).sum()) - float(fit.log_likelihood.sum())
@@ -371,7 +367,7 @@ def fit_hierarchy(
     value, _, fit = evaluate(origin)
     unit = (precision + design.gather(fit.information, power=2)) ** -0.5
 
-    def objective(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def objective(point: Floats) -> tuple[float, Floats]:
         value, gradient, _ = evaluate(origin + unit * point)
         return value, unit * gradient
 
@@ -452,7 +448,7 @@ def choose_scales(design: Design, priors: SuccessPriors) -> dict[str, float]:
     return scales
 
 
-def agent_consistency(design: Design, fit: HierarchyFit, concentration: float, spread: float) -> NDArray[np.float64]:
+def agent_consistency(design: Design, fit: HierarchyFit, concentration: float, spread: float) -> Floats:
     """Factor of each agent on its pairs' concentration, shape (m,): below 1 if its repeated attempts end equally.
 
     Parameters
@@ -578,7 +574,7 @@ def success_design(records: Records, population_rate: float, priors: SuccessPrio
     )
 
 
-def _prior_mean(records: Records, population_rate: float, pair_sd: float, priors: SuccessPriors) -> NDArray[np.float64]:
+def _prior_mean(records: Records, population_rate: float, pair_sd: float, priors: SuccessPriors) -> Floats:
     """Prior mean of the coefficients: the tasks' mean log odds are the population's, moved by Phase 17's factors.
 
     Log odds of rates are scaled to the spread of agents, tasks and pairs, so that averaging over it gives the rates
@@ -606,7 +602,7 @@ def _task_effects(records: Records, fit: HierarchyFit) -> Effects:
 
 
 def _pair_effects(
-    records: Records, design: Design, fit: HierarchyFit, concentration: float, consistency: NDArray[np.float64]
+    records: Records, design: Design, fit: HierarchyFit, concentration: float, consistency: Floats
 ) -> Effects:
     """Effects of all pairs of the run's tasks and agents, (n, m).
 
