@@ -277,25 +277,6 @@ def attempt_ms(
     return np.asarray(np.minimum(latent_ms, limit_ms))
 
 
-class _Rows(NamedTuple):
-    """Records with a time, arrays of shape (r,); `groups` are their agent (-1 for unknown), task and pair."""
-
-    log_ms: Floats
-    groups: tuple[Ints, ...]
-    outcome: Ints
-    is_censored: Bools
-
-
-class _Fit(NamedTuple):
-    """Level, effects of agents, tasks and pairs with their variances, the outcome's, and residual variances (2,)."""
-
-    level: float
-    effects: tuple[Effects, ...]
-    variances: tuple[float, ...]
-    outcome: OutcomeContrast
-    residual_variance: Floats
-
-
 def fit_durations(
     records: Records,
     population_ms: float | None,
@@ -326,108 +307,82 @@ def fit_durations(
     the limit, and the variance left about that counts as residual (EM: Schmee, Hahn, 1979). One attempt at the mean
     recorded time is added to the level, which keeps it finite where all attempts were censored. O(r) a round.
     """
-    timed = np.isfinite(records.duration_ms) & (records.duration_ms > 0)
-    rows = _Rows(
-        log_ms=np.log(records.duration_ms[timed]),
-        groups=(records.agent[timed], records.task[timed], records.pair[timed]),
-        outcome=records.outcome[timed].astype(np.int64),
-        is_censored=records.is_censored[timed],
-    )
-    counts = (records.agent_count, records.task_count, int(records.pair.max(initial=-1)) + 1)
-    kept = before.spread if before is not None and rows.log_ms.size < 2 * before.spread.record_count else None
-    fit = _start(rows, counts, population_ms, priors, kept)
-    mean = fit.level + fit.outcome.shift()[rows.outcome]
-    for _ in range(_MAX_ROUNDS if rows.log_ms.size else 0):
-        last = mean
-        fit, mean = _round(fit, mean, rows, priors, is_spread_kept=kept is not None)
-        if ((mean - last) ** 2).mean() < _TOLERANCE**2:
-            break
-    residuals = np.stack([_residuals(fit, mean, rows, outcome) for outcome in (0, 1)])
-    return DurationPosterior(
-        level=fit.level,
-        agent=_with_summaries(records, fit),
-        task=_with_estimates(fit, estimated_ms),
-        pair=_pair_effects(records, fit, estimated_ms.size),
-        outcome=fit.outcome,
-        residuals=residuals,
-        limit_ms=_limits(rows, records.task_count)[: estimated_ms.size],
-        table=TimeTable.of(fit.outcome, residuals, sum(fit.variances)),
-        spread=DurationSpread(
-            fit.variances, fit.residual_variance, kept.record_count if kept is not None else rows.log_ms.size
-        ),
-    )
-
-
-def _start(
-    rows: _Rows,
-    counts: tuple[int, ...],
-    population_ms: float | None,
-    priors: DurationPriors,
-    kept: DurationSpread | None,
-) -> _Fit:
-    """The fit before the first round: the mean of the records, and no effects."""
-    variances = (
-        kept.effects if kept is not None else (priors.agent_variance, priors.task_variance, priors.pair_variance)
-    )
-    won = np.bincount(rows.outcome, minlength=2)
-    code = (won[::-1] + 1.0) / (won.sum() + 2.0) * np.array([1.0, -1.0])
-    if rows.log_ms.size:
-        level = float(rows.log_ms.mean())
+    is_timed = np.isfinite(records.duration_ms) & (records.duration_ms > 0)
+    recorded, is_censored = np.log(records.duration_ms[is_timed]), records.is_censored[is_timed]
+    groups = (records.agent[is_timed], records.task[is_timed], records.pair[is_timed])
+    outcome = records.outcome[is_timed].astype(np.int64)
+    kept = before.spread if before is not None and recorded.size < 2 * before.spread.record_count else None
+    prior_variances = (priors.agent_variance, priors.task_variance, priors.pair_variance)
+    variances = list(prior_variances if kept is None else kept.effects)
+    residual_variance = np.full(2, priors.residual_variance) if kept is None else kept.residual
+    if recorded.size:
+        level = float(recorded.mean())
     else:
         # The stated figure is a mean over agents, tasks and attempts: half their variance above the level.
-        stated = np.log(population_ms or priors.duration_ms)
-        level = float(stated) - 0.5 * (sum(variances) + priors.residual_variance)
-    return _Fit(
-        level,
-        tuple(Effects(np.zeros(k), np.full(k, v**0.5)) for k, v in zip(counts, variances, strict=True)),
-        variances,
-        OutcomeContrast(0.0, priors.outcome_variance**0.5, code),
-        kept.residual if kept is not None else np.full(2, priors.residual_variance),
+        level = float(np.log(population_ms or priors.duration_ms)) - 0.5 * (sum(variances) + priors.residual_variance)
+    counts = (records.agent_count, records.task_count, int(records.pair.max(initial=-1)) + 1)
+    effects = [Effects(np.zeros(k), np.full(k, v**0.5)) for k, v in zip(counts, variances, strict=True)]
+    count = np.bincount(outcome, minlength=2)
+    code = (count[::-1] + 1.0) / (count.sum() + 2.0) * np.array([1.0, -1.0])
+    contrast = OutcomeContrast(0.0, priors.outcome_variance**0.5, code)
+    sign, mean = code[outcome], np.full(recorded.size, level)
+    for _ in range(_MAX_ROUNDS if recorded.size else 0):
+        log_ms, left = _impute_censored(recorded, mean, np.sqrt(residual_variance[outcome]), is_censored)
+        weight, level_before = 1.0 / residual_variance[outcome], level
+        level = float(log_ms.sum() + recorded.mean()) / (log_ms.size + 1.0)
+        residual, own_variance = log_ms - mean + (level_before - level), np.zeros(recorded.size)
+        for place, group in enumerate(groups):
+            own = residual + _of(effects[place].mean, group)
+            known = group >= 0 if group.min() < 0 else slice(None)
+            if kept is None:
+                prior, prior_weight = prior_variances[place], priors.variance_weight
+                variances[place] = variance_component(group[known], own[known], prior=prior, weight=prior_weight)
+            pull, known_weight = (np.bincount(group[known], w[known], counts[place]) for w in (weight * own, weight))
+            precision = known_weight + 1.0 / max(variances[place], _TINY)
+            effects[place] = Effects(pull / precision, 1.0 / np.sqrt(precision))
+            residual = own - _of(effects[place].mean, group)
+            own_variance += _of(effects[place].sd ** 2, group)
+        information = float(weight @ sign**2) + 1.0 / priors.outcome_variance
+        difference = float((weight * sign) @ (residual + sign * contrast.mean)) / information
+        residual += sign * (contrast.mean - difference)
+        contrast = OutcomeContrast(difference, information**-0.5, code)
+        if kept is None:
+            square, prior_weight = residual**2 + left + own_variance, priors.residual_weight
+            pooled = (square.sum() + prior_weight * priors.residual_variance) / (square.size + prior_weight)
+            by_outcome = np.bincount(outcome, weights=square, minlength=2)
+            residual_variance = (by_outcome + prior_weight * pooled) / (count + prior_weight)
+        last, mean = mean, log_ms - residual
+        if ((mean - last) ** 2).mean() < _TOLERANCE**2:
+            break
+    log_ms, left = _impute_censored(recorded, mean, np.sqrt(residual_variance[outcome]), is_censored)
+    residuals = []
+    for won in (0, 1):
+        own, sd = outcome == won, float(residual_variance[won] ** 0.5)
+        # Fitted effects leave residuals too small; the variance found allows for that.
+        square = float(((log_ms - mean) ** 2 + left)[own].mean()) if own.any() else 1.0
+        residuals.append(_residuals((recorded - mean)[own], is_censored[own], sd, sd / max(square, _TINY) ** 0.5))
+    n, m = estimated_ms.size, records.agent_count
+    # A summary's mean is one over tasks and attempts, as the population's; the agent is the same in all of them.
+    within = float(np.abs(code[::-1]) @ residual_variance) + sum(variances[1:])
+    key, first = np.unique(records.task * m + records.agent, return_index=True)
+    ours = ((records.agent >= 0) & (records.task < n))[first]
+    pair = records.pair[first[ours]]
+    return DurationPosterior(
+        level=level,
+        agent=_with_summaries(effects[0], records, level, within),
+        task=_with_estimates(effects[1], variances[1], estimated_ms),
+        pair=PairEffects(key[ours], effects[2].mean[pair], effects[2].sd[pair], variances[2] ** 0.5, m),
+        outcome=contrast,
+        residuals=np.stack(residuals),
+        limit_ms=_limits(recorded, groups[1], is_censored, records.task_count)[:n],
+        table=TimeTable.of(contrast, np.stack(residuals), sum(variances)),
+        spread=DurationSpread(tuple(variances), residual_variance, kept.record_count if kept else recorded.size),
     )
 
 
 def _of(values: Floats, group: Ints) -> Floats:
     """Values of groups for each row, zero for group -1."""
     return np.append(values, 0.0)[group]
-
-
-def _round(
-    fit: _Fit, mean: Floats, rows: _Rows, priors: DurationPriors, *, is_spread_kept: bool
-) -> tuple[_Fit, Floats]:
-    """One round of the fit: every effect and variance, and the mean of each record."""
-    log_ms, left = _impute_censored(fit, mean, rows)
-    weight = 1.0 / fit.residual_variance[rows.outcome]
-    level = float(log_ms.sum() + rows.log_ms.mean()) / (log_ms.size + 1.0)
-    residual = log_ms - mean + (fit.level - level)
-    effects, variances, own_variance = [], [], np.zeros(residual.size)
-    prior_variances = (priors.agent_variance, priors.task_variance, priors.pair_variance)
-    for place, (group, old) in enumerate(zip(rows.groups, fit.effects, strict=True)):
-        own = residual + _of(old.mean, group)
-        known = group >= 0 if group.min() < 0 else slice(None)
-        variance = fit.variances[place]
-        if not is_spread_kept:
-            prior, prior_weight = prior_variances[place], priors.variance_weight
-            variance = variance_component(group[known], own[known], prior=prior, weight=prior_weight)
-        pull, known_weight = (np.bincount(group[known], w[known], old.mean.size) for w in (weight * own, weight))
-        precision = known_weight + 1.0 / max(variance, _TINY)
-        new = Effects(pull / precision, 1.0 / np.sqrt(precision))
-        residual = own - _of(new.mean, group)
-        own_variance += _of(new.sd**2, group)
-        effects.append(new)
-        variances.append(variance)
-    code = fit.outcome.code[rows.outcome]
-    information = float(weight @ code**2) + 1.0 / priors.outcome_variance
-    contrast = float((weight * code) @ (residual + code * fit.outcome.mean)) / information
-    outcome = OutcomeContrast(contrast, information**-0.5, fit.outcome.code)
-    residual += code * (fit.outcome.mean - contrast)
-    found = _Fit(level, tuple(effects), tuple(variances), outcome, fit.residual_variance)
-    if is_spread_kept:
-        return found, log_ms - residual
-    square, prior_weight = residual**2 + left + own_variance, priors.residual_weight
-    pooled = (square.sum() + prior_weight * priors.residual_variance) / (square.size + prior_weight)
-    total, count = (np.bincount(rows.outcome, weights=part, minlength=2) for part in (square, np.ones_like(square)))
-    by_outcome = (total + prior_weight * pooled) / (count + prior_weight)
-    return found._replace(residual_variance=by_outcome), log_ms - residual
 
 
 def variance_component(group: Ints, residual: Floats, *, prior: float, weight: float) -> float:
@@ -455,14 +410,13 @@ def variance_component(group: Ints, residual: Floats, *, prior: float, weight: f
     return (weight * prior + groups * max(0.0, float(moment / scale))) / (weight + groups)
 
 
-def _impute_censored(fit: _Fit, mean: Floats, rows: _Rows) -> tuple[Floats, Floats]:
+def _impute_censored(recorded: Floats, mean: Floats, sd: Floats, is_censored: Bools) -> tuple[Floats, Floats]:
     """Log times with censored ones at their mean above the limit, and the variance left about that."""
-    log_ms, left, stopped = rows.log_ms.copy(), np.zeros(rows.log_ms.size), rows.is_censored
+    log_ms, left, stopped = recorded.copy(), np.zeros(recorded.size), is_censored
     if stopped.any():
-        sd = np.sqrt(fit.residual_variance[rows.outcome[stopped]])
-        excess, variance = truncated_normal_moments((log_ms[stopped] - mean[stopped]) / sd)
-        log_ms[stopped] = mean[stopped] + sd * excess
-        left[stopped] = sd**2 * variance
+        excess, variance = truncated_normal_moments((recorded[stopped] - mean[stopped]) / sd[stopped])
+        log_ms[stopped] = mean[stopped] + sd[stopped] * excess
+        left[stopped] = sd[stopped] ** 2 * variance
     return log_ms, left
 
 
@@ -479,53 +433,37 @@ def truncated_normal_moments(limit: Floats) -> tuple[Floats, Floats]:
     return hazard, np.clip(1.0 - hazard * (hazard - limit), 0.0, 1.0)
 
 
-def _with_summaries(records: Records, fit: _Fit) -> Effects:
+def _with_summaries(agent: Effects, records: Records, level: float, within: float) -> Effects:
     """Agents' effects; one judged by its summary has its mean duration, as so many records beside those seen since."""
     stated = np.isfinite(records.summary_duration_ms) & (records.summary_trials > 0) & (records.summary_duration_ms > 0)
-    mean, sd = fit.effects[0].mean.copy(), fit.effects[0].sd.copy()
-    # A mean over tasks and attempts, as the population's; the agent is the same in all of them.
-    residual = float(np.abs(fit.outcome.code[::-1]) @ fit.residual_variance) + sum(fit.variances[1:])
-    effect = np.log(records.summary_duration_ms[stated]) - 0.5 * residual - fit.level
-    weight, known = records.summary_trials[stated] / residual, 1.0 / sd[stated] ** 2
+    mean, sd = agent.mean.copy(), agent.sd.copy()
+    effect = np.log(records.summary_duration_ms[stated]) - 0.5 * within - level
+    weight, known = records.summary_trials[stated] / within, 1.0 / sd[stated] ** 2
     mean[stated] = (weight * effect + known * mean[stated]) / (weight + known)
     sd[stated] = 1.0 / np.sqrt(weight + known)
     return Effects(mean, sd)
 
 
-def _with_estimates(fit: _Fit, estimated_ms: Floats) -> Effects:
+def _with_estimates(task: Effects, variance: float, estimated_ms: Floats) -> Effects:
     """Effects of the run's tasks; Phase 16's estimates count relative to each other, and less with more records."""
-    mean, sd = (part[: estimated_ms.size] for part in fit.effects[1])
+    mean, sd = (part[: estimated_ms.size] for part in task)
     estimate = np.log(estimated_ms, out=np.full(estimated_ms.size, np.nan), where=estimated_ms > 0)
     stated = np.isfinite(estimate)
     if not stated.any():
         return Effects(mean, sd)
     relative = np.where(stated, estimate - estimate[stated].mean(), 0.0)
-    return Effects(mean + sd**2 / max(fit.variances[1], _TINY) * relative, sd)
+    return Effects(mean + sd**2 / max(variance, _TINY) * relative, sd)
 
 
-def _pair_effects(records: Records, fit: _Fit, tasks: int) -> PairEffects:
-    """Effects of the recorded pairs of the run's tasks and agents, by key."""
-    ours = (records.agent >= 0) & (records.task < tasks)
-    key, first = np.unique(records.task[ours] * records.agent_count + records.agent[ours], return_index=True)
-    mean, sd = (part[records.pair[ours][first]] for part in fit.effects[2])
-    return PairEffects(key, mean, sd, fit.variances[2] ** 0.5, records.agent_count)
-
-
-def _residuals(fit: _Fit, mean: Floats, rows: _Rows, outcome: int) -> Floats:
-    """Sorted equally likely residuals after an outcome, shape (q,)."""
+def _residuals(residual: Floats, is_censored: Bools, sd: float, scale: float) -> Floats:
+    """Sorted equally likely residuals, shape (q,): scaled quantiles of those given, or a normal's if they are few."""
     levels = (np.arange(_RESIDUALS) + 0.5) / _RESIDUALS
-    sd = float(fit.residual_variance[outcome] ** 0.5)
-    own = rows.outcome == outcome
-    if np.count_nonzero(own) < _FEW_RESIDUALS:
+    if residual.size < _FEW_RESIDUALS:
         from scipy.special import ndtri
 
         normal = ndtri(levels)
         return np.asarray(normal * (sd / normal.std()))
-    log_ms, left = _impute_censored(fit, mean, rows)
-    quantiles = residual_quantiles((rows.log_ms - mean)[own], rows.is_censored[own], sd, levels)
-    # Fitted effects leave residuals too small; the variance found allows for that.
-    square = float(((log_ms - mean) ** 2 + left)[own].mean())
-    return np.asarray(quantiles * (sd / max(square, _TINY) ** 0.5))
+    return np.asarray(residual_quantiles(residual, is_censored, sd, levels) * scale)
 
 
 def residual_quantiles(residual: Floats, is_censored: Bools, sd: float, levels: Floats) -> Floats:
@@ -561,15 +499,15 @@ def residual_quantiles(residual: Floats, is_censored: Bools, sd: float, levels: 
     return np.where(levels <= reached, within, -sd * ndtri(np.minimum(tail, ndtr(-last / sd))))
 
 
-def _limits(rows: _Rows, tasks: int) -> Floats:
+def _limits(log_ms: Floats, task: Ints, is_censored: Bools, tasks: int) -> Floats:
     """Time at which each task's attempts are stopped [ms], shape (tasks,).
 
     It is the longest time of a task whose attempts were stopped, the longest of all times for any other task, and
     infinite where nothing was ever stopped.
     """
-    if not rows.is_censored.any():
+    if not is_censored.any():
         return np.full(tasks, np.inf)
-    task, longest = rows.groups[1], np.full(tasks, -np.inf)
-    np.maximum.at(longest, task, rows.log_ms)
-    has_stopped = np.bincount(task[rows.is_censored], minlength=tasks) > 0
-    return np.exp(np.where(has_stopped, longest, rows.log_ms.max()))
+    longest = np.full(tasks, -np.inf)
+    np.maximum.at(longest, task, log_ms)
+    has_stopped = np.bincount(task[is_censored], minlength=tasks) > 0
+    return np.exp(np.where(has_stopped, longest, log_ms.max()))

@@ -55,9 +55,6 @@ class Records:
     task_features: Floats
     task_level: Ints
     task_category: Ints
-    level_count: int
-    category_count: int
-    task_count: int
     population_tasks: float
     summary_trials: Floats
     summary_rate: Floats
@@ -68,6 +65,11 @@ class Records:
     def agent_count(self) -> int:
         """Number m of the run's agents."""
         return self.summary_trials.size
+
+    @property
+    def task_count(self) -> int:
+        """Number of tasks, the run's and those of the records alone."""
+        return self.task_level.size
 
     def typical_features(self) -> Floats:
         """Mean features of the run's tasks without this run's boosts, shape (k,); the intercept alone without tasks."""
@@ -136,8 +138,6 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
     count = np.bincount(task[is_stated], minlength=tasks.height)
     total = np.bincount(task[is_stated], weights=features[is_stated, _CONFIDENCE], minlength=tasks.height)
     task_features[count > 0, _CONFIDENCE] = total[count > 0] / count[count > 0]
-    task_level, level_count = _group_codes(tasks["risk_level"], rows["risk_level"], task, codes.len())
-    task_category, category_count = _group_codes(tasks["category"], rows["category"], task, codes.len())
     return Records(
         task=task,
         agent=agent,
@@ -148,11 +148,8 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
         confidence_delta=rows["confidence_delta"].to_numpy().astype(float),
         features=features,
         task_features=task_features,
-        task_level=task_level,
-        task_category=task_category,
-        level_count=level_count,
-        category_count=category_count,
-        task_count=codes.len(),
+        task_level=_group_codes(tasks["risk_level"], rows["risk_level"], task, codes.len()),
+        task_category=_group_codes(tasks["category"], rows["category"], task, codes.len()),
         population_tasks=population_tasks,
         summary_trials=_summary(agents, "summary_task_count", 0.0),
         summary_rate=_summary(agents, "summary_success_rate", 0.0),
@@ -182,12 +179,12 @@ def _features(rows: pl.DataFrame, centre: float) -> Floats:
     return np.column_stack([np.ones(rows.height), *levels, stated, boost])
 
 
-def _group_codes(own: pl.Series, recorded: pl.Series, task: Ints, tasks: int) -> tuple[Ints, int]:
-    """Number of each task's risk level or category, -1 for none, and how many there are."""
+def _group_codes(own: pl.Series, recorded: pl.Series, task: Ints, tasks: int) -> Ints:
+    """Number of each task's risk level or category, -1 for none."""
     names = pl.concat([own, recorded]).drop_nulls().unique().sort()
     codes = np.full(tasks, -1)
     for index, values in ((task, recorded), (np.arange(own.len()), own)):
         places = pl.int_range(names.len(), eager=True)
         found = values.replace_strict(names, places, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
         codes[index[found >= 0]] = found[found >= 0]
-    return codes, names.len()
+    return codes

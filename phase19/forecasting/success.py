@@ -550,12 +550,10 @@ def success_design(records: Records, population_rate: float, priors: SuccessPrio
     groupings = {
         "agent": Grouping(agent, records.agent_count, "agent"),
         "task": Grouping(task, records.task_count, "task"),
-        "category": Grouping(np.append(records.task_category, -1)[task], records.category_count, "category"),
+        "category": Grouping(np.append(records.task_category, -1)[task], _count(records.task_category), "category"),
     }
-    for name, codes, count in (
-        ("agent_level", records.task_level, records.level_count),
-        ("agent_category", records.task_category, records.category_count),
-    ):
+    for name, codes in (("agent_level", records.task_level), ("agent_category", records.task_category)):
+        count = _count(codes)
         group = np.append(codes, -1)[task]
         index = np.where((agent >= 0) & (group >= 0), agent * count + group, -1)
         groupings[name] = Grouping(index, records.agent_count * count, "interaction")
@@ -572,6 +570,10 @@ def success_design(records: Records, population_rate: float, priors: SuccessPrio
         prior_sd=np.array([priors.intercept_sd, *[priors.risk_sd] * 3, *[priors.confidence_slope_sd] * 2]),
         groupings=groupings,
     )
+
+
+def _count(codes: Ints) -> int:
+    return int(codes.max(initial=-1)) + 1
 
 
 def _prior_mean(records: Records, population_rate: float, pair_sd: float, priors: SuccessPriors) -> Floats:
@@ -614,12 +616,9 @@ def _pair_effects(
     own_sd = float(logit_sd(np.zeros(1), concentration)[0])
     widened = float(np.sqrt(1.0 + LOGISTIC_NORMAL * own_sd**2)) - 1.0
     mean, variance = np.zeros((n, m)), np.zeros((n, m))
-    for name, codes, count in (
-        ("agent_level", records.task_level, records.level_count),
-        ("agent_category", records.task_category, records.category_count),
-    ):
+    for name, codes in (("agent_level", records.task_level), ("agent_category", records.task_category)):
         # By group and agent; the last row, for tasks of no group, is zero.
-        by_group = [np.vstack([part.reshape(m, count).T, np.zeros((1, m))]) for part in fit.effects[name]]
+        by_group = [np.vstack([part.reshape(m, _count(codes)).T, np.zeros((1, m))]) for part in fit.effects[name]]
         mean += by_group[0][codes[:n]]
         variance += by_group[1][codes[:n]] ** 2
     mean += widened * (agent.mean + mean + shift[:, None])
