@@ -1,23 +1,22 @@
-"""Whether forecasts hold in worlds drawn from them: `python benchmarks/calibration.py [WORLDS]`.
+"""Whether forecasts hold in worlds drawn from them: `python -m benchmarks calibration [WORLDS]`.
 
-World k, of seed k, is drawn from the first model's posterior and played as a dry run plays it: every wave is planned,
-its figures are frozen, it is carried out, and its outcomes teach the next. Inputs are the committed sample, which has
-hardly a record, and a generated one (60 tasks, 6 agents, 3 waves, sample seed 19). The first wave shows whether draws
-and promises agree, the later ones whether learning is as sure of itself as it may be:
+World k is drawn from the first model's posterior with seed k, and a dry run takes place in it: every wave is planned,
+executed, and learned from. Inputs are the committed sample, which has hardly any records, and a generated one (60
+tasks, 6 agents, 3 waves, sample seed 19). The first wave shows whether draws and forecasts agree, the later ones
+whether the uncertainty after learning is right:
 
 - prediction accuracy of a run is 1 - |planned - actual| / planned of its success rate, clipped to [0, 1];
-- intervals are the central 90 %: of the duration of a first attempt, every task of every world; of a wave's makespan,
-  the plan's own draws. The 90 % quantile is the one in planned_tasks.jsonl;
-- transforms are randomised probability integral transforms, u = F(x - 1) + v (F(x) - F(x - 1)) with uniform v, exactly
-  uniform where the forecast F is right though x is discrete; F of a single success is planned, F of a wave's count is
-  ranked among its draws. The Kolmogorov-Smirnov test wants them independent, and tasks of one world share its agents
-  and its luck in them, as do its waves: so each test takes one transform a world, of one task, and of one of the later
-  waves, chosen at random;
+- intervals are the central 90 %: of the duration of a first attempt, for every task of every world; of a wave's
+  makespan, by the plan's own draws. The 90 % quantile is the one in planned_tasks.jsonl;
+- transforms are randomised probability integral transforms, u = F(x - 1) + v (F(x) - F(x - 1)) with uniform v: exactly
+  uniform where the forecast F is right, although x is discrete. F of a single success is planned; F of a wave's count
+  is its rank among the draws. The Kolmogorov-Smirnov test needs independent values, and tasks and waves of one world
+  share its agents: so each test takes one transform a world, of one task and of one of the later waves, at random;
 - bias is the mean of planned less actual success in standard errors. Standard errors are of means over worlds, which
   are independent.
 
-Each test of a right forecast fails one time in a hundred by chance, and the seeds decide which: a narrow miss is
-confirmed or not by more worlds. Exits with 1 where an aim is missed.
+Each test of a right forecast fails one time in a hundred by chance: check a narrow miss with more worlds. Exits with 1
+if a figure misses its aim.
 
 References
 ----------
@@ -41,18 +40,15 @@ import polars as pl
 from scipy.stats import kstest
 
 from phase19.execution.simulate import SimulateExecutor
-from phase19.forecasting.model import first_model
+from phase19.harness import Phase19Harness
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.sample import write_sample
-from phase19.planning import PlanParameters
-from phase19.safety import SafetyGate
-from phase19.waves import WaveLoop, plan_indices
+from phase19.optimizer import AdaptiveOptimizer
+from phase19.wave import ExecutedWave, positions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phase19.forecasting.model import ForecastModel
-    from phase19.waves import PlayedWave
 
 ROOT = Path(__file__).resolve().parent.parent
 WORLDS, PROCESSES = 1_000, 2
@@ -97,33 +93,27 @@ class Finding(NamedTuple):
     holds: bool
 
 
-def play(model: ForecastModel, seed: int) -> Iterator[PlayedWave]:
-    """The waves of a dry run with the command's defaults."""
-    executor = SimulateExecutor(model.world(seed), model.tasks["task_id"], model.agents["agent_id"])
-    gate = SafetyGate()
-    return WaveLoop(executor, PlanParameters(), lambda tasks, _: gate.decide(tasks), seed).play(model)
-
-
-def measure(world: int, played: PlayedWave, rng: np.random.Generator) -> Measured:
-    """Hold a wave's promises against what happened; `rng` breaks ties and chooses the single task."""
-    executions = played.executions
+def measure(world: int, wave: ExecutedWave, rng: np.random.Generator) -> Measured:
+    """Compare a wave's plan with what happened; `rng` breaks ties and chooses the single task."""
+    executions, model = wave.executions, wave.model
     planned = executions["planned_success"].to_numpy()
     succeeded = (executions["status"] == "completed").to_numpy()
-    first = played.execution.attempts.filter(pl.col("attempt") == 1).select("task_id", "duration_ms")
+    first = wave.attempts.filter(pl.col("attempt") == 1).select("task_id", "duration_ms")
     durations = executions.join(first, on="task_id", maintain_order="left")["duration_ms"].to_numpy()
-    task, agent, _ = plan_indices(played.model, executions)
-    times = played.model.duration.times(task, agent)
-    low, high = times.quantiles_ms(executions["success_probability"].to_numpy(), *TAILS)
-    draws = played.draws.summary(int(executions["wave"][0]), executions)
+    task = positions(executions["task_id"], model.tasks["task_id"])
+    agent = positions(executions["agent_id"], model.agents["agent_id"])
+    low, high = model.duration.times(task, agent).quantiles_ms(executions["success_probability"].to_numpy(), *TAILS)
+    order = positions(executions["task_id"], wave.tasks["task_id"])
+    draws = wave.draws.reordered(order).summary(wave.number, executions)
     makespan = executions["actual_end_time"].max()
     least, most = np.quantile(draws["makespan_ms"], TAILS)
     one = rng.integers(planned.size)
     failure = 1.0 - planned[one]
-    drawn, count = played.draws.succeeded.sum(axis=1), succeeded.sum()
+    drawn, count = wave.draws.succeeded.sum(axis=1), succeeded.sum()
     below, same = (drawn < count).sum(), (drawn == count).sum()
     return Measured(
         world=world,
-        wave=int(executions["wave"][0]),
+        wave=wave.number,
         task_count=planned.size,
         planned=float(planned.mean()),
         actual=float(succeeded.mean()),
@@ -138,11 +128,16 @@ def measure(world: int, played: PlayedWave, rng: np.random.Generator) -> Measure
 
 def play_worlds(phase18: Path, seeds: range) -> pl.DataFrame:
     """`Measured` of every wave of the worlds of these seeds."""
-    model = first_model(load_inputs(phase18, phase18.parent / "phase16", phase18.parent / "phase17"))
-    rows = []
+    inputs = load_inputs(phase18, phase18.parent / "phase16", phase18.parent / "phase17")
+    first, rows = AdaptiveOptimizer(inputs=inputs), []
+    model = first.model
     for seed in seeds:
         rng = np.random.default_rng([seed, 88, model.tasks.height])  # not the world's, the draws' or another input's
-        rows += [measure(seed, wave, rng) for wave in play(model, seed)]
+        optimizer, run = first.copy_with(first.options), Phase19Harness(phase18_dir=phase18)
+        optimizer.seed = seed
+        executor = SimulateExecutor(model.world(seed), model.tasks["task_id"], model.agents["agent_id"])
+        run.prepare_waves(optimizer, executor)
+        rows += [measure(seed, wave, rng) for wave in run.run_waves(optimizer) if isinstance(wave, ExecutedWave)]
     return pl.DataFrame(rows, orient="row", schema=Measured._fields)
 
 
@@ -155,12 +150,12 @@ def share_out(phase18: Path, worlds: int) -> pl.DataFrame:
     ]
     printed = [part.communicate()[0] for part in parts]
     if any(part.returncode for part in parts):
-        sys.exit("a process failed: see above")
+        sys.exit("a process failed: see its message above")
     return pl.concat(pl.read_ndjson(BytesIO(rows)) for rows in printed if rows).sort("world", "wave")
 
 
 def findings(rows: pl.DataFrame) -> Iterator[Finding]:
-    """What the worlds say, in the order of the table."""
+    """Figures of all worlds, in the order of the table."""
     rate = [(pl.col(name) * pl.col("task_count")).sum() / pl.col("task_count").sum() for name in ("planned", "actual")]
     runs = rows.group_by("world", maintain_order=True).agg(planned=rate[0], actual=rate[1])
     accuracy = runs.select((1 - (pl.col("planned") - pl.col("actual")).abs() / pl.col("planned")).clip(0, 1))

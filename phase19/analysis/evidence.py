@@ -1,7 +1,6 @@
 """What the analysis reads of a run's waves: executions, plans, draws, and each agent's distance from its forecasts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
@@ -113,8 +112,7 @@ def _as_if_all_ran(executions: pl.DataFrame) -> pl.DataFrame:
 
 def _in_plan_order(wave: ExecutedWave) -> WaveDraws:
     """The draws of a wave, their tasks in the order of its executions."""
-    order = positions(wave.executions["task_id"], wave.tasks["task_id"])
-    return WaveDraws(**{part.name: getattr(wave.draws, part.name)[..., order] for part in fields(wave.draws)})
+    return wave.draws.reordered(positions(wave.executions["task_id"], wave.tasks["task_id"]))
 
 
 def agent_evidence(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:

@@ -354,28 +354,18 @@ def fit_durations(
         last, mean = mean, log_ms - residual
         if ((mean - last) ** 2).mean() < _TOLERANCE**2:
             break
-    log_ms, left = _impute_censored(recorded, mean, np.sqrt(residual_variance[outcome]), is_censored)
-    residuals = []
-    for won in (0, 1):
-        own, sd = outcome == won, float(residual_variance[won] ** 0.5)
-        # Fitted effects leave residuals too small; the variance found allows for that.
-        square = float(((log_ms - mean) ** 2 + left)[own].mean()) if own.any() else 1.0
-        residuals.append(_residuals((recorded - mean)[own], is_censored[own], sd, sd / max(square, _TINY) ** 0.5))
-    n, m = estimated_ms.size, records.agent_count
+    residuals = _residuals(recorded, mean, outcome, is_censored, residual_variance)
     # A summary's mean is one over tasks and attempts, as the population's; the agent is the same in all of them.
     within = float(np.abs(code[::-1]) @ residual_variance) + sum(variances[1:])
-    key, first = np.unique(records.task * m + records.agent, return_index=True)
-    ours = ((records.agent >= 0) & (records.task < n))[first]
-    pair = records.pair[first[ours]]
     return DurationPosterior(
         level=level,
         agent=_with_summaries(effects[0], records, level, within),
         task=_with_estimates(effects[1], variances[1], estimated_ms),
-        pair=PairEffects(key[ours], effects[2].mean[pair], effects[2].sd[pair], variances[2] ** 0.5, m),
+        pair=_pair_effects(effects[2], variances[2], records, estimated_ms.size),
         outcome=contrast,
-        residuals=np.stack(residuals),
-        limit_ms=_limits(recorded, groups[1], is_censored, records.task_count)[:n],
-        table=TimeTable.of(contrast, np.stack(residuals), sum(variances)),
+        residuals=residuals,
+        limit_ms=_limits(recorded, groups[1], is_censored, records.task_count)[: estimated_ms.size],
+        table=TimeTable.of(contrast, residuals, sum(variances)),
         spread=DurationSpread(tuple(variances), residual_variance, kept.record_count if kept else recorded.size),
     )
 
@@ -455,15 +445,31 @@ def _with_estimates(task: Effects, variance: float, estimated_ms: Floats) -> Eff
     return Effects(mean + sd**2 / max(variance, _TINY) * relative, sd)
 
 
-def _residuals(residual: Floats, is_censored: Bools, sd: float, scale: float) -> Floats:
-    """Sorted equally likely residuals, shape (q,): scaled quantiles of those given, or a normal's if they are few."""
-    levels = (np.arange(_RESIDUALS) + 0.5) / _RESIDUALS
-    if residual.size < _FEW_RESIDUALS:
-        from scipy.special import ndtri
+def _pair_effects(pair: Effects, variance: float, records: Records, tasks: int) -> PairEffects:
+    """Effects of the recorded pairs of the run's tasks and agents, by key."""
+    key, first = np.unique(records.task * records.agent_count + records.agent, return_index=True)
+    ours = ((records.agent >= 0) & (records.task < tasks))[first]
+    mean, sd = (part[records.pair[first[ours]]] for part in pair)
+    return PairEffects(key[ours], mean, sd, variance**0.5, records.agent_count)
 
-        normal = ndtri(levels)
-        return np.asarray(normal * (sd / normal.std()))
-    return np.asarray(residual_quantiles(residual, is_censored, sd, levels) * scale)
+
+def _residuals(recorded: Floats, mean: Floats, outcome: Ints, is_censored: Bools, variance: Floats) -> Floats:
+    """Sorted equally likely residuals after a failure and after a success, shape (2, q); a normal's if they are few."""
+    levels = (np.arange(_RESIDUALS) + 0.5) / _RESIDUALS
+    log_ms, left = _impute_censored(recorded, mean, np.sqrt(variance[outcome]), is_censored)
+    found = []
+    for own, sd in zip((outcome == 0, outcome == 1), np.sqrt(variance), strict=True):
+        if np.count_nonzero(own) < _FEW_RESIDUALS:
+            from scipy.special import ndtri
+
+            quantiles = ndtri(levels)
+            scale = quantiles.std()
+        else:
+            quantiles = residual_quantiles((recorded - mean)[own], is_censored[own], sd, levels)
+            # Fitted effects leave residuals too small; the variance found allows for that.
+            scale = max(((log_ms - mean) ** 2 + left)[own].mean(), _TINY) ** 0.5
+        found.append(quantiles * (sd / scale))
+    return np.stack(found)
 
 
 def residual_quantiles(residual: Floats, is_censored: Bools, sd: float, levels: Floats) -> Floats:

@@ -1,6 +1,6 @@
 """Random outcomes of a planned wave, drawn before it runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
@@ -44,6 +44,10 @@ class WaveDraws:
             confidence_delta=nothing,
             attempts=nothing.astype(np.int64),
         )
+
+    def reordered(self, order: Ints) -> "WaveDraws":
+        """The draws with their tasks in another order, shape (p,)."""
+        return WaveDraws(**{part.name: getattr(self, part.name)[..., order] for part in fields(self)})
 
     def summary(self, wave: int, executions: pl.DataFrame) -> pl.DataFrame:
         """Measures of the wave in every draw, over the tasks that ran: `frames.WAVE_DRAWS`.
@@ -141,12 +145,12 @@ def draw_wave(
     outcomes = make_attempts(won, allowed, spent_ms)
     confidence = model.tasks["confidence"].to_numpy()[own]
     change = model.gains.drawn(outcomes.succeeded, who, confidence, rng.standard_normal(shape))
-    back = np.argsort(order)
-    return WaveDraws(
-        agent=agent,
-        success_probability=within_attempts(first, allowed)[0][:, back],
-        succeeded=outcomes.succeeded[:, back],
-        busy_ms=outcomes.busy_ms[:, back],
-        confidence_delta=change[:, back],
-        attempts=outcomes.attempts[:, back],
+    drawn = WaveDraws(
+        agent=who,
+        success_probability=within_attempts(first, allowed)[0],
+        succeeded=outcomes.succeeded,
+        busy_ms=outcomes.busy_ms,
+        confidence_delta=change,
+        attempts=outcomes.attempts,
     )
+    return drawn.reordered(np.argsort(order))
