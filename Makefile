@@ -42,7 +42,7 @@ run: $(RUN) ## Plan and execute the committed sample; say where the results are
 	$(BIN)/python -m phase19 --input outputs/phase18
 
 test: $(DEV) ## All tests, with coverage
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term $(ARGS)
 
 lint: $(DEV) ## Style, types, layers and SQL
 	$(BIN)/ruff check
