@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
+from phase19.forecasting.effects import sigmoid
 
 from phase19 import frames
-from phase19.forecasting.confidence import ConfidenceChanges
 from phase19.forecasting.durations import PairEffects, attempt_ms
 from phase19.forecasting.keyed_random import id_keys
-from phase19.forecasting.model import ForecastModel
-from phase19.forecasting.records import Effects, sigmoid
 from phase19.forecasting.retries import attempts_allowed, within_attempts
 from phase19.forecasting.simulation import World
-from phase19.inputs.loading import Population
+from phase19.inputs.loading import Inputs, Population
+from phase19.optimizer import AdaptiveOptimizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,19 +108,22 @@ def draw_world(size: Size, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, World
             agent_keys=id_keys(agents["agent_id"]),
             task_logit=difficulty,
             agent_logit=rng.normal(0.0, 0.5, m),
-            pair_logit=Effects(special[category] + pair, np.zeros((n, m))),
+            pair_logit=special[category] + pair,
+            pair_logit_sd=np.zeros((n, m)),
             task_log_ms=rng.normal(7.0, 0.4, n),
             agent_log_ms=rng.normal(0.0, 0.3, m),
             pair_log_ms=PairEffects(np.arange(n * m), rng.normal(0.0, 0.2, n * m), np.zeros(n * m), 0.0, m),
             outcome_log_ms=np.array([0.3, 0.0]),  # failures take a third longer
             residuals=residuals - residuals.mean(axis=1, keepdims=True),
             limit_ms=np.full(n, np.inf),
-            gains=ConfidenceChanges(np.full(m, GAINS[1]), np.full(m, GAINS[0]), 0.02, GAINS[1], GAINS[0]),
+            gain_success=np.full(m, GAINS[1]),
+            gain_failure=np.full(m, GAINS[0]),
+            gain_sd=0.02,
         ),
     )
 
 
-def fit_history(size: Size, tasks: pl.DataFrame, agents: pl.DataFrame, world: World) -> ForecastModel:
+def fit_history(size: Size, tasks: pl.DataFrame, agents: pl.DataFrame, world: World) -> AdaptiveOptimizer:
     """Let some agents attempt each task three times, and fit the forecast to the records."""
     rng = np.random.default_rng([world.seed, size.tasks, 2])
     task = np.repeat(np.arange(tasks.height), size.recorders)
@@ -132,8 +134,8 @@ def fit_history(size: Size, tasks: pl.DataFrame, agents: pl.DataFrame, world: Wo
         world.outcome_log_ms,
         world.residuals,
         world.limit_ms[task],
-        is_success=won,
-        uniforms=rng.random(won.shape),
+        has_succeeded=won,
+        luck=rng.random(won.shape),
     )
     records = pl.DataFrame(
         {
@@ -153,7 +155,22 @@ def fit_history(size: Size, tasks: pl.DataFrame, agents: pl.DataFrame, world: Wo
         task_count=tasks.height,
         wave_count=None,
     )
-    return ForecastModel.fit(tasks, agents, frames.ATTEMPTS.conform(records), population)
+    inputs = Inputs(
+        tasks=tasks,
+        attempts=frames.ATTEMPTS.conform(records),
+        agents=agents,
+        heuristics=frames.HEURISTICS.empty(),
+        patterns=frames.PATTERNS.empty(),
+        signals=frames.SIGNALS.empty(),
+        sources=frames.SOURCES.empty(),
+        population=population,
+        task_source="tasks.jsonl",
+        warnings=(),
+        digest="",
+    )
+    optimizer = AdaptiveOptimizer(inputs=inputs, seed=world.seed)
+    _ = optimizer.model  # fitted once: the runs of a world start from copies
+    return optimizer
 
 
 def with_fault(world: World, fault: str, tasks: pl.DataFrame, agent: int, drop: float) -> World:

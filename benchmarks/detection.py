@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from copy import deepcopy
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,18 +24,17 @@ import polars as pl
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a part of the runs is a process of its own
 
-from phase19.wave_records import analysis_frames, record_wave  # noqa: E402
-
 from benchmarks._detection_document import FAULTS, TYPES, document  # noqa: E402
 from benchmarks._faults import Size, draw_world, fit_history, with_fault  # noqa: E402
 from phase19 import frames  # noqa: E402
+from phase19.analysis.evidence import analysis_frames, wave_frames  # noqa: E402
 from phase19.analysis.queries import QUERIES  # noqa: E402
 from phase19.analysis.session import analyse  # noqa: E402
 from phase19.execution.simulate import SimulateExecutor  # noqa: E402
-from phase19.forecasting.model import ForecastModel  # noqa: E402
-from phase19.planning import PlanParameters  # noqa: E402
+from phase19.optimizer import AdaptiveOptimizer  # noqa: E402
 from phase19.safety import SafetyGate  # noqa: E402
-from phase19.waves import WaveLoop  # noqa: E402
+from phase19.scheduler import AdaptiveScheduler  # noqa: E402
+from phase19.wave import ExecutedWave  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,34 +85,41 @@ class Found(NamedTuple):
     is_exact: bool
 
 
-class Frozen(ForecastModel):
-    """A forecast that learns nothing between waves."""
-
-    __slots__ = ()
-
-    def observe(self, attempts: pl.DataFrame) -> ForecastModel:  # noqa: ARG002 (what it does not learn from)
-        return self
-
-
-def play(plan: Plan, model: ForecastModel, world: World, staging: Path) -> dict[str, pl.DataFrame]:
+def play(plan: Plan, fitted: AdaptiveOptimizer, world: World, staging: Path) -> dict[str, pl.DataFrame]:
     """One run's tables, of the queries that matter here."""
-    gate, seed = SafetyGate(), world.seed
+    optimizer, gate, model = deepcopy(fitted), SafetyGate(), fitted.model
     executor = SimulateExecutor(world, model.tasks["task_id"], model.agents["agent_id"])
-    loop = WaveLoop(executor, PlanParameters(), lambda tasks, _: gate.decide(tasks), seed)
-    believed = model if plan.is_learning else Frozen(*(getattr(model, name) for name in ForecastModel.__slots__))
-    records = [record_wave(wave) for wave in loop.play(believed)]
+    scheduler = AdaptiveScheduler(executor=executor, max_load_factor=None)
+    finished = []
+    for wave in optimizer.waves:
+        approved = gate.approve(wave)
+        planned = optimizer.calculate_optimal_schedule(approved.tasks, wave=wave.number).wave
+        plans = scheduler.assign_tasks_to_agents(
+            planned.tasks, planned.agent_assignments, wave.number, plans=planned.plans
+        )
+        done = scheduler.execute_schedule(wave.number, plans)
+        executed = ExecutedWave.grown_from(
+            replace(planned, plans=plans, decisions=approved.decisions),
+            executions=done.executions,
+            attempts=done.attempts,
+            is_interrupted=False,
+        )
+        if plan.is_learning:
+            optimizer.observe(executed)
+        finished.append(wave_frames(executed))
     run = {
-        "run_id": str(seed),
+        "run_id": str(world.seed),
         "timestamp": MOMENT,
         "strategy": "maximize_success",
         "executor": "simulate",
         "is_simulated": True,
-        "seed": seed,
+        "seed": world.seed,
         "agent_count": plan.size.agents,
         "task_count": model.tasks.height,
         "wave_count": plan.size.waves,
     }
-    tables = analysis_frames(records, pl.DataFrame([run]), model.agents, frames.HEURISTICS.empty(), None)
+    tables = analysis_frames(finished, frames.HEURISTICS.empty(), None)
+    tables |= {"agents": model.agents, "run": pl.DataFrame([run])}
     return analyse(tables, staging, [query for query in QUERIES if query.stem in NEEDED])
 
 
@@ -119,11 +127,11 @@ def measure(place: int, seed: int, faults: list[str], staging: Path) -> Iterator
     """Play one world with each of the faults, on the same history and luck."""
     plan = PLANS[place]
     tasks, agents, world = draw_world(plan.size, seed)
-    model = fit_history(plan.size, tasks, agents, world)
+    fitted = fit_history(plan.size, tasks, agents, world)
     agent = int(np.random.default_rng([seed, 3]).integers(plan.size.agents))
     for fault in faults:
         began = time.perf_counter()
-        tables = play(plan, model, with_fault(world, fault, tasks, agent, plan.drop), staging)
+        tables = play(plan, fitted, with_fault(world, fault, tasks, agent, plan.drop), staging)
         seconds = time.perf_counter() - began
         named = dict(tables["scheduling_anomalies"].select("anomaly_type", "affected_agents").iter_rows())
         for row in tables["anomaly_tests"].to_dicts():

@@ -215,7 +215,7 @@ class Phase19Harness:
                 options=options,
                 seed=options.seed,
             )
-            self.optimizer.load_phase18_data()
+            self.optimizer.load_phase18_data(options.censored_errors)
             self.previous = read_previous(options.previous, self.thresholds.rules) if options.previous else None
             if self.previous is not None and self.previous.is_simulated:
                 self._warnings.append(
@@ -339,7 +339,9 @@ class Phase19Harness:
         """Write the plans, the schedules, the summary and the report."""
         options, staging, tables = self.options, analysis.directory, {**analysis.frames, **analysis.tables}
         with self._stage("write"):
-            self.optimizer.write_optimization_outputs(staging, tables["executions"])
+            self.optimizer.write_optimization_outputs(
+                staging, scheduled=tables["executions"], unassigned=tables["unassigned"]
+            )
             for wave in tables["wave_plans"]["wave"].to_list():
                 self.scheduler.write_schedule_outputs(wave, staging)
             yardsticks = self.optimizer.calculate_optimization_metrics()

@@ -27,7 +27,7 @@ from phase19.inputs.heuristics import Heuristics, read_heuristics
 from phase19.inputs.history import Previous
 from phase19.inputs.loading import Inputs, load_inputs
 from phase19.inputs.tasks import by_priority, check_any, deal_waves, fill_confidence, natural_order, select_agents
-from phase19.options import InputOptions, OptimizationStrategy, PlanOptions
+from phase19.options import OptimizationStrategy, PlanOptions
 from phase19.publishing.files import agent_directories, output_directory, write_agent_rows, write_files
 from phase19.schema import Schema
 from phase19.wave import ExecutedWave, PlannedWave, Wave, largest, mean, positions
@@ -182,8 +182,13 @@ class AdaptiveOptimizer:
         vars(other).update(options=options, _observed=[*self._observed], _plans={})
         return other
 
-    def load_phase18_data(self) -> dict[str, int]:
+    def load_phase18_data(self, censored_errors: Sequence[str] = ()) -> dict[str, int]:
         """Read and check the records; plans rest on them from then on.
+
+        Parameters
+        ----------
+        censored_errors
+            Error messages that mean "timed out".
 
         Returns
         -------
@@ -197,9 +202,8 @@ class AdaptiveOptimizer:
         """
         phase18, phase16, phase17 = self.directories
         if phase18 is not None:
-            errors = self.options.censored_errors if isinstance(self.options, InputOptions) else ()
             allow_unassigned = self.options.allow_unassigned
-            self.inputs = load_inputs(phase18, phase16, phase17, errors, allow_unassigned=allow_unassigned)
+            self.inputs = load_inputs(phase18, phase16, phase17, censored_errors, allow_unassigned=allow_unassigned)
         elif self.inputs.agents.is_empty():
             raise UsageError("AdaptiveOptimizer: expected phase18_dir or inputs, found neither")
         return {
@@ -439,7 +443,11 @@ class AdaptiveOptimizer:
         }
 
     def write_optimization_outputs(
-        self, directory: Path | str | None = None, scheduled: pl.DataFrame | None = None
+        self,
+        directory: Path | str | None = None,
+        *,
+        scheduled: pl.DataFrame | None = None,
+        unassigned: pl.DataFrame | None = None,
     ) -> list[Path]:
         """Write the plans: `wave_N/AGENT/planned_tasks.jsonl`, schedule_recommendations.jsonl, unassigned_tasks.jsonl.
 
@@ -449,6 +457,8 @@ class AdaptiveOptimizer:
             The run directory; `phase19_output_dir` by default.
         scheduled
             The plans of all waves once they were scheduled, `frames.PLANS` with any further columns.
+        unassigned
+            `frames.UNASSIGNED` of all waves, those without a plan too.
 
         Returns
         -------
@@ -471,13 +481,14 @@ class AdaptiveOptimizer:
             waves=sorted(self._plans),
             directories=agent_directories(agents),
         )
-        unassigned = pl.concat([plan.unassigned for plan in kept]).sort("wave", "task_id")
+        if unassigned is None:
+            unassigned = pl.concat([plan.unassigned for plan in kept])
         stamp = pl.lit(self.timestamp.strftime("%Y-%m-%dT%H:%M:%SZ"))
         return write_files(
             place,
             {
                 "schedule_recommendations.jsonl": self.generate_schedule_recommendations(),
-                "unassigned_tasks.jsonl": unassigned.with_columns(timestamp=stamp),
+                "unassigned_tasks.jsonl": unassigned.sort("wave", "task_id").with_columns(timestamp=stamp),
             },
         )
 

@@ -118,6 +118,11 @@ class ExecutedWave(PlannedWave):
     attempts: pl.DataFrame
     is_interrupted: bool
 
+    @property
+    def scheduled_draws(self) -> WaveDraws:
+        """The draws, their tasks in the order of `executions`."""
+        return self.draws.reordered(positions(self.executions["task_id"], self.tasks["task_id"]))
+
 
 def positions(ids: pl.Series, among: pl.Series) -> NDArray[np.int64]:
     """Index of each of `ids` in `among`, whose ids are distinct; the shape of `ids`."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from phase19 import frames
+from phase19.execution.protocol import Executor
 from phase19.forecasting.model import Forecast, ForecastModel
+from phase19.harness import Phase19Harness
+from phase19.inputs.heuristics import Heuristics
 from phase19.inputs.loading import Inputs, Population
-from phase19.optimizer import AdaptiveOptimizer
-from phase19.options import PlanOptions
+from phase19.optimizer import CANDIDATES, AdaptiveOptimizer, assign_wave, limit_load, recommended
+from phase19.options import OptimizationStrategy, PlanOptions, RunOptions
+from phase19.wave import ExecutedWave, PlannedWave, Wave
 
 POPULATION = Population(
     success_rate=0.8, duration_ms=1000.0, confidence_delta=0.02, agent_count=3, task_count=12, wave_count=None
@@ -87,6 +92,24 @@ def optimizer(
         digest="",
     )
     return AdaptiveOptimizer(inputs=inputs, options=options)
+
+
+def run_waves(planner: AdaptiveOptimizer, executor: Executor) -> list[ExecutedWave]:
+    """Plan and execute every wave, each with what was learned from the waves before."""
+    harness = Phase19Harness(RunOptions(input=Path("none"), **vars(planner.options)))
+    harness.prepare_waves(planner, executor)
+    return list(harness.run_waves(planner))
+
+
+def assigned(
+    fitted: ForecastModel, rows: pl.DataFrame, heuristics: Heuristics | None = None, **options: Any
+) -> PlannedWave:
+    """A wave of tasks with their agents, by one strategy."""
+    chosen = PlanOptions(**options)
+    strategies = CANDIDATES if chosen.strategy is OptimizationStrategy.AUTO else (chosen.strategy,)
+    wave = Wave(number=1, tasks=rows)
+    found = assign_wave(wave, fitted, chosen, heuristics or Heuristics(), strategies)
+    return limit_load(found[recommended(found, chosen.max_load_factor)], chosen.max_load_factor)
 
 
 def all_pairs(fitted: ForecastModel, allowed: int = 3) -> Forecast:

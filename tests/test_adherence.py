@@ -8,7 +8,7 @@ import pytest
 
 from phase19 import frames
 from phase19.analysis.session import sql_directory
-from phase19.timelines import adherence
+from phase19.scheduler import AdaptiveScheduler
 from tests.recomputation import adherence as recomputed
 from tests.synthetic import every_table, execution, hand_frames, wave_plan
 
@@ -63,4 +63,4 @@ def test_sql_python_and_the_oracle_say_the_same(late_ms, end_ms, wanted):
     rows = rows.with_columns(actual_start_time=actual[0], actual_end_time=actual[1])
     rows = rows.cast({"actual_start_time": pl.Float64, "actual_end_time": pl.Float64})
     assert row == (wanted,)
-    assert adherence(rows) == recomputed(late_ms, end_ms) == wanted
+    assert AdaptiveScheduler().calculate_schedule_adherence(rows) == recomputed(late_ms, end_ms) == wanted

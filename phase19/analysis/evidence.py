@@ -24,7 +24,7 @@ def wave_frames(wave: Wave) -> dict[str, pl.DataFrame]:
     gated = {"decisions": wave.decisions, "unassigned": wave.unassigned}
     if not isinstance(wave, ExecutedWave):
         return gated
-    draws = _in_plan_order(wave)
+    draws = wave.scheduled_draws
     return {
         **gated,
         "executions": wave.executions,
@@ -108,11 +108,6 @@ def _wave_plan(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:
 
 def _as_if_all_ran(executions: pl.DataFrame) -> pl.DataFrame:
     return executions.with_columns(status=pl.lit("completed"))
-
-
-def _in_plan_order(wave: ExecutedWave) -> WaveDraws:
-    """The draws of a wave, their tasks in the order of its executions."""
-    return wave.draws.reordered(positions(wave.executions["task_id"], wave.tasks["task_id"]))
 
 
 def agent_evidence(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:

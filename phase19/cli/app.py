@@ -108,17 +108,17 @@ def forecast(options: InputOptions, *, output: OutputFile = None) -> None:
     """
     if output is not None and output.suffix not in {".jsonl", ".parquet"}:
         raise UsageError(f"--output: expected a file that ends in .jsonl or .parquet, found {output}")
-    from phase19.forecasting.model import first_model
-    from phase19.inputs.loading import load_inputs
+    from phase19.optimizer import AdaptiveOptimizer
     from phase19.outputs.forecast_table import forecast_table
     from phase19.publishing.files import check_file_target, publish_file
 
     sources = (options.input, options.phase16_dir, options.phase17_dir)
     if output is not None:
         check_file_target(output, sources)
-    inputs = load_inputs(*sources, options.censored_errors)
-    _warn(inputs.warnings)
-    table = forecast_table(first_model(inputs))
+    optimizer = AdaptiveOptimizer(options.input, phase16_dir=sources[1], phase17_dir=sources[2])
+    optimizer.load_phase18_data(options.censored_errors)
+    _warn(optimizer.inputs.warnings)
+    table = forecast_table(optimizer.model)
     if output is None:
         print(table.write_ndjson(), end="")
         return

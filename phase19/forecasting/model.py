@@ -18,10 +18,7 @@ from phase19.forecasting.records import FEATURE_COUNT, logit, read_records, sigm
 from phase19.forecasting.retries import within_attempts
 from phase19.forecasting.simulation import World
 from phase19.forecasting.success import SuccessPosterior, SuccessPriors, fit_success
-from phase19.inputs.heuristics import Heuristics, read_heuristics
-from phase19.inputs.history import Previous
-from phase19.inputs.loading import Inputs, Population
-from phase19.inputs.tasks import check_any, deal_waves, fill_confidence, select_agents
+from phase19.inputs.loading import Population
 
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
@@ -227,50 +224,3 @@ class ForecastModel:
             limit_ms=duration.limit_ms,
             gains=self.gains,
         )
-
-
-class Preparation(NamedTuple):
-    """Model before the first wave, and the heuristics in force.
-
-    The model's `tasks` are sorted by task id, each with its wave and a confidence; its `agents` are in natural order.
-    """
-
-    model: ForecastModel
-    heuristics: Heuristics
-
-
-def prepare(
-    inputs: Inputs, previous: Previous | None = None, *, waves: int | None = None, agents: int | None = None
-) -> Preparation:
-    """Deal the inputs' tasks to waves, select the agents, and fit the model to the records.
-
-    Parameters
-    ----------
-    previous
-        An earlier run, whose observed outcomes and weights count too.
-    waves
-        Deal all tasks over so many waves, whatever was recorded.
-    agents
-        Take the first so many agents.
-
-    Raises
-    ------
-    UsageError
-        There are no tasks.
-    """
-    check_any(inputs.tasks)
-    population = inputs.population
-    heuristics = read_heuristics(inputs.heuristics, previous.weights if previous is not None else None)
-    tasks = fill_confidence(inputs.tasks, inputs.attempts, population.success_rate)
-    tasks = heuristics.ordered(heuristics.boosted(tasks))
-    tasks = deal_waves(tasks, waves, population.wave_count, heuristics)
-    attempts = inputs.attempts if previous is None else pl.concat([inputs.attempts, previous.attempts])
-    claimed = heuristics.claims(attempts)
-    return Preparation(ForecastModel.fit(tasks, select_agents(inputs.agents, agents), claimed, population), heuristics)
-
-
-def first_model(
-    inputs: Inputs, previous: Previous | None = None, *, waves: int | None = None, agents: int | None = None
-) -> ForecastModel:
-    """Fit the model before the first wave; parameters as :func:`prepare`."""
-    return prepare(inputs, previous, waves=waves, agents=agents).model

@@ -16,9 +16,9 @@ from phase19.balancing.recommendation import (
     round_robin,
 )
 from phase19.errors import InfeasibleError
+from phase19.optimizer import CANDIDATES
 from phase19.options import OptimizationStrategy as S
-from phase19.planning import CANDIDATES, PlanParameters, assign_each, assign_wave
-from tests.builders import forecast_of, model, random_attempts
+from tests.builders import assigned, forecast_of, model, random_attempts
 
 
 def promises(success, makespan=None, retries=None, confidence=None, imbalance=None) -> Promises:
@@ -136,9 +136,8 @@ def test_luck_that_cannot_make_up_for_a_shortfall_rules_a_plan_out():
 def test_auto_takes_a_wave_s_plan_by_the_rule_loads_evened_out(capacity, chosen):
     fitted = model(random_attempts(5, 60), task_count=8)
     tasks = fitted.tasks.with_columns(wave=1)
-    parameters = PlanParameters(strategy=S.AUTO, capacity=capacity)
-    waves = assign_each(fitted, tasks, parameters, CANDIDATES)
-    found = assign_wave(fitted, tasks, parameters)
+    waves = [assigned(fitted, tasks, strategy=strategy, capacity=capacity) for strategy in CANDIDATES]
+    found = assigned(fitted, tasks, strategy=S.AUTO, capacity=capacity)
     success = np.array([wave.forecast.planned_success[np.arange(8), wave.agent_index].sum() for wave in waves])
     time = [
         np.bincount(wave.agent_index, wave.forecast.planned_duration_ms[np.arange(8), wave.agent_index]).max()
@@ -146,7 +145,7 @@ def test_auto_takes_a_wave_s_plan_by_the_rule_loads_evened_out(capacity, chosen)
     ]
     close = [i for i in range(len(waves)) if success[i] >= success.max() - 0.005 * 8]
     expected = min(close, key=lambda i: (time[i], -success[i]))
-    assert found.assigned.strategy is CANDIDATES[expected] is chosen
+    assert found.assignment.strategy is CANDIDATES[expected] is chosen
     assert found.agent_index.tolist() == waves[expected].agent_index.tolist()
 
 

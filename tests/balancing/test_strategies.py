@@ -15,8 +15,8 @@ from phase19.balancing.strategies import (
     score_terms,
 )
 from phase19.errors import InfeasibleError
+from phase19.optimizer import CANDIDATES
 from phase19.options import OptimizationStrategy
-from phase19.planning import CANDIDATES
 from tests.builders import agents, forecast_of, tasks
 
 S = OptimizationStrategy

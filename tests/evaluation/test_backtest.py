@@ -14,10 +14,10 @@ import phase19
 from phase19.errors import UsageError
 from phase19.evaluation.backtest import replay_plan, score_forecasts
 from phase19.evaluation.time_split import split_inputs
-from phase19.forecasting.model import first_model
 from phase19.inputs.history import read_executions
 from phase19.inputs.loading import Population, load_inputs
 from phase19.inputs.sample import write_sample
+from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import BacktestOptions
 from tests.builders import attempts
 
@@ -100,7 +100,7 @@ def test_success_is_measured_on_every_task_when_every_pair_is_recorded(tmp_path)
     inputs = load_inputs(tmp_path / "phase18", tmp_path / "phase16", tmp_path / "phase17")
     outcome = np.random.default_rng(5).integers(2, size=(9, 3))
     times = np.random.default_rng(6).random((9, 3))
-    model = first_model(inputs)
+    model = AdaptiveOptimizer(inputs=inputs).model
     rows = [
         {"task_id": task, "agent_id": agent, "is_success": bool(outcome[i, j]), "duration_ms": times[i, j]}
         for i, task in enumerate(model.tasks["task_id"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,14 @@ from phase19.inputs.heuristics import Boost, Heuristics, Relaxation, read_heuris
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.sample import write_sample
 from phase19.inputs.tasks import by_priority
-from phase19.planning import PlanParameters, plan_wave
+from phase19.optimizer import AdaptiveOptimizer
 from phase19.safety import SafetyGate
-from tests.builders import POPULATION, agents, all_pairs, attempts, model, random_attempts, tasks
+from tests.builders import POPULATION, agents, all_pairs, attempts, model, optimizer, random_attempts, tasks
 
 ROOT = Path(__file__).parents[2]
 HEURISTICS = [json.loads(line) for line in (ROOT / "outputs/phase16/heuristics.jsonl").read_text("utf-8").splitlines()]
-SHIPPED = read_heuristics(frames.HEURISTICS.conform([{**row, "rule": json.dumps(row["rule"])} for row in HEURISTICS]))
+RULES = frames.HEURISTICS.conform([{**row, "rule": json.dumps(row["rule"])} for row in HEURISTICS])
+SHIPPED = read_heuristics(RULES)
 BOOST = Heuristics(boosts=(Boost("H16_002", ("MEDIUM",), 0.7, 0.75, 0.05),))
 
 
@@ -277,8 +279,10 @@ def test_every_planned_task_names_what_was_applied_to_it_once():
     raised = SHIPPED.ordered(SHIPPED.boosted(fitted.tasks.with_columns(wave=pl.lit(1))))
     again = SHIPPED.ordered(SHIPPED.boosted(raised))
     assert again["heuristics_applied"].to_list() == raised["heuristics_applied"].to_list()
-    fitted = ForecastModel.fit(raised, fitted.agents, fitted.attempts, POPULATION)
-    plans = plan_wave(fitted, raised, PlanParameters(heuristics=SHIPPED)).plans.sort("task_id")
+    planner = AdaptiveOptimizer(
+        inputs=replace(optimizer(random_attempts(1, 20), task_count=6).inputs, heuristics=RULES)
+    )
+    plans = planner.calculate_optimal_schedule().plans
     named = dict(zip(plans["task_id"], plans["heuristics_applied"].to_list(), strict=True))
     assert named["t0"] == ["H16_001", "H16_003"]  # LOW from 0.7 on has its place, and is tried again
     assert named["t1"] == ["H16_002", "H16_001", "H16_003"]  # raised to 0.75

@@ -14,12 +14,10 @@ import phase19
 from phase19.analysis.querying import select
 from phase19.assignment.solver import solve
 from phase19.errors import OutputError, UsageError
-from phase19.forecasting.model import first_model
-from phase19.inputs.loading import load_inputs
 from phase19.inputs.sample import write_sample
+from phase19.optimizer import AdaptiveOptimizer
 from phase19.outputs.explain import explain, explanation_tables, sentences
 from phase19.outputs.text import significant
-from phase19.planning import PlanParameters, plan_wave
 
 FIXED = {"timestamp": "2026-02-05T12:00:00Z", "seed": 3}
 
@@ -48,16 +46,17 @@ def command(*args):
 
 def test_what_a_task_would_cost_elsewhere_is_what_planning_again_without_its_agent_says(place, run_dir):
     """The margin of every task of the first wave, against a plan in which the task may not go to its agent."""
-    model = first_model(load_inputs(place / "phase18", place / "phase16", place / "phase17"))
-    wave = model.tasks.filter(pl.col("wave") == 1)
-    plan = plan_wave(model, wave, PlanParameters())
-    names, scores = model.agents["agent_id"].to_list(), plan.assigned.scores
-    for row, task_id in enumerate(wave["task_id"]):
+    optimizer = AdaptiveOptimizer(place / "phase18", phase16_dir=place / "phase16", phase17_dir=place / "phase17")
+    optimizer.load_phase18_data()
+    plan = optimizer.calculate_optimal_schedule().wave
+    names, solved = plan.model.agents["agent_id"].to_list(), plan.assignment
+    scores = solved.scores
+    for row, task_id in enumerate(plan.tasks["task_id"]):
         told = explain(run_dir, task_id)
         allowed = np.ones_like(scores, dtype=bool)
         allowed[row, names.index(told["agent_id"])] = False
-        again = solve(scores, plan.assigned.capacity, allowed)
-        assert told["score_margin"] == pytest.approx(plan.assigned.assignment.objective - again.objective, abs=1e-9)
+        again = solve(scores, solved.capacity, allowed)
+        assert told["score_margin"] == pytest.approx(solved.assignment.objective - again.objective, abs=1e-9)
         assert told["score"] == pytest.approx(scores[row, names.index(told["agent_id"])])
         assert told["runner_up_score"] == pytest.approx(scores[row, names.index(told["runner_up_agent_id"])])
 
