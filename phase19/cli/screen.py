@@ -60,7 +60,7 @@ def print_run(run: RunFiles, run_dir: Path, stream: TextIO, *, is_verbose: bool 
     blocks: list[Block | None] = [
         *details,
         *lineage_sentences(run.optimization_summary),
-        report.waves_table(run, is_brief=True),
+        report.waves_table(run),
         report.attention_table(run),
         report.metrics_table(run) if is_verbose else None,
         report.checks_table(run),

@@ -199,29 +199,18 @@ def _unknown_keys(
     """Count the keys that no field has, and refuse repeated keys.
 
     A row encoded again has as many quotation marks as its line, unless a key was unknown or repeated (or a mark
-    was written as its escape): counting them clears whole blocks at memory speed, and whole lines after that.
+    was written as its escape): counting them clears whole blocks at memory speed.
     """
-    unknown: Counter[str] = Counter()
+    encoded, block = msgspec.json.Encoder().encode_lines(decoded), b"".join(lines)
     is_flat = pl.Binary not in rows.dtypes.values()
-    known = set(rows.struct.__struct_encode_fields__)
-    encoded = msgspec.json.Encoder().encode_lines(decoded)
-    block = b"".join(lines)
     if is_flat and block.count(b'"') == encoded.count(b'"') and b"\\u0022" not in block:
-        return unknown
-    members = msgspec.json.Decoder(dict[str, msgspec.Raw])
-    for number, line, twin in zip(numbers, lines, encoded.split(b"\n"), strict=False):
-        marks = line.count(b'"') - twin.count(b'"')
-        is_clear = is_flat and b"\\u0022" not in line
-        if is_clear and not marks:
-            continue
-        for name, raw in members.decode(line).items():
-            if name not in known:
-                value = bytes(raw)
-                unknown[name] += 1
-                marks -= 2 + value.count(b'"')
-                is_clear = is_clear and b"{" not in value
-        if marks or not is_clear:
-            decode_json(path, line.decode(), rows.struct, line=number)
+        return Counter()
+    unknown, known = Counter[str](), set(rows.struct.__struct_encode_fields__)
+    for number, line in zip(numbers, lines, strict=True):
+        try:
+            unknown.update(json.loads(line, object_pairs_hook=_unique).keys() - known)
+        except ValueError as problem:
+            raise _explained(path, line.decode(), rows.struct, problem, number) from problem
     return unknown
 
 
@@ -269,7 +258,6 @@ _STRING = r'"(?:[^"\\]|\\.)*"'
 _TOKEN = re.compile(
     rf"(?P<key>{_STRING})\s*:|(?P<open>[{{\[])|(?P<close>[}}\]])|(?P<comma>,)|(?P<scalar>{_STRING}|[^\s{{}}\[\],:]+)"
 )
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _explained(path: Path, text: str, shape: Any, problem: Exception, line: int | None) -> InputError:
@@ -294,12 +282,11 @@ def _explained(path: Path, text: str, shape: Any, problem: Exception, line: int 
             places[field] = start
             if isinstance(leaf, float) and not math.isfinite(leaf):
                 return error("a finite number", str(leaf), field)
-            bad = next((part for part in (*field[-1:], leaf) if _SURROGATE.search(str(part))), None)
-            if bad is not None:
-                return error("Unicode text", ascii(bad), field)
     except (ValueError, RecursionError) as broken:  # also integers of thousands of digits, nesting of thousands
         reason = getattr(broken, "msg", broken)
         return error(kind, f"{_shorten(text)} ({reason})", (), line or getattr(broken, "lineno", 1))
+    if not isinstance(problem, msgspec.ValidationError):  # JSON to Python's reader, with half a surrogate pair in it
+        return error(kind, f"{_shorten(text)} ({problem})", (), line or 1)
     return error(*mismatch(document, shape, str(problem)))
 
 

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -34,14 +34,8 @@ _PREDICTION = {"LOW": (0.45, 0.5), "MEDIUM": (0.3, 0.6), "HIGH": (0.1, 0.75)}
 _EPOCH = datetime(2026, 1, 5, tzinfo=UTC)
 _PHASES = ("phase16", "phase17", "phase18")
 _HEURISTICS = Path(__file__).with_name("sample_heuristics.jsonl")
-
-
-class _World(NamedTuple):
-    """What no file says: logits of shape (agents, categories) and (tasks,), speeds (agents,) in log ms."""
-
-    skill: NDArray[np.float64]
-    difficulty: NDArray[np.float64]
-    speed: NDArray[np.float64]
+# What no file says: skill [logits] by agent and category, difficulty [logits] by task, speed [log ms] by agent.
+_World = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
 def write_sample(directory: Path, *, tasks: int, agents: int, waves: int, seed: int) -> None:
@@ -110,35 +104,6 @@ def write_sample(directory: Path, *, tasks: int, agents: int, waves: int, seed: 
         raise OutputError(f"{directory}: {problem.strerror or problem}") from problem
 
 
-def sample_trials(*, tasks: int, agents: int, waves: int, seed: int, count: int) -> pl.DataFrame:
-    """Let every agent try every task of a sample: what a sparse record does not say, to judge a plan by.
-
-    Parameters
-    ----------
-    tasks, agents, waves, seed
-        Those the sample was written with.
-    count
-        How often each agent tries each task.
-
-    Returns
-    -------
-    polars.DataFrame
-        Rows of `task_outcomes.jsonl`, `count` a pair, in the sample's world but with luck of their own. `attempts` is
-        the number of the trial, so that the rows can be replayed by `--executions`; each trial begins when the one
-        before is over, and the first when the sample is.
-    """
-    world, planned = _draw(np.random.default_rng(seed), tasks, agents, waves)
-    rng = np.random.default_rng([seed, 1])
-    start = _EPOCH + timedelta(days=seed % 365 + 14)
-    return pl.concat(
-        _execute(rng, world, planned, offset=offset, start=start + timedelta(days=trial * agents + offset))
-        .filter(attempts=1)
-        .with_columns(attempts=pl.lit(trial + 1, dtype=pl.Int64))
-        for trial in range(count)
-        for offset in range(agents)
-    )
-
-
 def _draw(rng: np.random.Generator, tasks: int, agents: int, waves: int) -> tuple[_World, pl.DataFrame]:
     """A world, and Phase 16's plan of its tasks, in id order."""
     skill = rng.normal(0, _ABILITY_SD, (agents, 1)) + rng.normal(0, _SKILL_SD, (agents, len(_CATEGORIES)))
@@ -154,28 +119,23 @@ def _draw(rng: np.random.Generator, tasks: int, agents: int, waves: int) -> tupl
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (middle, high) if _sigmoid(middle + logits).mean() < _MEAN_SUCCESS else (low, middle)
-    world = _World(skill + low, difficulty, rng.normal(0, _SPEED_SD, agents))
+    world = (skill + low, difficulty, rng.normal(0, _SPEED_SD, agents))
     base, slope = np.array(list(_PREDICTION.values())).T
     boosted = pl.lit(["H16_001", "H16_002"], dtype=STRINGS)
     is_boosted = (risk == 1) & (confidence >= _BOOSTED[0]) & (confidence <= _BOOSTED[1])
-    return world, pl.DataFrame(
-        {
-            "task_id": pl.select(pl.format("task_{}", pl.int_range(tasks))).to_series(),
-            "wave": 1 + np.arange(tasks) * waves // tasks,
-            "risk_level": np.array(list(_RISK_SHARES))[risk],
-            "category": np.array(_CATEGORIES)[category],
-            "confidence": confidence,
-            "risk": risk,
-        }
-    ).select(
-        "task_id",
-        "wave",
-        "risk_level",
-        "category",
-        "confidence",
+    columns = {
+        "wave": 1 + np.arange(tasks) * waves // tasks,
+        "risk_level": np.array(list(_RISK_SHARES))[risk],
+        "category": np.array(_CATEGORIES)[category],
+        "confidence": confidence,
+    }
+    level = pl.col("risk_level").cast(pl.Enum(list(_RISK_SHARES)))
+    return world, pl.DataFrame(columns).select(
+        pl.format("task_{}", pl.int_range(tasks)).alias("task_id"),
+        *columns,
         # H16_001: least risk first, then most confidence.
-        priority=pl.struct("risk", -pl.col("confidence")).rank("ordinal").over("wave").cast(pl.Int64),
-        heuristics_applied=pl.when(pl.Series(is_boosted)).then(boosted).otherwise(pl.lit(["H16_001"], dtype=STRINGS)),
+        priority=pl.struct(level, -pl.col("confidence")).rank("ordinal").over("wave").cast(pl.Int64),
+        heuristics_applied=pl.when(pl.Series(is_boosted)).then(boosted).otherwise(boosted.list.head(1)),
         predicted_success_rate=pl.Series((base[risk] + slope[risk] * confidence).round(4)),
         predicted_confidence_delta=pl.lit(0.05),
         approval_status=pl.lit("APPROVED"),
@@ -187,10 +147,10 @@ def _execute(
     rng: np.random.Generator, world: _World, planned: pl.DataFrame, *, offset: int, start: datetime
 ) -> pl.DataFrame:
     """One round-robin execution of all tasks: an attempt a row, by wave and time."""
-    agent_count = len(world.speed)
-    agent = (np.arange(planned.height) + offset) % agent_count
+    skill, difficulty, speed = world
+    agent = (np.arange(planned.height) + offset) % len(speed)
     category = planned["category"].cast(pl.Enum(_CATEGORIES)).to_physical().to_numpy()
-    probability = _sigmoid(world.skill[agent, category] - world.difficulty)
+    probability = _sigmoid(skill[agent, category] - difficulty)
     running = np.arange(planned.height)
     is_retried = planned["risk_level"].is_in(RETRIED_RISKS).to_numpy()
     attempts = []
@@ -198,7 +158,7 @@ def _execute(
         penalty = RETRY_PENALTY * (attempt - 1)
         is_success = rng.random(len(running)) < np.maximum(probability[running] - penalty, RETRY_PENALTY)
         noise = rng.normal(0, _DURATION_SD, len(running))
-        effect = world.speed[agent[running]] + 0.1 * world.difficulty[running] + noise
+        effect = speed[agent[running]] + 0.1 * difficulty[running] + noise
         duration = _MEDIAN_DURATION_MS * np.exp(effect) * np.where(is_success, 1, _FAILURE_SLOWDOWN)
         before = np.maximum(planned["confidence"].to_numpy()[running] - penalty, 0)
         gain = np.where(is_success, rng.normal(0.05, 0.012, len(running)), rng.normal(-0.02, 0.008, len(running)))
@@ -207,9 +167,7 @@ def _execute(
         rows = planned[running].select(
             "task_id",
             pl.format("agent_{}", pl.Series(agent[running])).alias("agent_id"),
-            "wave",
-            "risk_level",
-            "category",
+            *("wave", "risk_level", "category"),
             status=pl.Series(np.where(is_success, "success", "failed")),
             confidence_before=pl.Series(before.round(4)),
             confidence_after=pl.Series(after.round(4)),
@@ -218,8 +176,9 @@ def _execute(
             attempts=pl.lit(attempt),
             heuristics_applied=pl.concat_list("heuristics_applied", retry),
             error_message=pl.when(pl.Series(~is_success)).then(pl.lit("the result did not pass its check")),
+            place=pl.Series(running),
         )
-        attempts.append(rows.with_columns(place=pl.Series(running)))
+        attempts.append(rows)
         running = running[~is_success & is_retried[running]]
     # An agent makes its attempts one after another; waves start an hour apart.
     clock = pl.col("execution_time_ms").cum_sum().over("wave", "agent_id") + (pl.col("wave") - 1) * 3_600_000
@@ -252,32 +211,28 @@ def _phase18_documents(outcomes: pl.DataFrame, agent_count: int, timestamp: date
     performance = by_agent.agg(*means, busy_ms=pl.col("execution_time_ms").sum()).sort(number)
     overall = outcomes.select(*means).row(0, named=True)
     written = timestamp.strftime("%Y-%m-%dT%H:%M:%SZ")
-    first_wave = outcomes.filter(pl.col("wave") == 1).select("agent_id", "task_id").unique(maintain_order=True)
-    assigned = first_wave.group_by("agent_id", maintain_order=True).agg("task_id").sort(number)
+    first_wave = outcomes.filter(pl.col("wave") == 1)
+    dealt = first_wave.unique(["agent_id", "task_id"], maintain_order=True)
+    assigned = dealt.group_by("agent_id", maintain_order=True).agg("task_id").sort(number)
     balance = round(100 * performance.select(pl.col("busy_ms").mean() / pl.col("busy_ms").max()).item(), 1)
     execution = round(100 * overall["success_rate"], 1)
     health = round((balance + execution) / 2, 1)
     best = performance.sort("success_rate", "tasks", number, descending=[True, True, False]).row(0, named=True)
-    agents = performance.drop("agent_id", "busy_ms").to_dicts()
-    best_text = f"{best['agent_id']} succeeds most often ({best['success_rate']:.3f})"
-    signals = (
-        ("agent_specialization", 0.9, best_text),
-        ("coordination_improvement", 0.8, "Round robin gives agents tasks of categories they are weak in"),
-    )
+    del overall["tasks"]
     return {
         "phase18/multi_agent_summary.json": {
             "total_agents": agent_count,
             "total_tasks": outcomes["task_id"].n_unique(),
             "total_waves": outcomes["wave"].max(),
-            **{name: value for name, value in overall.items() if name != "tasks"},
-            "agent_performance": dict(zip(performance["agent_id"], agents, strict=True)),
+            **overall,
+            "agent_performance": {row.pop("agent_id"): row for row in performance.drop("busy_ms").to_dicts()},
             "timestamp": written,
         },
         "phase18/coordination_patterns.json": [
             {
                 "pattern_type": "round_robin",
-                "agent_assignments": dict(zip(assigned["agent_id"], assigned["task_id"].to_list(), strict=True)),
-                "success_rate": outcomes.filter(pl.col("wave") == 1).select(means[0]).item(),
+                "agent_assignments": dict(assigned.iter_rows()),
+                "success_rate": first_wave.select(means[0]).item(),
                 "confidence": 0.8,
             }
         ],
@@ -288,7 +243,15 @@ def _phase18_documents(outcomes: pl.DataFrame, agent_count: int, timestamp: date
             "timestamp": written,
         },
         "phase18/learning_signals.jsonl": [
-            {"signal_id": f"LS_00{number}", "type": kind, "confidence": confidence, "description": description}
-            for number, (kind, confidence, description) in enumerate(signals, 1)
+            _signal(
+                1, "agent_specialization", 0.9, f"{best['agent_id']} succeeds most often ({best['success_rate']:.3f})"
+            ),
+            _signal(
+                2, "coordination_improvement", 0.8, "Round robin gives agents tasks of categories they are weak in"
+            ),
         ],
     }
+
+
+def _signal(number: int, kind: str, confidence: float, description: str) -> dict[str, Any]:
+    return {"signal_id": f"LS_00{number}", "type": kind, "confidence": confidence, "description": description}

@@ -29,11 +29,9 @@ _METRICS: dict[str, tuple[str, float, float, float]] = {
     "confidence_trajectory": ("ratio", 1.0, 0.90, 1.1),
     "schedule_adherence": ("fraction", 0.90, 0.85, 1.0),
 }
+_CHECKS = ("prediction_error", "schedule_drift", "performance_degradation", "optimization_failure")
 _ORDERED = (
-    ("prediction_error_medium", "prediction_error_high"),
-    ("schedule_drift_medium", "schedule_drift_high"),
-    ("performance_degradation_medium", "performance_degradation_high"),
-    ("optimization_failure_medium", "optimization_failure_high"),
+    *((f"{check}_medium", f"{check}_high") for check in _CHECKS),
     ("heuristic_weight_min", "heuristic_weight_max"),
     ("health_fair", "health_good"),
     ("health_good", "health_excellent"),
@@ -51,73 +49,73 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         A value is out of bounds, or a pair is in the wrong order.
     """
 
+    # A metric is critical when it is outside its bounds by more than this part of the bound (Phase 19 definition).
     critical_margin: Threshold = 0.10
-    """A metric is critical when it is outside its bounds by more than this part of the bound (Phase 19 definition)."""
+    # Planned confidence change below which the trajectory has no meaning (Phase 19 definition).
     negligible_confidence_delta: Threshold = 1e-6
-    """Planned confidence change below which the trajectory has no meaning (Phase 19 definition)."""
+    # Forecasts are kept this far from 0 and 1 in the log loss, which is infinite there.
     log_loss_floor: TailProbability = 1e-6
-    """Forecasts are kept this far from 0 and 1 in the log loss, which is infinite there."""
+    # False-alarm probability of each anomaly type in a calibrated run, one-sided.
     alarm_probability: TailProbability = 0.0125
-    """False-alarm probability of each anomaly type in a calibrated run, one-sided."""
+    # Probability of detecting a problem of the size that a test calls detectable.
     detection_power: Power = 0.90
-    """Probability of detecting a problem of the size that a test calls detectable."""
+    # Overestimate of the success rate that does not matter, even if significant.
     prediction_error_margin: Threshold = 0.01
-    """Overestimate of the success rate that does not matter, even if significant."""
+    # Overestimate of the success rate.
     prediction_error_medium: Threshold = 0.05
     prediction_error_high: Threshold = 0.15
-    """Overestimate of the success rate."""
+    # Delay that does not matter, on the log scale: log(1.05) is 5 % longer than forecast.
     schedule_drift_margin: LogMargin = math.log(1.05)
-    """Delay that does not matter, on the log scale: log(1.05) is 5 % longer than forecast."""
+    # Duration as a multiple of its forecast.
     schedule_drift_medium: Threshold = 1.25
     schedule_drift_high: Threshold = 1.5
-    """Duration as a multiple of its forecast."""
+    # Drop of an agent's success rate against its peers.
     performance_degradation_medium: Threshold = 0.10
     performance_degradation_high: Threshold = 0.25
-    """Drop of an agent's success rate against its peers."""
+    # Drop that does not matter, even if significant.
     performance_degradation_margin: Threshold = 0.02
-    """Drop that does not matter, even if significant."""
+    # Information about the promised advantage below which its slope is not reported.
     optimization_failure_information: Threshold = 3.0
-    """Information about the promised advantage below which its slope is not reported."""
+    # Part of the promised advantage whose loss does not matter: the best of many forecasts promises too much.
     optimization_failure_margin: Threshold = 0.10
-    """Part of the promised advantage whose loss does not matter: the best of many forecasts promises too much."""
+    # Missing part of the promised advantage; 1 if all of it is missing.
     optimization_failure_medium: Threshold = 0.5
     optimization_failure_high: Threshold = 1.0
-    """Missing part of the promised advantage; 1 if all of it is missing."""
+    # Smallest detectable problem above which a check needs more data: no run passes that cannot detect that a fifth
+    # of all tasks fail, times double, half of an agent's tasks fail, or the whole advantage is lost.
     prediction_error_limit: Threshold = 0.20
     schedule_drift_limit: Threshold = 2.0
     performance_degradation_limit: Threshold = 0.5
     optimization_failure_limit: Threshold = 1.0
-    """Smallest detectable problem above which a check needs more data: no run passes that cannot detect that a fifth
-    of all tasks fail, times double, half of an agent's tasks fail, or the whole advantage is lost."""
+    # Points that an anomaly takes from system stability (Phase 19 definition).
     penalty_low: Threshold = 5.0
     penalty_medium: Threshold = 15.0
     penalty_high: Threshold = 30.0
-    """Points that an anomaly takes from system stability (Phase 19 definition)."""
+    # Lowest health score of each status; below fair it is poor (Phase 19 definition).
     health_excellent: Threshold = 85.0
     health_good: Threshold = 70.0
     health_fair: Threshold = 50.0
-    """Lowest health score of each status; below fair it is poor (Phase 19 definition)."""
+    # Weights of the health components; those without data are left out of the mean.
     weight_optimization_accuracy: Threshold = 1.0
     weight_schedule_adherence: Threshold = 1.0
     weight_throughput_efficiency: Threshold = 1.0
     weight_system_stability: Threshold = 1.0
-    """Weights of the health components; those without data are left out of the mean."""
+    # Change of the error over all waves, in standard deviations of chance, up to which forecasts count as stable.
     convergence_margin: Threshold = 1.0
-    """Change of the error over all waves, in standard deviations of chance, up to which forecasts count as stable."""
+    # Tasks of evidence at which a lift counts half: outcome variance over the variance of true lifts, 0.2 / 0.1^2
+    # where lifts of 10 points are typical.
     heuristic_shrinkage: Threshold = 20.0
-    """Tasks of evidence at which a lift counts half: outcome variance over the variance of true lifts, 0.2 / 0.1^2
-    where lifts of 10 points are typical."""
+    # Largest change of a weight in a run (Phase 19 definition).
     heuristic_step: Threshold = 0.05
-    """Largest change of a weight in a run (Phase 19 definition)."""
+    # Bounds of a weight (Phase 19 definition).
     heuristic_weight_min: Threshold = 0.5
     heuristic_weight_max: Threshold = 1.5
-    """Bounds of a weight (Phase 19 definition)."""
+    # Smallest change of a weight that becomes a learning signal.
     heuristic_signal_step: Threshold = 0.01
-    """Smallest change of a weight that becomes a learning signal."""
+    # Probability of one false signal among all signals of one kind.
     signal_probability: TailProbability = 0.05
-    """Probability of one false signal among all signals of one kind."""
+    # Tasks that an agent and its peers must each have at a risk level before they are compared.
     specialization_count: Threshold = 10.0
-    """Tasks that an agent and its peers must each have at a risk level before they are compared."""
 
     def __post_init__(self) -> None:
         for rule in msgspec.structs.fields(self):
@@ -264,17 +262,10 @@ def _flat(tables: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple
     return flat
 
 
-def _line_of(text: str, keys: tuple[str | int, ...]) -> int | None:
-    """The last line of the shortest part of the file that gives a value to these keys."""
-    import tomllib
-
-    for end in (match.start() for match in re.finditer(r"\n|\Z", text)):
-        try:
-            node: Any = tomllib.loads(text[:end])
-        except (ValueError, RecursionError):  # the part ends within a statement
-            continue
-        for key in keys:
-            node = node.get(key) if isinstance(node, dict) else None
-        if node is not None:
-            return text.count("\n", 0, end) + 1
-    return None
+def _line_of(text: str, keys: tuple[str | int, ...]) -> int:
+    """The line of the last of these keys, each of which is searched for after the one before."""
+    code, place = re.sub("#.*", "", text), 0
+    for key in keys:
+        found = re.compile(rf"\b{re.escape(str(key))}\b").search(code, place)
+        place = found.end() if found else place
+    return code.count("\n", 0, place) + 1

@@ -7,7 +7,7 @@ from typing import Any
 from phase19.errors import plural
 from phase19.outputs import text
 from phase19.outputs.provenance import lineage_sentences
-from phase19.outputs.rendering import Block, Chart, Section, Table, figures_table, records_table, to_html, to_markdown
+from phase19.outputs.rendering import Block, Section, Table, figures_table, records_table, to_html, to_markdown
 from phase19.publishing.files import SUMMARY_FILE, Row, RunFiles, read_run, write_errors
 
 TITLE = "Phase 19: autonomous optimisation"
@@ -17,18 +17,18 @@ UNASSIGNED_FILE = "unassigned_tasks.jsonl"
 MAX_ROWS = 50  # of a table with a row an agent or task; a file lists them all
 _FEW_TASKS = 100  # below, an expected number of tasks has a decimal
 
+# What each executor's figures are, and what they say about the agents.
 _EXECUTORS = {
-    "simulate": "Dry run: every actual figure is simulated.",
-    "replay": "Replay of recorded outcomes.",
-    "live": "Live run.",
+    "simulate": (
+        "Dry run: every actual figure is simulated.",
+        "Simulated figures are drawn from the forecast: they are no evidence about the agents.",
+    ),
+    "replay": (
+        "Replay of recorded outcomes.",
+        "A task whose agent has no record of it is unobserved; rates cover the tasks that ran.",
+    ),
+    "live": ("Live run.", "Rates cover the tasks that ran."),
 }
-_EVIDENCE = {
-    "simulate": "Simulated figures are drawn from the forecast's own uncertainty: they show what the plan's assumptions"
-    " lead to, and are no evidence about the agents.",
-    "replay": "A task whose agent has no record of it is unobserved; rates cover the tasks that ran.",
-    "live": "Rates cover the tasks that ran.",
-}
-_SIZES = {"tasks": "task", "agents": "agent", "waves_optimized": "wave"}
 _METRICS_NOTE = (
     "The normal range holds 90 % of the values that a correct plan leads to. A value outside its bounds but inside the "
     "normal range is no evidence against the plan."
@@ -38,12 +38,7 @@ _CHECKS_NOTE = (
     "one may go unseen. 'none': too few tasks to detect any. An explained effect is caused by what another "
     "check found. A check that needs more data says nothing about the plan. anomaly_tests.jsonl gives the reasons."
 )
-_RESULTS = {
-    "found": "failed",
-    "explained": "explained",
-    "not_testable": "needs more data",
-    "clear": "passed",
-}
+_RESULTS = {"found": "failed", "explained": "explained", "not_testable": "needs more data", "clear": "passed"}
 # How the effect of a check is written: factor, significant digits, unit, and what it measures.
 _EFFECTS = {
     "prediction_error": (100.0, 2, "points", "below plan"),
@@ -99,13 +94,13 @@ def report_sections(run: RunFiles) -> list[Section]:
     sections: dict[str, tuple[Block, ...]] = {
         "In short": (
             *opening(run),
-            _EVIDENCE[summary["executor"]],
+            _EXECUTORS[summary["executor"]][1],
             f"Seed {summary['seed']}, run {summary['run_id']}, {summary['timestamp']}.",
             *lineage_sentences(summary),
             health_sentence(run),
             figures_table("figure", summary["overall_metrics"]),
         ),
-        "Waves": (Chart("Success rate by wave", run.schedule_comparisons), waves_table(run)),
+        "Waves": (waves_table(run),),
         "Metrics": (_METRICS_NOTE, metrics_table(run)),
         "Anomalies": _listing(
             run.scheduling_anomalies,
@@ -118,10 +113,9 @@ def report_sections(run: RunFiles) -> list[Section]:
             records_table(components),
             *_listing(health["anomaly_costs"], "anomaly_id anomaly_type severity points", "system_health.json"),
             convergence_sentence(health["convergence"]),
-            *_listing(health["agent_utilization"], "agent_id task_count busy_ms utilization", "system_health.json"),
         ),
         "Who did what": (
-            *_assignments(summary["optimization_results"]),
+            *_listing(health["agent_utilization"], "agent_id task_count busy_ms utilization", "system_health.json"),
             *_listing(run.unassigned_tasks, "task_id wave reason", UNASSIGNED_FILE),
         ),
         "What was learned": (
@@ -147,8 +141,9 @@ def report_sections(run: RunFiles) -> list[Section]:
 def opening(run: RunFiles) -> list[str]:
     """Say whether the plan held, with counts; then what kind of run it was, its size, and what did not run."""
     summary = run.optimization_summary
-    sizes = (plural(summary[f"total_{key}"], noun) for key, noun in _SIZES.items())
-    kind = f"{_EXECUTORS[summary['executor']]} {', '.join(sizes)}, strategy {summary['optimization_strategy']}."
+    totals = {"task": "total_tasks", "agent": "total_agents", "wave": "total_waves_optimized"}
+    sizes = ", ".join(plural(summary[key], noun) for noun, key in totals.items())
+    kind = f"{_EXECUTORS[summary['executor']][0]} {sizes}, strategy {summary['optimization_strategy']}."
     counts = summary["task_counts"].items()
     idle = [f"{count:,} {state}" for state, count in counts if count and state not in {"total", "completed", "failed"}]
     reasons = f"; {UNASSIGNED_FILE} gives the reasons" if run.unassigned_tasks else ""
@@ -187,58 +182,47 @@ def health_sentence(run: RunFiles) -> str:
 
 def attention_table(run: RunFiles) -> Table | None:
     """List failed checks and metrics outside bounds and normal range, with what to do; None if there are none."""
-    normal = {f"optimization_metrics: {row['metric_name']}" for row in run.optimization_metrics if _is_normal(row)}
+    normal = {
+        f"optimization_metrics: {row['metric_name']}"
+        for row in run.optimization_metrics
+        if None not in (low := row["chance_low"], value := row["value"], high := row["chance_high"])
+        and low <= value <= high
+    }
     alerts = [row for row in run.alerts if row["source"] not in normal]
     rows = tuple((row["severity"], row["message"], row["action"]) for row in alerts)
     return Table(("needs attention", "what happened", "what to do"), rows, labels=3) if rows else None
 
 
-def _is_normal(metric: Row) -> bool:
-    low, value, high = metric["chance_low"], metric["value"], metric["chance_high"]
-    return None not in (low, value, high) and low <= value <= high
-
-
-def waves_table(run: RunFiles, *, is_brief: bool = False) -> Table:
-    """Compare planned with actual figures by wave; a brief table leaves out throughput and accuracy."""
-    header = ["wave", "planned success", "succeeded", "normal range", "planned time", "actual time"]
-    planned = {
-        result["wave"]: sum(map(len, result["agent_assignments"].values()))
-        for result in run.optimization_summary["optimization_results"]
-    }
+def waves_table(run: RunFiles) -> Table:
+    """Compare planned with actual success and time by wave."""
+    results = run.optimization_summary["optimization_results"]
+    planned = {result["wave"]: sum(map(len, result["agent_assignments"].values())) for result in results}
     rows = []
     for row in run.schedule_comparisons:
         ran, low, high = row["ran_count"], row["success_rate_low"], row["success_rate_high"]
-        rates = (row["planned_throughput"], row["actual_throughput"])
+        count, rates = ran or planned[row["wave"]], (row["planned_throughput"], row["actual_throughput"])
         cells = (
-            text.cell("wave", row["wave"]),
+            f"{row['wave']:,}",
             text.percent(row["planned_success_rate"]),
             f"{round(row['actual_success_rate'] * ran):,} of {ran:,}" if ran else text.NO_DATA,
             text.NO_DATA if low is None else text.count_range(low, high, ran),
-            *(text.duration((ran or planned[row["wave"]]) / rate * 1e3 if rate else None) for rate in rates),
+            *(text.duration(count / rate * 1e3 if rate else None) for rate in rates),
         )
-        rows.append(cells if is_brief else (*cells, *map(text.throughput, rates), text.percent(row["accuracy_score"])))
-    if not is_brief:
-        header += ["planned throughput", "actual throughput", "accuracy"]
-    return Table(tuple(header), tuple(rows))
+        rows.append(cells)
+    header = ("wave", "planned success", "succeeded", "normal range", "planned time", "actual time")
+    return Table(header, tuple(rows))
 
 
 def metrics_table(run: RunFiles) -> Table:
     """List the five metrics with their targets, bounds, normal ranges and status."""
-    return Table(
-        ("metric", "status", "value", "target", "bounds", "normal range"),
-        tuple(
-            (
-                row["metric_name"],
-                text.words(row["status"]),
-                text.significant(row["value"]),
-                text.significant(row["target_value"]),
-                text.interval(row["threshold_min"], row["threshold_max"]),
-                text.interval(row["chance_low"], row["chance_high"]),
-            )
-            for row in run.optimization_metrics
-        ),
-        labels=2,
-    )
+    ranges = {"bounds": ("threshold_min", "threshold_max"), "normal range": ("chance_low", "chance_high")}
+    rows = [
+        {"metric": row["metric_name"], "status": text.words(row["status"])}
+        | {"value": row["value"], "target": row["target_value"]}
+        | {name: text.interval(row[low], row[high]) for name, (low, high) in ranges.items()}
+        for row in run.optimization_metrics
+    ]
+    return records_table(rows, labels=2)
 
 
 def checks_table(run: RunFiles) -> Table:
@@ -278,16 +262,6 @@ def _listing(rows: Sequence[Mapping[str, Any]], keys: str, file: str, empty: str
         return (empty,) if empty else ()
     table = records_table(rows[:MAX_ROWS], keys)
     return (table, f"{len(rows) - MAX_ROWS:,} more in {file}.") if len(rows) > MAX_ROWS else (table,)
-
-
-def _assignments(results: list[Row]) -> tuple[Block, ...]:
-    """Count each agent's tasks by wave."""
-    waves = {f"wave_{result['wave']}": result["agent_assignments"] for result in results}
-    agents = dict.fromkeys(agent for tasks in waves.values() for agent in tasks)
-    rows = [
-        {"tasks_of": agent, **{wave: len(tasks.get(agent, ())) for wave, tasks in waves.items()}} for agent in agents
-    ]
-    return _listing(rows, "", SUMMARY_FILE)
 
 
 def _gates_sentence(decisions: list[Row]) -> str:

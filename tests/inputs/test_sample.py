@@ -11,7 +11,7 @@ import pytest
 from phase19 import frames
 from phase19.errors import OutputError, UsageError
 from phase19.inputs.loading import load_inputs
-from phase19.inputs.sample import sample_trials, write_sample
+from phase19.inputs.sample import write_sample
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,43 +105,6 @@ def test_the_world_is_worth_planning_for():
     chance = (0.85 * 0.15 / rates["len"].mean()) ** 0.5  # standard deviation if all agents were alike
     assert rates["is_success"].std() > 1.5 * chance
     assert 25 < attempts["duration_ms"].median() < 32
-
-
-TRIED = {"tasks": 40, "agents": 4, "waves": 2, "seed": 7}
-
-
-def test_trials_try_every_pair_one_trial_after_the_other():
-    trials = sample_trials(**TRIED, count=2)
-    assert trials.equals(sample_trials(**TRIED, count=2))
-    assert trials.select("task_id", "agent_id", "attempts").n_unique() == trials.height == 40 * 4 * 2
-    first, second = (trials.filter(attempts=number)["timestamp"] for number in (1, 2))
-    assert first.max() < second.min()
-
-
-def test_trials_are_records_of_the_sample_s_own_tasks_after_it(tmp_path):
-    write_sample(tmp_path, **TRIED)
-    path = tmp_path / "phase18" / "task_outcomes.jsonl"
-    recorded, trials = pl.read_ndjson(path), sample_trials(**TRIED, count=1)
-    assert recorded["timestamp"].max() < trials["timestamp"].min()
-    pl.concat([recorded, trials]).write_ndjson(path)  # one schema
-    inputs = load(tmp_path)
-    assert inputs.warnings == ()
-    kinds = inputs.attempts.group_by("task_id").agg(pl.col("risk_level", "category").n_unique())
-    assert kinds.select(pl.max("risk_level", "category")).row(0) == (1, 1)
-
-
-def test_trials_happen_in_the_sample_s_world_with_luck_of_their_own(sample):
-    """How often a pair succeeds in 10 trials tells how it went in the sample, without being the same draw."""
-    recorded = load(sample).attempts.filter(attempt=1)
-    trials = sample_trials(tasks=600, agents=12, waves=4, seed=7, count=10)
-    rates = trials.group_by("task_id", "agent_id").agg(rate=(pl.col("status") == "success").mean())
-    both = recorded.join(rates, on=["task_id", "agent_id"])
-    won, lost = (both.filter(is_success=value)["rate"].mean() for value in (True, False))
-    # In another world they differ by nothing, give or take 0.015: rates vary by 0.17, and 180 of the 1,200 failed.
-    assert won - lost > 0.07
-    again = trials.filter(attempts=1).join(recorded, on=["task_id", "agent_id"])
-    assert again.height == 1200
-    assert again.filter(pl.col("execution_time_ms") == pl.col("duration_ms")).height < 5  # by rounding, once or twice
 
 
 def test_data_is_what_its_command_makes(tmp_path):
