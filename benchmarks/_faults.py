@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
-from phase19.forecasting.effects import sigmoid
 
 from phase19 import frames
 from phase19.forecasting.durations import PairEffects, attempt_ms
 from phase19.forecasting.keyed_random import id_keys
+from phase19.forecasting.records import sigmoid
 from phase19.forecasting.retries import attempts_allowed, within_attempts
 from phase19.forecasting.simulation import World
 from phase19.inputs.loading import Inputs, Population

@@ -5,7 +5,7 @@ draws as a real one, in a fresh process: from Polars frames to DuckDB, every que
 written, and the results back as frames. The aim is by the wall; the steps' seconds are of processor time, which
 neighbours of the machine disturb little; memory is the peak above what the process held when all frames were made. The
 slowest steps are listed, a query with the writing of its file; `frames in` and `tables out` are the ways between the
-libraries. The agents' files are written apart, as `phase19.publishing.run_directory.write_agent_rows` does in a run.
+libraries. The agents' files are written apart, as `phase19.publishing.files.write_agent_rows` does in a run.
 The table goes to docs/benchmarks.md when the whole size is run.
 """
 
@@ -28,9 +28,9 @@ from benchmarks._document import machine, missed_aims, replace_section, table
 from benchmarks.assignment import memory_mb
 from phase19 import frames
 from phase19.analysis.queries import QUERIES, Query
+from phase19.analysis.results import FEEDBACK_FILE
 from phase19.analysis.session import analyse
 from phase19.forecasting.predictive import draw_count
-from phase19.outputs.summary import agent_files
 from phase19.publishing.files import agent_directories, write_agent_rows
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ SECONDS, MEGABYTES = 5.0, 1_000.0  # the aim, above the frames
 SHOWN = 12  # queries in the table
 RISKS = ("LOW", "MEDIUM", "HIGH")
 HEURISTICS = ("H_1", "H_2", "H_3", "H_4")
-STRATEGIES = ("balance_load", "maximize_throughput", "minimize_retries", "round_robin")
 
 
 class Timed(tuple[Query, ...]):
@@ -230,7 +229,8 @@ def measure(n: int) -> None:
         seconds["tables out"] = total - steps.sum()
         names = agent_directories(run["agents"]["agent_id"].to_list())
         began, before, wall = start()
-        for file_name, rows in agent_files(run | found).items():
+        files = {"scheduled_tasks.jsonl": run["executions"], FEEDBACK_FILE: found["agent_feedback"]}
+        for file_name, rows in files.items():
             write_agent_rows(rows, staging, file_name, waves=range(1, WAVES + 1), directories=names)
         writing = {"cpu": time.process_time() - began, "wall": time.perf_counter() - wall}
         writing["mb"] = memory_mb("VmHWM") - before

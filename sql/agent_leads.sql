@@ -1,13 +1,12 @@
--- Question: which agent leads its peers at which risk level, task for task?
--- Grain: one row an agent and risk level where both it and its peers ran enough tasks.
+-- Question: which agent does better than its peers on comparable tasks of one risk level?
+-- Grain: one row an agent and risk level where the agent and its peers ran enough tasks.
 -- Inputs: task_results, rules.
--- Columns: task_count, peer_task_count [tasks]; success_rate, peer_success_rate [fraction]; expected_rate,
---     peer_expected_rate = what an average agent was forecast to reach on the same tasks [fraction]; success_lead =
---     the agent's success above that, less its peers' above theirs [fraction], with its 90 % interval; statistic of the
---     lead [standard scores]; p_value one-sided, for the best of all rows (Bonferroni).
--- Plans give agents the tasks they are good at, so bare success rates flatter all of them: each task is held against
--- an average agent's forecast for that task. The variance is that of agents who are average: what forecasts do not know
--- of one task is in it, what they do not know of all agents alike is in the lead twice, and cancels.
+-- Columns: task_count, peer_task_count [tasks]. success_rate, peer_success_rate [fraction]. expected_rate and
+--     peer_expected_rate = success rate forecast for an average agent on the same tasks [fraction]. success_lead =
+--     (success_rate - expected_rate) - (peer_success_rate - peer_expected_rate) [fraction], with its 90 % interval.
+--     statistic = success_lead over its standard error. p_value = one-sided, times the number of rows (Bonferroni).
+-- Plans give agents the tasks they are good at, so plain success rates flatter every agent. Each task is therefore
+-- compared with the forecast for an average agent. The variance is that of average agents.
 with
 
 agent_levels as (

@@ -1,11 +1,11 @@
--- Question: what was planned for each agent in each wave, and what came of it?
--- Grain: one row a planned wave and agent of the run, idle ones too.
+-- Question: what was planned for each agent in each wave, and what happened?
+-- Grain: one row a planned wave and agent of the run, idle agents too.
 -- Inputs: wave_plans, agents, agent_evidence, executions, task_results.
--- Columns: agent_position (natural order, from 1); *_count [tasks, retries; duration_count attempts]; *_sum as the
---     column summed, advantage_* those of centred_advantage x residual; *_skew_sum = third moments of the tasks whose
---     outcomes lengthen the tail of a shortfall [tasks^3]; *_ms [ms]; capacity [tasks]; slot_worth [score];
---     success_variance, advantage_variance [tasks^2] = what the forecasts do not know of the agent's tasks;
---     log_duration_* [log time] as agent_evidence has them. Sums are null where the agent ran nothing.
+-- Columns: agent_position = natural order of the agents, from 1. *_count [tasks, retries, attempts]. *_sum = sum over
+--     the tasks that ran, of the column or product of columns of task_results that the name says. *_skew_sum = third
+--     moments of the tasks that lengthen the tail of a shortfall [tasks^3]. *_ms [ms]. capacity [tasks]. slot_worth
+--     [score]. success_variance, advantage_variance = what the forecasts do not know of the agent's tasks [tasks^2].
+--     log_duration_* = as in agent_evidence [log time]. Sums are null where the agent ran nothing.
 with
 
 positions as (

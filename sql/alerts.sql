@@ -1,8 +1,8 @@
 -- Question: what should an operator look at now?
--- Grain: one row a metric out of bounds or an anomaly; metrics first, each in its own order.
+-- Grain: one row a metric out of bounds or an anomaly. Metrics come first, then anomalies, each in its own order.
 -- Inputs: optimization_metrics, metric_bounds, scheduling_anomalies, run.
--- Columns: severity: a metric's own status (warning, critical); of an anomaly critical where it is high, warning where
---     medium, info where low; source = file and name of what raised it; message; action.
+-- Columns: severity = status of the metric; of an anomaly critical if it is high, warning if medium, info if low.
+--     source = file and name of the metric or anomaly. message and action = sentences for the operator.
 with
 
 metric_alerts as (
@@ -12,21 +12,27 @@ metric_alerts as (
         metrics.status as severity,
         'optimization_metrics: ' || metrics.metric_name as source,
         printf(
-            '%s is %.3f, outside %.2f to %.2f; chance alone gives %s.',
-            metrics.metric_name, metrics.value, metrics.threshold_min, metrics.threshold_max,
-            coalesce(printf('%.3f to %.3f', metrics.chance_low, metrics.chance_high), 'an unknown range')
+            '%s is %.1f %%, outside its bounds of %g %% to %g %%. %s',
+            replace(metrics.metric_name, '_', ' '), metrics.value * 100, metrics.threshold_min * 100,
+            metrics.threshold_max * 100,
+            coalesce(
+                printf(
+                    'Under this plan %.1f %% to %.1f %% is normal.', metrics.chance_low * 100, metrics.chance_high * 100
+                ),
+                'Its normal range under this plan is unknown.'
+            )
         ) as message,
         case
             when metrics.value between metrics.chance_low and metrics.chance_high
-                then 'Watch it: chance explains where it lies.'
+                then 'No action needed yet: the value is normal under this plan.'
             else case metrics.metric_name
                 when 'schedule_accuracy'
-                    then 'Compare planned with actual success in schedule_comparisons.jsonl, wave by wave.'
+                    then 'Compare the planned and actual success of each wave in schedule_comparisons.jsonl.'
                 when 'agent_utilization'
-                    then 'See in system_health.json who waited; more tasks a wave or fewer agents leave less of it.'
+                    then 'Find idle agents in system_health.json. Larger waves or fewer agents leave less idle time.'
                 when 'confidence_trajectory'
-                    then 'Compare planned with actual confidence changes in schedule_comparisons.jsonl, wave by wave.'
-                else 'Compare planned with actual busy times in optimization_feedback.json of each wave and agent.'
+                    then 'Compare the planned and actual confidence change of each wave in schedule_comparisons.jsonl.'
+                else 'Compare planned and actual busy times in the optimization_feedback.json of each wave and agent.'
             end
         end as action,
     from optimization_metrics as metrics

@@ -1,16 +1,15 @@
--- Question: what did the test of each anomaly type find, and how small a fault could it have found?
+-- Question: what did the test for each anomaly type find, and how small a problem could it detect?
 -- Grain: one row an anomaly type, always all four, in the order of the contract.
 -- Inputs: prediction_error_tests, schedule_drift_tests, performance_degradation_tests, optimization_failure_tests,
 --     rules.
--- Columns: status (found; explained: beyond chance, but another anomaly's cause covers it; not_testable: a fault as
---     large as the rules' limit, or as all the success there was to lose, would have gone unseen; clear); effect with
---     its 90 % interval, and detectable_effect = the smallest fault that this run would have found with the rules'
---     power [unit]; statistic and threshold [standard scores]; reason. Figures are null where there is no data.
--- Where a type has many tests, effect and detectable_effect are of the one shown: for drift the pooled one, or the
--- agent's that was found without it; for degradation the strongest. What is testable is judged by the pooled test, and
--- by the median agent from the middle of the run on against its record. No fall of success is larger than what was
--- planned, and no more than all of an advantage is lost (largest_effect): where only more would surely be found,
--- nothing would, and the reason says so.
+-- Columns: status = found; explained (more than normal variation, but caused by another anomaly); not_testable (a
+--     problem as large as the rules' limit could be missed); clear. effect, with its 90 % interval, and
+--     detectable_effect = smallest problem that this run detects with the rules' power [unit]. largest_effect = largest
+--     possible problem [unit]. statistic and threshold [standard scores]. reason = a sentence. Figures are null without
+--     data.
+-- Some types have many tests, of which one is shown: for drift the pooled test, or the strongest agent's if that fired
+-- alone; for degradation the strongest. The pooled drift test, and the median agent's degradation test from the middle
+-- of the run against its forecast, decide what is testable.
 with
 
 drifts as (
@@ -27,8 +26,8 @@ drifts as (
     from schedule_drift_tests as tests
 ),
 
--- Where the promised advantage failed, agents fall short of their forecasts for that reason: only a fall within the
--- run is their own.
+-- If the promised advantage failed, agents fall short of their forecasts for that reason; only a fall within the run
+-- is their own.
 degradation_rows as (
     select
         tests.*,
@@ -65,8 +64,8 @@ tests as (
         tests.is_beyond_chance,
         tests.is_anomaly,
         rules.prediction_error_limit as detectable_limit,
-        printf('plans that promise %.2f too much', tests.detectable_effect) as fault,
-        if(failures.is_anomaly, 'the promised advantage that failed', 'the agents that degraded') as cause,
+        printf('success planned %.1f points too high', tests.detectable_effect * 100) as fault,
+        if(failures.is_anomaly, 'the failed optimization', 'the agents that degraded') as cause,
         counted(tests.ran_count, 'task') || ' ran' as basis,
     from prediction_error_tests as tests
     cross join optimization_failure_tests as failures
@@ -88,11 +87,11 @@ tests as (
         coalesce(tests.is_anomaly, false) as is_anomaly,
         rules.schedule_drift_limit as detectable_limit,
         printf(
-            'all durations x %.2f, or the median agent''s x %.2f, from the middle on',
+            'all durations %.2f times as long, or %.2f times for the median agent, from the middle of the run on',
             tests.pooled_detectable_effect, tests.agent_detectable_effect
         ) as fault,
         '' as cause,
-        counted(tests.attempt_count, 'timed attempt') || ' from the middle on' as basis,
+        counted(tests.attempt_count, 'timed attempt') || ' from the middle of the run on' as basis,
     from drifts as tests
     cross join rules
     union all
@@ -112,11 +111,12 @@ tests as (
         coalesce(tests.is_anomaly, false) as is_anomaly,
         rules.performance_degradation_limit as detectable_limit,
         printf(
-            'success %.2f lower of the median agent from the middle on, %.2f of the best known',
-            tests.median_detectable_effect, tests.best_detectable_effect
+            'success %.1f points lower from the middle of the run on for the median agent, or %.1f points for the '
+            || 'agent with the most evidence',
+            tests.median_detectable_effect * 100, tests.best_detectable_effect * 100
         ) as fault,
-        'the promised advantage that failed' as cause,
-        counted(tests.agent_count, 'agent') || ' with peers ran tasks' as basis,
+        'the failed optimization' as cause,
+        counted(tests.agent_count, 'agent') || ' ran tasks beside others' as basis,
     from degradations as tests
     cross join rules
     union all
@@ -137,7 +137,7 @@ tests as (
         rules.optimization_failure_limit as detectable_limit,
         printf('%.0f %% of the promised advantage lost', tests.detectable_effect * 100) as fault,
         if(tests.is_shared_loss, 'a loss that all agents share', 'the agents that degraded') as cause,
-        printf('all of the advantage is %.1f standard scores', tests.information) as basis,
+        printf('the promised advantage is %.1f times its noise', tests.information) as basis,
     from optimization_failure_tests as tests
     cross join rules
 ),
@@ -155,8 +155,8 @@ statuses as (
         printf('standard score %.2f, threshold %.2f', statistic, threshold) as score,
         if(
             coalesce(judged_effect > largest_effect, false),
-            'no fault that could exist would surely be found',
-            printf('%.0f %% sure to be found: %s', rules.detection_power * 100, fault)
+            'No problem of a possible size is surely detected',
+            printf('A problem of this size is detected %.0f %% of the time: %s', rules.detection_power * 100, fault)
         ) as seen,
     from tests
     cross join rules
@@ -174,11 +174,11 @@ select
     detectable_effect,
     largest_effect,
     case
-        when statistic is null then 'No data: nothing ran that tells, or the plan has no draws.'
-        when status = 'found' then 'Beyond chance, and by more than does not matter: ' || score || '.'
-        when status = 'explained' then 'Beyond chance, but explained by ' || cause || ': ' || score || '.'
-        when status = 'not_testable' then 'Too little to tell: ' || basis || '; ' || seen || '.'
-        else 'Nothing beyond chance: ' || basis || '; ' || seen || '.'
+        when statistic is null then 'No data: no task ran that this test needs, or the plan has no draws.'
+        when status = 'found' then 'More than normal variation: ' || score || '.'
+        when status = 'explained' then 'More than normal variation, but explained by ' || cause || ': ' || score || '.'
+        when status = 'not_testable' then 'Needs more data: ' || basis || '. ' || seen || '.'
+        else 'Passed: ' || basis || '. ' || seen || '.'
     end as reason,
 from statuses
 order by type_rank

@@ -1,12 +1,11 @@
--- Question: how far did forecasts and outcomes lie apart in each wave of this run and of the runs before it?
--- Grain: one row a run and wave; the oldest run first, this run last.
--- Inputs: previous_convergence (the rows of the run that `--previous` names, its predecessors' among them),
+-- Question: how large was the forecast error of each wave, in this run and the runs before it?
+-- Grain: one row a run and wave: the oldest run first, this run last.
+-- Inputs: previous_convergence (the rows of the run that --previous names, and of its predecessors),
 --     schedule_comparisons, task_results, run, rules.
--- Columns: run_rank from 1, the oldest; success_rate_error = |planned - actual|; chance_error = its standard deviation
---     were the forecasts right, sqrt(sum p (1 - p)) / n, with p as far from 0 and 1 as in the log-loss;
---     standardized_error = the one over the other, 0.8 on average where only chance is at work, whatever the tasks:
---     easy waves and hard ones can be set side by side, which their Brier scores and log-losses cannot; simulated =
---     whether the outcomes are a dry run's. Null where nothing ran.
+-- Columns: run_rank = rank of the run, the oldest first, from 1. success_rate_error = |planned - actual| [fraction].
+--     chance_error = standard deviation of that error if the forecasts are right, sqrt(sum p (1 - p)) / n [fraction].
+--     standardized_error = success_rate_error over chance_error: 0.8 on average if the forecasts are right, for easy
+--     and hard waves alike, unlike Brier score and log loss. simulated = outcomes of a dry run. Null where nothing ran.
 with
 
 this_rank as (

@@ -1,11 +1,10 @@
--- Question: does the forecast error shrink from wave to wave, over this run and those before it?
+-- Question: does the forecast error shrink from wave to wave, over this run and the runs before it?
 -- Grain: one row, the chain of runs.
 -- Inputs: convergence, run, rules.
--- Columns: wave_count and run_count that it rests on: those of this run's kind, simulated or real, with a standardized
---     error; slope of that error [standard deviations of chance a wave], by least squares, and its 90 % interval
---     (Student's t with two degrees of freedom fewer than waves: it takes the scatter of the waves as it is);
---     change = slope over all the waves; verdict: improving or worsening where the interval is on one side of zero,
---     steady where it holds zero and no change beyond the margin, else insufficient_data.
+-- Columns: wave_count, run_count = waves with a standardized error, of runs that are simulated or real as this one is,
+--     and their runs. slope = change of that error per wave by least squares, with its 90 % interval (Student's t).
+--     change = slope over all waves. verdict = improving or worsening if the interval excludes 0; steady if it leaves
+--     room for no change beyond the rules' margin; else insufficient_data.
 with
 
 waves as (

@@ -1,9 +1,10 @@
--- Question: which pattern of who-does-what did this run show, strategy by strategy?
+-- Question: which assignment of tasks to agents did each strategy make, and how successful was it?
 -- Grain: one row, one document.
 -- Inputs: strategy_effectiveness, schedule_recommendations, wave_totals.
--- Columns: document = list of patterns: pattern_type (the strategy), agent_assignments (agent to its tasks in order of
---     wave and schedule), success_rate [fraction], confidence = 1 - width of the success rate's 90 % Wilson interval
---     (Wilson, Probable inference, 1927; 0 where nothing ran), waves, task_count, simulated.
+-- Columns: document = list of patterns. In each: pattern_type = the strategy; agent_assignments = agent to its tasks in
+--     order of wave and schedule; success_rate [fraction]; confidence = 1 - width of the 90 % Wilson interval of the
+--     success rate, 0 where nothing ran; waves; task_count; simulated.
+-- Wilson, Probable inference, the law of succession, and statistical inference, 1927.
 with
 
 agent_tasks as (

@@ -1,9 +1,9 @@
--- Question: what was planned for each agent and risk level in each wave, what came of it, and how surprising is that?
+-- Question: what was planned for each agent and risk level in each wave, what happened, and how unusual is it?
 -- Grain: one row a wave, agent and risk level where a task ran.
 -- Inputs: task_results, risk_evidence, agents, run.
--- Columns: task_count, planned_success_count, actual_success_count with the plan's own standard deviation and 90 %
---     interval [tasks]; planned_busy_ms, actual_busy_ms likewise [ms]; *_p_value = two-sided predictive mid-p of what
---     happened among the plan's draws, which know how uncertain the forecasts are. Null without draws.
+-- Columns: task_count, planned_success_count, actual_success_count [tasks]. planned_busy_ms, actual_busy_ms [ms].
+--     *_sd, *_low, *_high = standard deviation and 90 % interval under the plan. *_p_value = two-sided probability of a
+--     result at least as extreme under the plan's draws (mid-p). Null without draws.
 with
 
 positions as (

@@ -1,16 +1,15 @@
--- Question: what did each heuristic add to the outcomes its tasks were forecast to have?
--- Grain: one row a heuristic, of Phase 16, applied in this run, or with a weight from the run before.
+-- Question: what did each heuristic add to the success of its tasks?
+-- Grain: one row a heuristic: of Phase 16, applied in this run, or with a weight from the run before.
 -- Inputs: heuristics, previous_weights, executions, task_results, agent_evidence, rules.
--- Columns: applied_count, other_count [tasks that ran]; lift = mean residual where it applied less that of the others
---     [fraction], null without both; lift_low, lift_high = its 90 % interval; shrunk_lift = lift n / (n + k),
---     n = applied other / (applied + other), the tasks the difference is worth, and k of the rules; statistic [standard
---     scores]; p_value two-sided; previous_weight, weight = previous_weight + shrunk_lift, its step and its value
---     bounded by the rules; a weight that is out of bounds stays where it is or moves inwards, a step at a time.
--- The lift's variance is that of outcomes, p (1 - p) a task, and what an agent's tasks of a wave share: what is not
--- known of the agent moves all their forecasts. That covariance is taken as the same for every two of them, (Var(sum p)
--- less sum V) / (n (n - 1)), with V the posterior variance of a forecast; it adds where a heuristic tells agents apart,
--- and cancels where it tells apart the tasks of one. A later wave is forecast after the earlier ones were learned from:
--- waves share nothing.
+-- Columns: applied_count, other_count = tasks that ran with and without it. lift = mean residual with it, less the mean
+--     residual without it [fraction], with its 90 % interval; null if one side is empty. shrunk_lift = lift n / (n +
+--     k), where n = applied other / (applied + other) and k is the rules' heuristic_shrinkage. statistic = lift over
+--     its standard error. p_value = two-sided. weight = previous_weight + shrunk_lift, within the rules' step and
+--     bounds. A weight that starts out of bounds stays or moves inwards.
+-- The variance of the lift is that of the outcomes, p (1 - p) a task, plus the covariance of tasks that one agent has
+-- in one wave: an error in the agent's forecast moves all of them. For every two such tasks the covariance is taken as
+-- (Var(sum p) - sum V) / (n (n - 1)), with V the variance of a task's forecast. Waves are independent, since each
+-- forecast knew the waves before.
 with
 
 ran as (
@@ -39,7 +38,7 @@ shared_sums as (
     select coalesce(sum(covariance * ran_count * (ran_count - 1)), 0e0) as covariance_sum, from shared
 ),
 
--- Tasks share a few lists: to sum by list before each is unnested takes half the time.
+-- Many tasks share a list, so summing by list before unnesting halves the time.
 listed as (
     select
         wave,
@@ -114,7 +113,7 @@ known as (
     select heuristic_id, from previous_weights
 ),
 
--- One over the number of tasks on either side: the weights of their residuals in the lift.
+-- One over the number of tasks on each side: the weight of a residual in the lift.
 parts as (
     select
         known.heuristic_id,
@@ -140,8 +139,8 @@ parts as (
     left join previous_weights on known.heuristic_id = previous_weights.heuristic_id
 ),
 
--- With w the weights and c an agent's covariance, sum c ((sum w)^2 - sum w^2), expanded about a heuristic that none of
--- the agent's tasks has. Never less than what is left once the forecasts' parameters are known.
+-- The covariances add sum c ((sum w)^2 - sum w^2), with w the weights of an agent's tasks and c their covariance. The
+-- variance is at least the noise of the outcomes.
 lifts as (
     select
         heuristic_id,

@@ -1,10 +1,9 @@
--- Question: why has each heuristic the weight it has?
+-- Question: why does each heuristic have its weight?
 -- Grain: one row a heuristic.
 -- Inputs: heuristic_lifts, run, rules.
--- Columns: previous_weight, weight; lift, its 90 % interval (lift_low, lift_high) and shrunk_lift [fraction]: null, the
---     last 0, where there is nothing to compare; applied_count, other_count [tasks that ran]; is_step_bounded = the
---     shrunk lift is more than a weight may move in a run; weight_bound = the bound the weight was held at, minimum or
---     maximum, else null; reason, in words; simulated = the outcomes are a dry run's, whose weights no run takes over.
+-- Columns: as heuristic_lifts. is_step_bounded = the shrunk lift is more than a run may move a weight. weight_bound =
+--     bound that the weight is held at, minimum or maximum; else null. reason = sentences. simulated = the outcomes are
+--     those of a dry run, whose weights no later run uses.
 with
 
 updates as (
@@ -39,27 +38,27 @@ select
     updates.weight_bound,
     case
         when updates.lift is null and updates.applied_count = 0
-            then 'No task that ran was planned with it: the weight stays.'
+            then 'No task that ran used it, so its weight stays.'
         when updates.lift is null
-            then 'Every task that ran was planned with it, and there is none to compare with: the weight stays.'
+            then 'Every task that ran used it, so there is nothing to compare with and its weight stays.'
         else printf(
-            'Against their forecasts, %s with it came out %.1f points %s than %d without (90 %% interval '
-            || '%.1f to %.1f%s). Shrunk to %.2f points for their number%s%s: weight %.4f to %.4f.',
+            'Compared with their forecasts, %s with it did %.1f points %s than %d without it (90 %% interval %.1f to '
+            || '%.1f%s). Shrunk for the number of tasks, this is %.2f points.%s%s The weight goes from %.4f to %.4f.',
             counted(updates.applied_count, 'task'),
             abs(updates.lift) * 100,
             if(updates.lift < 0, 'worse', 'better'),
             updates.other_count,
             updates.lift_low * 100,
             updates.lift_high * 100,
-            if(updates.lift_low <= 0 and updates.lift_high >= 0, ', no evidence by itself', ''),
+            if(updates.lift_low <= 0 and updates.lift_high >= 0, ', not significant', ''),
             updates.shrunk_lift * 100,
-            if(updates.is_step_bounded, printf(', held to a step of %.2f', updates.heuristic_step), ''),
-            coalesce(', held at its ' || updates.weight_bound, ''),
+            if(updates.is_step_bounded, printf(' A run moves it by at most %.2f.', updates.heuristic_step), ''),
+            coalesce(printf(' It is held at its %s.', updates.weight_bound), ''),
             updates.previous_weight,
             updates.weight
         )
     end
-    || if(run.is_simulated, ' The outcomes are simulated: no run takes the weight over.', '') as reason,
+    || if(run.is_simulated, ' The results are simulated, so no later run uses this weight.', '') as reason,
     run.is_simulated as simulated,
     iso_timestamp(run.timestamp) as timestamp,
 from updates

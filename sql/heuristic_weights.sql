@@ -1,4 +1,4 @@
--- Question: which weight does each heuristic carry into the next run?
+-- Question: which weight does each heuristic have after this run?
 -- Grain: one row, one document.
 -- Inputs: heuristic_lifts, run.
 -- Columns: document = each heuristic's weight in order of its id, then updated_at.

@@ -1,14 +1,15 @@
 -- Question: what does this run teach?
--- Grain: one row a signal: the strategy's validation always, others only where the evidence carries them.
+-- Grain: one row a signal. strategy_validation is always there, the others only if the evidence is significant.
 -- Inputs: overall, strategy_effectiveness, heuristic_lifts, schedule_drift_tests, prediction_error_tests,
 --     optimization_failure_tests, agent_leads, run, rules.
--- Columns: confidence = schedule_accuracy for strategy_validation (0 where nothing ran), else 1 - p-value [fraction],
---     that of the best of all that were looked at (Bonferroni); supporting_evidence = counts, rates and intervals as
---     text; simulated.
+-- Columns: confidence = schedule_accuracy for strategy_validation (0 where nothing ran), else 1 - p-value, corrected
+--     for the number of signals of its kind that were tested (Bonferroni). supporting_evidence = counts, rates and
+--     intervals as text. simulated = the outcomes are those of a dry run.
 with
 
 strategies as (
-    select string_agg(strategy, ', ' order by strategy) as names, from strategy_effectiveness
+    select string_agg(strategy, ', ' order by strategy) as names,
+    from strategy_effectiveness
 ),
 
 strategy_validations as (
@@ -20,25 +21,26 @@ strategy_validations as (
         case
             when overall.ran_count = 0 then 'Insufficient data: no task ran.'
             else printf(
-                '%s: planned success %.3f, actual %.3f over %s.',
-                coalesce(strategies.names, 'no strategy'), overall.expected_success_rate, overall.actual_success_rate,
-                counted(overall.ran_count, 'task')
+                '%s: planned success %.1f %%, actual success %.1f %% over %s.',
+                coalesce(strategies.names, 'no strategy'), overall.expected_success_rate * 100,
+                overall.actual_success_rate * 100, counted(overall.ran_count, 'task')
             )
         end as description,
         case
-            when overall.ran_count = 0 then 'Run it before relying on it.'
-            when failures.is_anomaly then 'Do not route on these forecasts; spread tasks evenly until they hold again.'
-            when errors.is_anomaly then 'Keep the assignment, and plan on lower success until new records are in.'
+            when overall.ran_count = 0 then 'Run the plan before relying on the strategy.'
+            when failures.is_anomaly
+                then 'Do not assign by these forecasts. Spread tasks evenly until new records are in.'
+            when errors.is_anomaly then 'Keep the strategy, but expect less success until new records are in.'
             else 'Keep the strategy.'
         end as recommendation,
         list_filter(
             [
                 printf('%d of %s completed', overall.completed_count, counted(overall.ran_count, 'task')),
                 printf('Brier score %.4f', overall.brier_score),
-                printf('log-loss %.4f', overall.log_loss),
-                printf('skill %.3f against the base rate', overall.skill),
+                printf('log loss %.4f', overall.log_loss),
+                printf('skill %.3f against forecasting the mean', overall.skill),
                 printf(
-                    '%.0f %% of waves inside their 90 %% predictive interval', overall.interval_coverage * 100
+                    '%.0f %% of waves within their normal range, 90 %% expected', overall.interval_coverage * 100
                 )
             ],
             lambda line: line is not null
@@ -64,14 +66,14 @@ heuristic_updates as (
         'heuristic_update' as type,
         1e0 - lifts.shared_p_value as confidence,
         printf(
-            '%s: weight %.4f to %.4f on a lift of %.1f points.',
+            '%s: the weight goes from %.4f to %.4f, for a lift of %.1f points.',
             lifts.heuristic_id, lifts.previous_weight, lifts.weight, lifts.lift * 100
         ) as description,
-        if(lifts.lift > 0, 'Apply it more readily.', 'Apply it less readily.') as recommendation,
+        if(lifts.lift > 0, 'Use it more often.', 'Use it less often.') as recommendation,
         [
             printf('%s with it, %d without', counted(lifts.applied_count, 'task'), lifts.other_count),
-            printf('90 %% interval of the lift %.1f to %.1f points', lifts.lift_low * 100, lifts.lift_high * 100),
-            printf('shrunk lift %.2f points', lifts.shrunk_lift * 100)
+            printf('90 %% interval of the lift: %.1f to %.1f points', lifts.lift_low * 100, lifts.lift_high * 100),
+            printf('shrunk for the number of tasks: %.2f points', lifts.shrunk_lift * 100)
         ] as supporting_evidence,
     from compared_lifts as lifts
     cross join rules
@@ -80,8 +82,8 @@ heuristic_updates as (
         and abs(lifts.weight - lifts.previous_weight) >= rules.heuristic_signal_step
 ),
 
--- Half of the drift tests' chance is the pooled one's, half all the agents'. Where all are late together, one signal
--- says so, and others only of agents whose own interval lies above that of all.
+-- Half of the probability is for the pooled test, half is shared by the agents'. If all agents are late, only agents
+-- whose interval lies above that of all get a signal of their own.
 drifts as (
     select
         *,
@@ -97,23 +99,23 @@ schedule_adjustments as (
         'schedule_adjustment' as type,
         1e0 - shared_p_value as confidence,
         printf(
-            '%s: attempts take %.2f times their forecast duration from wave %d on.',
+            '%s: attempts take %.2f times as long as forecast from wave %d on.',
             coalesce(agent_id, 'all agents'), effect, first_wave
         ) as description,
         printf(
             'Multiply planned durations of %s by %.2f.',
-            coalesce(agent_id, 'all agents that have no factor of their own'), effect
+            coalesce(agent_id, 'all agents without a factor of their own'), effect
         ) as recommendation,
         [
             counted(duration_count, 'timed attempt'),
-            printf('90 %% interval x %.2f to x %.2f', effect_low, effect_high),
+            printf('90 %% interval: %.2f to %.2f times', effect_low, effect_high),
             printf('standard score %.2f, threshold %.2f', statistic, threshold)
         ] as supporting_evidence,
     from drifts
     where is_anomaly and (agent_id is null or pooled_high is null or effect_low > pooled_high)
 ),
 
--- The promised advantage over round robin surely came in part; where the run's test says it failed, nothing is claimed.
+-- No signal if the run's test says that the promised advantage failed.
 advantages as (
     select
         *,
@@ -129,19 +131,17 @@ coordination_improvements as (
         'coordination_improvement' as type,
         1e0 - advantages.p_value as confidence,
         printf(
-            '%s: of the %.1f points more success than round robin that the plan promised, %.0f %% came.',
+            '%s: the plan promised %.1f points more success than round robin, and %.0f %% of that came.',
             advantages.strategy, advantages.promised_advantage * 100, advantages.realised_advantage_slope * 100
         ) as description,
         'Keep assigning by forecast.' as recommendation,
         [
             counted(advantages.ran_count, 'task') || ' ran',
             printf(
-                '90 %% interval of the part that came %.0f to %.0f %%',
+                '90 %% interval of the part that came: %.0f to %.0f %%',
                 advantages.slope_low * 100, advantages.slope_high * 100
             ),
-            printf(
-                'actual success %.1f points above the forecast for round robin', advantages.realised_advantage * 100
-            )
+            printf('actual success less the forecast for round robin: %.1f points', advantages.realised_advantage * 100)
         ] as supporting_evidence,
     from advantages
     cross join optimization_failure_tests as failures
@@ -159,20 +159,20 @@ agent_specializations as (
         'agent_specialization' as type,
         1e0 - leads.p_value as confidence,
         printf(
-            '%s leads its peers by %.1f points at %s risk, task for task.',
+            '%s succeeds %.1f points more often than its peers on comparable %s risk tasks.',
             leads.agent_id, leads.success_lead * 100, leads.risk_level
         ) as description,
         printf('Prefer %s for %s risk tasks.', leads.agent_id, leads.risk_level) as recommendation,
         [
             printf(
-                '%.3f over %s, an average agent was forecast %.3f',
-                leads.success_rate, counted(leads.task_count, 'task'), leads.expected_rate
+                '%.1f %% of its %s succeeded, %.1f %% expected of an average agent',
+                leads.success_rate * 100, counted(leads.task_count, 'task'), leads.expected_rate * 100
             ),
             printf(
-                'peers %.3f over %s, forecast %.3f',
-                leads.peer_success_rate, counted(leads.peer_task_count, 'task'), leads.peer_expected_rate
+                'peers: %.1f %% of %s succeeded, %.1f %% expected',
+                leads.peer_success_rate * 100, counted(leads.peer_task_count, 'task'), leads.peer_expected_rate * 100
             ),
-            printf('90 %% interval %.1f to %.1f points', leads.lead_low * 100, leads.lead_high * 100),
+            printf('90 %% interval of the lead: %.1f to %.1f points', leads.lead_low * 100, leads.lead_high * 100),
             printf('standard score %.2f', leads.statistic)
         ] as supporting_evidence,
     from agent_leads as leads

@@ -1,6 +1,6 @@
 -- Question: which functions do the other files share?
 -- Grain: one macro a statement. Inputs: none. All results are DOUBLE unless stated.
--- Beside them stand three functions of the session, in phase19/analytics.py: upper_tail(z), upper_quantile(p) and
+-- The session adds three functions in phase19/analysis/session.py: upper_tail(z), upper_quantile(p) and
 -- upper_t_quantile(p, degrees).
 
 -- a / b, null where b is 0 or too small for the result to be finite: no NaN or Infinity may reach a JSON file.

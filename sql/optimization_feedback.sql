@@ -1,4 +1,4 @@
--- Question: what does this run teach, for readers?
+-- Question: what does this run teach, in the form that readers expect?
 -- Grain: one row a learning signal, in its order.
 -- Inputs: learning_signals.
 -- Columns: as learning_signals.

@@ -1,10 +1,10 @@
 -- Question: what are the figures of the whole run?
 -- Grain: one row, the run.
--- Inputs: wave_totals, schedule_comparisons, run_draws, optimization_metrics, system_health, scheduling_anomalies.
--- Columns: rates, accuracy, adherence, utilisation, coverage [fraction]; throughput [tasks per second]; skill = 1 -
---     Brier score over that of always forecasting the run's own success rate; interval_coverage = share of waves whose
---     success rate lay in its 90 % predictive interval; success_rate_low, success_rate_high = 90 % of what the plan's
---     own draws give the run; counts [tasks, retries]. Null where nothing ran.
+-- Inputs: wave_totals, schedule_comparisons, run_draws, optimization_metrics, system_health.
+-- Columns: rates, accuracy, adherence, utilisation and coverage [fraction]. Throughput [tasks per second]. Counts
+--     [tasks, retries]. skill = 1 - Brier score over that of always forecasting the run's success rate.
+--     interval_coverage = share of waves whose success rate lies in its 90 % interval. success_rate_low,
+--     success_rate_high = 90 % interval of the run's success rate under the plan's own draws. Null where nothing ran.
 with
 
 totals as (

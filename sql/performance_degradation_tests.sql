@@ -1,15 +1,15 @@
--- Question: does an agent do worse, its peers held constant, than its own record or than earlier in the run?
--- Grain: one row an agent, a baseline and a window of its last waves: all waves, the last half, quarter, and so on to
---     the last one. Against `record` an agent stands with its forecasts, each made before its wave; against `run`, what
---     it did after the window's start stands with what it did before.
+-- Question: does an agent do worse than forecast, or worse than earlier in the run, compared with its peers?
+-- Grain: one row an agent, a baseline and a window of last waves: all waves, the last half, the last quarter, and so on
+--     to the last wave. Baseline `record` compares with the forecasts, `run` with the agent's waves before the window.
 -- Inputs: agent_waves, rules.
--- Columns: first_wave of the window; task_count, shortfall [tasks] = planned less completed, less its share of the
---     wave's; effect = fall of its success rate less its peers' [fraction, beyond 1 where they gained] with a 90 %
---     interval; statistic = its standard score past the margin; threshold [standard scores], the alarm probability
---     shared by all rows; detectable_effect = fall found with the rules' power; is_anomaly.
--- The shortfall R of an agent with a share s of the wave's tasks has the variance (1 - 2 s) v + s^2 sum v over agents;
--- v is the outcomes' noise plus the draws' variance, what the forecasts do not know. Each wave's forecasts knew the
--- waves before, so the shortfalls of different waves add up as independent ones.
+-- Columns: first_rank, first_wave = where the window starts. task_count [tasks]. planned_rate [fraction]. shortfall =
+--     planned less completed tasks, less the agent's share of the wave's shortfall [tasks]. effect = fall of the
+--     success rate compared with the peers [fraction; above 1 where they gained], with its 90 % interval. statistic =
+--     fall beyond the rules' margin [standard scores]. threshold [standard scores], the alarm probability shared by all
+--     rows. detectable_effect = smallest fall that is detected with the rules' power. is_anomaly.
+-- The shortfall of an agent with a share s of the wave's tasks has the variance (1 - 2 s) v + s^2 sum(v over agents),
+-- where v is the noise of the outcomes plus the variance of the draws. Waves are independent, since each forecast knew
+-- the waves before.
 with
 
 shares as (

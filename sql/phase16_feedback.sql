@@ -1,4 +1,4 @@
--- Question: which heuristic weights does Phase 16 learn from this run?
+-- Question: which heuristic weights does this run give to Phase 16?
 -- Grain: one row, the run.
 -- Inputs: heuristic_lifts, run.
 -- Columns: type; heuristic_weights = heuristic to weight; simulated; run_id; timestamp.

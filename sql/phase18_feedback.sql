@@ -1,4 +1,4 @@
--- Question: what does Phase 18 learn about coordination from this run?
+-- Question: what does this run tell Phase 18 about its strategies?
 -- Grain: one row, the run.
 -- Inputs: strategy_effectiveness, run.
 -- Columns: type; strategy_effectiveness = strategy to its figures; simulated; run_id; timestamp.

@@ -1,15 +1,15 @@
 -- Question: did the run's plans promise more success than came?
 -- Grain: one row, the run.
 -- Inputs: agent_waves, wave_totals, performance_degradation_tests, optimization_failure_tests, rules.
--- Columns: effect = planned less actual success rate [fraction] with a 90 % interval; statistic = its standard score
---     past the margin; threshold [standard scores]; detectable_effect = over-promise found with the rules' power;
---     baseline_statistic = the standard score with round robin's forecasts in place of the plan's, peer_statistic
---     without the agents whose degradation stands; baseline_lead_statistic = score of the outcomes' lead over round
---     robin's forecasts; is_beyond_chance; is_anomaly = beyond chance, and also with round robin's forecasts where the
---     promised advantage failed, and without degraded agents: else these are the cause.
---     Null where nothing ran or no draws are known.
--- The variance is the outcomes' noise plus the draws' variance of expected success, what the forecasts do not know.
--- Each wave's forecasts knew the waves before, so the waves add up as independent ones.
+-- Columns: effect = planned less actual success rate [fraction], with its 90 % interval. statistic = effect beyond the
+--     rules' margin [standard scores], found above threshold. detectable_effect = smallest over-promise that is
+--     detected with the rules' power. baseline_statistic = the same with the forecasts for round robin in place of the
+--     plan's. peer_statistic = the same without the agents that degraded. baseline_lead_statistic = outcomes above the
+--     forecasts for round robin [standard scores]. is_beyond_chance. is_anomaly = beyond chance, also without degraded
+--     agents and, if the promised advantage failed, also by the forecasts for round robin. Null where nothing ran or
+--     without draws.
+-- The variance is the noise of the outcomes plus the variance of expected success over the draws. Waves are
+-- independent, since each forecast knew the waves before.
 with
 
 degraded_agents as (

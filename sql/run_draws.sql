@@ -1,8 +1,7 @@
--- Question: what would the run's figures have been in each predictive draw of its plan?
--- Grain: one row a draw: one of each wave's. Each wave's forecasts knew the waves before, so its draws are its own, and
---     what they do not know of different waves adds up as independent.
+-- Question: what would the run's figures be in each draw of its plan?
+-- Grain: one row a draw, which takes the draw of that number of every wave; the waves' draws are independent.
 -- Inputs: wave_draws, wave_totals, schedule_comparisons, run.
--- Columns: success_rate [fraction]; the five metrics as optimization_metrics defines them.
+-- Columns: success_rate [fraction]; the five metrics as in optimization_metrics.
 select
     draws.draw,
     ratio(sum(draws.ran_count * draws.success_rate), sum(draws.ran_count)) as success_rate,

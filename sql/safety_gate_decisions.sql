@@ -1,7 +1,8 @@
 -- Question: what did the safety gates decide for each task?
 -- Grain: one row a task.
 -- Inputs: decisions.
--- Columns: confidence as recorded, before any boost [fraction]; decision of this run and live_decision.
+-- Columns: confidence as recorded, before any boost [fraction]; decision of this run; live_decision = decision that a
+--     live run would make.
 select
     task_id,
     wave,

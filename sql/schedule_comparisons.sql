@@ -1,10 +1,9 @@
--- Question: how did each wave go, against its plan?
+-- Question: how did each wave go, compared with its plan?
 -- Grain: one row a planned wave.
 -- Inputs: wave_totals, wave_plans, executions, wave_draws, run, rules.
--- Columns: rates, accuracy, adherence and utilisation [fraction]; throughput [tasks per second]; confidence deltas;
---     *_low and *_high = what chance alone gives under the plan (90 % of its predictive draws);
---     ran_count [tasks]. Planned figures are over the tasks that ran, or over all the plan's where nothing ran; the
---     other figures are null there.
+-- Columns: rates, accuracy, adherence and utilisation [fraction]. Throughput [tasks per second]. ran_count [tasks].
+--     *_low and *_high = 90 % interval under the plan's own draws. Planned figures count the tasks that ran, or all
+--     tasks of the plan where nothing ran; the other figures are null there.
 with
 
 plans as (

@@ -1,14 +1,14 @@
--- Question: do attempts of the run's second half take longer than forecast, for an agent or for all?
--- Grain: one row an agent with timed attempts there, and one pooled (agent_id null), last.
+-- Question: do attempts in the second half of the run take longer than forecast, for one agent or for all?
+-- Grain: one row an agent with timed attempts there, then one row for all agents together (agent_id null).
 -- Inputs: agent_waves, rules.
--- Columns: effect = geometric mean of actual over forecast duration [ratio] with a 90 % interval; statistic = standard
---     score of its log; threshold [standard scores], the alarm probability halved between the pooled test and the
---     agents'; detectable_effect = slow-down found with the rules' power [ratio]; first_wave = where the second half
---     begins; duration_count [attempts]; p_value; is_anomaly = beyond the threshold, and the effect beyond the margin.
---     The pooled test is one only where those agents that are not late by themselves are so together, or none is left.
--- An attempt stands against the forecast of how it ended, so failing more often is not being slow. The variance is the
--- scatter of attempts plus what the forecasts do not know of pairs, agents and outcomes; each wave's forecasts knew the
--- waves before, so the waves add up as independent ones.
+-- Columns: effect = geometric mean of actual over forecast duration [ratio], with its 90 % interval. statistic = log of
+--     the effect over its standard error. threshold [standard scores]: half of the alarm probability is for the pooled
+--     test, half is shared by the agents'. detectable_effect = smallest slow-down that is detected with the rules'
+--     power [ratio]. first_wave = first wave of the second half. duration_count [attempts]. p_value. is_anomaly = above
+--     the threshold and above the margin; for the pooled row also without the agents that are late by themselves.
+-- Each attempt is compared with the forecast for its outcome, so that failing more often does not count as being slow.
+-- The variance is the scatter of attempts plus what the forecasts do not know of pairs, agents and outcomes. Waves are
+-- independent, since each forecast knew the waves before.
 with
 
 waves as (
@@ -70,7 +70,7 @@ late_agents as (
         > skewed_score(upper_quantile(agents.probability), ratio(agents.third_moment, pow(agents.variance, 1.5e0)))
 ),
 
--- What is not known of outcomes is one figure for all agents: it adds up before it is squared.
+-- The error of the outcomes' durations is shared by all agents, so it is summed before it is squared.
 pooled_waves as (
     select
         any_value(places.first_wave) as first_wave,

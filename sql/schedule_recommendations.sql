@@ -1,9 +1,9 @@
 -- Question: what should each agent do in each wave, and why?
 -- Grain: one row a wave and agent with tasks.
 -- Inputs: executions.
--- Columns: task_ids in scheduled order; expected_completion_time_ms = end of the agent's timeline [ms];
---     expected_success_probability = mean planned success [fraction]; confidence = 1 - mean width of the 90 % interval
---     of the tasks' first-attempt success probability [fraction].
+-- Columns: task_ids in scheduled order. expected_completion_time_ms = end of the agent's timeline [ms].
+--     expected_success_probability = mean planned success [fraction]. rationale = sentences. confidence = 1 - mean
+--     width of the 90 % interval of the first-attempt success probabilities [fraction].
 with
 
 agent_plans as (
@@ -31,9 +31,9 @@ select
     expected_completion_time_ms,
     planned_success as expected_success_probability,
     printf(
-        'Mean score %.3f from success %.3f, throughput %.3f and confidence %.3f; planned success %.3f against %.3f '
-        || 'by round robin.',
-        score, success_term, throughput_term, confidence_term, planned_success, baseline_success
+        'Mean score %.3f (success %.3f, throughput %.3f, confidence %.3f). Planned success %.1f %%; round robin would '
+        || 'reach %.1f %%.',
+        score, success_term, throughput_term, confidence_term, planned_success * 100, baseline_success * 100
     ) as rationale,
     clip(1e0 - interval_width, 0e0, 1e0) as confidence,
 from agent_plans

@@ -1,10 +1,10 @@
--- Question: which departures from the plan are beyond chance and matter, and what is to be done?
--- Grain: one row an anomaly type that was found, in the order of the types in the contract.
+-- Question: which departures from the plan are more than normal variation, and what should be done?
+-- Grain: one row an anomaly type that was found, in the order of the contract.
 -- Inputs: anomaly_tests, prediction_error_tests, schedule_drift_tests, performance_degradation_tests,
 --     optimization_failure_tests, agent_waves, wave_totals, run, rules.
--- Columns: affected_waves and affected_agents (those the departure shows in); effect [the test's own unit] with its
---     90 % interval; statistic and threshold [standard scores] of the strongest test; evidence = the counts and rates
---     that carry it, as text.
+-- Columns: affected_waves, affected_agents = where the departure shows. effect [the test's unit], with its 90 %
+--     interval. statistic and threshold [standard scores] of the strongest test. description, recommendation and
+--     evidence (counts and rates) = sentences.
 with
 
 shown_waves as (
@@ -41,7 +41,7 @@ shown_agents as (
             as failed,
         list(sums.agent_id order by sums.agent_position) as ran,
         printf(
-            '%s stands out: %.1f of its %s were planned to succeed, %d did',
+            'largest gap: %s, %.1f of its %s were expected to succeed, %d did',
             arg_max(sums.agent_id, -sums.residual_sum), arg_max(sums.planned_success_sum, -sums.residual_sum),
             counted(cast(arg_max(sums.ran_count, -sums.residual_sum) as bigint), 'task'),
             cast(arg_max(sums.completed_count, -sums.residual_sum) as bigint)
@@ -56,17 +56,17 @@ prediction_errors as (
         'prediction_error' as anomaly_type,
         severity_of(tests.effect, rules.prediction_error_medium, rules.prediction_error_high) as severity,
         printf(
-            'Planned success was %.1f points above actual over %s, beyond what chance and the forecasts'' own '
-            || 'uncertainty give.',
-            tests.effect * 100, counted(tests.ran_count, 'task')
+            'Success was planned too high: %.1f %% planned, %.1f %% actual over %s. This is more than normal '
+            || 'variation.',
+            tests.planned_rate * 100, (tests.planned_rate - tests.effect) * 100, counted(tests.ran_count, 'task')
         ) as description,
         shown_waves.over_promised as affected_waves,
         shown_agents.over_promised as affected_agents,
-        printf('Plan on success %.2f lower for these agents until their new records are in.', tests.effect)
+        printf('Expect %.1f points less success of these agents until new records are in.', tests.effect * 100)
             as recommendation,
         [
             printf(
-                '%.1f of %s were planned to succeed, %.0f did',
+                '%.1f of %s were expected to succeed, %.0f did',
                 tests.planned_rate * tests.ran_count, counted(tests.ran_count, 'task'),
                 (tests.planned_rate - tests.effect) * tests.ran_count
             ),
@@ -81,7 +81,7 @@ prediction_errors as (
     cross join rules
 ),
 
--- Where all are late together, those stand out whose own interval lies above that of all.
+-- If all agents are late, those get a factor of their own whose interval lies above that of all.
 late as (
     select
         *,
@@ -100,14 +100,14 @@ drift_tests as (
             where agent_id is not null and (not is_pooled or effect_low > pooled_high)
         ) as own_factors,
         list(printf(
-            '%s: x %.2f over %s, 90 %% interval %.2f to %.2f',
+            '%s: %.2f times as long as forecast over %s (90 %% interval %.2f to %.2f)',
             coalesce(agent_id, 'all agents'), effect, counted(duration_count, 'timed attempt'), effect_low, effect_high
         ) order by statistic - threshold desc) as evidence,
     from late
     having count(*) > 0
 ),
 
--- Drift is looked for in the second half: as late before it by half or more, the same agents always were.
+-- The tests look at the second half. If the same agents were at least half as late before it, they always were late.
 earlier as (
     select ratio(sum(agent_waves.log_duration_residual_sum), sum(agent_waves.duration_count)) as log_effect,
     from agent_waves
@@ -133,9 +133,9 @@ schedule_drifts as (
         'schedule_drift' as anomaly_type,
         severity_of(tests.effect, rules.schedule_drift_medium, rules.schedule_drift_high) as severity,
         printf(
-            'Attempts of %s took %.2f times their forecast duration %s, beyond the scatter of durations.',
+            'Attempts of %s took %.2f times as long as forecast %s. This is more than normal variation.',
             if(tests.is_pooled, 'all agents', array_to_string(tests.agents, ', ')), tests.effect,
-            if(tests.is_old, 'all through the run', printf('from wave %d on', tests.first_wave))
+            if(tests.is_old, 'throughout the run', printf('from wave %d on', tests.first_wave))
         ) as description,
         list_filter(shown_waves.ran, lambda wave: tests.is_old or wave >= tests.first_wave) as affected_waves,
         if(tests.is_pooled, shown_agents.ran, tests.agents) as affected_agents,
@@ -183,9 +183,9 @@ degraded as (
         arg_max(degradation_tests.strongest, degradation_tests.excess) as strongest,
         min(degradation_tests.strongest.first_wave) as first_wave,
         list(printf(
-            '%s: success down %.1f points against %s over %s from wave %d on, 90 %% interval %.1f to %.1f',
+            '%s: success rate down %.1f points against %s over %s from wave %d on (90 %% interval %.1f to %.1f)',
             degradation_tests.agent_id, degradation_tests.strongest.effect * 100,
-            if(degradation_tests.strongest.baseline = 'run', 'the waves before', 'its record'),
+            if(degradation_tests.strongest.baseline = 'run', 'the waves before', 'its forecast'),
             counted(degradation_tests.strongest.task_count, 'task'), degradation_tests.strongest.first_wave,
             degradation_tests.strongest.effect_low * 100, degradation_tests.strongest.effect_high * 100
         ) order by degradation_tests.excess desc) as evidence,
@@ -200,13 +200,14 @@ performance_degradations as (
             tests.strongest.effect, rules.performance_degradation_medium, rules.performance_degradation_high
         ) as severity,
         printf(
-            '%s succeeded %.1f points less often than %s from wave %d on, its peers held constant, beyond chance.',
+            '%s succeeded %.1f points less often than %s from wave %d on, compared with its peers. This is more '
+            || 'than normal variation.',
             tests.agent_id, tests.strongest.effect * 100,
-            if(tests.strongest.baseline = 'run', 'before', 'its record promised'), tests.strongest.first_wave
+            if(tests.strongest.baseline = 'run', 'before', 'forecast'), tests.strongest.first_wave
         ) as description,
         list_filter(shown_waves.ran, lambda wave: wave >= tests.first_wave) as affected_waves,
         tests.agents as affected_agents,
-        'Look into what changed for these agents, and route work around them meanwhile.' as recommendation,
+        'Find out what changed for these agents, and give their tasks to others meanwhile.' as recommendation,
         tests.evidence[1:3] as evidence,
     from degraded as tests
     cross join shown_waves
@@ -218,20 +219,23 @@ optimization_failures as (
         'optimization_failure' as anomaly_type,
         severity_of(tests.effect, rules.optimization_failure_medium, rules.optimization_failure_high) as severity,
         printf(
-            'Of the advantage over round robin that the plans promised, %.0f %% did not come, beyond chance.',
+            'The plans promised more success than round robin, but %.0f %% of that advantage did not come. This is '
+            || 'more than normal variation.',
             tests.effect * 100
         ) as description,
         shown_waves.failed as affected_waves,
         shown_agents.failed as affected_agents,
-        'Do not route on these forecasts; spread tasks evenly until they hold again.' as recommendation,
+        'Do not assign by these forecasts. Spread tasks evenly until new records are in.' as recommendation,
         [
             printf(
-                'outcomes follow the promised advantage with slope %.2f, where 1 is all of it; 90 %% interval %.2f to '
-                || '%.2f',
+                'slope of the outcomes on the promised advantage: %.2f, where 1 is all of it (90 %% interval %.2f to '
+                || '%.2f)',
                 tests.slope, 1e0 - tests.effect_high, 1e0 - tests.effect_low
             ),
-            printf('it fell short in %d of %s', len(shown_waves.failed), counted(len(shown_waves.ran), 'wave')),
-            printf('it stood %.1f standard scores above chance', tests.information)
+            printf(
+                'the advantage fell short in %d of %s', len(shown_waves.failed), counted(len(shown_waves.ran), 'wave')
+            ),
+            printf('the promised advantage is %.1f times its noise', tests.information)
         ] as evidence,
     from optimization_failure_tests as tests
     cross join shown_waves

@@ -1,12 +1,12 @@
 -- Question: how healthy is the system after this run?
 -- Grain: one row, the run.
--- Inputs: optimization_metrics, scheduling_anomalies, metric_bounds, agent_utilization, convergence_trend, alerts, run,
---     rules.
--- Columns: overall_health_score and component_scores [points, 0 to 100], null where a component has no data; the mean
---     is over components with data, weighted by the rules; health_status, null without any;
---     optimization_metrics; detected_anomalies; component_weights of that mean, as the rules give them; anomaly_costs
---     [points each takes from system_stability]; agent_utilization; convergence = the trend of the forecast error over
---     waves and runs; alert_counts by severity.
+-- Inputs: optimization_metrics, scheduling_anomalies, metric_bounds, agent_waves, wave_totals, convergence_trend,
+--     alerts, run, rules.
+-- Columns: overall_health_score = mean of the component_scores, weighted by component_weights [points, 0 to 100]; a
+--     component without data is null and left out. health_status = null without any component. detected_anomalies =
+--     number of anomalies. anomaly_costs = points that each anomaly takes from system_stability. agent_utilization =
+--     tasks and busy time of each agent, idle ones too, and its share of the makespans of the waves that ran [tasks,
+--     ms, fraction], null where nothing ran. convergence = trend of the forecast error. alert_counts = by severity.
 with
 
 metric_values as (
@@ -55,7 +55,24 @@ penalties as (
     from costs
 ),
 
+spans as (
+    select sum(actual_makespan_ms) as makespan_ms,
+    from wave_totals
+),
+
 agents as (
+    select
+        waves.agent_id,
+        waves.agent_position,
+        cast(sum(waves.task_count) as bigint) as task_count,
+        coalesce(sum(waves.actual_busy_ms), 0e0) as busy_ms,
+        ratio(coalesce(sum(waves.actual_busy_ms), 0e0), any_value(spans.makespan_ms)) as utilization,
+    from agent_waves as waves
+    cross join spans
+    group by waves.agent_id, waves.agent_position
+),
+
+utilizations as (
     select
         coalesce(
             list(
@@ -69,7 +86,7 @@ agents as (
             ),
             []
         ) as agent_utilization,
-    from agent_utilization
+    from agents
 ),
 
 alert_counts as (
@@ -137,7 +154,7 @@ select
         'system_stability': rules.weight_system_stability
     } as component_weights,
     scores.anomaly_costs,
-    agents.agent_utilization,
+    utilizations.agent_utilization,
     {
         'verdict': trend.verdict,
         'wave_count': trend.wave_count,
@@ -150,7 +167,7 @@ select
     } as convergence,
     alert_counts.alert_counts,
 from scores
-cross join agents
+cross join utilizations
 cross join alert_counts
 cross join convergence_trend as trend
 cross join rules

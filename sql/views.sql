@@ -268,6 +268,40 @@ from rows_of('anomaly_tests.jsonl', {
     'reason': 'varchar'
 });
 
+-- One row an agent with timed attempts in the second half of the run, and one for all agents (agent_id null).
+create or replace temp view drift_tests as
+from rows_of('schedule_drift_tests.jsonl', {
+    'agent_id': 'varchar',
+    'first_wave': 'bigint',
+    'duration_count': 'bigint',
+    'effect': 'double',
+    'effect_low': 'double',
+    'effect_high': 'double',
+    'statistic': 'double',
+    'threshold': 'double',
+    'detectable_effect': 'double',
+    'p_value': 'double',
+    'is_anomaly': 'boolean'
+});
+
+-- One row an agent, baseline and window of last waves: the fall of its success rate compared with its peers.
+create or replace temp view degradation_tests as
+from rows_of('performance_degradation_tests.jsonl', {
+    'agent_id': 'varchar',
+    'baseline': 'varchar',
+    'first_wave': 'bigint',
+    'task_count': 'bigint',
+    'planned_rate': 'double',
+    'shortfall': 'double',
+    'effect': 'double',
+    'effect_low': 'double',
+    'effect_high': 'double',
+    'statistic': 'double',
+    'threshold': 'double',
+    'detectable_effect': 'double',
+    'is_anomaly': 'boolean'
+});
+
 -- One row an anomaly.
 create or replace temp view anomalies as
 from rows_of('scheduling_anomalies.jsonl', {

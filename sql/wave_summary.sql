@@ -1,10 +1,10 @@
--- Question: what was each wave's plan, how did it go, and how busy was each agent?
+-- Question: what was the plan of each wave, how did it go, and how busy was each agent?
 -- Grain: one row a planned wave.
 -- Inputs: wave_totals, wave_plans, schedule_comparisons, agent_feedback, run.
--- Columns: wave, strategy, state counts [tasks], figures as schedule_comparisons, makespans [ms], solver, learning =
---     what the wave before changed in this plan, null where there was none [attempts, fractions, successes a task],
---     unassigned_count = tasks of the wave that no agent had room for [tasks],
---     agents = each agent's tasks, rates, utilisation, capacity and worth of one slot more [tasks, fraction, score].
+-- Columns: task_states = tasks by state. Figures as in schedule_comparisons. Makespans [ms]. solver = algorithm,
+--     objective and its proven bound. learning = attempts of the wave before that the forecast learned from, null in
+--     the first wave. unassigned_count = tasks without an agent. agents = tasks, rates, utilisation, capacity and
+--     slot_worth of each agent [tasks, fraction, score].
 with
 
 agents as (

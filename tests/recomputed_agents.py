@@ -95,25 +95,6 @@ def agent_feedback(world: World) -> Rows:
     return rows
 
 
-@recomputes("agent_utilization")
-def agent_utilization(world: World) -> Rows:
-    span = math.fsum(row["actual_makespan_ms"] for row in world.waves_that_ran())
-    rows = []
-    for position, agent in enumerate(world.agents, 1):
-        own = [task for task in world.tasks if task["agent_id"] == agent]
-        busy = math.fsum(task["actual_duration_ms"] or 0.0 for task in own)
-        rows.append(
-            {
-                "agent_id": agent,
-                "agent_position": position,
-                "task_count": len(own),
-                "busy_ms": busy,
-                "utilization": over(busy, span),
-            }
-        )
-    return rows
-
-
 @recomputes("evidence")
 def evidence(world: World) -> Rows:
     chances = {
@@ -168,7 +149,9 @@ def schedule_recommendations(world: World) -> Rows:
                 "task_ids": [task["task_id"] for task in tasks],
                 "expected_completion_time_ms": max(task["scheduled_end_time"] for task in tasks),
                 "expected_success_probability": mean["planned_success"],
-                "rationale": Says(f"{figure:.3f}" for figure in figures),
+                "rationale": Says(
+                    [*(f"{figure:.3f}" for figure in figures[:4]), *(f"{figure * 100:.1f}" for figure in figures[4:])]
+                ),
                 "confidence": min(1.0, max(0.0, 1 - (mean["success_high"] - mean["success_low"]))),
             }
         )

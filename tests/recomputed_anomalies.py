@@ -35,7 +35,7 @@ def anomaly_tests(world: World) -> Rows:
         [f"{error['ran_count']} tasks ran"],
         [f"{drifts[-1]['duration_count']} timed attempts"],
         [f"{len({row['agent_id'] for row in falls})} agents"],
-        [f"{failure['information']:.1f} standard scores"],
+        [f"{failure['information']:.1f} times its noise"],
     )
     # Of the drift tests the pooled one is shown, unless agents are late without it.
     pooled = drifts[-1]
@@ -47,13 +47,13 @@ def anomaly_tests(world: World) -> Rows:
         (failure, failure["detectable_effect"], failure["is_beyond_chance"], failure["is_anomaly"]),
     )
     faults = (
-        [f"{told[0][1]:.2f} too much"],
-        [f"x {told[1][1]:.2f}", f"x {late_seen:.2f}"],
-        [f"{told[2][1]:.2f} lower", f"{min(seen):.2f} of the best"],
+        [f"{told[0][1] * 100:.1f} points too high"],
+        [f"{told[1][1]:.2f} times as long", f"{late_seen:.2f} times"],
+        [f"{told[2][1] * 100:.1f} points lower", f"{min(seen) * 100:.1f} points"],
         [f"{told[3][1] * 100:.0f} %"],
     )
     largest = (error["planned_rate"], np.inf, 1.0, 1.0)  # no more can be lost than that
-    advantage, agents = ["the promised advantage that failed"], ["the agents that degraded"]
+    advantage, agents = ["the failed optimization"], ["the agents that degraded"]
     causes = (
         advantage if failure["is_anomaly"] else agents,
         [],
@@ -71,7 +71,7 @@ def anomaly_tests(world: World) -> Rows:
             limit = min(most, getattr(rules, f"{name}_limit"))
             status = "not_testable" if smallest > limit else "clear"
             sure = [f"{100 * rules.detection_power:.0f} %", *fault]
-            reason = [*base, *(["no fault that could exist"] if smallest > most else sure)]
+            reason = [*base, *(["No problem of a possible size"] if smallest > most else sure)]
         rows.append(
             {
                 "anomaly_type": name,
@@ -144,8 +144,12 @@ def _over_promised(world: World) -> dict[str, Any]:
     return {
         "waves": waves,
         "agents": agents,
-        "description": [f"{test['effect'] * 100:.1f} points", f"{n} tasks"],
-        "recommendation": [f"{test['effect']:.2f} lower"],
+        "description": [
+            f"{test['planned_rate'] * 100:.1f} % planned",
+            f"{completed / n * 100:.1f} % actual",
+            f"{n} tasks",
+        ],
+        "recommendation": [f"{test['effect'] * 100:.1f} points less"],
         "evidence": [
             [f"{ran['planned_success'].sum():.1f} of {n} tasks", f"{completed} did"],
             [f"in {len(waves)} of {len(world.ran_waves)} waves"],
@@ -179,13 +183,13 @@ def _drifted(world: World) -> dict[str, Any]:
         "description": [
             "all agents" if pooled else ", ".join(agents),
             f"{effect:.2f} times",
-            "all through" if is_old else f"wave {first}",
+            "throughout" if is_old else f"wave {first}",
         ],
         "recommendation": factors,
         "evidence": [
             [
                 row["agent_id"] or "all agents",
-                f"x {row['effect']:.2f}",
+                f"{row['effect']:.2f} times",
                 f"{row['duration_count']} timed",
                 f"{row['effect_low']:.2f} to {row['effect_high']:.2f}",
             ]
@@ -210,11 +214,11 @@ def _fell(world: World) -> dict[str, Any]:
         "waves": [wave for wave in world.ran_waves if wave >= first],
         "agents": [agent for agent in world.agents if agent in best],
         "description": [worst["agent_id"], f"{worst['effect'] * 100:.1f} points", f"wave {worst['first_wave']}"],
-        "recommendation": ["route work around"],
+        "recommendation": ["give their tasks to others"],
         "evidence": [
             [
                 row["agent_id"],
-                f"{row['effect'] * 100:.1f} points against {before if row['baseline'] == 'run' else 'its record'}",
+                f"{row['effect'] * 100:.1f} points against {before if row['baseline'] == 'run' else 'its forecast'}",
                 f"{row['task_count']} tasks from wave {row['first_wave']}",
                 f"{row['effect_low'] * 100:.1f} to {row['effect_high'] * 100:.1f}",
             ]
@@ -232,10 +236,10 @@ def _failed(world: World) -> dict[str, Any]:
         "waves": waves,
         "agents": agents,
         "description": [f"{test['effect'] * 100:.0f} %"],
-        "recommendation": ["Do not route"],
+        "recommendation": ["Do not assign"],
         "evidence": [
-            [f"slope {test['slope']:.2f}", f"{1 - test['effect_high']:.2f} to {1 - test['effect_low']:.2f}"],
+            ["slope", f"{test['slope']:.2f}", f"{1 - test['effect_high']:.2f} to {1 - test['effect_low']:.2f}"],
             [f"in {len(waves)} of {len(world.ran_waves)} waves"],
-            [f"{test['information']:.1f} standard scores"],
+            [f"{test['information']:.1f} times its noise"],
         ],
     }

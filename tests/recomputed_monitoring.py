@@ -174,17 +174,18 @@ def alerts(world: World) -> Rows:
     rows = []
     for metric in world["optimization_metrics"]:
         if metric["status"] in {"warning", "critical"}:
-            figures = [
-                f"{metric[name]:.{n}f}" for name, n in (("value", 3), ("threshold_min", 2), ("threshold_max", 2))
+            bounds = [f"{metric[name] * 100:g} %" for name in ("threshold_min", "threshold_max")]
+            figures = [f"{metric['value'] * 100:.1f} %", *bounds]
+            chances = [
+                f"{metric[name] * 100:.1f} %" for name in ("chance_low", "chance_high") if metric[name] is not None
             ]
-            chances = [f"{metric[name]:.3f}" for name in ("chance_low", "chance_high") if metric[name] is not None]
             is_chance = bool(chances) and metric["chance_low"] <= metric["value"] <= metric["chance_high"]
             rows.append(
                 {
                     "severity": metric["status"],
                     "source": f"optimization_metrics: {metric['metric_name']}",
                     "message": Says((*figures, *chances)),
-                    "action": Says(["chance explains"] if is_chance else [".json"]),
+                    "action": Says(["No action needed"] if is_chance else [".json"]),
                 }
             )
     level = {"high": "critical", "medium": "warning", "low": "info"}
@@ -202,6 +203,10 @@ def alerts(world: World) -> Rows:
 
 @recomputes("system_health")
 def system_health(world: World) -> Rows:
+    span = math.fsum(row["actual_makespan_ms"] for row in world.waves_that_ran())
+    busy = dict.fromkeys(world.agents, 0.0)
+    for task in world.tasks:
+        busy[task["agent_id"]] += task["actual_duration_ms"] or 0.0
     rules, found = world.rules, values(world)
     points = {"low": rules.penalty_low, "medium": rules.penalty_medium, "high": rules.penalty_high}
     costs = [
@@ -242,8 +247,13 @@ def system_health(world: World) -> Rows:
             "component_weights": weights,
             "anomaly_costs": costs,
             "agent_utilization": [
-                {name: row[name] for name in ("agent_id", "task_count", "busy_ms", "utilization")}
-                for row in world["agent_utilization"]
+                {
+                    "agent_id": agent,
+                    "task_count": sum(task["agent_id"] == agent for task in world.tasks),
+                    "busy_ms": busy[agent],
+                    "utilization": over(busy[agent], span),
+                }
+                for agent in world.agents
             ],
             "convergence": {
                 **{name: trend[name] for name in ("verdict", "wave_count", "run_count")},

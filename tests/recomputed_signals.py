@@ -58,13 +58,13 @@ def _validation(world: World) -> Rows:
     run, n = world.one("overall"), world.one("overall")["ran_count"]
     names = [row["strategy"] for row in world["strategy_effectiveness"]]
     said = {"subject": "", "type": "strategy_validation", "confidence": run["schedule_accuracy"] or 0.0}
-    advice, description = "Run it before relying on it.", ["Insufficient data"]
+    advice, description = "Run the plan before relying", ["Insufficient data"]
     evidence = [[f"{run['completed_count']} of {n} tasks"]]
     if n:
         is_failure = world.one("optimization_failure_tests")["is_anomaly"]
         is_error = world.one("prediction_error_tests")["is_anomaly"]
-        advice = "Do not route" if is_failure else "lower success" if is_error else "Keep the strategy."
-        rates = [f"{run[name]:.3f}" for name in ("expected_success_rate", "actual_success_rate")]
+        advice = "Do not assign" if is_failure else "expect less success" if is_error else "Keep the strategy."
+        rates = [f"{run[name] * 100:.1f} %" for name in ("expected_success_rate", "actual_success_rate")]
         description = [", ".join(names), *rates, f"over {n} tasks"]
     for name, text in (("brier_score", ".4f"), ("log_loss", ".4f"), ("skill", ".3f")):
         evidence += [[format(run[name], text)]] if run[name] is not None else []
@@ -87,7 +87,7 @@ def _updates(world: World) -> Rows:
                 "type": "heuristic_update",
                 "confidence": 1 - p_value,
                 "description": [row["heuristic_id"], *figures],
-                "recommendation": ["more readily" if row["lift"] > 0 else "less readily"],
+                "recommendation": ["more often" if row["lift"] > 0 else "less often"],
                 "evidence": [
                     [f"{row['applied_count']} tasks", f"{row['other_count']} without"],
                     [f"{row['lift_low'] * 100:.1f} to {row['lift_high'] * 100:.1f}"],
@@ -160,8 +160,16 @@ def _specializations(world: World) -> Rows:
             "description": [row["agent_id"], f"{row['success_lead'] * 100:.1f} points", row["risk_level"]],
             "recommendation": [row["agent_id"], row["risk_level"]],
             "evidence": [
-                [f"{row['success_rate']:.3f}", f"{row['task_count']} tasks", f"{row['expected_rate']:.3f}"],
-                [f"{row['peer_success_rate']:.3f}", f"{row['peer_task_count']}", f"{row['peer_expected_rate']:.3f}"],
+                [
+                    f"{row['success_rate'] * 100:.1f} %",
+                    f"{row['task_count']} tasks",
+                    f"{row['expected_rate'] * 100:.1f} %",
+                ],
+                [
+                    f"{row['peer_success_rate'] * 100:.1f} %",
+                    f"{row['peer_task_count']}",
+                    f"{row['peer_expected_rate'] * 100:.1f} %",
+                ],
                 [f"{row['lead_low'] * 100:.1f} to {row['lead_high'] * 100:.1f}"],
                 [f"{row['statistic']:.2f}"],
             ],

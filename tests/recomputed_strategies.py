@@ -167,12 +167,12 @@ def heuristic_updates(world: World) -> Rows:
         is_bounded = abs(shrunk) > rules.heuristic_step
         said: list[str] = []
         if lift is None:
-            said = ["No task" if row["applied_count"] == 0 else "Every task", "the weight stays"]
+            said = ["No task" if row["applied_count"] == 0 else "Every task", "its weight stays"]
         else:
             said = [f" {row['applied_count']} task", f"{abs(lift) * 100:.1f} points", "worse" if lift < 0 else "better"]
             said += [f"{row['other_count']} without", f"{row['lift_low'] * 100:.1f} to {row['lift_high'] * 100:.1f}"]
-            said += ["no evidence"] * (row["lift_low"] <= 0 <= row["lift_high"]) + [f"{shrunk * 100:.2f} points"]
-            said += [f"step of {rules.heuristic_step:.2f}"] * is_bounded + ([bound] if bound else [])
+            said += ["not significant"] * (row["lift_low"] <= 0 <= row["lift_high"]) + [f"{shrunk * 100:.2f} points"]
+            said += [f"at most {rules.heuristic_step:.2f}"] * is_bounded + ([bound] if bound else [])
             said += [f"{row['previous_weight']:.4f} to {row['weight']:.4f}"]
         rows.append(
             {

@@ -90,7 +90,7 @@ def test_the_runs_reach_what_the_definitions_tell_apart(runs):
         assert len(world.tasks) == 10_000
         assert tables["wave_totals"].filter(ran_count=0)["task_count"].to_list().count(0) == 1
         assert tables["wave_totals"].filter(pl.col("ran_count") == 0).height == 2
-        assert tables["agent_utilization"].filter(busy_ms=0)["task_count"].to_list()[-1] == 0
+        assert tables["system_health"]["agent_utilization"][0][-1]["task_count"] == 0
 
 
 def test_an_oracle_that_disagrees_is_heard(runs):

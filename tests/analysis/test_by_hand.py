@@ -22,14 +22,8 @@ import pytest
 from phase19 import frames
 from phase19.analysis.session import analyse, sql_directory
 from phase19.inputs.thresholds import Rules
-from tests import (
-    test_convergence,
-    test_detection,
-    test_feedback_loop,
-    test_heuristic_updates,
-    test_monitor,
-    test_sql,
-)
+from tests import test_feedback_loop, test_monitor
+from tests.analysis import test_anomaly_tests, test_convergence, test_heuristic_updates, test_queries
 from tests.synthetic import (
     TIMESTAMP,
     agents_frame,
@@ -47,16 +41,16 @@ STAMP = "2026-02-05T12:00:00Z"
 FEEDBACK = test_feedback_loop.TestOptimizationFeedbackLoop
 # Files of `sql/` and the tests that work them by hand: those of other modules here, those below by their decorator.
 BY_HAND: dict[str, Callable] = {
-    "macros": test_sql.test_macros_give_their_golden_rows,
-    "schedule_drift_tests": test_detection.TestScheduleDrift.test_by_hand,
-    "performance_degradation_tests": test_detection.TestPerformanceDegradation.test_by_hand,
-    "optimization_failure_tests": test_detection.TestOptimizationFailure.test_by_hand,
-    "prediction_error_tests": test_detection.TestPredictionError.test_by_hand,
+    "macros": test_queries.test_macros_give_their_golden_rows,
+    "schedule_drift_tests": test_anomaly_tests.TestScheduleDrift.test_by_hand,
+    "performance_degradation_tests": test_anomaly_tests.TestPerformanceDegradation.test_by_hand,
+    "optimization_failure_tests": test_anomaly_tests.TestOptimizationFailure.test_by_hand,
+    "prediction_error_tests": test_anomaly_tests.TestPredictionError.test_by_hand,
     "convergence": test_convergence.TestTheChain.test_a_wave_by_hand,
     "convergence_trend": test_convergence.TestTheTrend.test_by_hand,
     "system_health": test_monitor.TestOptimizationMonitor.test_generate_system_health,
     "agent_leads": FEEDBACK.test_a_lead_beyond_chance_is_a_specialization_and_a_small_one_is_not,
-    "heuristic_lifts": test_sql.test_heuristic_weight_moves_by_the_shrunk_lift,
+    "heuristic_lifts": test_queries.test_heuristic_weight_moves_by_the_shrunk_lift,
     "heuristic_updates": test_heuristic_updates.test_an_update_by_hand,
 }
 
@@ -258,12 +252,12 @@ def test_alerts_of_metrics(tables):
     assert [row["severity"] for row in rows] == ["warning", "warning", "critical", "warning"]
     # Below its draws' 0.341 + 0.05 x 0.220 = 0.352 it is not: it lies above their 0.550.
     assert rows[0]["message"] == (
-        "schedule_accuracy is 0.765, outside 0.85 to 1.00; chance alone gives 0.352 to 0.550."
+        "schedule accuracy is 76.5 %, outside its bounds of 85 % to 100 %. Under this plan 35.2 % to 55.0 % is normal."
     )
     # 0.576 lies within the draws' 0.505 and 0.595.
     assert (rows[1]["source"], rows[1]["action"]) == (
         "optimization_metrics: agent_utilization",
-        "Watch it: chance explains where it lies.",
+        "No action needed yet: the value is normal under this plan.",
     )
 
 
@@ -294,14 +288,13 @@ def test_feedback_of_an_agents_wave(tables):
     assert {rows[3, "agent_1"][name] for name in ("accuracy_score", "duration_ratio", "utilization")} == {None}
 
 
-@by_hand("agent_utilization")
 def test_utilization_over_the_run(tables):
     # 4 s, and 5 + 0.5 s, of 5 + 0.5 s; the mean is the metric's 9.5 / 16.5.
-    rows = tables["agent_utilization"].rows()
-    assert rows == [
-        ("agent_0", 1, 3, 4000.0, pytest.approx(4 / 5.5)),
-        ("agent_1", 2, 3, 5500.0, pytest.approx(1.0)),
-        ("agent_2", 3, 0, 0.0, 0.0),
+    rows = tables["system_health"]["agent_utilization"][0]
+    assert [tuple(row.values()) for row in rows] == [
+        ("agent_0", 3, 4000.0, pytest.approx(4 / 5.5)),
+        ("agent_1", 3, 5500.0, pytest.approx(1.0)),
+        ("agent_2", 0, 0.0, 0.0),
     ]
 
 
@@ -334,7 +327,7 @@ def test_a_recommendation(tables):
     assert (row["recommendation_id"], row["wave"], row["agent_id"]) == ("REC_001", 1, "agent_0")
     assert (row["task_ids"], row["expected_completion_time_ms"]) == (["t1", "t2"], 3000)
     assert [row["expected_success_probability"], row["confidence"]] == pytest.approx([0.65, 0.7])
-    assert "planned success 0.650 against 0.550 by round robin" in row["rationale"]
+    assert "Planned success 65.0 %; round robin would reach 55.0 %." in row["rationale"]
     assert tables["schedule_recommendations"].height == 5
 
 
@@ -404,13 +397,15 @@ def test_what_the_run_teaches(tables):
     (row,) = tables["learning_signals"].rows(named=True)
     assert (row["signal_id"], row["type"]) == ("P19_LS_001", "strategy_validation")
     assert row["confidence"] == pytest.approx((30 / 11 + 1 / 3) / 4)
-    assert row["description"] == ("balance_load, maximize_success: planned success 0.700, actual 0.750 over 4 tasks.")
+    assert row["description"] == (
+        "balance_load, maximize_success: planned success 70.0 %, actual success 75.0 % over 4 tasks."
+    )
     assert row["supporting_evidence"] == [
         "3 of 4 tasks completed",
         "Brier score 0.1150",
-        "log-loss 0.3831",
-        "skill 0.387 against the base rate",
-        "50 % of waves inside their 90 % predictive interval",
+        "log loss 0.3831",
+        "skill 0.387 against forecasting the mean",
+        "50 % of waves within their normal range, 90 % expected",
     ]
 
 
@@ -466,8 +461,8 @@ def test_what_each_test_found(tmp_path):
     assert table["status"].to_list() == ["found", *["not_testable"] * 3]
     assert table["effect"].to_list()[0] == pytest.approx(0.1)
     assert table["statistic"].to_list() == [pytest.approx(8.5 / 3), None, None, None]
-    assert table["reason"][0].startswith("Beyond chance, and by more than does not matter: standard score 2.83,")
-    assert set(table["reason"][1:]) == {"No data: nothing ran that tells, or the plan has no draws."}
+    assert table["reason"][0].startswith("More than normal variation: standard score 2.83,")
+    assert set(table["reason"][1:]) == {"No data: no task ran that this test needs, or the plan has no draws."}
 
 
 @by_hand("scheduling_anomalies")
@@ -478,11 +473,11 @@ def test_an_anomaly(tmp_path):
     assert (row["anomaly_id"], row["anomaly_type"], row["severity"]) == ("AN_001", "prediction_error", "medium")
     assert (row["affected_waves"], row["affected_agents"]) == ([1], ["agent_0"])
     assert (row["effect"], row["statistic"]) == (pytest.approx(0.1), pytest.approx(8.5 / 3))
-    assert "10.0 points above actual over 100 tasks" in row["description"]
+    assert "90.0 % planned, 80.0 % actual over 100 tasks" in row["description"]
     assert row["evidence"] == [
-        "90.0 of 100 tasks were planned to succeed, 80 did",
+        "90.0 of 100 tasks were expected to succeed, 80 did",
         "planned too high in 1 of 1 wave",
-        "agent_0 stands out: 90.0 of its 100 tasks were planned to succeed, 80 did",
+        "largest gap: agent_0, 90.0 of its 100 tasks were expected to succeed, 80 did",
     ]
     assert found["system_health"]["component_scores"][0]["system_stability"] == 85
 

@@ -15,7 +15,7 @@ from phase19.analysis.session import QUERIES, analyse, sql_directory
 from phase19.inputs.thresholds import Rules
 from tests.synthetic import empty_frames, every_table, execution, hand_frames, synthetic_run, wave_plan
 
-GOLDEN = Path(__file__).parent / "golden" / "sql"
+GOLDEN = Path(__file__).parent.parent / "golden" / "sql"
 STEMS = [query.stem for query in QUERIES]
 SUPPORT = {"macros", "views"}
 

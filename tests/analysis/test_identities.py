@@ -78,7 +78,8 @@ def tasks_agents_waves_strategies_and_the_run_add_up(run):
     assert results.height == waves["ran_count"].sum() == agents["ran_count"].sum() == overall["ran_count"]
     assert run["evidence"]["task_count"].sum() == results.height
     assert waves["task_count"].sum() == agents["task_count"].sum() == run.frames["executions"].height
-    assert run["agent_utilization"]["task_count"].sum() == run.frames["executions"].height
+    utilizations = pl.DataFrame(run.one("system_health")["agent_utilization"])
+    assert utilizations["task_count"].sum() == run.frames["executions"].height
     for name in ("completed_count", "retry_count"):
         assert waves[name].sum() == agents[name].sum() == overall[name] or results.is_empty()
     shared = [name for name in agents.columns if name in waves.columns and name.endswith("_sum")]
@@ -145,7 +146,7 @@ def a_metric_has_one_value_wherever_it_stands(run):
     assert overall["anomaly_count"] == health["detected_anomalies"] == run["scheduling_anomalies"].height
     (validation,) = run["learning_signals"].filter(type="strategy_validation").rows(named=True)
     assert validation["confidence"] == (metrics["schedule_accuracy"] or 0.0)
-    utilizations = run["agent_utilization"]["utilization"].drop_nulls()
+    utilizations = pl.DataFrame(run.one("system_health")["agent_utilization"])["utilization"].drop_nulls()
     if metrics["agent_utilization"] is not None:
         assert utilizations.mean() == pytest.approx(metrics["agent_utilization"])
 

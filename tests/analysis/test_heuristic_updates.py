@@ -70,9 +70,9 @@ def test_an_update_by_hand(tmp_path):
     assert (row["applied_count"], row["other_count"]) == (4, 4)
     assert (row["is_step_bounded"], row["weight_bound"]) == (False, None)
     assert row["reason"] == (
-        "Against their forecasts, 4 tasks with it came out 50.0 points better than 4 without (90 % interval -8.2 to "
-        "108.2, no evidence by itself). Shrunk to 4.55 points for their number: weight 1.0000 to 1.0455. The outcomes "
-        "are simulated: no run takes the weight over."
+        "Compared with their forecasts, 4 tasks with it did 50.0 points better than 4 without it (90 % interval "
+        "-8.2 to 108.2, not significant). Shrunk for the number of tasks, this is 4.55 points. The weight goes from "
+        "1.0000 to 1.0455. The results are simulated, so no later run uses this weight."
     )
 
 
@@ -85,16 +85,16 @@ def test_a_real_run_says_nothing_of_simulation(tmp_path):
 @pytest.mark.parametrize(
     ("won", "previous", "weight", "bound", "words"),
     [
-        (1, 1.0, 1.05, None, "held to a step of 0.05: weight 1.0000 to 1.0500"),
-        (1, 1.48, 1.5, "maximum", "held to a step of 0.05, held at its maximum: weight 1.4800 to 1.5000"),
-        (0, 0.5, 0.5, "minimum", "held to a step of 0.05, held at its minimum: weight 0.5000 to 0.5000"),
+        (1, 1.0, 1.05, None, "A run moves it by at most 0.05. The weight goes from 1.0000 to 1.0500"),
+        (1, 1.48, 1.5, "maximum", "by at most 0.05. It is held at its maximum. The weight goes from 1.4800 to 1.5000"),
+        (0, 0.5, 0.5, "minimum", "by at most 0.05. It is held at its minimum. The weight goes from 0.5000 to 0.5000"),
     ],
 )
 def test_a_step_and_a_weight_stay_within_their_bounds(tmp_path, won, previous, weight, bound, words):
     row = update(tmp_path, [won] * 30, [1 - won] * 30, previous)
     assert (row["weight"], row["is_step_bounded"], row["weight_bound"]) == (pytest.approx(weight), True, bound)
     assert words in row["reason"]
-    assert "no evidence" not in row["reason"]
+    assert "not significant" not in row["reason"]
 
 
 @pytest.mark.parametrize(
@@ -110,18 +110,18 @@ def test_bounds_limit_a_move_outwards_only(tmp_path, bounds, won, weight, bound)
     rules = Rules(heuristic_weight_min=bounds[0], heuristic_weight_max=bounds[1])
     row = update(tmp_path, [won] * 30, [1 - won] * 30, rules=rules)
     assert (row["weight"], row["weight_bound"]) == (pytest.approx(weight), bound)
-    assert f"weight 1.0000 to {weight:.4f}" in row["reason"]
+    assert f"weight goes from 1.0000 to {weight:.4f}" in row["reason"]
 
 
 def test_a_weight_that_is_said_to_stay_stays_out_of_bounds_too(tmp_path):
     row = update(tmp_path, [1, 0], [], rules=Rules(heuristic_weight_min=1.1))
     assert (row["weight"], row["weight_bound"]) == (1.0, None)
-    assert "the weight stays" in row["reason"]
+    assert "its weight stays" in row["reason"]
 
 
 @pytest.mark.parametrize(
     ("applied", "others", "words"),
-    [([1, 0], [], "Every task that ran was planned with it"), ([], [1, 0], "No task that ran was planned with it")],
+    [([1, 0], [], "Every task that ran used it"), ([], [1, 0], "No task that ran used it")],
 )
 def test_without_a_comparison_the_weight_stays(tmp_path, applied, others, words):
     row = update(tmp_path, applied, others, 1.2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -12,13 +11,9 @@ import pytest
 from scipy.stats import binom
 
 from phase19 import frames
-from phase19.analysis.evidence import _limited_mean, _two_sided, agent_evidence, risk_evidence
 from phase19.analysis.queries import QUERIES
 from phase19.analysis.session import analyse
-from phase19.execution.simulate import SimulateExecutor
 from phase19.inputs.thresholds import Rules
-from phase19.wave import positions
-from tests.builders import optimizer, random_attempts, run_waves
 from tests.synthetic import agents_frame, execution, hand_frames, sure_draws, synthetic_run, wave_plan
 
 TYPES = ["prediction_error", "schedule_drift", "performance_degradation", "optimization_failure"]
@@ -147,7 +142,9 @@ class TestPerformanceDegradation:
         assert rows["effect"].to_list() == pytest.approx([0.25, 0.5, 0.5])
         anomaly = found["scheduling_anomalies"].filter(anomaly_type="performance_degradation").row(0, named=True)
         assert (anomaly["affected_agents"], anomaly["affected_waves"]) == (["agent_0"], [2])
-        assert anomaly["evidence"][0].startswith("agent_0: success down 50.0 points against its record over 40 tasks")
+        assert anomaly["evidence"][0].startswith(
+            "agent_0: success rate down 50.0 points against its forecast over 40 tasks"
+        )
 
     def test_what_is_shown_is_of_the_strongest_and_what_could_be_seen_the_median_agents(self, detect):
         found = detect(halves(20, 20, 20, 20, 20, 19, agents=3))
@@ -158,7 +155,7 @@ class TestPerformanceDegradation:
         assert middle.len() == 3
         assert told["effect"] == strongest["effect"] > 0
         assert told["detectable_effect"] == strongest["detectable_effect"]
-        assert f"success {middle.median():.2f} lower of the median agent" in told["reason"]
+        assert f"success {middle.median() * 100:.1f} points lower" in told["reason"]
 
     def test_peers_that_fall_alike_are_no_degradation(self, detect):
         found = detect(halves(20, 20, 0, 0))
@@ -229,7 +226,7 @@ class TestScheduleDrift:
         )
         anomaly = detect({**run, "agent_evidence": old})["scheduling_anomalies"].row(0, named=True)
         assert anomaly["affected_waves"] == [1, 2]
-        assert "agent_0 took 1.50 times their forecast duration all through the run" in anomaly["description"]
+        assert "agent_0 took 1.50 times as long as forecast throughout the run" in anomaly["description"]
 
     def test_each_late_agent_has_a_factor_of_its_own(self, detect):
         (apart,) = detect(late(3.0, 1.5))["scheduling_anomalies"]["recommendation"].to_list()
@@ -352,7 +349,7 @@ class TestPrecedence:
         assert found["optimization_failure_tests"]["effect"].to_list() == pytest.approx([1.0])
         assert status_of(found)["optimization_failure"] == "found"
         assert status_of(found)["prediction_error"] == "explained"
-        assert "the promised advantage that failed" in found["anomaly_tests"]["reason"][0]
+        assert "the failed optimization" in found["anomaly_tests"]["reason"][0]
 
     def test_agents_short_of_an_advantage_that_did_not_come_have_not_fallen(self, detect):
         # Of 60 tasks promised 0.9, not 0.5, agent_0 completes 12 and agent_1 36 in both waves; of 60 at 0.5 half.
@@ -405,7 +402,7 @@ def test_a_run_of_three_waves_of_twelve_tasks_says_that_it_cannot_tell(detect):
     assert told["prediction_error"] > 0.2
     assert told["performance_degradation"] > 0.5
     assert told["optimization_failure"] > 1.0
-    assert "no fault that could exist would surely be found" in found["anomaly_tests"]["reason"][3]
+    assert "No problem of a possible size is surely detected" in found["anomaly_tests"]["reason"][3]
 
 
 def test_the_four_types_are_always_there_in_order_and_agree_with_the_anomalies(detect):
@@ -419,115 +416,6 @@ def test_the_four_types_are_always_there_in_order_and_agree_with_the_anomalies(d
             assert [row[key] for key in keys] == [test[key] for key in keys]
             assert row["effect_low"] <= row["effect"] <= row["effect_high"]
             assert row["evidence"] and row["affected_agents"] and row["affected_waves"]
-
-
-# What numpy says of a wave.
-
-
-@pytest.fixture(scope="module")
-def played():
-    planner = optimizer(random_attempts(8, 90), task_count=6)
-    model = planner.model
-    executor = SimulateExecutor(model.world(3), model.tasks["task_id"], model.agents["agent_id"])
-    planner.seed = 4
-    return run_waves(planner, executor)[0]
-
-
-def test_evidence_of_agents_agrees_with_a_recomputation_task_by_task(played):
-    found = agent_evidence(played, played.scheduled_draws)
-    frames.AGENT_EVIDENCE.validate(found)
-    duration, executions, draws = played.model.duration, played.executions, played.scheduled_draws
-    tasks = positions(executions["task_id"], played.model.tasks["task_id"])
-    agents = positions(executions["agent_id"], played.model.agents["agent_id"])
-    lead = (executions["planned_success"] - executions["baseline_success"]).to_numpy()
-    lead = lead - lead.mean()
-    attempts = played.attempts.to_dicts()
-    for a, row in enumerate(found.to_dicts()):
-        mine = np.flatnonzero(agents == a)
-        assert row["success_variance"] == pytest.approx(draws.success_probability[:, mine].sum(axis=1).var(ddof=1))
-        weighted = (draws.success_probability * lead)[:, mine].sum(axis=1)
-        assert row["advantage_variance"] == pytest.approx(weighted.var(ddof=1))
-        residual = variance = known = third = 0.0
-        count = 0
-        for i in mine:
-            own = [x for x in attempts if x["task_id"] == executions["task_id"][int(i)]]
-            spread = duration.task.sd[tasks[i]] ** 2 + duration.pair.at(tasks[i], np.int64(a))[1] ** 2
-            variance += len(own) ** 2 * spread
-            count += len(own)
-            for x in own:
-                won = int(x["is_success"])
-                mean = duration.mean(tasks[i], np.int64(a)) + duration.outcome.shift()[won]
-                residual += math.log(x["duration_ms"]) - mean - duration.residuals[won].mean()
-                variance += duration.residuals[won].var()
-                known += duration.outcome.sd * duration.outcome.code[won]
-                third += (duration.residuals[won] ** 3).mean()
-        assert row["duration_count"] == count
-        assert row["log_duration_residual_sum"] == pytest.approx(residual)
-        assert row["log_duration_variance"] == pytest.approx(variance + (count * duration.agent.sd[a]) ** 2)
-        assert row["log_duration_outcome_sd"] == pytest.approx(known)
-        assert row["log_duration_third_moment"] == pytest.approx(third)
-
-
-def test_evidence_of_risk_levels_agrees_with_a_recomputation_and_adds_up(played):
-    found = risk_evidence(played, played.scheduled_draws)
-    frames.RISK_EVIDENCE.validate(found)
-    executions, draws = played.executions, played.scheduled_draws
-    assert found.select("agent_id", "risk_level").n_unique() == executions.select("agent_id", "risk_level").n_unique()
-    for row in found.to_dicts():
-        mine = executions.select(
-            agent_id=pl.col("agent_id") == row["agent_id"], risk=pl.col("risk_level") == row["risk_level"]
-        )
-        here = (mine["agent_id"] & mine["risk"]).to_numpy()
-        count, busy = draws.succeeded[:, here].sum(axis=1), draws.busy_ms[:, here].sum(axis=1)
-        actual = (executions["status"] == "completed").to_numpy()[here].sum()
-        assert row["success_sd"] == pytest.approx(count.std())
-        assert (row["busy_low_ms"], row["busy_high_ms"]) == pytest.approx(tuple(np.quantile(busy, (0.05, 0.95))))
-        assert row["success_low"] <= row["success_high"]
-        below, same = (count < actual).sum(), (count == actual).sum()
-        share = (below + (same + 1) / 2) / (count.size + 1)
-        assert row["success_p_value"] == pytest.approx(2 * min(share, 1 - share))
-
-
-def test_evidence_of_risk_levels_by_hand_in_whatever_order_they_come():
-    # LOW tasks before and after a HIGH one: 2 and 1 of them succeed in the two draws, taking 10 + 40 and 1 + 4.
-    rows = [execution(f"t{i}", risk_level=risk) for i, risk in enumerate(("LOW", "HIGH", "LOW"))]
-    wave = SimpleNamespace(
-        executions=frames.EXECUTIONS.conform(rows),
-        decisions={"wave": [3]},
-        draws=SimpleNamespace(
-            agent=np.zeros(3, np.int64),
-            succeeded=np.array([[True, False, True], [True, True, False]]),
-            busy_ms=np.array([[10.0, 20.0, 40.0], [1.0, 2.0, 4.0]]),
-        ),
-    )
-    found = {row["risk_level"]: row for row in risk_evidence(wave).to_dicts()}
-    assert found.keys() == {"LOW", "HIGH"}
-    assert (found["LOW"]["wave"], found["LOW"]["success_sd"], found["LOW"]["busy_sd_ms"]) == (3, 0.5, 22.5)
-    assert (found["HIGH"]["success_low"], found["HIGH"]["success_high"]) == (0.0, 1.0)
-    # Both LOW tasks completed, as in one draw of two: (1 + 2 / 2) / 3. They spent 2,000 ms, beyond both: 2.5 / 3.
-    assert (found["LOW"]["success_p_value"], found["LOW"]["busy_p_value"]) == pytest.approx((2 / 3, 1 / 3))
-
-
-def test_evidence_is_of_the_tasks_that_ran(played):
-    idle = played.executions.with_columns(status=pl.lit("unobserved"))
-    none = type(played)(**{name: getattr(played, name) for name in type(played).__slots__} | {"executions": idle})
-    assert risk_evidence(none).equals(frames.RISK_EVIDENCE.empty())
-    assert agent_evidence(none)["success_variance"].to_list() == [0.0, 0.0, 0.0]
-
-
-@pytest.mark.parametrize(("found", "p"), [(1, 1.0), (0, 0.4), (2, 0.4), (5, 0.2), (-1, 0.2)])
-def test_a_two_sided_mid_p_by_hand(found, p):
-    # Draws 0, 1, 1, 2 and what was found: 1 is above 1 and level with 2 and itself, (1 + 3 / 2) / 5 = 1/2;
-    # 0 is level with 1 and itself, 1 / 5; what no draw reached is level with itself alone, 0.5 / 5.
-    draws = np.array([[0.0], [1.0], [1.0], [2.0]])
-    assert _two_sided(draws, np.array([float(found)])) == pytest.approx([p])
-
-
-def test_a_limit_cuts_the_mean_of_residuals_by_hand():
-    # After a failure residuals -1 and 1: under a limit at 0 they are -1 and 0, under one at -2 both -2.
-    residuals = np.array([[-1.0, 1.0], [-0.5, 0.5]])
-    found = _limited_mean(residuals, np.array([0, 0, 1, 1]), np.array([0.0, -2.0, np.inf, 0.25]))
-    assert found.tolist() == pytest.approx([-0.5, -2.0, 0.0, -0.125])
 
 
 def test_the_evidence_file_adds_up_to_the_agents(detect):

@@ -85,7 +85,7 @@ def test_normal_tail_and_quantile_are_inverse_and_known(tmp_path):
 
 
 def test_sql_is_found_beside_and_inside_the_package(tmp_path, monkeypatch):
-    assert sql_directory() == Path(__file__).parent.parent / "sql"
+    assert sql_directory() == Path(__file__).parents[2] / "sql"
     package = tmp_path / "phase19"
     (package / "sql").mkdir(parents=True)
     (package / "sql" / "macros.sql").touch()
@@ -96,14 +96,14 @@ def test_sql_is_found_beside_and_inside_the_package(tmp_path, monkeypatch):
 def test_nothing_is_leaked_at_exit_and_the_stream_module_knows_no_duckdb(tmp_path):
     code = (
         "import sys; import phase19.analysis.arrow; assert 'duckdb' not in sys.modules\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent.parent)!r})\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
         "from pathlib import Path; from tests.synthetic import synthetic_run\n"
         "from phase19.analysis.session import analyse\n"
         f"print(analyse(synthetic_run(), Path({str(tmp_path)!r}))['overall'].height)"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False, timeout=60,
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
 

@@ -218,10 +218,10 @@ class TestHealth:
 
     def test_an_idle_agent_is_idle_and_a_run_where_nothing_ran_has_no_utilization(self, tmp_path):
         rows = [execution("a"), execution("b", agent_id="agent_1", status="unobserved")]
-        found = analyse(hand_frames(rows, [wave_plan(1)]), tmp_path)["agent_utilization"]
-        assert found.drop("agent_position").rows() == [("agent_0", 1, 1000.0, 1.0), ("agent_1", 1, 0.0, 0.0)]
-        found = analyse(hand_frames(rows[1:], [wave_plan(1)]), tmp_path)["agent_utilization"]
-        assert found["utilization"].to_list() == [None]
+        found = analyse(hand_frames(rows, [wave_plan(1)]), tmp_path)["system_health"]["agent_utilization"][0]
+        assert [tuple(row.values()) for row in found] == [("agent_0", 1, 1000.0, 1.0), ("agent_1", 1, 0.0, 0.0)]
+        found = analyse(hand_frames(rows[1:], [wave_plan(1)]), tmp_path)["system_health"]["agent_utilization"][0]
+        assert [row["utilization"] for row in found] == [None]
 
     @pytest.mark.parametrize(
         ("errors", "start"),
