@@ -1,6 +1,6 @@
 """Backtest a plan: plan on the records before, replay the outcomes after, and measure plan and forecasts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from phase19 import frames
 from phase19.errors import UsageError, plural
-from phase19.evaluation.regret import Regret, decompose_regret, pair_records, sum_regrets
+from phase19.evaluation.regret import decompose_regret, pair_records, sum_regrets
 from phase19.evaluation.time_split import split_inputs
 from phase19.execution.replay import ReplayExecutor
 from phase19.forecasting.model import ForecastModel
@@ -30,6 +30,7 @@ from phase19.publishing.files import check_file_target, write_files
 from phase19.wave import ExecutedWave, agent_assignments, largest, mean, positions
 
 SCHEMA_VERSION = "1.0"
+_LOSSES = ("forecast_error", "constraints", "outcome_noise", "capacity_cost")
 _BINS = 10  # of the reliability table
 _ROUNDING = 1e-12
 _ORACLE_NOTE = (
@@ -179,6 +180,7 @@ def replay_plan(
     overall = _wave_measures(None, executions, np.sum(drawn, axis=0))
     overall["makespan_ms"] = sum(wave["makespan_ms"] for wave in waves)
     covered = [wave["is_covered"] for wave in waves if wave["is_covered"] is not None]
+    count, best = regret.observed_count, int(regret.single_agent.argmax())
     base_rate, agent_ids = mean(model.attempts["is_success"]), model.agents["agent_id"]
     started = options.timestamp or datetime.now(UTC)
     document = {
@@ -196,7 +198,17 @@ def replay_plan(
         "replayed_record_count": replayed.height,
         "pair_count": records.is_observed.size,
         "observed_share": _ratio(overall["observed_count"], overall["task_count"]),
-        **_rates(regret, agent_ids.to_list()),
+        "success": {
+            **{name: _ratio(getattr(regret, name), count) for name in ("plan", "round_robin")},
+            "best_single_agent": _ratio(float(regret.single_agent[best]), count),
+            "best_single_agent_id": agent_ids[best] if count else None,
+            "oracle": _ratio(regret.oracle, count),
+            "gap_closed": _ratio(regret.plan - regret.round_robin, regret.oracle - regret.round_robin),
+        },
+        "losses": {
+            "total": _ratio(regret.oracle - regret.plan, count),
+            **{name: _ratio(getattr(regret, name), count) for name in _LOSSES},
+        },
         "overall": overall,
         "round_robin_makespan_ms": regret.round_robin_makespan_ms,
         "interval_coverage": _ratio(sum(covered), len(covered)),
@@ -232,24 +244,6 @@ def _wave_measures(wave: int | None, executions: pl.DataFrame, drawn_successes: 
         "success_rate_high": high,
         "is_covered": None if actual is None else low - _ROUNDING <= actual <= high + _ROUNDING,
         "makespan_ms": largest(ran["actual_end_time"]) or 0.0,
-    }
-
-
-def _rates(regret: Regret, agent_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """`success`, the success rates of the plan and of what it is compared with, and `losses`, the regret's parts."""
-    count, best = regret.observed_count, int(regret.single_agent.argmax())
-    parts = ("forecast_error", "constraints", "outcome_noise", "capacity_cost")
-    losses = {"total": regret.oracle - regret.plan, **{name: getattr(regret, name) for name in parts}}
-    return {
-        "success": {
-            "plan": _ratio(regret.plan, count),
-            "round_robin": _ratio(regret.round_robin, count),
-            "best_single_agent": _ratio(float(regret.single_agent[best]), count),
-            "best_single_agent_id": agent_ids[best] if count else None,
-            "oracle": _ratio(regret.oracle, count),
-            "gap_closed": _ratio(regret.plan - regret.round_robin, regret.oracle - regret.round_robin),
-        },
-        "losses": {name: _ratio(part, count) for name, part in losses.items()},
     }
 
 

@@ -315,10 +315,9 @@ def _execute_plan(executor: Executor, plans: CandidatePlans, agent: NDArray[np.i
     """Execute a fixed plan: `frames.OUTCOMES` with wave and retry_count."""
     orders = plans.tasks.with_columns(
         plans.model.agents["agent_id"].gather(agent).alias("agent_id"),
-        pl.Series("agent", agent),
         pl.Series("max_attempts", plans.max_attempts),
         priority=pl.int_range(1, pl.len() + 1).over("wave"),
-    ).sort("wave", "agent", "priority")
+    ).sort("wave", "agent_id", "priority")
     gains = plans.model.gains
     outcomes, _ = execute_orders(executor, orders, (gains.population_failure, gains.population_success))
     return outcomes.with_columns(orders["wave"], retry_count=(pl.col("attempt_count") - 1).clip(0))
@@ -346,16 +345,12 @@ def measure_executions(executions: pl.DataFrame, agent_ids: pl.Series) -> dict[s
     waves, wave = np.unique(ran["wave"].to_numpy(), return_inverse=True)
     busy_ms = np.zeros((waves.size, agent_ids.len()))
     np.add.at(busy_ms, (wave, positions(ran["agent_id"], agent_ids)), ran["actual_duration_ms"].to_numpy())
-    makespan_ms = float(busy_ms.max(axis=1).sum())
-    values = (
-        mean(ran["status"] == "completed"),
-        ran.height * 1000.0 / makespan_ms if makespan_ms > 0 else None,
-        makespan_ms,
-        float(load_imbalance(busy_ms.sum(axis=0))),
-        float(ran["retry_count"].sum()),
-        mean(ran["actual_confidence_delta"]),
-    )
-    return {**dict(zip(MEASURES, values, strict=True)), "observed_share": share}
+    attempts, change = ran.height + ran["retry_count"].sum(), ran["actual_confidence_delta"].sum()
+    sums = np.array([(ran["status"] == "completed").sum(), attempts, change])
+    with np.errstate(divide="ignore"):
+        measures = _measures(ran.height, sums, busy_ms.max(axis=1).sum(), load_imbalance(busy_ms.sum(axis=0)))
+    finite = {name: float(value) if np.isfinite(value) else None for name, value in measures.items()}
+    return {**finite, "observed_share": share}
 
 
 def judge(planned: Measures, draws: Measures, task_count: int) -> dict[str, Any]:
@@ -374,7 +369,7 @@ def judge(planned: Measures, draws: Measures, task_count: int) -> dict[str, Any]
         Columns by name, one value a candidate. `success_margin` is its planned success rate minus that of the candidate
         it is `compared_with`: the recommended strategy with the best of the other strategies, all others with the
         recommended one. Its 90 % interval is that of the difference in the same draws. `dominated_by` and
-        `promises_less_than` name other candidates.
+        `expects_less_than` name other candidates.
     """
     rate, number = planned["success_rate"], np.arange(len(CANDIDATES))
     costs = ("makespan_ms", "retry_count", "confidence_delta", "load_imbalance")
@@ -398,7 +393,7 @@ def judge(planned: Measures, draws: Measures, task_count: int) -> dict[str, Any]
         "success_margin_low": low,
         "success_margin_high": high,
         "dominated_by": [[CANDIDATES[j] for j in np.flatnonzero(row)] for row in dominated],
-        "promises_less_than": [
+        "expects_less_than": [
             [name for name in BASELINES if row not in BASELINES and rate[CANDIDATES.index(name)] > own + _SAME]
             for row, own in zip(CANDIDATES, rate, strict=True)
         ],

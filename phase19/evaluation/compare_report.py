@@ -38,8 +38,8 @@ def rationale(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
         parts.append(f"this counts as equal, and its makespan is {shorter} shorter")
     if row["dominated_by"]:
         parts.append(f"dominated by {listed(row['dominated_by'])}")
-    if row["promises_less_than"]:
-        parts.append(f"expects less success than {listed(row['promises_less_than'])}")
+    if row["expects_less_than"]:
+        parts.append(f"expects less success than {listed(row['expects_less_than'])}")
     return "; ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Regret: how far a plan's recorded successes are from the best possible ones, and why."""
+"""Regret of a plan: its recorded successes compared with the best possible ones, and the causes of the difference."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -159,8 +159,6 @@ def decompose_regret(
     """
     row = np.flatnonzero(records.is_observed[task, agent])
     m = capacity.size
-    if row.size == 0:
-        return Regret(0, 0.0, 0.0, 0.0, np.zeros(m), 0.0, 0.0, 0.0, 0.0, 0.0)
     free = capacity - np.bincount(np.delete(agent, row), minlength=m)
     task, agent, planned_success = task[row], agent[row], planned_success[row]
     seen, outcome, probability = records.is_observed[task], records.success[task], records.success_probability[task]

@@ -139,9 +139,9 @@ def test_later_records_change_nothing_that_was_known(case):
         duration_ms=pl.when(is_later).then(pl.col("duration_ms") * 7).otherwise("duration_ms"),
         confidence_delta=pl.when(is_later).then(-0.5).otherwise("confidence_delta"),
     )
-    told = inputs.agents.with_columns(summary_success_rate=0.01, summary_task_count=1000)
+    summaries = inputs.agents.with_columns(summary_success_rate=0.01, summary_task_count=1000)
     population = Population(0.01, 9.0, 0.5, 3, 24, inputs.population.wave_count)
-    changed = replace(inputs, attempts=other, agents=told, population=population)
+    changed = replace(inputs, attempts=other, agents=summaries, population=population)
     fewer = replace(inputs, attempts=pl.concat([other.filter(~is_later), other.filter(is_later).head(1)]))
     pasts = [split_inputs(version, SPLIT)[0] for version in (inputs, changed, fewer)]
     plans = []

@@ -38,7 +38,7 @@ STAMP = ("--seed", "5", "--timestamp", "2026-02-05T12:00:00Z")
 FIGURES = [key for name in MEASURES for key in (f"planned_{name}", f"{name}_low", f"{name}_high", f"actual_{name}")]
 KEYS = [
     "strategy", "is_baseline", *FIGURES, "observed_share", "is_recommended", "compared_with", "success_margin",
-    "success_margin_low", "success_margin_high", "dominated_by", "promises_less_than", "rationale", "executor",
+    "success_margin_low", "success_margin_high", "dominated_by", "expects_less_than", "rationale", "executor",
     "simulated", "seed", "timestamp",
 ]  # fmt: skip
 
@@ -269,8 +269,8 @@ def test_the_recommended_strategy_is_compared_with_the_runner_up_and_all_others_
     assert winner["rationale"] == (
         "expects 5.0 points more success than maximize_throughput (no clear difference, 90 % interval -4.0 to +14.0)"
     )
-    assert found["balance_load"]["promises_less_than"] == list(BASELINES)
-    assert winner["promises_less_than"] == []
+    assert found["balance_load"]["expects_less_than"] == list(BASELINES)
+    assert winner["expects_less_than"] == []
     assert winner["dominated_by"] == []
     assert "maximize_success" in found["round_robin"]["dominated_by"]
 
@@ -297,7 +297,7 @@ def test_a_faster_equal_that_expects_less_success_than_a_baseline_is_not_recomme
 def test_a_baseline_that_expects_more_success_is_named():
     found = verdicts([*RATES[:7], 0.95, 0.65])["maximize_success"]
     assert found["is_recommended"]
-    assert found["promises_less_than"] == ["round_robin"]
+    assert found["expects_less_than"] == ["round_robin"]
     assert found["dominated_by"] == ["round_robin"]
     assert found["rationale"].endswith("; dominated by round_robin; expects less success than round_robin")
 
@@ -361,7 +361,7 @@ def test_compare_writes_a_line_a_candidate_beside_the_input_and_recommends_one(r
     assert [row["strategy"] for row in rows if row["is_baseline"]] == list(BASELINES)
     assert all(list(row) == KEYS for row in rows)
     (chosen,) = [row for row in rows if row["is_recommended"]]
-    assert chosen["promises_less_than"] == []
+    assert chosen["expects_less_than"] == []
     assert all(row["planned_success_rate"] <= chosen["planned_success_rate"] + 0.005 for row in rows)
     for row in rows:
         assert (row["observed_share"], row["simulated"], row["seed"]) == (1.0, True, 5)

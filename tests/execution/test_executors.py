@@ -1,4 +1,4 @@
-"""Three executors, one protocol: what each makes of orders, and what attempts come to."""
+"""Executors: the attempts that each makes of orders, and the outcomes of tasks."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def results(ordered, execution):
     frames.OUTCOMES.validate(frame)
     frames.ATTEMPTS.validate(execution.attempts)
     assert frame["task_id"].to_list() == ordered["task_id"].to_list()
-    came = frame.drop("is_duration_measured", "is_censored")
-    return {task: tuple(rest) for task, _, *rest in came.rows()}
+    rows = frame.drop("is_duration_measured", "is_censored").rows()
+    return {task: tuple(rest) for task, _, *rest in rows}
 
 
 def test_orders_hold_no_forecast():
@@ -83,7 +83,7 @@ def test_replay_by_hand():
     }
 
 
-def test_replay_takes_records_of_one_number_in_the_order_recorded():
+def test_replay_takes_attempts_of_the_same_number_in_file_order():
     rows = [
         lost("t", duration_ms=1.0),
         lost("t", duration_ms=2.0),
@@ -120,7 +120,7 @@ def test_replay_imputes_a_time_not_recorded_from_the_agents_mean():
     assert (found["t"][2], found["u"][2]) == (20.0, 40.0)
 
 
-def test_a_time_that_replay_imputed_never_teaches():
+def test_nothing_is_learned_from_a_time_that_replay_imputed():
     ordered = orders({"task_id": "t"}, {"task_id": "u"})
     executor = ReplayExecutor(
         attempts(lost("t", duration_ms=None), won("t", 2, duration_ms=8.0), won("u", duration_ms=4.0))
@@ -161,7 +161,7 @@ def wave(*pairs, **columns):
     return orders(*({"task_id": f"t{t}", "agent_id": f"a{a}", **columns} for t, a in pairs))
 
 
-def test_luck_is_the_same_whatever_else_is_ordered(simulator):
+def test_an_outcome_is_the_same_whatever_else_is_ordered(simulator):
     whole = wave(*((t, t % 3) for t in range(40)))
     together = simulator.execute(whole).attempts.sort("task_id", "attempt")
     some = whole.sample(fraction=0.5, seed=1, shuffle=True)
@@ -172,14 +172,14 @@ def test_luck_is_the_same_whatever_else_is_ordered(simulator):
     assert alone.height > some.height, "the case must hold retries"
 
 
-def test_luck_differs_by_agent_and_by_attempt(simulator):
+def test_outcomes_differ_by_agent_and_by_attempt(simulator):
     mine, other = (simulator.execute(wave(*((t, a) for t in range(40)))).attempts for a in (0, 1))
     first = [frame.filter(pl.col("attempt") == 1)["duration_ms"] for frame in (mine, other)]
     assert abs(np.corrcoef(*(np.log(times.to_numpy()) for times in first))[0, 1]) < 0.9
     assert mine["duration_ms"].n_unique() == mine.height
 
 
-def test_fewer_attempts_allowed_end_the_same_story_earlier(simulator):
+def test_fewer_allowed_attempts_are_the_first_of_the_same_attempts(simulator):
     pairs = [(t, 2) for t in range(40)]
     one, three = (simulator.execute(wave(*pairs, max_attempts=k)).attempts for k in (1, 3))
     assert one.equals(
@@ -205,7 +205,7 @@ def test_simulated_attempts_add_up(simulator):
         assert 0.0 <= rows["confidence_after"][-1] <= 1.0
 
 
-def test_the_world_is_the_truth_outcomes_follow(simulator):
+def test_outcomes_are_those_of_the_world(simulator):
     world = simulator.world
     task, agent = np.arange(40), np.full(40, 1)
     played, attempt_ms = world.play(task, agent, np.full(40, 3))
@@ -215,7 +215,7 @@ def test_the_world_is_the_truth_outcomes_follow(simulator):
     assert attempt_ms.shape == (3, 40)
 
 
-def test_a_simulated_attempt_that_a_limit_stops_says_so():
+def test_a_simulated_attempt_stopped_by_a_limit_is_censored():
     rows = [{**row, "duration_ms": min(row["duration_ms"], 1000.0)} for row in random_attempts(1, 80, task_count=40)]
     fitted = model([{**row, "is_censored": row["duration_ms"] == 1000.0} for row in rows], task_count=40)
     simulator = SimulateExecutor(fitted.world(7), fitted.tasks["task_id"], fitted.agents["agent_id"])
@@ -227,7 +227,7 @@ def test_a_simulated_attempt_that_a_limit_stops_says_so():
     assert (made.filter(~stopped)["duration_ms"] < 1000.0 * (1 - 1e-9)).all()
 
 
-def test_a_simulation_without_limits_stops_nothing(simulator):
+def test_no_attempt_is_censored_without_limits(simulator):
     assert not simulator.execute(wave(*((t, 2) for t in range(40)))).attempts["is_censored"].any()
 
 
@@ -266,7 +266,7 @@ def test_live_retries_until_success_or_no_more_are_allowed():
     assert not execution.is_interrupted
 
 
-def test_live_attempts_that_end_with_a_named_error_are_stopped_ones():
+def test_live_attempts_with_a_timeout_message_are_censored():
     messages = {"a": "agent_timeout", "b": "no such tool", "c": None}
     runner = lambda order, _: LiveResult(is_success=False, error_message=messages[order["task_id"]])  # noqa: E731
     ordered = orders(*({"task_id": task, "max_attempts": 1} for task in messages))
@@ -304,7 +304,7 @@ def test_an_exception_is_a_failed_attempt():
     ],
     ids=["nothing", "text", "NaN", "too large", "text for a number", "number for a text"],
 )
-def test_a_result_that_fits_no_column_is_a_failed_attempt_that_says_why(result, message):
+def test_an_invalid_result_is_a_failed_attempt_with_the_reason(result, message):
     execution, found = run_live(
         orders({"task_id": "a", "max_attempts": 1}, {"task_id": "b"}),
         lambda order, _: result if order["task_id"] == "a" else LiveResult(is_success=True, confidence_delta=1),
@@ -383,14 +383,14 @@ def test_live_without_orders():
 # Outcomes
 
 
-def test_a_recorded_change_stands_before_the_populations():
+def test_a_recorded_confidence_change_is_preferred_to_the_population_s():
     ordered = orders({"task_id": "a"}, {"task_id": "b"})
     made = attempts(won("a", confidence_delta=-0.3), lost("b"))
     found = results(ordered, Execution(made, is_interrupted=False))
     assert (found["a"][3], found["b"][3]) == (-0.3, -0.02)
 
 
-def test_what_did_not_run_is_unobserved_or_interrupted():
+def test_a_task_that_did_not_run_is_unobserved_or_interrupted():
     ordered = orders({"task_id": "a"})
     none = frames.ATTEMPTS.empty()
     assert results(ordered, Execution(none, is_interrupted=False))["a"] == ("unobserved", 0, None, None)
