@@ -14,7 +14,8 @@ from phase19.forecasting.keyed_random import id_keys
 from phase19.forecasting.records import sigmoid
 from phase19.forecasting.retries import attempts_allowed, within_attempts
 from phase19.forecasting.simulation import World
-from phase19.inputs.loading import Inputs, Population
+from phase19.inputs.loading import Inputs
+from phase19.inputs.wire import Population
 from phase19.optimizer import AdaptiveOptimizer
 
 if TYPE_CHECKING:

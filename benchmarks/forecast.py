@@ -24,7 +24,7 @@ from phase19 import frames
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.records import read_records
 from phase19.forecasting.success import SuccessPriors, fit_success
-from phase19.inputs.loading import Population
+from phase19.inputs.wire import Population
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,8 @@ from phase19.execution.protocol import Executor
 from phase19.forecasting.model import Forecast, ForecastModel
 from phase19.harness import Phase19Harness
 from phase19.inputs.heuristics import Heuristics
-from phase19.inputs.loading import Inputs, Population
+from phase19.inputs.loading import Inputs
+from phase19.inputs.wire import Population
 from phase19.optimizer import CANDIDATES, AdaptiveOptimizer, assign_wave, limit_load, recommended
 from phase19.options import OptimizationStrategy, PlanOptions, RunOptions
 from phase19.wave import ExecutedWave, PlannedWave, Wave

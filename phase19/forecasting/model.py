@@ -18,7 +18,7 @@ from phase19.forecasting.records import FEATURE_COUNT, logit, read_records, sigm
 from phase19.forecasting.retries import within_attempts
 from phase19.forecasting.simulation import World
 from phase19.forecasting.success import SuccessPosterior, SuccessPriors, fit_success
-from phase19.inputs.loading import Population
+from phase19.inputs.wire import Population
 
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()

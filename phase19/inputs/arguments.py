@@ -7,14 +7,13 @@ import polars as pl
 
 from phase19 import frames
 from phase19.errors import UsageError
-from phase19.inputs.loading import Inputs, Population
+from phase19.inputs.loading import Inputs
+from phase19.inputs.wire import Population
 
 Rows = pl.DataFrame | Sequence[Mapping[str, Any]]
 
 # Without any records: even odds, and no times.
-_UNKNOWN_POPULATION = Population(
-    success_rate=0.5, duration_ms=None, confidence_delta=None, agent_count=0, task_count=0, wave_count=None
-)
+_UNKNOWN_POPULATION = Population(success_rate=0.5, agent_count=0, task_count=0)
 
 
 def no_inputs() -> Inputs:

@@ -180,9 +180,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _unknown_fields(found: Any, value: Any, prefix: str = "") -> Iterator[str]:
     """Dotted names of the fields of `found` that the decoded `value` does not have, once for each occurrence."""
     if isinstance(value, msgspec.Struct):
+        attributes = dict(zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True))
         for name, member in found.items():
-            if name in value.__struct_encode_fields__:
-                yield from _unknown_fields(member, getattr(value, name), f"{prefix}{name}.")
+            if name in attributes:
+                yield from _unknown_fields(member, getattr(value, attributes[name]), f"{prefix}{name}.")
             else:
                 yield prefix + name
     elif isinstance(value, dict):

@@ -17,33 +17,12 @@ from phase19.inputs.decoding import LINE, Decoded, decode_document, decode_lines
 from phase19.inputs.heuristics import decode_rule
 from phase19.inputs.history import attempt_columns, check_unique, mark_censored, natural_paths
 from phase19.inputs.tasks import natural_order
+from phase19.inputs.wire import Population
 
 _TASK_OUTCOMES = "task_outcomes.jsonl"
 _WAVE_OUTCOMES = f"wave_*/*/{_TASK_OUTCOMES}"
 _NAMED_AGENTS = 5  # in one error
 _WARNED_FIELDS = 10  # names in one warning; further ones are counted
-
-
-@dataclass(frozen=True, slots=True)
-class Population:
-    """What multi_agent_summary.json says of all agents together.
-
-    Attributes
-    ----------
-    success_rate
-        Fraction in [0, 1].
-    duration_ms, confidence_delta
-        Means over attempts; None where not given.
-    agent_count, task_count, wave_count
-        Totals; `wave_count` is None where not given.
-    """
-
-    success_rate: float
-    duration_ms: float | None
-    confidence_delta: float | None
-    agent_count: int
-    task_count: int
-    wave_count: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +40,7 @@ class Inputs:
     heuristics, patterns, signals, sources
         HEURISTICS, PATTERNS, SIGNALS, SOURCES, in file order.
     population
-        The summary's own figures.
+        The figures of multi_agent_summary.json.
     task_source
         ``tasks.jsonl``, ``planned_tasks.jsonl`` or ``synthetic``.
     warnings
@@ -120,7 +99,7 @@ def load_inputs(
             found = "a file" if directory.exists() else "nothing"
             raise InputError(str(directory), expected="a directory", found=found)
     log = _Log(directories)
-    summary: wire.MultiAgentSummary = log.document("multi_agent_summary.json", wire.MultiAgentSummary)
+    population: Population = log.document("multi_agent_summary.json", Population)
     patterns: list[wire.Pattern] = log.document("coordination_patterns.json", list[wire.Pattern] | wire.Pattern)
     log.document("system_health.json", wire.SystemHealth)
     signals = log.lines("phase18", "learning_signals.jsonl", wire.SIGNAL_ROWS, SIGNALS.grain, is_required=True)
@@ -128,7 +107,7 @@ def load_inputs(
     for name, rule, line in heuristics.select("heuristic_id", "rule", LINE).rows():
         decode_rule(name, rule, f"{phase16}/heuristics.jsonl", line)
     attempts = mark_censored(pl.concat(_attempts(log, phase18)), censored_errors)
-    tasks, task_source = _tasks(log, attempts, summary.total_tasks, allow_unassigned=allow_unassigned)
+    tasks, task_source = _tasks(log, attempts, population.task_count, allow_unassigned=allow_unassigned)
     limits = log.lines("phase18", "agents.jsonl", wire.AGENT_ROWS, AGENTS.grain)
     capacity: dict[str, int | None] = dict(limits.select("agent_id", "capacity").rows())
     choices = tasks["required_agents"].append(tasks["excluded_agents"]).explode().drop_nulls()
@@ -136,19 +115,12 @@ def load_inputs(
     return Inputs(
         tasks=tasks,
         attempts=attempts,
-        agents=_agents(phase18, summary, attempts, named, capacity),
+        agents=_agents(phase18, population, attempts, named, capacity),
         heuristics=heuristics.select(HEURISTICS.columns.keys()),
         patterns=pl.DataFrame([pattern.row() for pattern in patterns], schema=PATTERNS.dtypes, orient="row"),
         signals=signals.select(SIGNALS.columns.keys()),
         sources=pl.DataFrame(log.sources, schema=SOURCES.dtypes, orient="row"),
-        population=Population(
-            success_rate=summary.success_rate,
-            duration_ms=summary.avg_execution_time_ms,
-            confidence_delta=summary.avg_confidence_delta,
-            agent_count=summary.total_agents,
-            task_count=summary.total_tasks,
-            wave_count=summary.total_waves,
-        ),
+        population=population,
         task_source=task_source,
         warnings=tuple(log.warnings),
         digest=log.digest.hexdigest(),
@@ -270,17 +242,17 @@ def _check_choice(path: Path | None, tasks: pl.DataFrame) -> None:
 
 def _agents(
     phase18: Path,
-    summary: wire.MultiAgentSummary,
+    population: Population,
     attempts: pl.DataFrame,
     named: set[str],
     capacity: Mapping[str, int | None],
 ) -> pl.DataFrame:
     """All agents, and what each is judged by: its records, else its summary, else nothing."""
     records = dict(attempts["agent_id"].drop_nulls().value_counts().rows())
-    performance = summary.agent_performance or {}
+    performance = population.agent_performance or {}
     names = named | records.keys() | performance.keys()
-    spare = (name for i in range(summary.total_agents) if (name := f"agent_{i}") not in names)
-    agents = [*names, *(next(spare) for _ in range(summary.total_agents - len(names)))]
+    spare = (name for i in range(population.agent_count) if (name := f"agent_{i}") not in names)
+    agents = [*names, *(next(spare) for _ in range(population.agent_count - len(names)))]
     if not agents:
         expected = "at least one agent, here or in the records"
         raise InputError(str(phase18 / "multi_agent_summary.json"), field="total_agents", expected=expected, found="0")

@@ -126,15 +126,15 @@ class AgentPerformance(Struct, kw_only=True):
     retry_rate: float | None = None
 
 
-class MultiAgentSummary(Struct, kw_only=True):
-    """Phase 18's multi_agent_summary.json."""
+class Population(Struct, kw_only=True, frozen=True):
+    """Phase 18's multi_agent_summary.json: figures of all agents together, and of each; None where not given."""
 
-    total_agents: Annotated[int, Meta(ge=0, le=100_000)]
-    total_tasks: Annotated[int, Meta(ge=0, le=10_000_000)]
     success_rate: Rate
-    total_waves: Count | None = None
-    avg_execution_time_ms: Duration | None = None
-    avg_confidence_delta: Change | None = None
+    agent_count: Annotated[int, Meta(ge=0, le=100_000)] = field(name="total_agents")
+    task_count: Annotated[int, Meta(ge=0, le=10_000_000)] = field(name="total_tasks")
+    wave_count: Count | None = field(default=None, name="total_waves")
+    duration_ms: Duration | None = field(default=None, name="avg_execution_time_ms")
+    confidence_delta: Change | None = field(default=None, name="avg_confidence_delta")
     retry_rate: float | None = None
     agent_performance: dict[Id, AgentPerformance] | None = None
     timestamp: datetime | None = None

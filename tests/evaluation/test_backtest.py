@@ -15,8 +15,9 @@ from phase19.errors import UsageError
 from phase19.evaluation.backtest import replay_plan, score_forecasts
 from phase19.evaluation.time_split import split_inputs
 from phase19.inputs.history import read_executions
-from phase19.inputs.loading import Population, load_inputs
+from phase19.inputs.loading import load_inputs
 from phase19.inputs.sample import write_sample
+from phase19.inputs.wire import Population
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import BacktestOptions
 from tests.builders import attempts
@@ -140,7 +141,14 @@ def test_later_records_change_nothing_that_was_known(case):
         confidence_delta=pl.when(is_later).then(-0.5).otherwise("confidence_delta"),
     )
     summaries = inputs.agents.with_columns(summary_success_rate=0.01, summary_task_count=1000)
-    population = Population(0.01, 9.0, 0.5, 3, 24, inputs.population.wave_count)
+    population = Population(
+        success_rate=0.01,
+        duration_ms=9.0,
+        confidence_delta=0.5,
+        agent_count=3,
+        task_count=24,
+        wave_count=inputs.population.wave_count,
+    )
     changed = replace(inputs, attempts=other, agents=summaries, population=population)
     fewer = replace(inputs, attempts=pl.concat([other.filter(~is_later), other.filter(is_later).head(1)]))
     pasts = [split_inputs(version, SPLIT)[0] for version in (inputs, changed, fewer)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from phase19.evaluation.regret import PairRecords, decompose_regret, pair_records, sum_regrets
 from phase19.forecasting.model import ForecastModel
-from phase19.inputs.loading import Population
+from phase19.inputs.wire import Population
 from tests.builders import agents, attempts, tasks
 
 LOSSES = ("forecast_error", "constraints", "outcome_noise")
@@ -115,7 +115,7 @@ def test_parts_add_up_and_the_oracle_is_the_best_of_all_assignments(seed, n, m):
 
 
 def test_records_of_pairs_follow_the_rules_of_replay():
-    population = Population(0.5, None, None, 2, 2, None)
+    population = Population(success_rate=0.5, agent_count=2, task_count=2)
     history = [{"task_id": "t0", "agent_id": "a0", "is_success": False}]
     model = ForecastModel.fit(tasks(count=2), agents("a0", "a1"), attempts(*history), population)
     happened = [

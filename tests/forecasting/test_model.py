@@ -16,8 +16,8 @@ from phase19.forecasting.predictive import draw_wave
 from phase19.forecasting.records import FEATURE_COUNT, read_records
 from phase19.forecasting.retries import within_attempts
 from phase19.forecasting.success import SuccessPriors
-from phase19.inputs.loading import Population
 from phase19.inputs.tasks import fill_confidence
+from phase19.inputs.wire import Population
 from tests.builders import POPULATION, agents, all_pairs, attempts, model, random_attempts, tasks
 
 RATES = ("success_probability", "success_low", "success_high", "planned_success")
@@ -502,7 +502,7 @@ def test_priors_can_be_changed():
 
 
 def test_a_population_without_figures_will_do():
-    silent = Population(0.5, None, None, 1, 0, None)
+    silent = Population(success_rate=0.5, agent_count=1, task_count=0)
     assert_sane(all_pairs(model(task_count=1, agent_count=1, population=silent)), 3)
 
 
@@ -552,7 +552,7 @@ def test_no_order_of_records_changes_a_digit_where_confidence_is_stated_in_part(
 def test_an_interval_holds_its_forecast_however_little_is_known():
     """A concentration below 1 leaves most of a pair's probability near 0 and 1, and its mean between."""
     priors = ForecastPriors(success=SuccessPriors(concentration=0.05, least_attempts=10**6))
-    low = Population(0.004, 1000.0, 0.0, 3, 10**6, None)
+    low = Population(success_rate=0.004, duration_ms=1000.0, confidence_delta=0.0, agent_count=3, task_count=10**6)
     fitted = ForecastModel.fit(tasks(count=6), agents("a0"), attempts(), low, priors=priors)
     found = all_pairs(fitted, 1)
     assert (found.success_low <= found.success_probability).all()

@@ -75,7 +75,7 @@ def test_a_key_that_stands_twice_is_always_found(path, rows, row, unknown, data)
 )
 def test_whatever_stands_in_a_file_it_is_read_or_refused_with_a_message(path, data):
     path.write_bytes(data)
-    for read in (lambda: decode_lines(path, wire.TASK_ROWS), lambda: decode_document(path, wire.MultiAgentSummary)):
+    for read in (lambda: decode_lines(path, wire.TASK_ROWS), lambda: decode_document(path, wire.Population)):
         message = str(path)
         try:
             read()
@@ -208,7 +208,7 @@ def test_an_error_is_found_at_any_depth(path):
 def test_the_wrong_one_of_many_members_is_named(path):
     agents = ", ".join(f'"a{i}": {{"tasks": {-1 if i == 70 else i}}}' for i in range(100))
     text = f'{{"total_agents": 1, "total_tasks": 1, "success_rate": 1,\n"agent_performance": {{{agents}}}}}'
-    error = refused(path, text, decode_document, wire.MultiAgentSummary)
+    error = refused(path, text, decode_document, wire.Population)
     assert (error.line, error.field, error.found) == (2, "agent_performance.a70.tasks", "-1")
 
 
@@ -245,4 +245,4 @@ def test_unknown_fields_are_named_by_their_path(path):
     assert decode_document(path, PATTERNS).unknown == {"x": 2}
     performance = '"agent_performance": {"k": {"tasks": 1, "z": 0}, "l": {"z": 1}}'
     path.write_text(f'{{"total_agents": 1, "total_tasks": 1, "success_rate": 1, "a": {{"b": 1}}, {performance}}}')
-    assert decode_document(path, wire.MultiAgentSummary).unknown == {"a": 1, "agent_performance.*.z": 2}
+    assert decode_document(path, wire.Population).unknown == {"a": 1, "agent_performance.*.z": 2}

@@ -11,8 +11,9 @@ import pytest
 
 from phase19 import frames
 from phase19.errors import InputError
-from phase19.inputs.loading import Population, load_inputs
+from phase19.inputs.loading import load_inputs
 from phase19.inputs.tasks import natural_order
+from phase19.inputs.wire import Population
 
 SMALL = Path(__file__).parents[1] / "data" / "small"
 OUTCOME = '{"task_id": "a", "agent_id": "x", "status": "success"}'
@@ -147,7 +148,9 @@ def test_a_summary_that_counts_no_attempts_is_no_evidence(root, entry):
 
 def test_population_heuristics_patterns_and_signals():
     inputs = load(SMALL)
-    assert inputs.population == Population(0.75, 30.0, 0.04, agent_count=5, task_count=4, wave_count=2)
+    population = inputs.population
+    assert (population.success_rate, population.duration_ms, population.confidence_delta) == (0.75, 30.0, 0.04)
+    assert (population.agent_count, population.task_count, population.wave_count) == (5, 4, 2)
     rule = '{"priority_order": [{"risk_level": "LOW", "confidence_min": 0.85}]}'
     assert inputs.heuristics.rows() == [
         ("H16_001", "task_prioritization", rule, 0.92, 0.08),
@@ -159,7 +162,7 @@ def test_population_heuristics_patterns_and_signals():
 
 def test_optional_parts_of_the_summary_may_be_missing(root):
     write(root, "phase18/multi_agent_summary.json", '{"total_agents": 1, "total_tasks": 1, "success_rate": 1}')
-    assert load(root).population == Population(1.0, None, None, agent_count=1, task_count=1, wave_count=None)
+    assert load(root).population == Population(success_rate=1.0, agent_count=1, task_count=1)
 
 
 def test_one_pattern_may_stand_without_an_array(root):
