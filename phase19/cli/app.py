@@ -53,7 +53,7 @@ def run(options: RunOptions, *, json: Flag = False, quiet: Flag = False, verbose
     if quiet and (json or verbose):
         raise UsageError("--quiet goes with neither --json nor --verbose, found both")
     from phase19 import harness
-    from phase19.publishing.files import SUMMARY_FILE, read_run
+    from phase19.publishing.files import SUMMARY_FILE
 
     with screen.WaveProgress() as progress:
         result = harness.run(options, progress=progress)
@@ -64,7 +64,7 @@ def run(options: RunOptions, *, json: Flag = False, quiet: Flag = False, verbose
         if json:
             print((result.run_dir / SUMMARY_FILE).read_text("utf-8"), end="")
         else:
-            screen.print_run(read_run(result.run_dir), result.run_dir, sys.stdout, is_verbose=verbose)
+            screen.print_run(result.run_dir, is_verbose=verbose)
     return INTERRUPTED if result.is_interrupted else DONE
 
 
@@ -83,17 +83,11 @@ def validate(options: InputOptions, *, json: Flag = False) -> None:
     inputs = load_inputs(options.input, options.phase16_dir, options.phase17_dir, options.censored_errors)
     _warn(inputs.warnings)
     if json:
-        found = {
-            "task_count": inputs.tasks.height,
-            "task_source": inputs.task_source,
-            "agent_count": inputs.agents.height,
-            "attempt_count": inputs.attempts.height,
-            "sources": inputs.sources.to_dicts(),
-            "warnings": inputs.warnings,
-        }
-        print(dumps(found))
+        counts = {f"{name}_count": getattr(inputs, f"{name}s").height for name in ("task", "agent", "attempt")}
+        found = {"task_source": inputs.task_source, "sources": inputs.sources.to_dicts(), "warnings": inputs.warnings}
+        print(dumps(counts | found))
     else:
-        screen.print_inputs(inputs, sys.stdout)
+        screen.print_inputs(inputs)
 
 
 @app.command(sort_key=3)
@@ -123,8 +117,7 @@ def forecast(options: InputOptions, *, output: OutputFile = None) -> None:
         print(table.write_ndjson(), end="")
         return
     with publish_file(output) as path:
-        write = table.write_parquet if output.suffix == ".parquet" else table.write_ndjson
-        write(path)
+        (table.write_parquet if output.suffix == ".parquet" else table.write_ndjson)(path)
 
 
 @app.command(sort_key=4)
@@ -188,7 +181,7 @@ def query(
     elif format == "jsonl":
         print(json_lines(run, question), end="")
     else:
-        screen.print_frame(select(run, question), sys.stdout)
+        screen.print_frame(select(run, question))
 
 
 @app.command(sort_key=7)
@@ -210,7 +203,7 @@ def explain(task: str, /, *, run: Path = DEFAULT_RUN, json: Flag = False) -> Non
     if json:
         print(dumps(found))
     else:
-        screen.print_explanation(found, sys.stdout)
+        screen.show([*explaining.sentences(found), *explaining.explanation_tables(found)])
 
 
 @app.command(sort_key=8)
@@ -257,7 +250,7 @@ def _evaluate(evaluate: Callable[..., Any], options: WaveOptions, target: Path, 
     if is_json:
         print(target.read_text("utf-8"), end="")
     else:
-        screen.print_section(result.section, target, sys.stdout)
+        screen.show(result.section.blocks, title=result.section.title, results=str(target))
 
 
 def _warn(warnings: Iterable[str]) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
+
+from phase19.errors import plural
+from phase19.outputs.rendering import Table, records_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,8 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from phase19.inputs.loading import Inputs
-    from phase19.outputs.rendering import Block, Section, Table
-    from phase19.publishing.files import RunFiles
+    from phase19.outputs.rendering import Block
 
 PIPED_WIDTH = 100  # columns of output that no terminal shows
 PROGRESS_DELAY_S = 1.0  # shorter work shows no progress
@@ -51,11 +53,13 @@ def console_for(stream: TextIO) -> Console:
     )
 
 
-def print_run(run: RunFiles, run_dir: Path, stream: TextIO, *, is_verbose: bool = False) -> None:
+def print_run(run_dir: Path, *, is_verbose: bool = False) -> None:
     """Print whether the plan held, the waves, what needs attention, the checks, health and where the results are."""
     from phase19.outputs import report
     from phase19.outputs.provenance import lineage_sentences
+    from phase19.publishing.files import read_run
 
+    run = read_run(run_dir)
     verdict, *details = report.opening(run)
     blocks: list[Block | None] = [
         *details,
@@ -66,47 +70,28 @@ def print_run(run: RunFiles, run_dir: Path, stream: TextIO, *, is_verbose: bool 
         report.checks_table(run),
         report.health_sentence(run),
     ]
-    results = f"Results are in {run_dir}, the report is {run_dir / report.HTML_FILE}"
-    _print_blocks(stream, [block for block in blocks if block is not None], title=verdict, results=results)
+    results = f"{run_dir}, the report is {run_dir / report.HTML_FILE}"
+    show([block for block in blocks if block is not None], title=verdict, results=results)
 
 
-def print_section(section: Section, target: Path, stream: TextIO) -> None:
-    """Print a section, and the file that holds its figures."""
-    _print_blocks(stream, section.blocks, title=section.title, results=f"Results are in {target}")
-
-
-def print_inputs(inputs: Inputs, stream: TextIO) -> None:
+def print_inputs(inputs: Inputs) -> None:
     """Print a row for each input file, then what a run would plan with."""
-    from phase19.errors import plural
-    from phase19.outputs.rendering import records_table
-
-    table = records_table(inputs.sources.to_dicts(), "file status ignored_fields row_count")
-    sizes = (plural(inputs.agents.height, "agent"), plural(inputs.attempts.height, "recorded attempt"))
     tasks = f"{plural(inputs.tasks.height, 'task')} ({inputs.task_source})"
-    _print_blocks(stream, [table, f"The inputs are valid: {', '.join((tasks, *sizes))}."])
+    sizes = f"{plural(inputs.agents.height, 'agent')}, {plural(inputs.attempts.height, 'recorded attempt')}"
+    table = records_table(inputs.sources.to_dicts(), "file status ignored_fields row_count")
+    show([table, f"The inputs are valid: {tasks}, {sizes}."])
 
 
-def print_explanation(task: dict[str, Any], stream: TextIO) -> None:
-    """Print why a task went to its agent, and the figures behind it."""
-    from phase19.outputs.explain import explanation_tables, sentences
-
-    _print_blocks(stream, [*sentences(task), *explanation_tables(task)])
-
-
-def print_frame(frame: pl.DataFrame, stream: TextIO) -> None:
+def print_frame(frame: pl.DataFrame) -> None:
     """Print all rows of a frame as a table; figures as they are."""
-    from phase19.outputs.rendering import Table
-
     labels = sum(1 for _ in takewhile(lambda dtype: not dtype.is_numeric(), frame.dtypes))
     rows = tuple(tuple("" if value is None else str(value) for value in row) for row in frame.rows())
-    _print_blocks(stream, [Table(tuple(frame.columns), rows, labels)])
+    show([Table(tuple(frame.columns), rows, labels)])
 
 
-def _print_blocks(stream: TextIO, blocks: Iterable[Block], *, title: str = "", results: str = "") -> None:
-    """Print paragraphs and tables, an empty line between a table and what is beside it."""
-    from phase19.outputs.rendering import Table
-
-    console = console_for(stream)
+def show(blocks: Iterable[Block], *, title: str = "", results: str = "") -> None:
+    """Print a title, paragraphs and tables with an empty line on either side, and the place of the results."""
+    console = console_for(sys.stdout)
     if title:
         console.print(title, style="bold")
     is_first, was_table = not title, False
@@ -120,7 +105,7 @@ def _print_blocks(stream: TextIO, blocks: Iterable[Block], *, title: str = "", r
             console.print(block)
         is_first, was_table = False, is_table
     if results:
-        console.print(results, soft_wrap=True)
+        console.print(f"Results are in {results}", soft_wrap=True)
 
 
 def _print_table(table: Table, console: Console) -> None:
@@ -159,7 +144,7 @@ class WaveProgress:
             self._bar.stop()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Update the stage and how far it is."""
+        """Update the stage and its progress."""
         if self._bar is None and self._stream.isatty() and time.monotonic() >= self._shown_from_s:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -2,13 +2,13 @@
 
 import io
 import re
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 
 import phase19
 from phase19.cli.screen import PIPED_WIDTH, WaveProgress, print_run
-from phase19.publishing.files import read_run
 
 SAMPLE = Path(__file__).parents[2] / "outputs" / "phase18"
 ESCAPE = "\x1b"
@@ -21,7 +21,8 @@ def run_dir(tmp_path_factory):
 
 def shown(run_dir, **options):
     stream = io.StringIO()
-    print_run(read_run(run_dir), run_dir, stream, **options)
+    with redirect_stdout(stream):
+        print_run(run_dir, **options)
     return stream.getvalue()
 
 
