@@ -5,7 +5,7 @@ Rules that this phase can follow are read strictly; all others are ignored, what
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import polars as pl
@@ -19,13 +19,8 @@ _BOOST, _ADJUST, _RETRY = "boost_confidence_by", "adjust_policy", "retry_with_co
 RETRIED_RISKS = ("LOW", "MEDIUM")
 RETRY_PENALTY = 0.05
 # H16_001, as Phase 16 ships it: risk level and lowest confidence, in the order of priority.
-PRIORITY_ORDER: tuple[tuple[str, float], ...] = (
-    ("LOW", 0.85),
-    ("LOW", 0.7),
-    ("MEDIUM", 0.85),
-    ("MEDIUM", 0.75),
-    ("HIGH", 0.9),
-)
+_Order = tuple[tuple[str, float], ...]
+_ORDER: _Order = (("LOW", 0.85), ("LOW", 0.7), ("MEDIUM", 0.85), ("MEDIUM", 0.75), ("HIGH", 0.9))
 
 
 class Boost(NamedTuple):
@@ -64,25 +59,20 @@ class Heuristics:
 
     weights: Mapping[str, float] = field(default_factory=dict)
     priority_id: str | None = None
-    priority_order: tuple[tuple[str, float], ...] = PRIORITY_ORDER
+    priority_order: _Order = _ORDER
     boosts: tuple[Boost, ...] = ()
     relaxations: tuple[Relaxation, ...] = ()
     retry_id: str | None = None
 
     def boosted(self, tasks: pl.DataFrame) -> pl.DataFrame:
         """Add the boost of their confidence to tasks (`frames.TASKS`), and the heuristic that gives it."""
-        amount, who = pl.lit(0.0), pl.lit(None, dtype=pl.String)
+        confidence, amount, who = pl.col("confidence"), pl.lit(0.0), pl.lit(None, dtype=pl.String)
         for boost in reversed(self.boosts):
-            fits = pl.col("risk_level").is_in(boost.risk_levels) & pl.col("confidence").is_between(
-                boost.low, boost.high
-            )
-            size = boost.amount * self.weights.get(boost.heuristic_id, 1.0)
-            amount = pl.when(fits).then(size).otherwise(amount)
+            fits = pl.col("risk_level").is_in(boost.risk_levels) & confidence.is_between(boost.low, boost.high)
+            amount = pl.when(fits).then(boost.amount * self.weights.get(boost.heuristic_id, 1.0)).otherwise(amount)
             who = pl.when(fits).then(pl.lit(boost.heuristic_id)).otherwise(who)
-        room = pl.col("confidence")
-        return tasks.with_columns(
-            confidence_boost=amount.clip(-room, 1.0 - room).fill_null(0.0), heuristics_applied=append_heuristic(who)
-        )
+        amount = amount.clip(-confidence, 1.0 - confidence).fill_null(0.0)
+        return tasks.with_columns(confidence_boost=amount, heuristics_applied=append_heuristic(who))
 
     def ordered(self, tasks: pl.DataFrame) -> pl.DataFrame:
         """Record the heuristic that orders priorities on the tasks that one of its rules matches."""
@@ -144,10 +134,6 @@ class _Condition(msgspec.Struct):
         if low > high:
             raise ValueError(f"confidence_range is not from low to high: {low} to {high}")
 
-    def levels(self) -> tuple[str, ...]:
-        """The risk levels that it names."""
-        return (self.risk_level,) if isinstance(self.risk_level, str) else tuple(self.risk_level)
-
 
 class _Parameters(msgspec.Struct):
     high_risk_threshold: Rate | None = None
@@ -165,72 +151,63 @@ class _Rule(msgspec.Struct):
     parameters: _Parameters = msgspec.field(default_factory=_Parameters)
 
 
-def decode_rule(
-    heuristic_id: str, text: str | None, path: str = "heuristics.jsonl", line: int | None = None
-) -> _Rule | None:
-    """Read a rule from its JSON text.
-
-    Returns
-    -------
-    _Rule or None
-        None for a rule of another kind, which may have any shape.
-
-    Raises
-    ------
-    InputError
-        A rule of a known kind breaks its format.
-    """
-    known, expected = [_BOOST, _ADJUST, _RETRY], "a rule in JSON"
-    try:
-        stated = msgspec.json.decode(text or "null")
-        if not isinstance(stated, dict) or not ("priority_order" in stated or stated.get("action") in known):
-            return None
-        expected = f"a rule that {stated.get('action', 'orders priorities')!s:.40} can follow"
-        return msgspec.convert(stated, _Rule)
-    except msgspec.MsgspecError as problem:
-        place = f"rule of {heuristic_id}"
-        raise InputError(path, line=line, field=place, expected=expected, found=str(problem)) from problem
-
-
 def append_heuristic(heuristic_id: pl.Expr | pl.Series) -> pl.Expr:
     """Heuristics applied so far and one more where it is not null, each once, in order."""
     lists = pl.col("heuristics_applied")
     return pl.concat_list(lists, heuristic_id).list.drop_nulls().list.unique(maintain_order=True)
 
 
-def read_heuristics(heuristics: pl.DataFrame, weights: Mapping[str, float] | None = None) -> Heuristics:
+def read_heuristics(
+    heuristics: pl.DataFrame, weights: Mapping[str, float] | None = None, path: str = "heuristics.jsonl"
+) -> Heuristics:
     """Read Phase 16's rules.
 
     Parameters
     ----------
     heuristics
-        `frames.HEURISTICS`. The content of a rule decides what it does, whatever its id; of two that order tasks the
-        first applies, and rules that this phase cannot follow are ignored.
+        `frames.HEURISTICS`, with the column `line` where the rows are lines of a file. The content of a rule decides
+        what it does, whatever its id; of two that order tasks the first applies. Rules that this phase cannot follow
+        are ignored, whatever their shape.
     weights
         Weights that an earlier run ended with.
+    path
+        The file to name in errors.
+
+    Raises
+    ------
+    InputError
+        A rule of a known kind breaks its format.
     """
-    priority_id, retry_id, order = None, None, PRIORITY_ORDER
+    priority_id, retry_id, order = None, None, _ORDER
     boosts, relaxations = [], []
-    for name, text in zip(heuristics["heuristic_id"].to_list(), heuristics["rule"].to_list(), strict=True):
-        rule = decode_rule(name, text)
+    for row in heuristics.to_dicts():
+        name, rule = row["heuristic_id"], _decoded(row, path)
         if rule is None:
             continue
-        condition = rule.condition
+        condition, threshold = rule.condition, rule.parameters.high_risk_threshold
+        levels = (condition.risk_level,) if isinstance(condition.risk_level, str) else tuple(condition.risk_level)
         if rule.priority_order and priority_id is None:
             priority_id, order = name, tuple((at.risk_level, at.confidence_min) for at in rule.priority_order)
         elif rule.action == _BOOST and condition.confidence_range is not None:
-            boosts.append(Boost(name, condition.levels(), *condition.confidence_range, rule.amount))
-        elif rule.action == _ADJUST and condition.success_rate_previous_wave is not None:
+            boosts.append(Boost(name, levels, *condition.confidence_range, rule.amount))
+        elif rule.action == _ADJUST and condition.success_rate_previous_wave is not None and threshold is not None:
             # Phase 16 names the threshold after high risk, and describes it correctly as that of MEDIUM.
-            threshold = rule.parameters.high_risk_threshold
-            if threshold is not None:
-                relaxations.append(Relaxation(name, condition.success_rate_previous_wave, threshold))
-        elif rule.action == _RETRY and retry_id is None and _is_ours(rule):
-            retry_id = name
+            relaxations.append(Relaxation(name, condition.success_rate_previous_wave, threshold))
+        elif rule.action == _RETRY and retry_id is None and set(levels) == set(RETRIED_RISKS):
+            # Retries are fixed here: a rule with another penalty is not recorded as applied.
+            retry_id = name if rule.confidence_penalty in {None, -RETRY_PENALTY} else None
     return Heuristics(weights or {}, priority_id, order, tuple(boosts), tuple(relaxations), retry_id)
 
 
-def _is_ours(rule: _Rule) -> bool:
-    """Whether a rule retries as this phase does, which is fixed: another one is not recorded as applied."""
-    levels, penalty = rule.condition.levels(), rule.confidence_penalty
-    return set(levels) == set(RETRIED_RISKS) and penalty in {None, -RETRY_PENALTY}
+def _decoded(row: Mapping[str, Any], path: str) -> _Rule | None:
+    """Decode a rule from its JSON text; None for a rule of another kind."""
+    known, expected = [_BOOST, _ADJUST, _RETRY], "a rule in JSON"
+    try:
+        stated = msgspec.json.decode(row["rule"] or "null")
+        if not isinstance(stated, dict) or not ("priority_order" in stated or stated.get("action") in known):
+            return None
+        expected = f"a rule that {stated.get('action', 'orders priorities')!s:.40} can follow"
+        return msgspec.convert(stated, _Rule)
+    except msgspec.MsgspecError as problem:
+        place = f"rule of {row['heuristic_id']}"
+        raise InputError(path, line=row.get("line"), field=place, expected=expected, found=str(problem)) from problem

@@ -14,7 +14,7 @@ from phase19.errors import InputError, plural
 from phase19.frames import AGENTS, HEURISTICS, PATTERNS, RISK_LEVELS, SIGNALS, SOURCES, STRINGS, TASKS
 from phase19.inputs import wire
 from phase19.inputs.decoding import LINE, Decoded, decode_document, decode_lines
-from phase19.inputs.heuristics import decode_rule
+from phase19.inputs.heuristics import read_heuristics
 from phase19.inputs.history import attempt_columns, check_unique, mark_censored, natural_paths
 from phase19.inputs.tasks import natural_order
 from phase19.inputs.wire import Population
@@ -104,8 +104,7 @@ def load_inputs(
     log.document("system_health.json", wire.SystemHealth)
     signals = log.lines("phase18", "learning_signals.jsonl", wire.SIGNAL_ROWS, SIGNALS.grain, is_required=True)
     heuristics = log.lines("phase16", "heuristics.jsonl", wire.HEURISTIC_ROWS, HEURISTICS.grain)
-    for name, rule, line in heuristics.select("heuristic_id", "rule", LINE).rows():
-        decode_rule(name, rule, f"{phase16}/heuristics.jsonl", line)
+    read_heuristics(heuristics, path=f"{phase16}/heuristics.jsonl")  # raises at the first rule that breaks its format
     attempts = mark_censored(pl.concat(_attempts(log, phase18)), censored_errors)
     tasks, task_source = _tasks(log, attempts, population.task_count, allow_unassigned=allow_unassigned)
     limits = log.lines("phase18", "agents.jsonl", wire.AGENT_ROWS, AGENTS.grain)
@@ -241,11 +240,7 @@ def _check_choice(path: Path | None, tasks: pl.DataFrame) -> None:
 
 
 def _agents(
-    phase18: Path,
-    population: Population,
-    attempts: pl.DataFrame,
-    named: set[str],
-    capacity: Mapping[str, int | None],
+    phase18: Path, population: Population, attempts: pl.DataFrame, named: set[str], capacity: Mapping[str, int | None]
 ) -> pl.DataFrame:
     """All agents, and what each is judged by: its records, else its summary, else nothing."""
     records = dict(attempts["agent_id"].drop_nulls().value_counts().rows())

@@ -51,10 +51,7 @@ def check_any(tasks: pl.DataFrame) -> None:
 
 
 def deal_waves(
-    tasks: pl.DataFrame,
-    waves: int | None,
-    recorded_waves: int | None = None,
-    heuristics: Heuristics | None = None,
+    tasks: pl.DataFrame, waves: int | None, recorded_waves: int | None = None, heuristics: Heuristics | None = None
 ) -> pl.DataFrame:
     """Give every task a wave, numbered 1, 2, ... without gaps.
 
