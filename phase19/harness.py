@@ -156,7 +156,7 @@ class Phase19Harness:
         self._check_output()
         inputs = self._load_phase18_data()
         optimizer = self._initialize_optimizer(inputs, waves, agents)
-        finished = [wave_frames(wave) for wave in self.run_waves(optimizer)]
+        finished = list(map(wave_frames, self.run_waves(optimizer)))
         with publish(self.options.output_dir) as staging:
             analysis = self._analyse(finished, inputs, staging)
             feedback = self._generate_feedback(analysis)
@@ -178,9 +178,10 @@ class Phase19Harness:
             scheduled = self._apply_scheduler(planned)
             executed = self._execute_wave(scheduled)
             optimizer.observe(executed)
-            yield executed
             success_rate = self.scheduler.executed[wave.number].success_rate
             self._is_interrupted = executed.is_interrupted
+            yield executed
+            del planned, scheduled, executed  # a wave's pair matrices are freed before the next wave is planned
         self.progress("waves", len(waves), len(waves))
 
     def _enforce_dry_run(self) -> None:
