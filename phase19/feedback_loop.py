@@ -129,7 +129,7 @@ class OptimizationFeedbackLoop:
         Parameters
         ----------
         heuristic_performance
-            By heuristic its `applications` and `successes`, in place of the run's own evidence: its success rate
+            By heuristic its `applications` and `successes`, to use instead of the run's own evidence: its success rate
             is then compared with that of the other heuristics.
 
         Notes

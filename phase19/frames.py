@@ -251,7 +251,7 @@ WAVE_PLANS = Schema(
     objective=number("what the plan maximises: summed scores, or for throughput the negative makespan in ms"),
     upper_bound=number("proved bound on the objective"),
     gap=number("upper_bound - objective, 0 where that is rounding"),
-    moved_count=count("tasks moved off the optimal assignment to even out the load"),
+    moved_count=count("tasks moved off the optimal assignment to balance the load"),
     is_load_limit_met=flag("all agents keep to --max-load-factor; null where none is given", nullable=True),
     unassigned_count=count("tasks of the wave left out for lack of room", default=0),
     learned_attempt_count=count("attempts of the previous wave learned from; null in the first wave", nullable=True),

@@ -145,7 +145,7 @@ class Phase19Harness:
         Parameters
         ----------
         waves, agents
-            Number of waves and of agents, in place of the options'.
+            Number of waves and of agents; those of the options by default.
 
         Returns
         -------

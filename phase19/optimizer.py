@@ -126,7 +126,7 @@ class AdaptiveOptimizer:
     options
         Strategy and limits of the plans; the command's defaults.
     inputs
-        Records that were read already, in place of directories.
+        Records that were read already, instead of directories.
     previous
         An earlier run whose heuristic weights and outcomes count too.
     waves, agents
@@ -410,7 +410,7 @@ class AdaptiveOptimizer:
         wave
             Number of a planned wave; all planned waves by default.
         result
-            A plan in place of the wave's latest one.
+            A plan to use instead of the wave's latest one.
         """
         plans = self._kept(wave) if result is None else [_kept_plan(result.wave)]
         return [recommendation for plan in plans for recommendation in plan.recommendations]

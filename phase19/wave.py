@@ -25,7 +25,7 @@ class Wave:
         `frames.TASKS` sorted by task id: at first all tasks of the wave, then those that the gate approved, then
         those that have an agent. `decisions` and `unassigned` say why the others left.
     decisions
-        `frames.DECISIONS`, a row for each task that came to the gate.
+        `frames.DECISIONS`, a row for each task before the gate.
     unassigned
         `frames.UNASSIGNED`: approved tasks without an agent, and why.
     """

@@ -83,7 +83,7 @@ def analyse(
         `executions`, `agents`, `wave_plans` and `run` (one row: run_id, timestamp in UTC, strategy, executor,
         is_simulated, seed, agent_count, task_count, wave_count); empty by default: `wave_draws`, `agent_evidence`,
         `risk_evidence`, `decisions`, `heuristics`, `previous_weights` and `previous_convergence`; `metric_bounds` and
-        `rules` in place of the default thresholds.
+        `rules` to replace the default thresholds.
     staging
         Existing directory to write to; nothing outside it can be reached.
     queries
