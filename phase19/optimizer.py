@@ -22,11 +22,21 @@ from phase19.execution.simulate import SimulateExecutor
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.predictive import draw_count, draw_wave
 from phase19.forecasting.retries import attempts_allowed
-from phase19.inputs.arguments import Rows, agent_rows, no_inputs, rows_of, task_rows
 from phase19.inputs.heuristics import Heuristics, read_heuristics
 from phase19.inputs.history import Previous
-from phase19.inputs.loading import Inputs, load_inputs
-from phase19.inputs.tasks import by_priority, check_any, deal_waves, fill_confidence, natural_order, select_agents
+from phase19.inputs.loading import Inputs, load_inputs, no_inputs
+from phase19.inputs.tasks import (
+    Rows,
+    agent_rows,
+    by_priority,
+    check_any,
+    deal_waves,
+    fill_confidence,
+    natural_order,
+    rows_of,
+    select_agents,
+    task_rows,
+)
 from phase19.options import OptimizationStrategy, PlanOptions
 from phase19.publishing.files import agent_directories, output_directory, write_agent_rows, write_files
 from phase19.schema import Schema

@@ -17,10 +17,9 @@ from phase19.execution.protocol import Execution, Executor, task_outcomes
 from phase19.execution.simulate import SimulateExecutor
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.retries import attempt_probability, attempts_allowed
-from phase19.inputs.arguments import Rows, agent_rows, no_inputs, rows_of, task_rows
 from phase19.inputs.heuristics import Heuristics
-from phase19.inputs.loading import Inputs
-from phase19.inputs.tasks import by_priority, natural_order
+from phase19.inputs.loading import Inputs, no_inputs
+from phase19.inputs.tasks import Rows, agent_rows, by_priority, natural_order, rows_of, task_rows
 from phase19.options import PriorityStrategy
 from phase19.publishing.files import agent_directories, output_directory, write_agent_rows
 from phase19.schema import Schema

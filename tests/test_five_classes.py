@@ -165,11 +165,11 @@ COMMAND = {
         "generate_alerts": {},
         "write_monitoring_outputs": {},
     },
-    Phase19Harness: {"run_phase19": {}, "run_waves": {}},
+    Phase19Harness: {"run_phase19": {}, "prepare_waves": {}, "run_waves": {}},
     SafetyGate: {"approve": {}, "decide": {}},
 }
 # What no run needs: a call by name does.
-BY_NAME = {AdaptiveOptimizer: {"simulate_schedule"}, AdaptiveScheduler: {"handle_task_failure"}}
+BY_NAME = {AdaptiveOptimizer: {"copy_with", "simulate_schedule"}, AdaptiveScheduler: {"handle_task_failure"}}
 
 
 class ReplacedError(Exception):

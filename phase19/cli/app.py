@@ -102,8 +102,8 @@ def forecast(options: InputOptions, *, output: OutputFile = None) -> None:
     """
     if output is not None and output.suffix not in {".jsonl", ".parquet"}:
         raise UsageError(f"--output: expected a file that ends in .jsonl or .parquet, found {output}")
+    from phase19.forecasting.model import forecast_table
     from phase19.optimizer import AdaptiveOptimizer
-    from phase19.outputs.forecast_table import forecast_table
     from phase19.publishing.files import check_file_target, publish_file
 
     sources = (options.input, options.phase16_dir, options.phase17_dir)

@@ -1,7 +1,7 @@
 """Backtest a plan: plan on the records before, replay the outcomes after, and measure plan and forecasts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,15 @@ from numpy.typing import NDArray
 from phase19 import frames
 from phase19.errors import UsageError, plural
 from phase19.evaluation.regret import decompose_regret, pair_records, sum_regrets
-from phase19.evaluation.time_split import split_inputs
 from phase19.execution.replay import ReplayExecutor
-from phase19.forecasting.model import ForecastModel
+from phase19.forecasting.model import ForecastModel, first_attempts, forecast_table
 from phase19.forecasting.retries import attempts_allowed
 from phase19.harness import Phase19Harness
 from phase19.inputs.history import read_executions
-from phase19.inputs.loading import Inputs, load_inputs
+from phase19.inputs.loading import Inputs, load_inputs, synthetic_tasks
 from phase19.inputs.thresholds import Rules
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import BacktestOptions, RunOptions, WaveOptions
-from phase19.outputs.forecast_table import first_attempts, forecast_table
 from phase19.outputs.rendering import Section, Table
 from phase19.outputs.text import duration, interval, number, percent
 from phase19.publishing.files import check_file_target, write_files
@@ -37,6 +35,8 @@ _ORACLE_NOTE = (
     "The oracle knew every outcome before it assigned the same tasks under the same capacity. "
     "It includes outcome noise that no forecast can predict."
 )
+
+_UNKNOWN_RATE = 0.5  # success rate of a population without earlier records; its summary would reveal later ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class BacktestResult:
 
     @property
     def forecasts(self) -> pl.DataFrame:
-        """The forecast of every pair before the first wave: :func:`phase19.outputs.forecast_table.forecast_table`."""
+        """The forecast of every pair before the first wave: :func:`phase19.forecasting.model.forecast_table`."""
         return forecast_table(self.model)
 
     @property
@@ -335,3 +335,64 @@ def backtest_section(document: dict[str, Any]) -> Section:
 
 def _named(cells: dict[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((name.replace("_", " "), text) for name, text in cells.items())
+
+
+def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame]:
+    """Split the inputs' records at a moment.
+
+    Parameters
+    ----------
+    inputs
+        Everything recorded, before and after.
+    moment
+        With its time zone; a record at exactly this moment counts as after it.
+
+    Returns
+    -------
+    inputs
+        What was known at the moment: the earlier records, and agents and population derived from them alone. Tasks,
+        with their risk and confidence, and the list of agents are kept. Nothing else depends on later records.
+    executions
+        `frames.ATTEMPTS` at or after the moment, of known agents; a pair's attempts are numbered in time order.
+
+    Raises
+    ------
+    UsageError
+        A record has no timestamp, or no record of an agent is at or after the moment.
+    """
+    attempts = inputs.attempts
+    undated = attempts["timestamp"].null_count()
+    if undated:
+        raise UsageError(
+            f"--split-at: expected a timestamp in every record, found {undated:,} of {attempts.height:,} without one"
+        )
+    history = attempts.filter(pl.col("timestamp") < moment)
+    later = attempts.filter((pl.col("timestamp") >= moment) & pl.col("agent_id").is_not_null())
+    if later.is_empty():
+        raise UsageError(f"--split-at: expected records of agents at or after {moment.isoformat()}, found none")
+    tasks = inputs.tasks
+    if inputs.task_source == "synthetic":  # derived from the records
+        tasks = synthetic_tasks(history, tasks.height)
+    success_rate = mean(history["is_success"])
+    counts = history.group_by("agent_id").agg(record_count=pl.len())
+    agents = (
+        inputs.agents.select("agent_id")
+        .join(counts, on="agent_id", how="left", maintain_order="left")
+        .with_columns(pl.col("record_count").fill_null(0))
+        .with_columns(evidence=pl.when(pl.col("record_count") > 0).then(pl.lit("records")).otherwise(pl.lit("none")))
+    )
+    known = replace(
+        inputs,
+        tasks=tasks,
+        attempts=history,
+        agents=frames.AGENTS.conform(agents),  # the summaries of agents include later records
+        population=replace(
+            inputs.population,
+            success_rate=_UNKNOWN_RATE if success_rate is None else success_rate,
+            duration_ms=mean(history["duration_ms"].sort()),  # sorted: the same digits in any order of the records
+            confidence_delta=mean(history["confidence_delta"].sort()),
+        ),
+    )
+    order = ["timestamp", "attempt", "is_success", "duration_ms"]
+    numbered = pl.int_range(1, pl.len() + 1).over("task_id", "agent_id").cast(pl.Int64)
+    return known, later.sort("task_id", "agent_id", *order).with_columns(attempt=numbered, source=pl.lit("run"))

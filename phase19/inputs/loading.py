@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from phase19.errors import InputError, plural
-from phase19.frames import AGENTS, HEURISTICS, PATTERNS, RISK_LEVELS, SIGNALS, SOURCES, STRINGS, TASKS
+from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, PATTERNS, RISK_LEVELS, SIGNALS, SOURCES, STRINGS, TASKS
 from phase19.inputs import wire
 from phase19.inputs.decoding import LINE, Decoded, decode_document, decode_lines
 from phase19.inputs.heuristics import read_heuristics
@@ -60,6 +60,23 @@ class Inputs:
     task_source: str
     warnings: tuple[str, ...]
     digest: str
+
+
+def no_inputs() -> Inputs:
+    """The inputs of a caller who has no records: even odds, and no times."""
+    return Inputs(
+        tasks=TASKS.empty(),
+        attempts=ATTEMPTS.empty(),
+        agents=AGENTS.empty(),
+        heuristics=HEURISTICS.empty(),
+        patterns=PATTERNS.empty(),
+        signals=SIGNALS.empty(),
+        sources=SOURCES.empty(),
+        population=wire.Population(success_rate=0.5, agent_count=0, task_count=0),
+        task_source="",
+        warnings=(),
+        digest="",
+    )
 
 
 def load_inputs(

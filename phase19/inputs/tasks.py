@@ -1,7 +1,7 @@
-"""The run's agents, the order of its tasks, and the tasks of each wave."""
+"""Tasks and agents: as callers pass them, in order of priority, and dealt to waves."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -10,6 +10,8 @@ from phase19 import frames
 from phase19.errors import UsageError
 from phase19.inputs.heuristics import Heuristics
 from phase19.options import PriorityStrategy
+
+Rows = pl.DataFrame | Sequence[Mapping[str, Any]]
 
 _DIGITS = re.compile(r"([0-9]+)")
 
@@ -120,3 +122,62 @@ def natural_order(ids: Iterable[str]) -> list[str]:
         return parts, text
 
     return sorted(ids, key=key)
+
+
+def task_rows(tasks: Rows, known: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Tasks as `frames.TASKS`, in the order given.
+
+    Parameters
+    ----------
+    tasks
+        A frame or dicts with task_id and any other field of `frames.TASKS`. A frame may be empty, a list may not.
+    known
+        `frames.TASKS` that complete the fields which are not given.
+
+    Raises
+    ------
+    UsageError
+        There is no task, or no task_id.
+    Phase19Error
+        A value breaks the schema, or a task is given twice.
+    """
+    given = tasks if isinstance(tasks, pl.DataFrame) else rows_of(tasks, "tasks")
+    if "task_id" not in given.columns:
+        raise UsageError("tasks: expected a task_id in every row, found none")
+    missing = [name for name in frames.TASKS.columns if name not in given.columns]
+    if known is not None and missing:
+        given = given.join(known.select("task_id", *missing), on="task_id", how="left", maintain_order="left")
+    return frames.TASKS.conform(given)
+
+
+def agent_rows(agents: pl.DataFrame | Sequence[str], known: pl.DataFrame) -> pl.DataFrame:
+    """Agents as `frames.AGENTS`, in the order given.
+
+    Parameters
+    ----------
+    agents
+        `frames.AGENTS`, or ids.
+    known
+        `frames.AGENTS` of the records, which say what each named agent is judged by.
+
+    Raises
+    ------
+    UsageError
+        There is no agent.
+    """
+    if isinstance(agents, pl.DataFrame):
+        return frames.AGENTS.conform(agents)
+    if not all(isinstance(name, str) for name in agents) or not len(agents):
+        raise UsageError(f"agents: expected at least one agent id, found {list(agents)!r:.100}")
+    named = frames.AGENTS.conform([{"agent_id": name, "record_count": 0, "evidence": "none"} for name in agents])
+    return named.update(known, on="agent_id", how="left")
+
+
+def rows_of(rows: Sequence[Mapping[str, Any]], name: str) -> pl.DataFrame:
+    """A frame of dicts, or :class:`UsageError` if there are none."""
+    if not len(rows) or not all(isinstance(row, Mapping) for row in rows):
+        raise UsageError(f"{name}: expected a frame or at least one dict, found {rows!r:.100}")
+    try:
+        return pl.DataFrame(list(rows), infer_schema_length=None)
+    except (pl.exceptions.PolarsError, TypeError) as problem:
+        raise UsageError(f"{name}: expected values of one type in every field, found {problem}") from problem

@@ -12,8 +12,7 @@ import pytest
 
 import phase19
 from phase19.errors import UsageError
-from phase19.evaluation.backtest import replay_plan, score_forecasts
-from phase19.evaluation.time_split import split_inputs
+from phase19.evaluation.backtest import replay_plan, score_forecasts, split_inputs
 from phase19.inputs.history import read_executions
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.sample import write_sample

@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from phase19.forecasting import model as module
+from phase19.forecasting.model import forecast_table
 from phase19.inputs.tasks import deal_waves
-from phase19.outputs import forecast_table as module
-from phase19.outputs.forecast_table import forecast_table
 from tests.builders import all_pairs, model, random_attempts
 
 ROOT = Path(__file__).parents[2]
