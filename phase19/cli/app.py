@@ -55,7 +55,7 @@ def run(options: RunOptions, *, json: Flag = False, quiet: Flag = False, verbose
     from phase19 import harness
     from phase19.publishing.files import SUMMARY_FILE
 
-    with screen.WaveProgress() as progress:
+    with screen.wave_progress(sys.stderr) as progress:
         result = harness.run(options, progress=progress)
     if not quiet:
         _warn(result.warnings)
@@ -244,7 +244,7 @@ def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves
 
 
 def _evaluate(evaluate: Callable[..., Any], options: WaveOptions, target: Path, is_json: bool) -> None:
-    with screen.WaveProgress() as progress:
+    with screen.wave_progress(sys.stderr) as progress:
         result = evaluate(options, output=target, progress=progress)
     _warn(result.warnings)
     if is_json:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import sys
-import time
+from contextlib import contextmanager
 from itertools import takewhile
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from phase19.errors import plural
 from phase19.outputs.rendering import Table, records_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     import polars as pl
     from rich.console import Console
-    from rich.progress import Progress
 
     from phase19.inputs.loading import Inputs
     from phase19.outputs.rendering import Block
 
 PIPED_WIDTH = 100  # columns of output that no terminal shows
-PROGRESS_DELAY_S = 1.0  # shorter work shows no progress
 STYLES = {
     **dict.fromkeys(("normal", "passed"), "green"),
     **dict.fromkeys(("warning", "low"), "yellow"),
@@ -121,36 +119,15 @@ def _print_table(table: Table, console: Console) -> None:
     console.print(shown)
 
 
-class WaveProgress:
-    """A progress bar on a terminal, shown while work takes more than a second and removed at its end.
+@contextmanager
+def wave_progress(stream: TextIO) -> Iterator[Callable[[str, int, int], None]]:
+    """Show a progress bar while the body runs; nothing if the stream is no terminal."""
+    if not stream.isatty():
+        yield lambda _stage, _done, _total: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    Parameters
-    ----------
-    stream
-        Where to show it; nothing is shown if it is not a terminal.
-    delay_s
-        Seconds to wait before it is shown.
-    """
-
-    def __init__(self, stream: TextIO = sys.stderr, *, delay_s: float = PROGRESS_DELAY_S) -> None:
-        self._stream, self._shown_from_s = stream, time.monotonic() + delay_s
-        self._bar: Progress | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Update the stage and its progress."""
-        if self._bar is None and self._stream.isatty() and time.monotonic() >= self._shown_from_s:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-            self._bar = Progress(*columns, console=console_for(self._stream), transient=True)
-            self._bar.add_task(stage, total=None)
-            self._bar.start()
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], description=stage, completed=done, total=total or None)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console_for(stream), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total or None)

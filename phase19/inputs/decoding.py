@@ -318,7 +318,8 @@ def mismatch(
         return " or ".join(choices), found + suggestion(node, choices), field
     expected = re.sub(r"`([^`]*)`", lambda kinds: " or ".join(_WORDS.get(k, k) for k in kinds[1].split(" | ")), reason)
     expected = next((words for start, words in _REASONS.items() if reason.startswith(start)), expected)
-    expected = expected.removeprefix("Expected ").partition(", got ")[0]
+    expected, _, stated = expected.removeprefix("Expected ").partition(", got ")[0].partition(", found ")
+    found = stated or found  # our own checks say what they found
     return f"a name that is {expected}" if is_key else expected, found, field
 
 

@@ -218,6 +218,12 @@ def _phase18_documents(outcomes: pl.DataFrame, agent_count: int, timestamp: date
     execution = round(100 * overall["success_rate"], 1)
     health = round((balance + execution) / 2, 1)
     best = performance.sort("success_rate", "tasks", number, descending=[True, True, False]).row(0, named=True)
+    best_text = f"{best['agent_id']} succeeds most often ({best['success_rate']:.3f})"
+    weak_text = "Round robin gives agents tasks of categories they are weak in"
+    signals = (
+        ("LS_001", "agent_specialization", 0.9, best_text),
+        ("LS_002", "coordination_improvement", 0.8, weak_text),
+    )
     del overall["tasks"]
     return {
         "phase18/multi_agent_summary.json": {
@@ -243,15 +249,6 @@ def _phase18_documents(outcomes: pl.DataFrame, agent_count: int, timestamp: date
             "timestamp": written,
         },
         "phase18/learning_signals.jsonl": [
-            _signal(
-                1, "agent_specialization", 0.9, f"{best['agent_id']} succeeds most often ({best['success_rate']:.3f})"
-            ),
-            _signal(
-                2, "coordination_improvement", 0.8, "Round robin gives agents tasks of categories they are weak in"
-            ),
+            dict(zip(("signal_id", "type", "confidence", "description"), signal, strict=True)) for signal in signals
         ],
     }
-
-
-def _signal(number: int, kind: str, confidence: float, description: str) -> dict[str, Any]:
-    return {"signal_id": f"LS_00{number}", "type": kind, "confidence": confidence, "description": description}

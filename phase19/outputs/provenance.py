@@ -2,10 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from phase19.errors import InputError, plural
 from phase19.inputs.history import Previous
@@ -16,17 +15,14 @@ from phase19.options import RunOptions
 SCHEMA_VERSION = "1.0"
 
 
-@dataclass(frozen=True, slots=True)
-class RunIdentity:
+class RunIdentity(NamedTuple):
     """A run's id, and its timestamp: the one given, else when it began."""
 
     run_id: str
     moment: datetime
 
 
-def identify(
-    options: RunOptions, inputs: Inputs, previous: Previous | None, thresholds: Thresholds | None = None
-) -> RunIdentity:
+def identify(options: RunOptions, inputs: Inputs, previous: Previous | None, thresholds: Thresholds) -> RunIdentity:
     """Derive a run's id from the contents of its files and from its options, without paths and timestamp.
 
     The id of a live run depends on its timestamp too, because each live run is new evidence.
@@ -44,7 +40,7 @@ def identify(
         "previous": previous.run_id if previous is not None else None,
         **options.deciding(),
     }
-    if thresholds is not None and thresholds.changed:
+    if thresholds.changed:
         decided["thresholds"] = dict(thresholds.changed)
     if options.executor == "live":
         decided["timestamp"] = moment.isoformat()
@@ -76,14 +72,12 @@ def lineage_sentences(summary: dict[str, Any]) -> list[str]:
     said = []
     previous, changed = summary["previous"], summary["thresholds"]["changed"]
     if previous is not None:
+        learned = (
+            f"{plural(previous['attempt_count'], 'attempt')}, {plural(previous['weight_count'], 'heuristic weight')}"
+        )
+        kind = "a dry run, so nothing was learned from it" if previous["simulated"] else f"learned from {learned}"
         waves = f"its convergence history of {plural(previous['convergence_row_count'], 'wave')} is continued"
-        if previous["simulated"]:
-            said.append(f"The earlier run {previous['run_id']} was simulated, so nothing was learned from it; {waves}.")
-        else:
-            said.append(
-                f"Learned from the earlier run {previous['run_id']}: {plural(previous['attempt_count'], 'attempt')}, "
-                f"{plural(previous['weight_count'], 'heuristic weight')}; {waves}."
-            )
+        said.append(f"Earlier run {previous['run_id']}: {kind}; {waves}.")
     if changed:
         values = ", ".join(f"{name} = {value:g}" for name, value in changed.items())
         said.append(f"Thresholds changed by {summary['thresholds']['file']}: {values}.")

@@ -46,12 +46,6 @@ _EFFECTS = {
     "performance_degradation": (100.0, 2, "points", "below peers"),
     "optimization_failure": (100.0, 2, "%", "of gain lost"),
 }
-_TRENDS = {
-    "improving": "Forecasts are improving",
-    "worsening": "Forecasts are getting worse",
-    "steady": "Forecasts are steady",
-    "insufficient_data": "It is too early to say whether forecasts are improving",
-}
 
 
 def write_report(run_dir: Path) -> list[Path]:
@@ -248,11 +242,11 @@ def convergence_sentence(trend: Row) -> str:
     kind = "simulated" if trend["simulated"] else "real"
     evidence = f"{plural(trend['wave_count'], f'{kind} wave')} of {plural(trend['run_count'], 'run')}"
     if trend["slope"] is None:
-        return f"Whether forecasts are improving cannot be said from {evidence}: it takes three waves."
+        return f"Trend of the forecasts: {text.words(trend['verdict'])}, {evidence}; it takes three waves."
     slope, low, high = (text.signed(trend[key]) for key in ("slope", "slope_low", "slope_high"))
     return (
-        f"{_TRENDS[trend['verdict']]}: over {evidence} the gap between planned and actual success changes by {slope} "
-        f"standard deviations a wave (90 % interval {low} to {high})."
+        f"Trend of the forecasts: {text.words(trend['verdict'])}; over {evidence} the gap between planned and actual "
+        f"success changes by {slope} standard deviations a wave (90 % interval {low} to {high})."
     )
 
 

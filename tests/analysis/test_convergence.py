@@ -226,11 +226,11 @@ class TestHealth:
     @pytest.mark.parametrize(
         ("errors", "start"),
         [
-            ([0.3, 0.21, 0.1, 0.0], "Forecasts are improving: over 4 simulated waves of 1 run"),
-            ([0.0, 0.1, 0.21, 0.3], "Forecasts are getting worse: over 4"),
-            ([0.8, 0.81, 0.79, 0.8], "Forecasts are steady: over 4"),
-            ([2.1, 0.1, 2.2], "It is too early to say whether forecasts are improving: over 3"),
-            ([0.1], "Whether forecasts are improving cannot be said from 1 simulated wave of 1 run"),
+            ([0.3, 0.21, 0.1, 0.0], "Trend of the forecasts: improving; over 4 simulated waves of 1 run"),
+            ([0.0, 0.1, 0.21, 0.3], "Trend of the forecasts: worsening; over 4"),
+            ([0.8, 0.81, 0.79, 0.8], "Trend of the forecasts: steady; over 4"),
+            ([2.1, 0.1, 2.2], "Trend of the forecasts: insufficient data; over 3"),
+            ([0.1], "Trend of the forecasts: insufficient data, 1 simulated wave of 1 run"),
         ],
     )
     def test_the_report_says_it_in_words(self, errors, start):

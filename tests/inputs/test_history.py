@@ -205,7 +205,7 @@ class TestWhatWasSimulatedNeverTeaches:
         said = f"{places / 'dry'} is a simulated run, so nothing is learned from it"
         assert done.stderr == f"warning: --previous: {said}\n"
         before = document(places / "dry" / "optimization_summary.json")["run_id"]
-        assert f"The earlier run {before} was simulated, so nothing was learned from it" in done.stdout
+        assert f"Earlier run {before}: a dry run, so nothing was learned from it" in done.stdout
         forecasts = planned(tmp_path / "plain")
         assert len(forecasts) > 12
         assert planned(tmp_path / "after") == forecasts
@@ -222,7 +222,7 @@ class TestWhatWasSimulatedNeverTeaches:
     def test_its_weights_are_marked_and_stay_behind(self, places):
         updates = rows(places / "dry" / "heuristic_updates.jsonl")
         assert any(row["weight"] != 1.0 for row in updates)
-        assert all(row["simulated"] and "no run takes the weight over" in row["reason"] for row in updates)
+        assert all(row["simulated"] and "no later run uses this weight" in row["reason"] for row in updates)
         assert read_previous(places / "dry").weights == {}
 
 
@@ -240,7 +240,7 @@ class TestWhatWasRealTeaches:
         assert (taken["simulated"], taken["attempt_count"]) == (False, attempts)
         assert (taken["weight_count"], taken["convergence_row_count"]) == (len(weights) - 1, 3)
         report = (places / "second" / "PHASE_19_AUTONOMOUS_OPTIMIZATION.md").read_text()
-        assert f"Learned from the earlier run {taken['run_id']}: {attempts} attempts, " in report
+        assert f"Earlier run {taken['run_id']}: learned from {attempts} attempts, " in report
         updates = {
             row["heuristic_id"]: row["previous_weight"] for row in rows(places / "second" / "heuristic_updates.jsonl")
         }

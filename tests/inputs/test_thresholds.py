@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from phase19.errors import InputError, Phase19Error, UsageError
+from phase19.errors import InputError, Phase19Error
 from phase19.inputs.thresholds import Rules, metric_bounds, read_thresholds
 
 BOUND_KEYS = {"target": "target_value", "min": "threshold_min", "max": "threshold_max"}
@@ -89,10 +89,6 @@ def test_a_file_that_names_nothing_changes_nothing(file, text):
         ("[metrics.schedule_accuracy]\nmin = nan\n", 2, "metrics.schedule_accuracy.min", "a number >= 0.0", "NaN"),
         ("[metrics.throughput_efficiency]\nmax = inf", 2, "metrics.throughput_efficiency.max", "<= 1000000", "Inf"),
         ("metrics.throughput_efficiency.min = -1\n", 1, "metrics.throughput_efficiency.min", "a number >= 0.0", "-1"),
-        (
-            "[metrics.schedule_accuracy]\n\nmin = 0.95\n", 3, "metrics.schedule_accuracy.min",
-            "min <= target <= max", "target 0.9, min 0.95, max 1",
-        ),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_its_line_and_field(file, text, line, field, expected, found):
@@ -111,6 +107,7 @@ def test_what_is_wrong_is_named_with_its_line_and_field(file, text, line, field,
         ("alarm_probability = 5e-324", 2, "alarm_probability", "a number >= 1e-09", "5e-324"),
         ("penalty_low = -1", 2, "penalty_low", "a number >= 0.0", "-1"),
         ("penalty_low = nan", 2, "penalty_low", "a number >= 0.0", "NaN"),
+        ("detection_power = 0.9999999999", 2, "detection_power", "a number <= 0.999999999", "0.9999999999"),
         ("penalty_low = 1\nschedule_drift_margin = 1e6", 3, "schedule_drift_margin", "a number <= 10.0", "1000000.0"),
     ],
 )
@@ -128,15 +125,29 @@ def test_a_misspelt_key_is_named_beside_the_nearest_valid_one(file):
         read_thresholds(file("[metrics.agent_utilisation]\nmin = 0.5\n"))
 
 
-def test_rules_in_the_wrong_order_are_named_with_the_line_of_the_one_given(file):
-    with pytest.raises(UsageError, match=r"thresholds\.toml, line 3: .*schedule_drift_high: expected .* found 9.0 and"):
-        read_thresholds(file("[rules]\npenalty_low = 1\nschedule_drift_medium = 9\n"))
-
-
-def test_rules_that_only_together_are_wrong_name_the_file(file):
-    weights = [rule for rule in Rules.__struct_fields__ if rule.startswith("weight_")]
-    with pytest.raises(UsageError, match=r"thresholds\.toml: rules weight_\*: expected at least one health weight"):
-        read_thresholds(file("[rules]\n" + "".join(f"{name} = 0\n" for name in weights)))
+@pytest.mark.parametrize(
+    ("text", "line", "field", "expected", "found"),
+    [
+        (
+            "\n[rules]\nschedule_drift_medium = 9\n", 2, "rules",
+            "schedule_drift_medium <= schedule_drift_high", "9 and 1.5",
+        ),
+        (
+            "[rules]\n" + "".join(f"{rule} = 0\n" for rule in Rules.__struct_fields__ if rule.startswith("weight_")),
+            1, "rules", "at least one weight_* above 0", "none",
+        ),
+        (
+            "\n[metrics.schedule_accuracy]\nmin = 0.95\n", 2, "metrics.schedule_accuracy",
+            "min <= target <= max", "0.95, 0.9 and 1",
+        ),
+    ],
+    ids=["order", "weights", "bounds"],
+)  # fmt: skip
+def test_values_that_contradict_each_other_are_named_with_their_table(file, text, line, field, expected, found):
+    with pytest.raises(InputError) as caught:
+        read_thresholds(file(text))
+    problem = caught.value
+    assert (problem.line, problem.field, problem.expected, problem.found) == (line, field, expected, found)
 
 
 def test_a_file_that_is_not_there_or_not_text_is_named(file, tmp_path):

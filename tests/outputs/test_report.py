@@ -312,13 +312,12 @@ def test_attention_is_asked_for_failed_checks_and_for_metrics_beyond_their_norma
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({}, "Forecasts are improving: over 4 simulated waves of 1 run the gap between planned and actual"),
+        ({}, "Trend of the forecasts: improving; over 4 simulated waves of 1 run the gap between planned and actual"),
         ({"verdict": "worsening", "simulated": False, "run_count": 2},
-         "Forecasts are getting worse: over 4 real waves of 2 runs the gap"),
-        ({"verdict": "steady"}, "Forecasts are steady: over 4"),
-        ({"verdict": "insufficient_data"}, "It is too early to say whether forecasts are improving: over 4"),
-        ({"wave_count": 1, "slope": None},
-         "Whether forecasts are improving cannot be said from 1 simulated wave of 1 run: it takes three waves."),
+         "Trend of the forecasts: worsening; over 4 real waves of 2 runs the gap"),
+        ({"verdict": "insufficient_data"}, "Trend of the forecasts: insufficient data; over 4"),
+        ({"verdict": "insufficient_data", "wave_count": 1, "slope": None},
+         "Trend of the forecasts: insufficient data, 1 simulated wave of 1 run; it takes three waves."),
     ],
 )  # fmt: skip
 def test_the_trend_of_the_forecast_error_is_a_sentence(run_dir, fields, sentence):
