@@ -111,13 +111,13 @@ class Results:
                     shutil.copyfile(self.directory / name, target / name)
         return [target / name for name in names]
 
-    def _text(self, name: str) -> str:
+    def _text(self, name: str) -> bytes:
         try:
-            return (self.directory / name).read_text("utf-8")
+            return (self.directory / name).read_bytes()
         except OSError as problem:
             raise OutputError(f"{self.directory / name}: cannot be read: {problem.strerror}") from problem
 
-    def _decoded(self, name: str, text: str, kind: type[Record]) -> Record:
+    def _decoded(self, name: str, text: bytes, kind: type[Record]) -> Record:
         try:
             return msgspec.json.decode(text, type=kind)
         except msgspec.DecodeError as problem:

@@ -55,13 +55,12 @@ def print_run(run_dir: Path, *, is_verbose: bool = False) -> None:
     """Print whether the plan held, the waves, what needs attention, the checks, health and where the results are."""
     from phase19.outputs import report
     from phase19.outputs.provenance import lineage_sentences
-    from phase19.publishing.files import read_run
 
-    run = read_run(run_dir)
+    run = report.read_run(run_dir)
     verdict, *details = report.opening(run)
     blocks: list[Block | None] = [
         *details,
-        *lineage_sentences(run.optimization_summary),
+        *lineage_sentences(run["optimization_summary"]),
         report.waves_table(run),
         report.attention_table(run),
         report.metrics_table(run) if is_verbose else None,

@@ -4,16 +4,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from phase19.errors import plural
+from phase19.analysis.results import Results
+from phase19.errors import OutputError, plural
 from phase19.outputs import text
 from phase19.outputs.provenance import lineage_sentences
 from phase19.outputs.rendering import Block, Section, Table, figures_table, records_table, to_html, to_markdown
-from phase19.publishing.files import SUMMARY_FILE, Row, RunFiles, read_run, write_errors
+from phase19.publishing.files import SUMMARY_FILE, write_errors
 
+Run = Mapping[str, Any]
 TITLE = "Phase 19: autonomous optimisation"
 MARKDOWN_FILE = "PHASE_19_AUTONOMOUS_OPTIMIZATION.md"
 HTML_FILE = "report.html"
 UNASSIGNED_FILE = "unassigned_tasks.jsonl"
+_DOCUMENTS = ("optimization_summary", "system_health")
+_ROWS = (
+    *("schedule_comparisons", "optimization_metrics", "scheduling_anomalies", "anomaly_tests", "alerts"),
+    *("learning_signals", "heuristic_updates", "safety_gate_decisions", "unassigned_tasks"),
+)
 MAX_ROWS = 50  # of a table with a row an agent or task; a file lists them all
 _FEW_TASKS = 100  # below, an expected number of tasks has a decimal
 
@@ -48,6 +55,19 @@ _EFFECTS = {
 }
 
 
+def read_run(run_dir: Path) -> Run:
+    """Read the files of a run that the report and the screen show, by name without suffix.
+
+    Raises
+    ------
+    OutputError
+        `run_dir` is not a Phase 19 run, or a file cannot be read or is not JSON of the right kind.
+    """
+    results = Results(run_dir)
+    documents = {name: results.document(f"{name}.json") for name in _DOCUMENTS}
+    return documents | {name: results.records(f"{name}.jsonl", dict[str, Any]) for name in _ROWS}
+
+
 def write_report(run_dir: Path) -> list[Path]:
     """Write the report of a run into its directory, as Markdown and as one self-contained HTML file.
 
@@ -70,7 +90,12 @@ def write_report(run_dir: Path) -> list[Path]:
     -----
     The same files give the same report, byte for byte.
     """
-    sections = report_sections(read_run(run_dir))
+    try:
+        sections = report_sections(read_run(run_dir))
+    except KeyError as problem:
+        raise OutputError(
+            f"{run_dir}: expected the files of a Phase 19 run, found no key {problem} in one of them"
+        ) from problem
     files = {run_dir / MARKDOWN_FILE: to_markdown, run_dir / HTML_FILE: to_html}
     for path, render in files.items():
         with write_errors(path):
@@ -78,9 +103,9 @@ def write_report(run_dir: Path) -> list[Path]:
     return list(files)
 
 
-def report_sections(run: RunFiles) -> list[Section]:
+def report_sections(run: Run) -> list[Section]:
     """Return the report's sections in the order in which a reader asks: did it work, can I trust it, what next."""
-    summary, health = run.optimization_summary, run.system_health
+    summary, health = run["optimization_summary"], run["system_health"]
     components = [
         {"component": text.words(name), "score": score, "weight": health["component_weights"][name]}
         for name, score in health["component_scores"].items()
@@ -97,7 +122,7 @@ def report_sections(run: RunFiles) -> list[Section]:
         "Waves": (waves_table(run),),
         "Metrics": (_METRICS_NOTE, metrics_table(run)),
         "Anomalies": _listing(
-            run.scheduling_anomalies,
+            run["scheduling_anomalies"],
             "anomaly_type severity description recommendation",
             "scheduling_anomalies.jsonl",
             "No check failed.",
@@ -110,18 +135,18 @@ def report_sections(run: RunFiles) -> list[Section]:
         ),
         "Who did what": (
             *_listing(health["agent_utilization"], "agent_id task_count busy_ms utilization", "system_health.json"),
-            *_listing(run.unassigned_tasks, "task_id wave reason", UNASSIGNED_FILE),
+            *_listing(run["unassigned_tasks"], "task_id wave reason", UNASSIGNED_FILE),
         ),
         "What was learned": (
-            *_listing(run.learning_signals, "type description recommendation confidence", "learning_signals.jsonl"),
+            *_listing(run["learning_signals"], "type description recommendation confidence", "learning_signals.jsonl"),
             *_listing(
-                run.heuristic_updates,
+                run["heuristic_updates"],
                 "heuristic_id reason previous_weight weight",
                 "heuristic_updates.jsonl",
                 "The inputs hold no heuristics, so no weights were learned.",
             ),
         ),
-        "Safety gates": (_gates_sentence(run.safety_gate_decisions),),
+        "Safety gates": (_gates_sentence(run["safety_gate_decisions"]),),
         "How it was made": (
             *_listing(summary["inputs"], "", SUMMARY_FILE),
             *_listing(summary["solver"], "", SUMMARY_FILE),
@@ -132,20 +157,20 @@ def report_sections(run: RunFiles) -> list[Section]:
     return [Section(title, blocks) for title, blocks in sections.items()]
 
 
-def opening(run: RunFiles) -> list[str]:
+def opening(run: Run) -> list[str]:
     """Say whether the plan held, with counts; then what kind of run it was, its size, and what did not run."""
-    summary = run.optimization_summary
+    summary = run["optimization_summary"]
     totals = {"task": "total_tasks", "agent": "total_agents", "wave": "total_waves_optimized"}
     sizes = ", ".join(plural(summary[key], noun) for noun, key in totals.items())
     kind = f"{_EXECUTORS[summary['executor']][0]} {sizes}, strategy {summary['optimization_strategy']}."
     counts = summary["task_counts"].items()
     idle = [f"{count:,} {state}" for state, count in counts if count and state not in {"total", "completed", "failed"}]
-    reasons = f"; {UNASSIGNED_FILE} gives the reasons" if run.unassigned_tasks else ""
+    reasons = f"; {UNASSIGNED_FILE} gives the reasons" if run["unassigned_tasks"] else ""
     return [_verdict(run), kind, *([f"Tasks that did not run: {', '.join(idle)}{reasons}."] if idle else [])]
 
 
-def _verdict(run: RunFiles) -> str:
-    counts, overall = run.optimization_summary["task_counts"], run.optimization_summary["overall_metrics"]
+def _verdict(run: Run) -> str:
+    counts, overall = run["optimization_summary"]["task_counts"], run["optimization_summary"]["overall_metrics"]
     completed, ran = counts["completed"], counts["completed"] + counts["failed"]
     if not ran:
         return "No task ran, so the plan could not be checked."
@@ -155,7 +180,7 @@ def _verdict(run: RunFiles) -> str:
     result = f"{completed:,} of {plural(ran, 'task')}{that_ran} succeeded; {expected} were expected"
     if low is None or high is None:
         return f"{result}, and no normal range is known."
-    failed = sum(row["status"] == "found" for row in run.anomaly_tests)
+    failed = sum(row["status"] == "found" for row in run["anomaly_tests"])
     if completed < round(low * ran):
         verdict, joint = "The plan fell short", "and"
     elif completed > round(high * ran):
@@ -167,32 +192,34 @@ def _verdict(run: RunFiles) -> str:
     return f"{verdict}: {result}, and {text.count_range(low, high, ran)} is the normal range."
 
 
-def health_sentence(run: RunFiles) -> str:
+def health_sentence(run: Run) -> str:
     """Say how healthy the run was, and how many of the checks had enough data."""
-    score, tests = run.system_health["overall_health_score"], run.anomaly_tests
-    state = text.NO_DATA if score is None else f"{text.number(score, 1)} of 100 ({run.system_health['health_status']})"
+    score, tests = run["system_health"]["overall_health_score"], run["anomaly_tests"]
+    state = (
+        text.NO_DATA if score is None else f"{text.number(score, 1)} of 100 ({run['system_health']['health_status']})"
+    )
     return f"Health {state}; checks run: {sum(row['status'] != 'not_testable' for row in tests)} of {len(tests)}."
 
 
-def attention_table(run: RunFiles) -> Table | None:
+def attention_table(run: Run) -> Table | None:
     """List failed checks and metrics outside bounds and normal range, with what to do; None if there are none."""
     normal = {
         f"optimization_metrics: {row['metric_name']}"
-        for row in run.optimization_metrics
+        for row in run["optimization_metrics"]
         if None not in (low := row["chance_low"], value := row["value"], high := row["chance_high"])
         and low <= value <= high
     }
-    alerts = [row for row in run.alerts if row["source"] not in normal]
+    alerts = [row for row in run["alerts"] if row["source"] not in normal]
     rows = tuple((row["severity"], row["message"], row["action"]) for row in alerts)
     return Table(("needs attention", "what happened", "what to do"), rows, labels=3) if rows else None
 
 
-def waves_table(run: RunFiles) -> Table:
+def waves_table(run: Run) -> Table:
     """Compare planned with actual success and time by wave."""
-    results = run.optimization_summary["optimization_results"]
+    results = run["optimization_summary"]["optimization_results"]
     planned = {result["wave"]: sum(map(len, result["agent_assignments"].values())) for result in results}
     rows = []
-    for row in run.schedule_comparisons:
+    for row in run["schedule_comparisons"]:
         ran, low, high = row["ran_count"], row["success_rate_low"], row["success_rate_high"]
         count, rates = ran or planned[row["wave"]], (row["planned_throughput"], row["actual_throughput"])
         cells = (
@@ -207,22 +234,22 @@ def waves_table(run: RunFiles) -> Table:
     return Table(header, tuple(rows))
 
 
-def metrics_table(run: RunFiles) -> Table:
+def metrics_table(run: Run) -> Table:
     """List the five metrics with their targets, bounds, normal ranges and status."""
     ranges = {"bounds": ("threshold_min", "threshold_max"), "normal range": ("chance_low", "chance_high")}
     rows = [
         {"metric": row["metric_name"], "status": text.words(row["status"])}
         | {"value": row["value"], "target": row["target_value"]}
         | {name: text.interval(row[low], row[high]) for name, (low, high) in ranges.items()}
-        for row in run.optimization_metrics
+        for row in run["optimization_metrics"]
     ]
     return records_table(rows, labels=2)
 
 
-def checks_table(run: RunFiles) -> Table:
+def checks_table(run: Run) -> Table:
     """List the four checks: the result, the effect unless more data is needed, and what could have been detected."""
     rows = []
-    for row in run.anomaly_tests:
+    for row in run["anomaly_tests"]:
         factor, digits, unit, meaning = _EFFECTS[row["anomaly_type"]]
         smallest, largest = row["detectable_effect"], row["largest_effect"]
         effect = effect_range = ""
@@ -237,7 +264,7 @@ def checks_table(run: RunFiles) -> Table:
     return Table(header, tuple(rows), labels=3)
 
 
-def convergence_sentence(trend: Row) -> str:
+def convergence_sentence(trend: Mapping[str, Any]) -> str:
     """Say whether the forecast error shrinks from wave to wave, with the figures."""
     kind = "simulated" if trend["simulated"] else "real"
     evidence = f"{plural(trend['wave_count'], f'{kind} wave')} of {plural(trend['run_count'], 'run')}"
@@ -258,7 +285,7 @@ def _listing(rows: Sequence[Mapping[str, Any]], keys: str, file: str, empty: str
     return (table, f"{len(rows) - MAX_ROWS:,} more in {file}.") if len(rows) > MAX_ROWS else (table,)
 
 
-def _gates_sentence(decisions: list[Row]) -> str:
+def _gates_sentence(decisions: list[Mapping[str, Any]]) -> str:
     deferred, live = (sum(row[key] == "deferred" for row in decisions) for key in ("decision", "live_decision"))
     return (
         f"{deferred:,} of {plural(len(decisions), 'task')} were deferred; a live run with the same approvals would "

@@ -1,4 +1,4 @@
-"""The files of a run directory: their names, writing them whole or not at all, and reading them back."""
+"""The files of a run directory: their names, and writing them whole or not at all."""
 
 import hashlib
 import json
@@ -7,9 +7,8 @@ import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -225,58 +224,3 @@ def write_agent_rows(
     for key, directory in paths.items():
         directory.mkdir(parents=True, exist_ok=True)
         rows.get(key, frame.clear()).write_ndjson(directory / file_name)
-
-
-class Row(dict[str, Any]):
-    """A JSON object of a run's file; reading a key that it lacks is an error that names the file."""
-
-    path: ClassVar[Path]
-
-    def __missing__(self, key: str) -> Any:
-        raise OutputError(f"{self.path}: expected the output of a Phase 19 run, found no {key} in it")
-
-
-@dataclass(frozen=True, slots=True)
-class RunFiles:
-    """The files of a run directory that the report and the screen show; each field is the file of that name."""
-
-    optimization_summary: Row
-    system_health: Row
-    schedule_comparisons: list[Row]
-    optimization_metrics: list[Row]
-    scheduling_anomalies: list[Row]
-    anomaly_tests: list[Row]
-    alerts: list[Row]
-    learning_signals: list[Row]
-    heuristic_updates: list[Row]
-    safety_gate_decisions: list[Row]
-    unassigned_tasks: list[Row]
-
-
-def read_run(run_dir: Path) -> RunFiles:
-    """Read the files of a run.
-
-    Raises
-    ------
-    OutputError
-        `run_dir` is not a Phase 19 run, or a file cannot be read or is not JSON of the right kind.
-    """
-    if not (run_dir / SUMMARY_FILE).is_file():
-        raise OutputError(f"{run_dir}: expected a Phase 19 run, found no {SUMMARY_FILE} in it")
-    kinds = {field.name: "json" if field.type is Row else "jsonl" for field in fields(RunFiles)}
-    return RunFiles(**{name: _read(run_dir / f"{name}.{kind}") for name, kind in kinds.items()})
-
-
-def _read(path: Path) -> Any:
-    row = type("Row", (Row,), {"path": path})
-    try:
-        text = path.read_text("utf-8")
-        texts = [line for line in text.split("\n") if line] if path.suffix == ".jsonl" else [text]
-        found = [json.loads(part, object_hook=row) for part in texts]
-    except OSError as problem:
-        raise OutputError(f"{path}: cannot be read: {problem.strerror}") from problem
-    except ValueError as problem:
-        raise OutputError(f"{path}: expected JSON, found {problem}") from problem
-    if not all(isinstance(row, Row) for row in found):
-        raise OutputError(f"{path}: expected JSON objects, found another JSON value")
-    return found if path.suffix == ".jsonl" else found[0]
