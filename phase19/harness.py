@@ -153,6 +153,7 @@ class Phase19Harness:
             The run directory is complete when this returns. Where it raises, nothing was written.
         """
         self._started = time.perf_counter()
+        self._warnings.clear()
         self._check_output()
         inputs = self._load_phase18_data()
         optimizer = self._initialize_optimizer(inputs, waves, agents)

@@ -748,7 +748,7 @@ def _recommendations(wave: PlannedWave) -> list[ScheduleRecommendation]:
             rationale=(
                 f"Mean score {row['score']:.3f} (success {row['success_term']:.3f}, throughput "
                 f"{row['throughput_term']:.3f}, confidence {row['confidence_term']:.3f}). Planned success "
-                f"{row['planned_success']:.1%}; round robin would reach {row['baseline_success']:.1%}."
+                f"{100 * row['planned_success']:.1f} %; round robin would reach {100 * row['baseline_success']:.1f} %."
             ),
             confidence=row["confidence"],
         )
