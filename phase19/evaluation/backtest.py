@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -386,7 +387,7 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
         tasks=tasks,
         attempts=history,
         agents=frames.AGENTS.conform(agents),  # the summaries of agents include later records
-        population=replace(
+        population=msgspec.structs.replace(
             inputs.population,
             success_rate=_UNKNOWN_RATE if success_rate is None else success_rate,
             duration_ms=mean(history["duration_ms"].sort()),  # sorted: the same digits in any order of the records
