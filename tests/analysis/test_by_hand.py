@@ -20,7 +20,7 @@ import polars as pl
 import pytest
 
 from phase19 import frames
-from phase19.analysis.session import analyse, sql_directory
+from phase19.analysis.session import sql_directory
 from phase19.inputs.thresholds import Rules
 from tests import test_feedback_loop, test_monitor
 from tests.analysis import test_anomaly_tests, test_convergence, test_heuristic_updates, test_queries
@@ -31,6 +31,7 @@ from tests.synthetic import (
     execution,
     hand_frames,
     run_frame,
+    tables_of,
     wave_plan,
 )
 
@@ -457,7 +458,7 @@ def over_promised():
 def test_what_each_test_found(tmp_path):
     # 90 promised, 80 came: (10 - 1.5) / 3 = 2.8333, beyond the threshold (worked in TestPredictionError). The plan
     # promised as much as round robin, the agent has no peers, and no attempt was timed: nothing else can be tested.
-    table = analyse(over_promised(), tmp_path)["anomaly_tests"]
+    table = tables_of(over_promised(), tmp_path, "anomaly_tests")["anomaly_tests"]
     assert table["status"].to_list() == ["found", *["not_testable"] * 3]
     assert table["effect"].to_list()[0] == pytest.approx(0.1)
     assert table["statistic"].to_list() == [pytest.approx(8.5 / 3), None, None, None]
@@ -468,7 +469,7 @@ def test_what_each_test_found(tmp_path):
 @by_hand("scheduling_anomalies")
 def test_an_anomaly(tmp_path):
     # 0.10 over-promised is more than 0.05 and less than 0.15: medium, which takes 15 points of 100.
-    found = analyse(over_promised(), tmp_path)
+    found = tables_of(over_promised(), tmp_path, "scheduling_anomalies", "system_health")
     (row,) = found["scheduling_anomalies"].rows(named=True)
     assert (row["anomaly_id"], row["anomaly_type"], row["severity"]) == ("AN_001", "prediction_error", "medium")
     assert (row["affected_waves"], row["affected_agents"]) == ([1], ["agent_0"])

@@ -13,7 +13,7 @@ from phase19 import frames
 from phase19.analysis.session import analyse, query
 from phase19.inputs.thresholds import Rules
 from phase19.outputs.report import convergence_sentence
-from tests.synthetic import TIMESTAMP, execution, hand_frames, run_frame, synthetic_run, wave_plan
+from tests.synthetic import TIMESTAMP, execution, hand_frames, run_frame, synthetic_run, tables_of, wave_plan
 
 
 def wave_row(wave, error, **changes):
@@ -42,7 +42,7 @@ class TestTheChain:
     def test_a_wave_by_hand(self, tmp_path):
         # a, b planned 0.9 and completed, c planned 0.9 and failed: |0.9 - 2/3| = 7/30, by chance sqrt(3 * 0.09) / 3.
         rows = [execution("a"), execution("b"), execution("c", status="failed"), execution("d", wave=2)]
-        analyse(hand_frames(rows, [wave_plan(1), wave_plan(2), wave_plan(3)]), tmp_path)
+        tables_of(hand_frames(rows, [wave_plan(1), wave_plan(2), wave_plan(3)]), tmp_path, "convergence")
         found = [json.loads(line) for line in (tmp_path / "convergence.jsonl").read_text().splitlines()]
         assert list(found[0]) == list(frames.CONVERGENCE.columns)
         assert [row["wave"] for row in found] == [1, 2, 3]
@@ -62,7 +62,7 @@ class TestTheChain:
             ]
         )
         run = hand_frames([execution("a"), execution("b")], [wave_plan(1)], previous_convergence=before)
-        chain = analyse(run, tmp_path)["convergence"]
+        chain = tables_of(run, tmp_path, "convergence")["convergence"]
         assert chain.select("run_rank", "run_id", "wave").rows() == [
             (1, "r-0", 1), (1, "r-0", 2), (2, "r-b", 1), (3, "r-1", 1),
         ]  # fmt: skip
@@ -72,7 +72,7 @@ class TestTheChain:
     @pytest.mark.parametrize(("planned", "standardized"), [(1.0, 1000.0), (0.0, 0.001)])
     def test_a_forecast_without_doubt_still_leaves_room_for_chance(self, tmp_path, planned, standardized):
         rows = [execution("a", planned_success=planned, status="failed")]
-        analyse(hand_frames(rows, [wave_plan(1)]), tmp_path)
+        tables_of(hand_frames(rows, [wave_plan(1)]), tmp_path, "convergence")
         row = json.loads((tmp_path / "convergence.jsonl").read_text())
         assert row["chance_error"] == pytest.approx(0.001, rel=1e-5)
         assert row["standardized_error"] == pytest.approx(planned * standardized, rel=1e-5)
@@ -218,9 +218,13 @@ class TestHealth:
 
     def test_an_idle_agent_is_idle_and_a_run_where_nothing_ran_has_no_utilization(self, tmp_path):
         rows = [execution("a"), execution("b", agent_id="agent_1", status="unobserved")]
-        found = analyse(hand_frames(rows, [wave_plan(1)]), tmp_path)["system_health"]["agent_utilization"][0]
+        found = tables_of(hand_frames(rows, [wave_plan(1)]), tmp_path, "system_health")["system_health"][
+            "agent_utilization"
+        ][0]
         assert [tuple(row.values()) for row in found] == [("agent_0", 1, 1000.0, 1.0), ("agent_1", 1, 0.0, 0.0)]
-        found = analyse(hand_frames(rows[1:], [wave_plan(1)]), tmp_path)["system_health"]["agent_utilization"][0]
+        found = tables_of(hand_frames(rows[1:], [wave_plan(1)]), tmp_path, "system_health")["system_health"][
+            "agent_utilization"
+        ][0]
         assert [row["utilization"] for row in found] == [None]
 
     @pytest.mark.parametrize(

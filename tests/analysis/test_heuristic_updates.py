@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phase19.analysis.session import analyse, query
+from phase19.analysis.session import query
 from phase19.inputs.thresholds import Rules
-from tests.synthetic import execution, hand_frames, run_frame, wave_plan
+from tests.synthetic import execution, hand_frames, run_frame, tables_of, wave_plan
 
 KEYS = [
     "heuristic_id", "previous_weight", "weight", "lift", "lift_low", "lift_high", "shrunk_lift", "applied_count",
@@ -52,7 +52,7 @@ def updates(applied, others, previous=1.0, rules=None, **run):
 
 
 def update(tmp_path, *args, **options):
-    analyse(updates(*args, **options), tmp_path)
+    tables_of(updates(*args, **options), tmp_path, "heuristic_updates", "heuristic_weights")
     rows = [json.loads(line) for line in (tmp_path / "heuristic_updates.jsonl").read_text().splitlines()]
     assert [list(row) for row in rows] == [KEYS]
     weights = json.loads((tmp_path / "heuristic_weights.json").read_text())
@@ -132,7 +132,7 @@ def test_without_a_comparison_the_weight_stays(tmp_path, applied, others, words)
 def test_the_weight_of_a_heuristic_that_is_not_there_this_time_is_kept(tmp_path):
     run = updates([1], [0])
     run["previous_weights"] = pl.DataFrame({"heuristic_id": ["absent"], "weight": [0.9]})
-    analyse(run, tmp_path)
+    tables_of(run, tmp_path, "heuristic_weights")
     assert json.loads((tmp_path / "heuristic_weights.json").read_text())["absent"] == 0.9
 
 

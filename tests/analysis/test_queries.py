@@ -6,14 +6,21 @@ import json
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from phase19.analysis.session import QUERIES, analyse, sql_directory
 from phase19.inputs.thresholds import Rules
-from tests.synthetic import empty_frames, every_table, execution, hand_frames, synthetic_run, wave_plan
+from tests.synthetic import (
+    empty_frames,
+    every_table,
+    execution,
+    hand_frames,
+    synthetic_run,
+    tables_of,
+    wave_plan,
+)
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "sql"
 STEMS = [query.stem for query in QUERIES]
@@ -74,63 +81,6 @@ def test_no_file_holds_nan_and_every_line_is_json(tmp_path):
             json.loads(part, parse_constant=lambda token: pytest.fail(f"{token} in {path.name}"))  # noqa: B023
 
 
-def test_figures_match_an_independent_numpy_recomputation(tmp_path):
-    run = synthetic_run(seed=11, wave_count=5, tasks_a_wave=20, agent_count=4)
-    statuses = np.random.default_rng(1).choice(["unobserved", None], 100, p=[0.2, 0.8])
-    gone = pl.Series(statuses).is_not_null()
-    nulls = ["actual_start_time", "actual_end_time", "actual_duration_ms", "actual_confidence_delta"]
-    run["executions"] = run["executions"].with_columns(
-        pl.when(gone).then(pl.lit("unobserved")).otherwise("status").alias("status"),
-        *(pl.when(gone).then(None).otherwise(name).alias(name) for name in nulls),
-    )
-    found = analyse(run, tmp_path)
-    ran = run["executions"].filter(~gone)
-    wave, y, p = ran["wave"].to_numpy(), (ran["status"] == "completed").to_numpy(), ran["planned_success"].to_numpy()
-    base = ran["baseline_success"].to_numpy()
-    end = ran["actual_end_time"].to_numpy()
-    shift = np.abs(ran["actual_start_time"] - ran["scheduled_start_time"]).to_numpy()
-    shift = (shift + np.abs(end - ran["scheduled_end_time"].to_numpy())) / 2
-    plans, draws = run["wave_plans"], run["wave_draws"]
-    members = [wave == w for w in range(1, 6)]
-    count = np.array([m.sum() for m in members])
-    planned, actual = (np.array([v[m].mean() for m in members]) for v in (p, y))
-    makespan = np.array([end[m].max() for m in members])
-    adherence = 1 - np.array([shift[m].mean() for m in members]) / plans["timeline_end_ms"].to_numpy()
-    metrics = dict(
-        zip(found["optimization_metrics"]["metric_name"], found["optimization_metrics"]["value"], strict=True)
-    )
-    exact = pytest.approx
-    accuracy = np.clip(1 - np.abs(planned - actual) / planned, 0, 1)
-    assert metrics["schedule_accuracy"] == exact((accuracy * count).sum() / count.sum(), rel=1e-9)
-    assert metrics["throughput_efficiency"] == exact(plans["planned_makespan_ms"].sum() / makespan.sum(), rel=1e-9)
-    assert metrics["agent_utilization"] == exact(ran["actual_duration_ms"].sum() / (4 * makespan.sum()), rel=1e-9)
-    deltas = ran["actual_confidence_delta"].sum() / ran["planned_confidence_delta"].sum()
-    assert metrics["confidence_trajectory"] == exact(deltas, rel=1e-9)
-    assert metrics["schedule_adherence"] == exact((adherence * count).sum() / count.sum(), rel=1e-9)
-    overall = found["overall"].row(0, named=True)
-    assert overall["brier_score"] == exact(((y - p) ** 2).mean(), rel=1e-9)
-    assert overall["log_loss"] == exact(-np.log(np.where(y, p, 1 - p)).mean(), rel=1e-9)
-    assert overall["skill"] == exact(1 - ((y - p) ** 2).mean() / y.var(), rel=1e-9)
-    assert overall["actual_throughput"] == exact(count.sum() / makespan.sum() * 1000, rel=1e-9)
-    unknown = draws.group_by("wave").agg(pl.col("expected_success_sum", "expected_advantage_sum").var()).sum()
-    noise = p * (1 - p) - ran["planned_success_variance"].to_numpy()
-    sd = np.sqrt(noise.sum() + unknown["expected_success_sum"].item())
-    error = found["prediction_error_tests"].row(0, named=True)
-    assert error["statistic"] == exact(((p - y).sum() - 0.5 - 0.01 * count.sum()) / sd, rel=1e-9)
-    lead = p - base
-    lead -= np.array([lead[wave == w].mean() for w in wave])
-    sd = np.sqrt((lead**2 * noise).sum() + unknown["expected_advantage_sum"].item())
-    failure = found["optimization_failure_tests"].row(0, named=True)
-    assert failure["statistic"] == exact((-(lead * (y - p)).sum() - 0.1 * (lead**2).sum()) / sd, rel=1e-9)
-    assert failure["slope"] == exact(1 + (lead * (y - p)).sum() / (lead**2).sum(), rel=1e-9)
-    interval = np.quantile(draws.group_by("draw").agg(pl.col("makespan_ms").sum())["makespan_ms"], [0.95, 0.05])
-    row = found["optimization_metrics"].row(1, named=True)
-    # 1 / x turns quantiles round; between two draws interpolation is not the same, hence the tolerance.
-    assert [row["chance_low"], row["chance_high"]] == exact(
-        list(plans["planned_makespan_ms"].sum() / interval), rel=1e-2
-    )
-
-
 def test_hand_worked_wave(tmp_path):
     # planned 0.925 and 0.917 actual, 1,000 tasks: accuracy 1 - 0.008 / 0.925 = 0.99135
     # timeline and makespan: planned 1000 / 42.0 s, actual 1000 / 40.5 s -> throughput 42.0 and 40.5, ratio 0.964
@@ -146,7 +96,9 @@ def test_hand_worked_wave(tmp_path):
         for i in range(1000)
     ]
     plan = wave_plan(1, planned_makespan_ms=1000 / 42.0 * 1000, timeline_end_ms=end)
-    row = analyse(hand_frames(rows, [plan]), tmp_path)["schedule_comparisons"].row(0, named=True)
+    row = tables_of(hand_frames(rows, [plan]), tmp_path, "schedule_comparisons")["schedule_comparisons"].row(
+        0, named=True
+    )
     assert row["accuracy_score"] == pytest.approx(0.991, abs=5e-4)
     assert (row["planned_throughput"], row["actual_throughput"]) == pytest.approx((42.0, 40.5))
     assert row["throughput_efficiency"] == pytest.approx(0.964, abs=5e-4)
@@ -166,12 +118,12 @@ def test_heuristic_weight_moves_by_the_shrunk_lift(tmp_path):
         for i in range(8)
     ]
     run = hand_frames(rows, [wave_plan(1)])
-    row = analyse(run, tmp_path)["heuristic_lifts"].row(0, named=True)
+    row = tables_of(run, tmp_path, "heuristic_lifts")["heuristic_lifts"].row(0, named=True)
     assert (row["lift"], row["weight"]) == pytest.approx((0.5, 1 + 0.5 * 2 / 22))
     run["rules"] = Rules(heuristic_shrinkage=2).frame()
-    assert analyse(run, tmp_path)["heuristic_lifts"]["weight"].to_list() == pytest.approx([1.05])
+    assert tables_of(run, tmp_path, "heuristic_lifts")["heuristic_lifts"]["weight"].to_list() == pytest.approx([1.05])
     run["previous_weights"] = pl.DataFrame({"heuristic_id": ["H_1"], "weight": [1.48]})
-    assert analyse(run, tmp_path)["heuristic_lifts"]["weight"].to_list() == [1.5]
+    assert tables_of(run, tmp_path, "heuristic_lifts")["heuristic_lifts"]["weight"].to_list() == [1.5]
 
 
 def test_a_wave_where_nothing_ran_has_null_figures_and_the_others_keep_theirs(tmp_path):
