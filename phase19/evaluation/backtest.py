@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from phase19.harness import Phase19Harness
 from phase19.inputs.history import read_executions
 from phase19.inputs.loading import Inputs, load_inputs, synthetic_tasks
 from phase19.inputs.thresholds import Rules
+from phase19.inputs.wire import Population
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import BacktestOptions, RunOptions, WaveOptions
 from phase19.outputs.rendering import Section, Table
@@ -387,8 +387,10 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
         tasks=tasks,
         attempts=history,
         agents=frames.AGENTS.conform(agents),  # the summaries of agents include later records
-        population=msgspec.structs.replace(
-            inputs.population,
+        population=Population(  # without the summaries of agents, which include later records
+            agent_count=inputs.population.agent_count,
+            task_count=inputs.population.task_count,
+            wave_count=inputs.population.wave_count,
             success_rate=_UNKNOWN_RATE if success_rate is None else success_rate,
             duration_ms=mean(history["duration_ms"].sort()),  # sorted: the same digits in any order of the records
             confidence_delta=mean(history["confidence_delta"].sort()),
