@@ -75,10 +75,10 @@ def certify(
 
     Notes
     -----
-    Let w_ab be the least loss of moving one of a's tasks to b. If no cycle of moves, and no chain of moves that ends
-    at an agent with room, has a negative loss, p_a = -(the least loss of a chain that ends at a) is >= 0, is 0 where
+    Let w_ab be the smallest loss of moving one of a's tasks to b. If no cycle of moves, and no chain of moves that ends
+    at an agent with room, has a negative loss, p_a = -(the smallest loss of a chain that ends at a) is >= 0, is 0 where
     there is room and obeys p_a <= p_b + w_ab: each task is with its best agent after prices, so the assignment is
-    optimal by complementary slackness. These are the least such prices: p_a is the gain from one more unit of a's
+    optimal by complementary slackness. These are the smallest such prices: p_a is the gain from one more unit of a's
     capacity. O(n m) and O(m^3) at worst.
     """
     pairs = check_problem(scores, capacity, allowed)
@@ -112,7 +112,7 @@ def certify(
 
 
 def least_prices(pairs: Pairs, agent_index: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The least prices under which each task of an optimal assignment is with its best agent, shape (m,), >= 0."""
+    """The smallest prices under which each task of an optimal assignment is with its best agent, shape (m,), >= 0."""
     return np.maximum(-_cheapest_chains(pairs, agent_index)[0], 0.0)
 
 

@@ -53,7 +53,7 @@ class Pairs:
     def exchanges(
         self, rows: NDArray[np.int64], agents: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The least score lost by moving one task from an agent to each other agent.
+        """The smallest score lost by moving one task from an agent to each other agent.
 
         Parameters
         ----------

@@ -49,7 +49,7 @@ def explain_choices(
     Notes
     -----
     A task given to b leaves its own agent a with room and b with one task too many, which goes back to a along the
-    cheapest chain of moves. The step from b to c costs the least loss of moving one of b's tasks to c, and nothing
+    cheapest chain of moves. The step from b to c costs the smallest loss of moving one of b's tasks to c, and nothing
     where b has room; no cycle gains, the assignment being optimal, so that cheapest chains exist (Floyd, 1962). One
     more slot at a is worth the cheapest chain from anywhere to a, with its sign reversed. O(n m + k^2 (k + m)) for k
     agents with tasks.

@@ -46,7 +46,7 @@ class Assignment:
 
     @property
     def prices(self) -> NDArray[np.float64]:
-        """The least prices that prove it: the gain from one more unit of each agent's capacity, >= 0, shape (m,).
+        """The smallest prices that prove it: the gain from one more unit of each agent's capacity, >= 0, shape (m,).
 
         Where tasks are left out, one more unit may place one, which outweighs any score.
         """

@@ -87,11 +87,11 @@ def minimize_makespan(
 
     Notes
     -----
-    Unrelated machines. A plan's busy times weighted by prices that sum to 1 never exceed its makespan, and the least
+    Unrelated machines. A plan's busy times weighted by prices that sum to 1 never exceed its makespan, and the smallest
     such sum is an assignment: a bound, largest at the dual prices of the linear relaxation. Starts are the relaxed
     shares and the prices, both rounded by assignment, and longest first; each is followed by moves and swaps that
-    relieve the busiest agent. Among plans with the same makespan the one with the least sum of 8th powers of busy times
-    is taken: actual durations scatter around the planned ones, and any agent that is nearly as busy as the busiest may
+    relieve the busiest agent. Among plans with the same makespan the one with the smallest sum of 8th powers of busy
+    times is taken: actual durations scatter around the planned ones, and any agent that is nearly as busy as the busiest may
     be the last. Where not all plans can be listed, a makespan counts as the same within half a percent of the bound and
     no longer than any start's. The unit of time changes nothing.
 
@@ -104,7 +104,7 @@ def minimize_makespan(
     quickest_ms = usable_ms.min(axis=1, initial=np.inf)
     unit_ms = float(quickest_ms.sum()) / m
     solve(np.zeros((n, m)), capacity, allowed)  # refuses a wave without a plan
-    if not 0.0 < unit_ms < np.inf:  # no time to share out: the least total time
+    if not 0.0 < unit_ms < np.inf:  # no time to share out: the smallest total time
         scores = -planned_ms / (planned_ms.max(initial=0.0) or 1.0)
         priced = solve(scores if preference is None else scores + _TIE_BREAK * preference, capacity, allowed)
         makespan_ms = float(busy_time(planned_ms, priced.agent_index).max(initial=0.0))
@@ -253,7 +253,7 @@ def _level(search: LocalSearch, preference: NDArray[np.float64] | None, limit: f
 def _best_of(
     plans: NDArray[np.int64], planned: NDArray[np.float64], preference: NDArray[np.float64] | None
 ) -> NDArray[np.int64]:
-    """The plan with the least makespan, then the least sum of powers, then the largest preference."""
+    """The plan with the smallest makespan, then the smallest sum of powers, then the largest preference."""
     load = busy_time(planned, plans)
     makespan = load.max(axis=1)
     is_shortest = makespan == makespan.min()

@@ -106,7 +106,7 @@ def recommend(
     Phase 19 definition. Best is the plan that promises most successes. Another counts as equal where it promises
     fewer by at most one in two hundred tasks, where chance may well make up for that (the 90 % interval of its
     shortfall holds zero), and where it promises the floor if the best does. Of those the one with the shortest
-    makespan is taken; then most successes, fewest retries, largest gain of confidence, evenest load. Whatever is
+    makespan is taken; then most successes, fewest retries, largest gain of confidence, most even load. Whatever is
     dominated is left out first.
 
     References

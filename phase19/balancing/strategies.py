@@ -77,7 +77,7 @@ class WaveAssignment:
 
     @property
     def algorithm(self) -> str:
-        """Name of the algorithm that computed the plan, before its load was evened out."""
+        """Name of the algorithm that computed the plan, before its load was balanced."""
         return self.assignment.algorithm if self.makespan is None else self.makespan.algorithm
 
     @property

@@ -31,7 +31,7 @@ class SuccessPriors:
     `risk_factors` are Phase 17's multipliers of the success rate (LOW, MEDIUM, HIGH; UNKNOWN has none).
     `confidence_slope` is halfway between ignoring a recorded confidence (0) and taking its log odds as they are (1).
     `agent`, `task`, `category` and `interaction` (of an agent with a risk level or category) are the medians of
-    log-normal priors of how far these differ, `concentration` of the number of attempts that the model's forecast of a
+    log-normal priors of how much these differ, `concentration` of the number of attempts that the model's forecast of a
     pair is worth; `spread` is their log standard deviation. From `least_attempts` recorded attempts on held-out
     likelihood chooses them, and agents' concentrations differ, by a log standard deviation whose prior is half-normal,
     of scale `consistency`. A risk level moves no more than a category: it may have been set from the outcomes
@@ -281,7 +281,7 @@ class Design:
         return np.asarray(total)
 
     def gather(self, values: Floats, power: int = 1) -> Floats:
-        """Sum of the cells' values by parameter, each times a power of how far the parameter moves the cell."""
+        """Sum of the cells' values by parameter, each times a power of how much the parameter moves the cell."""
         groups = [grouping.gather(values) for grouping in self.groupings.values()]
         return np.concatenate([np.einsum("cf,c->f", self.features**power, values), *groups])
 

@@ -80,7 +80,7 @@ def _runner_up_sentence(task: dict[str, Any]) -> str:
     gain = task["runner_up_score"] - task["score"]
     scores = f"({_score(task, 'runner_up_score')} against {_score(task, 'score')})"
     if margin < 0:
-        return f"{runner_up} would be better {scores}, but the task was moved to even out the load."
+        return f"{runner_up} would be better {scores}, but the task was moved to balance the load."
     if gain > 0:
         return (
             f"{runner_up} would be {'slightly ' if gain < _SLIGHT else ''}better {scores}, but it is full: moving "

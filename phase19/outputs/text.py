@@ -61,7 +61,7 @@ def throughput(tasks_per_s: float | None, like: float | None = None) -> str:
 
 
 def count_range(low: float, high: float, total: int) -> str:
-    """Write the whole numbers of tasks that two success rates over `total` tasks stand for."""
+    """Write the whole numbers of tasks that two success rates over `total` tasks mean."""
     first, last = round(low * total), round(high * total)
     return f"{first:,}" if first == last else f"{first:,} to {last:,}"
 

@@ -79,7 +79,7 @@ TASK = {
         ({"score_margin": 0.194, "runner_up_score": 0.8, "planned_success": 0.9},
          "agent_17 is next best (0.800 against 0.994); it would cost the wave 0.19 of its total score."),
         ({"score_margin": -0.25, "runner_up_score": 0.999},
-         "agent_17 would be better (99.9 % against 99.4 %), but the task was moved to even out the load."),
+         "agent_17 would be better (99.9 % against 99.4 %), but the task was moved to balance the load."),
         ({"runner_up_agent_id": None}, "No other agent can take it without leaving another task unassigned."),
     ],
 )  # fmt: skip
