@@ -84,11 +84,11 @@ class ShortestPathRepair:
 
     Notes
     -----
-    At the prices no move between agents gains. The step from a to b is the smallest loss of moving one of a's tasks
-    to b; a shortest path from an overloaded agent to one with room is the cheapest repair, and raising the prices by the
-    distances keeps it true that no move gains. Dummy tasks that score 0 with every agent fill the spare capacity,
-    first at the agents of the lowest price. One search serves all disjoint paths, and tasks tied on every step of a
-    path move together. A step may be lower than the true one after tasks have left: it is recomputed when used.
+    At the prices no move between agents gains. The step from a to b is the smallest loss of moving one of a's tasks to
+    b; a shortest path from an overloaded agent to one with room is the cheapest repair, and raising the prices by the
+    distances keeps it true that no move gains. Dummy tasks that score 0 with every agent fill the spare capacity, first
+    at the agents of the lowest price. One search serves all disjoint paths, and tasks tied on every step of a path move
+    together. A step may be lower than the true one after tasks have left: it is recomputed when used.
 
     References
     ----------

@@ -190,8 +190,8 @@ def _unevenness(load: NDArray[np.float64]) -> NDArray[np.float64]:
 def _descend(search: LocalSearch, scores: NDArray[np.float64], slack: float, *, is_thrifty: bool) -> None:
     """Take steps that balance the load, of the busiest and the idlest agent's, then of anyone's, while there is one.
 
-    The best step balances the load most, or where `is_thrifty` most for the score that it costs. `slack`, not above 0, is
-    the change of the scores' sum that is left to spend.
+    The best step balances the load most, or where `is_thrifty` most for the score that it costs. `slack`, not above 0,
+    is the change of the scores' sum that is left to spend.
     """
     least_cost = _LEAST_COST * float(np.abs(scores).max(initial=0.0)) or 1.0
     while search.seen_count < _MOST_SEEN and not _is_even(search.load):

@@ -91,9 +91,9 @@ def minimize_makespan(
     such sum is an assignment: a bound, largest at the dual prices of the linear relaxation. Starts are the relaxed
     shares and the prices, both rounded by assignment, and longest first; each is followed by moves and swaps that
     relieve the busiest agent. Among plans with the same makespan the one with the smallest sum of 8th powers of busy
-    times is taken: actual durations scatter around the planned ones, and any agent that is nearly as busy as the busiest may
-    be the last. Where not all plans can be listed, a makespan counts as the same within half a percent of the bound and
-    no longer than any start's. The unit of time changes nothing.
+    times is taken: actual durations scatter around the planned ones, and any agent that is nearly as busy as the
+    busiest may be the last. Where not all plans can be listed, a makespan counts as the same within half a percent of
+    the bound and no longer than any start's. The unit of time changes nothing.
 
     References
     ----------
