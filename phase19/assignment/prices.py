@@ -124,13 +124,13 @@ def price(pairs: Pairs, capacity: NDArray[np.int64]) -> PricedChoices:
     while sizes[-1] > 2 * (first := max(_SAMPLE_FIRST * m, 128)):
         sizes.append(max(first, sizes[-1] // _SAMPLE_GROWTH))
     order = np.random.default_rng(0).permutation(n) if len(sizes) > 1 else np.arange(n)
-    has_slack, prices = int(capacity.sum()) > n, np.zeros(m)
+    has_slack, prices = int(capacity.sum()) > n, None
     for size in reversed(sizes):
         rows = np.sort(order[:size])
         allowed = None if pairs.allowed is None else pairs.allowed[rows]
         part = pairs if size == n else Pairs(pairs.scores[rows], allowed)
         room = capacity.astype(np.float64) * (size / n)
-        choices = PricedChoices(part, prices)
+        choices = _start(part, room) if prices is None else PricedChoices(part, prices)
         _descend(choices, room, has_slack=has_slack)
         prices = choices.prices
         if size < n and np.maximum(choices.load() - room, 0.0).sum() > _FAILED * size:
@@ -149,6 +149,15 @@ def _exact_prices(choices: PricedChoices, room: NDArray[np.float64]) -> NDArray[
     repair = ShortestPathRepair(choices.pairs, choices.best, choices.prices, whole)
     repair.run()
     return np.asarray(repair.prices - repair.prices.min())
+
+
+def _start(pairs: Pairs, room: NDArray[np.float64]) -> PricedChoices:
+    """The better of no prices and of the agents' mean scores."""
+    scores = pairs.after_prices(slice(None))
+    is_finite = np.isfinite(scores)
+    mean = scores.sum(axis=0, where=is_finite) / np.maximum(is_finite.sum(axis=0), 1)
+    starts = [PricedChoices(pairs, prices) for prices in (np.zeros(room.size), mean - mean.min())]
+    return min(starts, key=lambda choices: choices.dual(room, choices.load()))
 
 
 def _descend(choices: PricedChoices, room: NDArray[np.float64], *, has_slack: bool) -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from phase19.assignment.pairs import Pairs
 
 _ROUNDS = 8  # between two searches for a cycle
+_REFRESHED_SCORES = 1 << 15  # reading so many scores takes about as long as one search among few agents
 
 
 def shortest_paths(
@@ -177,6 +178,9 @@ class ShortestPathRepair:
             self._held[receiver] = np.sort(np.concatenate([self._held[receiver], moved]), kind="stable")
             changed.append(moved)
             self._step[giver, receiver] = lost[is_kept].min(initial=np.inf)
+            if self._held[giver].size <= max(_REFRESHED_SCORES // self.prices.size, self.prices.size):
+                self._step[giver] = np.inf
+                changed.append(self._held[giver])
         self.surplus[path[0]] -= most
         self.surplus[path[-1]] += most
         return True, changed
