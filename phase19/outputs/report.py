@@ -9,7 +9,7 @@ from phase19.errors import OutputError, plural
 from phase19.outputs import text
 from phase19.outputs.provenance import lineage_sentences
 from phase19.outputs.rendering import Block, Section, Table, figures_table, records_table, to_html, to_markdown
-from phase19.publishing.files import SUMMARY_FILE, write_errors
+from phase19.publishing.files import write_errors
 
 Run = Mapping[str, Any]
 TITLE = "Phase 19: autonomous optimisation"
@@ -122,34 +122,30 @@ def report_sections(run: Run) -> list[Section]:
         "Waves": (waves_table(run),),
         "Metrics": (_METRICS_NOTE, metrics_table(run)),
         "Anomalies": _listing(
-            run["scheduling_anomalies"],
-            "anomaly_type severity description recommendation",
-            "scheduling_anomalies.jsonl",
-            "No check failed.",
+            run["scheduling_anomalies"], "anomaly_type severity description recommendation", "No check failed."
         ),
         "Checks": (_CHECKS_NOTE, checks_table(run)),
         "Health": (
             records_table(components),
-            *_listing(health["anomaly_costs"], "anomaly_id anomaly_type severity points", "system_health.json"),
+            *_listing(health["anomaly_costs"], "anomaly_id anomaly_type severity points"),
             convergence_sentence(health["convergence"]),
         ),
         "Who did what": (
-            *_listing(health["agent_utilization"], "agent_id task_count busy_ms utilization", "system_health.json"),
-            *_listing(run["unassigned_tasks"], "task_id wave reason", UNASSIGNED_FILE),
+            *_listing(health["agent_utilization"], "agent_id task_count busy_ms utilization"),
+            *_listing(run["unassigned_tasks"], "task_id wave reason"),
         ),
         "What was learned": (
-            *_listing(run["learning_signals"], "type description recommendation confidence", "learning_signals.jsonl"),
+            *_listing(run["learning_signals"], "type description recommendation confidence"),
             *_listing(
                 run["heuristic_updates"],
                 "heuristic_id reason previous_weight weight",
-                "heuristic_updates.jsonl",
                 "The inputs hold no heuristics, so no weights were learned.",
             ),
         ),
         "Safety gates": (_gates_sentence(run["safety_gate_decisions"]),),
         "How it was made": (
-            *_listing(summary["inputs"], "", SUMMARY_FILE),
-            *_listing(summary["solver"], "", SUMMARY_FILE),
+            *_listing(summary["inputs"]),
+            *_listing(summary["solver"]),
             figures_table("forecast score", summary["forecast_scores"]),
             figures_table("yardstick", summary["yardsticks"]),
         ),
@@ -277,12 +273,12 @@ def convergence_sentence(trend: Mapping[str, Any]) -> str:
     )
 
 
-def _listing(rows: Sequence[Mapping[str, Any]], keys: str, file: str, empty: str = "") -> tuple[Block, ...]:
-    """Make a table of the first rows, with a sentence on how many more the file lists; without rows, say so."""
+def _listing(rows: Sequence[Mapping[str, Any]], keys: str = "", empty: str = "") -> tuple[Block, ...]:
+    """Make a table of the first rows, with a sentence on how many more there are; without rows, say so."""
     if not rows:
         return (empty,) if empty else ()
-    table = records_table(rows[:MAX_ROWS], keys)
-    return (table, f"{len(rows) - MAX_ROWS:,} more in {file}.") if len(rows) > MAX_ROWS else (table,)
+    more = f"{len(rows) - MAX_ROWS:,} more in the files of the run."
+    return (records_table(rows[:MAX_ROWS], keys), *([more] if len(rows) > MAX_ROWS else []))
 
 
 def _gates_sentence(decisions: list[Mapping[str, Any]]) -> str:

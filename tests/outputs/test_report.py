@@ -239,7 +239,7 @@ def test_of_many_agents_the_first_fifty_are_shown_and_the_rest_counted(run_dir):
     markdown = report_of(run_dir)
     assert "| a49 | 1 | 20 ms | 50.0 % |" in markdown
     assert "| a50 |" not in markdown
-    assert "3 more in system_health.json." in markdown
+    assert "3 more in the files of the run." in markdown
 
 
 # Whether the plan held
