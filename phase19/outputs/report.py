@@ -15,7 +15,6 @@ Run = Mapping[str, Any]
 TITLE = "Phase 19: autonomous optimisation"
 MARKDOWN_FILE = "PHASE_19_AUTONOMOUS_OPTIMIZATION.md"
 HTML_FILE = "report.html"
-UNASSIGNED_FILE = "unassigned_tasks.jsonl"
 _DOCUMENTS = ("optimization_summary", "system_health")
 _ROWS = (
     *("schedule_comparisons", "optimization_metrics", "scheduling_anomalies", "anomaly_tests", "alerts"),
@@ -161,7 +160,7 @@ def opening(run: Run) -> list[str]:
     kind = f"{_EXECUTORS[summary['executor']][0]} {sizes}, strategy {summary['optimization_strategy']}."
     counts = summary["task_counts"].items()
     idle = [f"{count:,} {state}" for state, count in counts if count and state not in {"total", "completed", "failed"}]
-    reasons = f"; {UNASSIGNED_FILE} gives the reasons" if run["unassigned_tasks"] else ""
+    reasons = "; unassigned_tasks.jsonl gives the reasons" if run["unassigned_tasks"] else ""
     return [_verdict(run), kind, *([f"Tasks that did not run: {', '.join(idle)}{reasons}."] if idle else [])]
 
 
