@@ -49,7 +49,8 @@ fault come from the benchmark.
 - Forecasts are fitted to 3 records per pair drawn from that truth, so they have realistic errors. At 30 waves only 5 of
   the 50 agents, different ones for each task, have records of a task, since all pairs would be 4.5 million records.
   Errors of estimation are larger there, not smaller.
-- LOW and MEDIUM risk tasks have up to 3 attempts. Faults in success refer to the task after its retries.
+- LOW and MEDIUM risk tasks have up to 3 attempts. Faults in success refer to the task after its retries, except where
+  every attempt's success is lower.
 - Learning is on, as in every run of the package. At 30 waves it takes most of the time, so fewer runs use it; the other
   runs keep the first forecast, which the waves of a run would change little.
 - Run k of a size has seed k: the same truth, records and random numbers with and without each fault. "From the middle

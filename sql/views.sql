@@ -1,13 +1,13 @@
 -- Question: what do run directories hold, as typed tables for an analyst with nothing but duckdb?
--- Grain: one view a kind of row; each states its own.
--- Inputs: run directories: `set variable runs = ['outputs/phase19', 'archive/monday']`, or `run` for one, before
---     reading this file; the current directory where neither is set. What is no run is refused; a file that a run lacks
---     is an empty table.
--- Columns: those of the files, declared here, then run (the directory as it was given, without needless dots and
---     slashes) and run_id. Times [ms from the start of the wave], rates [fraction], throughput [tasks per second]. The
---     views read the files anew each time; the list of files is taken when this file is read.
+-- Grain: one view for each kind of row; the comment above each view states its grain.
+-- Inputs: run directories. Before reading this file, `set variable runs = ['outputs/phase19', 'archive/monday']`, or
+--     `run` for a single one; the default is the current directory. A directory that is not a run is an error. A file
+--     that a run does not have is an empty table.
+-- Columns: those of the files, declared here, then run (the directory as given, without needless dots and slashes) and
+--     run_id. Times [ms from the start of the wave], rates [fraction], throughput [tasks per second].
+-- The views read the files at every query; the list of files is made when this file is read.
 
--- A view's columns are declared once, in the structure of its file.
+-- Each view declares the columns of its file in one place.
 -- noqa: disable=AL03,AM04
 set variable run_names = (
     with
@@ -21,14 +21,14 @@ set variable run_names = (
     from names
 );
 
--- A path as a pattern that matches it alone, whatever characters of a pattern it holds.
+-- A pattern that matches only this path, even if it contains characters such as * or [.
 create or replace temp macro as_pattern(path) as regexp_replace(path, '([*?\[])', '[\1]', 'g');
 
--- The run that a file lies in; where one run lies in another, the inner one.
+-- The run that a file belongs to: the inner one if a run lies inside another.
 create or replace temp macro run_of(file) as
 list_filter(getvariable('run_names'), lambda run: starts_with(file, left(path_join(run, '_'), -1)))[-1];
 
--- Patterns of the rows' files, by file name.
+-- The files of each name, as patterns.
 set variable run_files = (
     with
 
@@ -48,7 +48,7 @@ set variable run_files = (
     from patterns
 );
 
--- The rows of all files of one name. No file is an error to read_json: it gets the metrics', which every run has.
+-- The rows of all files of one name. read_json fails without a file, so it gets that of the metrics, which all runs have.
 create or replace temp macro rows_of(name, structure) as table
     select
         * exclude (file),
@@ -63,7 +63,7 @@ create or replace temp macro rows_of(name, structure) as table
         )
     where parse_filename(file) = name;
 
--- The document of one name of each run, which may be of any size.
+-- The document of one name of each run.
 create or replace temp macro documents_of(name, structure) as table
     select
         run_of(filename) as run,
@@ -106,7 +106,7 @@ from documents_of('optimization_summary.json', {
     'system_health_score': 'double'
 });
 
--- What a row of a run refers to the run by; known once, so that a view reads no summary.
+-- The run_id of each run, read once so that the views need not read the summaries.
 set variable run_ids = (
     with
 
@@ -128,7 +128,7 @@ set variable run_ids = (
     from found
 );
 
--- One row a scheduled task, every state: its plan on the wall clock and what came.
+-- One row a scheduled task of any status: its planned and actual times.
 create or replace temp view tasks as
 from rows_of('scheduled_tasks.jsonl', {
     'task_id': 'varchar',
@@ -152,7 +152,7 @@ from rows_of('scheduled_tasks.jsonl', {
     'is_censored': 'boolean'
 });
 
--- One row a scheduled task: the forecast it was planned on.
+-- One row a scheduled task: the forecast that it was planned with.
 create or replace temp view plans as
 from rows_of('planned_tasks.jsonl', {
     'task_id': 'varchar',
@@ -182,7 +182,7 @@ from rows_of('planned_tasks.jsonl', {
     'record_count': 'bigint'
 });
 
--- One row a task that ran: all of tasks and of plans, its forecast beside its outcome.
+-- One row a task that ran: all columns of tasks and plans.
 create or replace temp view executions as
 select
     tasks.* exclude (run, run_id),
@@ -192,7 +192,7 @@ from tasks
 inner join plans on tasks.run = plans.run and tasks.task_id = plans.task_id
 where tasks.status in ('completed', 'failed');
 
--- One row a wave: planned against actual.
+-- One row a wave: planned and actual figures.
 create or replace temp view comparisons as
 from rows_of('schedule_comparisons.jsonl', {
     'wave': 'bigint',
@@ -230,7 +230,7 @@ from rows_of('optimization_metrics.jsonl', {
     'chance_high': 'double'
 });
 
--- One row a wave, agent and risk level where a task ran: plan, outcome and how surprising it is.
+-- One row a wave, agent and risk level where a task ran: plan, outcome and how unusual it is.
 create or replace temp view evidence as
 from rows_of('evidence.jsonl', {
     'wave': 'bigint',
@@ -252,7 +252,7 @@ from rows_of('evidence.jsonl', {
     'simulated': 'boolean'
 });
 
--- One row an anomaly type: what its test found, and how small a fault it could have found.
+-- One row an anomaly type: what its test found, and the smallest problem that it could detect.
 create or replace temp view anomaly_tests as
 from rows_of('anomaly_tests.jsonl', {
     'anomaly_type': 'varchar',
@@ -336,7 +336,7 @@ from rows_of('learning_signals.jsonl', {
     'simulated': 'boolean'
 });
 
--- One row a heuristic: why it has the weight it has.
+-- One row a heuristic: its weight and the reason.
 create or replace temp view heuristic_updates as
 from rows_of('heuristic_updates.jsonl', {
     'heuristic_id': 'varchar',
@@ -355,7 +355,7 @@ from rows_of('heuristic_updates.jsonl', {
     'timestamp': 'timestamp'
 });
 
--- One row a wave of this run and of each that it carries forward, whose own run_id stands with it.
+-- One row a wave of this run and of the runs before it, with the run_id of its own run.
 create or replace temp view convergence as
 select * exclude (run_id_1),
 from rows_of('convergence.jsonl', {
@@ -375,7 +375,7 @@ from rows_of('convergence.jsonl', {
     'timestamp': 'timestamp'
 });
 
--- One row a task: what the safety gates decided.
+-- One row a task: the decision of the safety gates.
 create or replace temp view decisions as
 from rows_of('safety_gate_decisions.jsonl', {
     'task_id': 'varchar',
@@ -387,7 +387,7 @@ from rows_of('safety_gate_decisions.jsonl', {
     'reason': 'varchar'
 });
 
--- One row a task that no agent got: why it was left out.
+-- One row a task without an agent: why it was left out.
 create or replace temp view unassigned as
 from rows_of('unassigned_tasks.jsonl', {
     'task_id': 'varchar',
@@ -395,7 +395,7 @@ from rows_of('unassigned_tasks.jsonl', {
     'reason': 'varchar'
 });
 
--- One row a run: its health and the scores that it is the mean of.
+-- One row a run: its health score and its components.
 create or replace temp view health as
 select
     * exclude (run, component_scores),
