@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 
 from phase19 import frames
+from phase19.forecasting.confidence import ConfidenceChanges
 from phase19.forecasting.durations import PairEffects, attempt_ms
 from phase19.forecasting.keyed_random import id_keys
-from phase19.forecasting.records import sigmoid
+from phase19.forecasting.records import Effects, sigmoid
 from phase19.forecasting.retries import attempts_allowed, within_attempts
 from phase19.forecasting.simulation import World
 from phase19.inputs.loading import Inputs
@@ -109,17 +110,14 @@ def draw_world(size: Size, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, World
             agent_keys=id_keys(agents["agent_id"]),
             task_logit=difficulty,
             agent_logit=rng.normal(0.0, 0.5, m),
-            pair_logit=special[category] + pair,
-            pair_logit_sd=np.zeros((n, m)),
+            pair_logit=Effects(special[category] + pair, np.zeros((n, m))),
             task_log_ms=rng.normal(7.0, 0.4, n),
             agent_log_ms=rng.normal(0.0, 0.3, m),
             pair_log_ms=PairEffects(np.arange(n * m), rng.normal(0.0, 0.2, n * m), np.zeros(n * m), 0.0, m),
             outcome_log_ms=np.array([0.3, 0.0]),  # failures take a third longer
             residuals=residuals - residuals.mean(axis=1, keepdims=True),
             limit_ms=np.full(n, np.inf),
-            gain_success=np.full(m, GAINS[1]),
-            gain_failure=np.full(m, GAINS[0]),
-            gain_sd=0.02,
+            gains=ConfidenceChanges(np.full(m, GAINS[1]), np.full(m, GAINS[0]), 0.02, GAINS[1], GAINS[0]),
         ),
     )
 
@@ -135,8 +133,8 @@ def fit_history(size: Size, tasks: pl.DataFrame, agents: pl.DataFrame, world: Wo
         world.outcome_log_ms,
         world.residuals,
         world.limit_ms[task],
-        has_succeeded=won,
-        luck=rng.random(won.shape),
+        is_success=won,
+        uniforms=rng.random(won.shape),
     )
     records = pl.DataFrame(
         {

@@ -48,7 +48,7 @@ set variable run_files = (
     from patterns
 );
 
--- The rows of all files of one name. read_json fails without a file, so it gets that of the metrics, which all runs have.
+-- The rows of all files of one name. Without any file, read_json gets that of the metrics, which every run has.
 create or replace temp macro rows_of(name, structure) as table
     select
         * exclude (file),

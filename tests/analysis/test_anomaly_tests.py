@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from scipy.stats import binom
 
+from benchmarks.detection import measure
 from phase19 import frames
 from phase19.inputs.thresholds import Rules
 from tests.synthetic import agents_frame, execution, hand_frames, sure_draws, synthetic_run, tables_of, wave_plan
@@ -435,3 +436,9 @@ def test_runs_without_a_fault_rarely_raise_alarms(detect):
 def test_a_few_failures_among_confident_tasks_are_no_anomaly(detect):
     runs = (synthetic_run(seed=seed, tasks_a_wave=4, draw_count=256) for seed in range(10))
     assert sum(detect(run)["scheduling_anomalies"].height for run in runs) <= 1
+
+
+def test_the_benchmark_plays_a_run_with_a_fault(tmp_path):
+    found = list(measure(0, 0, ["slow"], tmp_path))
+    assert [row.anomaly_type for row in found] == TYPES
+    assert {row.fault for row in found} == {"slow"}
