@@ -131,14 +131,14 @@ coordination_improvements as (
         'coordination_improvement' as type,
         1e0 - advantages.p_value as confidence,
         printf(
-            '%s: the plan promised %.1f points more success than round robin, and %.0f %% of that came.',
+            '%s: the plan promised %.1f points more success than round robin, and %.0f %% of that was reached.',
             advantages.strategy, advantages.promised_advantage * 100, advantages.realised_advantage_slope * 100
         ) as description,
         'Keep assigning by forecast.' as recommendation,
         [
             counted(advantages.ran_count, 'task') || ' ran',
             printf(
-                '90 %% interval of the part that came: %.0f to %.0f %%',
+                '90 %% interval of the part that was reached: %.0f to %.0f %%',
                 advantages.slope_low * 100, advantages.slope_high * 100
             ),
             printf('actual success less the forecast for round robin: %.1f points', advantages.realised_advantage * 100)

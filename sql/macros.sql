@@ -14,7 +14,7 @@ case
     else greatest(0e0, 1e0 - abs(planned - actual) / planned)
 end;
 
--- value within [low, high], null where value is null.
+-- The value, limited to [low, high]; null for null.
 create macro clip(value, low, high) as
 case when value is not null then greatest(low, least(high, value)) end;
 
@@ -34,31 +34,31 @@ create macro iso_timestamp(moment) as strftime(moment, '%Y-%m-%dT%H:%M:%SZ');
 -- VARCHAR: an id such as AN_001.
 create macro row_id(prefix, rank) as printf('%s_%03d', prefix, rank);
 
--- VARCHAR: so many of something, such as 1 task or 2 tasks.
+-- VARCHAR: a number of things, such as 1 task or 2 tasks.
 create macro counted(number, noun) as printf('%d %s%s', number, noun, if(number = 1, '', 's'));
 
 -- VARCHAR: high, medium or low by the size of an effect.
 create macro severity_of(effect, medium, high) as
 case when effect >= high then 'high' when effect >= medium then 'medium' else 'low' end;
 
--- Width of the Wilson interval of a rate seen over n trials, z standard scores each side.
+-- Width of the Wilson interval of a rate over n trials, z standard scores on each side.
 -- Wilson, Probable inference, the law of succession, and statistical inference, 1927.
 create macro wilson_width(rate, n, z) as
 ratio(2e0 * z * sqrt(rate * (1e0 - rate) / n + z * z / (4e0 * n * n)), 1e0 + z * z / n);
 
--- Standard score of a sum of that skewness in the place of a normal's z, never below it: few failures among confident
--- tasks have a longer tail than the normal. To first order, of Cornish, Fisher, Moments and cumulants in the
--- specification of distributions, 1938.
+-- Quantile of a standardised sum of this skewness, where z is that of the normal distribution; never below z. A few
+-- failures among confident tasks have a longer tail than the normal. First-order term of Cornish and Fisher, Moments
+-- and cumulants in the specification of distributions, 1938.
 create macro skewed_score(z, skewness) as
 z + (z * z - 1e0) * greatest(skewness, 0e0) / 6e0;
 
--- Variance [tasks^2] of n outcomes whose mean rate has fallen by so much, given variance and rate before; never below
--- half a task squared, the grain of a count.
+-- Variance [tasks^2] of n outcomes after their mean rate has fallen, from the variance and the rate before; at least
+-- half a task squared, because counts move in whole tasks.
 create macro fallen_variance(variance, n, rate, fall) as
 greatest(25e-2, variance + n * fall * (2e0 * rate - 1e0 - fall));
 
--- Fall of the rate of n outcomes that takes their sum z standard scores further than reach [tasks] below its mean: the
--- larger root of (n fall - reach)^2 = z^2 fallen_variance, or where the sum reaches as far without any variance left.
+-- Fall of the rate of n outcomes whose sum then lies z standard scores beyond reach [tasks]: the larger root of
+-- (n fall - reach)^2 = z^2 fallen_variance, and at least reach / n.
 create macro detectable_fall(reach, variance, n, rate, z) as
 greatest(ratio(reach, n), ratio(
     2e0 * reach + z * z * (2e0 * rate - 1e0) + sqrt(greatest(
@@ -68,3 +68,8 @@ greatest(ratio(reach, n), ratio(
     )),
     2e0 * (n + z * z)
 ));
+
+-- Success [fraction] that a task loses for each unit of success that every attempt loses. With n attempts of the same
+-- failure probability f, a task of success p fails with 1 - p = f^n, so this is n f^(n - 1).
+create macro attempt_sensitivity(planned_success, max_attempts) as
+max_attempts * pow(1e0 - planned_success, 1e0 - 1e0 / max_attempts);

@@ -64,7 +64,7 @@ shared_losses as (
     from wave_totals
 ),
 
--- Least squares of the residuals on advantage and sensitivity; null where the two can hardly be told apart.
+-- Least squares of the residuals on advantage and sensitivity; null if the two are nearly collinear.
 regressions as (
     select
         if(

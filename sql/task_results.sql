@@ -7,7 +7,6 @@
 --     baseline_success, less its mean over the wave [fraction]. centred_sensitivity = success that the task loses for
 --     each unit of success that every attempt loses, less its mean over the wave [fraction]. deviation_ms = mean of the
 --     shifts of start and end [ms].
--- With a attempts of equal failure probability f, a task fails with f^a = 1 - p, so its sensitivity is a f^(a - 1).
 with
 
 ran_tasks as (
@@ -23,7 +22,7 @@ ran_tasks as (
         planned_success,
         baseline_success,
         planned_success_variance,
-        max_attempts * pow(1e0 - planned_success, 1e0 - 1e0 / max_attempts) as sensitivity,
+        attempt_sensitivity(planned_success, max_attempts) as sensitivity,
         planned_confidence_delta,
         actual_confidence_delta,
         planned_duration_ms,
@@ -34,12 +33,14 @@ ran_tasks as (
     where status in ('completed', 'failed')
 ),
 
+-- From executions again: to keep ran_tasks for a second use would take the memory of all its columns.
 wave_means as (
     select
         wave as mean_wave,
         avg(planned_success - baseline_success) as mean_advantage,
-        avg(sensitivity) as mean_sensitivity,
-    from ran_tasks
+        avg(attempt_sensitivity(planned_success, max_attempts)) as mean_sensitivity,
+    from executions
+    where status in ('completed', 'failed')
     group by wave
 )
 

@@ -399,7 +399,7 @@ def test_a_run_of_three_waves_of_twelve_tasks_says_that_it_cannot_tell(detect):
     assert told["prediction_error"] > 0.2
     assert told["performance_degradation"] > 0.5
     assert told["optimization_failure"] > 1.0
-    assert "No problem of a possible size is surely detected" in found["anomaly_tests"]["reason"][3]
+    assert "No problem of a possible size would be detected reliably" in found["anomaly_tests"]["reason"][3]
 
 
 def test_the_four_types_are_always_there_in_order_and_agree_with_the_anomalies(detect):

@@ -61,12 +61,15 @@ def test_macros_give_their_golden_rows(golden):
             "id",
             "severity",
             "width",
+            "sensitivity",
         )
         row = connection.execute(
             "select ratio(1, 4), ratio(1, 0), ratio(1e300, 1e-300), accuracy(0.925, 0.917), accuracy(0, 0.1),"
-            " clip(2, 0, 1), row_id('AN', 7), severity_of(0.2, 0.1, 0.3), wilson_width(0.5, 100, 1.96)"
+            " clip(2, 0, 1), row_id('AN', 7), severity_of(0.2, 0.1, 0.3), wilson_width(0.5, 100, 1.96),"
+            " attempt_sensitivity(0.992, 3)"
         ).fetchone()
     # By hand: accuracy is 1 - 0.008 / 0.925
+    # sensitivity 3 x 0.2^2, since a task of 3 attempts fails with 0.2^3
     # and width 2 * 1.96 * sqrt(0.0025 + 1.96^2 / 40000) / (1 + 1.96^2 / 100) = 0.1923
     assert float(row[3]) == pytest.approx(0.991, abs=5e-4)
     assert float(row[8]) == pytest.approx(0.1923, abs=1e-4)
