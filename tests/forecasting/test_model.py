@@ -1,12 +1,11 @@
 """The forecast: what records may and may not change, and that plan, draws and worlds tell one story."""
 
-from dataclasses import replace
-
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from phase19 import frames
 from phase19.forecasting.confidence import clipped_normal_mean, fit_confidence
