@@ -9,8 +9,7 @@ import duckdb
 import polars as pl
 from duckdb.sqltypes import DuckDBPyType
 
-from phase19.analysis.arrow import ArrowStream
-from phase19.analysis.session import sql_directory
+from phase19.analysis.session import ArrowStream, sql_directory
 from phase19.errors import OutputError, UsageError
 from phase19.publishing.files import SUMMARY_FILE
 

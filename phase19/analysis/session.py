@@ -12,12 +12,11 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from phase19 import frames as schemas
-from phase19.analysis.arrow import ArrowStream
 from phase19.analysis.queries import QUERIES, Query
 from phase19.errors import OutputError, Phase19Error
 from phase19.inputs.thresholds import Rules, metric_bounds
@@ -36,6 +35,22 @@ _OPTIONAL = (
     schemas.CONVERGENCE,
 )
 _SMALL_RUN = 1_000  # tasks
+
+
+class ArrowStream:
+    """Show nothing of a Polars frame or a DuckDB relation but its Arrow C stream.
+
+    Both libraries ask for pyarrow when they recognise the other's class; of this one they know only the protocol. Its
+    module never imports duckdb: Polars caches the types it has met, and a cached DuckDB type outlives the interpreter's
+    clean-up.
+    """
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return the source's stream; zero-copy where both sides allow it."""
+        return self._source.__arrow_c_stream__(requested_schema)
 
 
 class Analysis:

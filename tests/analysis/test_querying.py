@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 import phase19
-from phase19.analysis.arrow import ArrowStream
 from phase19.analysis.querying import VIEWS, select
+from phase19.analysis.session import ArrowStream
 from phase19.errors import OutputError, UsageError
 from phase19.inputs.sample import write_sample
 
