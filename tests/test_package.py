@@ -1,4 +1,4 @@
-"""The wheel contains its SQL and runs outside the checkout; the lock files pin everything and hold no addresses."""
+"""The wheel contains its data and SQL and runs outside the checkout; the lock files pin everything by hash."""
 
 import json
 import os
@@ -27,12 +27,12 @@ def wheel(tmp_path_factory):
 
 
 def test_the_wheel_holds_the_package_and_its_sql_and_nothing_else(wheel):
-    names = set(zipfile.ZipFile(wheel).namelist())
-    package = {name for name in names if ".dist-info/" not in name}
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "phase19").rglob("*.py")}
-    queries = {f"phase19/sql/{path.name}" for path in (ROOT / "sql").iterdir()}
-    assert queries
-    assert package == modules | queries | {"phase19/py.typed"}
+    package = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    files = [path for path in (ROOT / "phase19").rglob("*.*") if path.is_file() and path.suffix != ".pyc"]
+    assert {path.suffix for path in files} == {".py", ".typed", ".html", ".jsonl"}
+    assert package == {str(path.relative_to(ROOT)) for path in files} | {
+        f"phase19/sql/{path.name}" for path in (ROOT / "sql").iterdir()
+    }
 
 
 def test_the_wheel_runs_the_main_job_where_it_is_installed(wheel, tmp_path):
