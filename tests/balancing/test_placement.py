@@ -27,7 +27,7 @@ from phase19.wave import positions
 from tests.builders import POPULATION, agents, assigned, attempts, forecast_of, random_attempts, tasks
 
 S = OptimizationStrategy
-SMALL = Path(__file__).parent / "data" / "small"
+SMALL = Path(__file__).parents[1] / "data" / "small"
 FIXED = {"timestamp": "2026-02-05T12:00:00Z", "seed": 1}
 
 
