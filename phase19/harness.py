@@ -49,7 +49,7 @@ class RunResult:
     comparisons
         Planned against actual figures, by wave.
     metrics, anomalies, checks, failures
-        The five metrics; the anomalies; the four checks behind them, and those of the plan itself that failed.
+        The five metrics; the anomalies; the four checks behind them; the failed checks of the plan.
     signals, advice, recommendations
         Learning signals; those that advise on strategy and schedule; what each agent was to do in each wave.
     strategies, heuristic_weights
@@ -59,7 +59,7 @@ class RunResult:
     convergence
         Error of the success forecasts, by wave of this run and the runs before it.
     tables
-        Frames by name: `executions`, `decisions`, and every table of the SQL but those with a row for each task.
+        Frames by name: `executions`, `decisions`, and the tables of the SQL that have no row for each task.
     warnings
         What was not used: unknown fields, a simulated earlier run, feedback that was delivered before.
     stage_seconds
@@ -150,10 +150,11 @@ class Phase19Harness:
         Returns
         -------
         RunResult
-            The run directory is complete when this returns. Where it raises, nothing was written.
+            The run directory is complete when this returns; an error before it is published leaves none behind.
         """
         self._started = time.perf_counter()
         self._warnings.clear()
+        self.stage_seconds.clear()
         self._check_output()
         inputs = self._load_phase18_data()
         optimizer = self._initialize_optimizer(inputs, waves, agents)
@@ -255,7 +256,7 @@ class Phase19Harness:
             optimizer.options = replace(options, max_retries=executor.most_attempts - 1)
             most = plural(executor.most_attempts, "attempt")
             self._warnings.append(
-                f"--max-retries: {options.executions} holds at most {most} of a pair, so no plan counts on more"
+                f"--max-retries: {options.executions} has at most {most} per pair, so plans count on no more"
             )
         self.scheduler = AdaptiveScheduler(
             dry_run=self.runner is None,
@@ -267,7 +268,7 @@ class Phase19Harness:
         )
 
     def _apply_safety_gates(self, wave: Wave, success_rate: float | None = None) -> Wave:
-        """Decide which tasks may start, given the success rate of the wave before (None before the first)."""
+        """Decide which tasks may start, given the success rate of the wave before (None if unknown)."""
         heuristics = self.optimizer.heuristics
         return self.gate.approve(wave, self.approvals, heuristics=heuristics, rate_before=success_rate)
 
@@ -308,7 +309,7 @@ class Phase19Harness:
             return Analysis(tables, directory=staging)
 
     def _generate_feedback(self, analysis: Analysis) -> dict[str, Any]:
-        """What the run teaches, written to its directory; the fields of the result."""
+        """Write the feedback files, and return these fields of the result."""
         with self._stage("analyse"):
             loop = OptimizationFeedbackLoop(analysis)
             loop.write_feedback_outputs(analysis.directory)
@@ -323,7 +324,7 @@ class Phase19Harness:
             }
 
     def _monitor_optimization(self, analysis: Analysis) -> dict[str, Any]:
-        """Whether the plan held and the system is healthy, written to its directory; the fields of the result."""
+        """Write the monitoring files, and return these fields of the result."""
         with self._stage("analyse"):
             monitor = OptimizationMonitor(analysis)
             monitor.write_monitoring_outputs(analysis.directory)

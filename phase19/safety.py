@@ -22,9 +22,9 @@ class SafetyGate:
     low, medium, high, unknown
         Least confidence by risk level, fraction.
     medium_relaxed
-        As far down as a heuristic may bring the threshold of MEDIUM risk (H16_004); no other is ever lowered.
+        Lowest MEDIUM threshold that a heuristic may set (H16_004); the others are fixed.
     is_live
-        Whether decisions hold; a dry run and a replay approve everything and record what live would say.
+        Whether decisions apply; a dry run or replay approves all and records the live decision.
     is_approval_required
         Whether MEDIUM risk needs an approval too (`--require-approval`).
 

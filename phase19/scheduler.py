@@ -104,7 +104,7 @@ class AdaptiveScheduler:
     phase19_output_dir
         Where :meth:`write_schedule_outputs` writes by default.
     dry_run
-        Whether tasks are simulated. Otherwise an `executor` is needed.
+        False requires an `executor` of real or recorded tasks; True refuses one that reaches real agents.
     executor
         Executes waves; a dry run without one simulates on the forecast that `inputs` give.
     inputs
@@ -147,6 +147,8 @@ class AdaptiveScheduler:
             raise UsageError(f"max_load_factor: expected 1 or more, found {max_load_factor}")
         if not dry_run and (executor is None or executor.is_simulated):
             raise UsageError("AdaptiveScheduler: expected an executor of real tasks with dry_run=False, found none")
+        if dry_run and isinstance(executor, LiveExecutor):
+            raise UsageError("AdaptiveScheduler: expected dry_run=False with a live executor, found a dry run")
         self.output_dir = phase19_output_dir
         self.dry_run, self.executor, self.inputs = dry_run, executor, inputs or no_inputs()
         self.heuristics = heuristics or Heuristics()
@@ -391,7 +393,7 @@ class AdaptiveScheduler:
             next_agent_id=pl.when(is_retried).then("agent_id").otherwise(others.list.first()),
             next_attempt=pl.when(is_retried).then(pl.col("attempt") + 1).when(others.list.len() > 0).then(1),
             next_confidence=pl.when(is_retried)
-            .then(pl.Series(attempt_probability(confidence, 2)))
+            .then(pl.Series(attempt_probability(confidence, 2), nan_to_null=True))
             .when(others.list.len() > 0)
             .then("confidence"),
         )

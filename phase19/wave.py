@@ -50,7 +50,7 @@ class PlannedWave(Wave):
     model
         The forecast model that the wave was planned with; its m agents are the columns of every pair matrix.
     learned_attempt_count
-        Attempts of the wave before that the model learned from; None for the first wave.
+        Previous wave's attempts that the model learned from; None for the first wave.
     max_attempts
         Attempts that each task may have, shape (n,).
     forecast
@@ -127,7 +127,7 @@ class ExecutedWave(PlannedWave):
 def positions(ids: pl.Series, among: pl.Series) -> NDArray[np.int64]:
     """Index of each of `ids` in `among`, whose ids are distinct; the shape of `ids`."""
     found = ids.replace_strict(among, pl.int_range(among.len(), eager=True), return_dtype=pl.Int64)
-    return found.cast(pl.Int64).to_numpy()  # among no ids at all, Polars leaves the type as it was
+    return found.cast(pl.Int64).to_numpy()  # with no ids, Polars keeps the input type
 
 
 def agent_assignments(rows: pl.DataFrame, agents: pl.Series) -> dict[str, list[str]]:

@@ -177,8 +177,8 @@ class TestPhase19Integration:
             phase19.run(input=copied, output=tmp_path / "next", previous=previous, **FIXED)
             for previous in (None, tmp_path / "dry", tmp_path / "replayed")
         )
-        told = [[w for w in run.warnings if "teaches nothing" in w] for run in (plain_run, after_dry_run, taught_run)]
-        assert told == [[], [f"--previous: {tmp_path / 'dry'} is a simulated run and teaches nothing"], []]
+        told = [[w for w in run.warnings if "simulated run" in w] for run in (plain_run, after_dry_run, taught_run)]
+        assert told == [[], [f"--previous: {tmp_path / 'dry'} is a simulated run, so nothing is learned from it"], []]
         plain, after_dry, taught = (run.executions for run in (plain_run, after_dry_run, taught_run))
         keys = ("task_id", "agent_id", "planned_success")
         assert after_dry.select(keys).equals(plain.select(keys))
@@ -188,9 +188,9 @@ class TestPhase19Integration:
         delivered = copied.parent / "phase16" / "phase19_feedback.jsonl"
         assert len(delivered.read_text().splitlines()) == 1
         again = phase19.run(input=copied, output=tmp_path / "again", **replay, **FIXED)
-        told = [warning for warning in again.warnings if "stands there already, nothing was added" in warning]
+        told = [warning for warning in again.warnings if "is there already; nothing was added" in warning]
         assert len(told) == 2 and replayed.summary["run_id"] in told[0]
-        assert not any("stands there already" in warning for warning in replayed.warnings)
+        assert not any("is there already" in warning for warning in replayed.warnings)
         assert len(delivered.read_text().splitlines()) == 1
         assert json.loads(delivered.read_text())["run_id"] == replayed.summary["run_id"]
 
@@ -277,7 +277,7 @@ class TestWhatHoldsOfEveryRun:
         assert all(value and value > 0 for value in comparisons["planned_throughput"].to_list())
         assert comparisons["actual_success_rate"].to_list() == [None] * 3
         assert json.loads((run.run_dir / "system_health.json").read_text())["health_status"] is None
-        assert "Health no data, no anomalies" in (run.run_dir / "PHASE_19_AUTONOMOUS_OPTIMIZATION.md").read_text()
+        assert "Health no data; checks run" in (run.run_dir / "PHASE_19_AUTONOMOUS_OPTIMIZATION.md").read_text()
 
     @pytest.mark.parametrize("most", [1, 2, 5])
     def test_a_replay_promises_no_retries_that_no_record_holds(self, tmp_path, most):

@@ -115,8 +115,8 @@ def agent_evidence(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:
 
     Notes
     -----
-    Success counts over the tasks that ran. Durations are compared attempt by attempt, given how each ended, so that
-    an agent that fails more, and takes the longer for it, is not called slow as well.
+    Success counts over the tasks that ran. Durations are compared attempt by attempt, given how each ended, so
+    that an agent is not called slow only because it fails more often.
     """
     model, executions = wave.model, wave.executions
     m, ran = model.agents.height, _has_run(executions)
@@ -142,8 +142,8 @@ def risk_evidence(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:
 
     Notes
     -----
-    What happened is ranked among the draws as one more of them; its two-sided p-value is a mid-p, half of what is
-    equally likely counted as more extreme. With s draws none is below 1 / (s + 1).
+    The actual value is ranked among the draws as one more draw; its two-sided p-value is a mid-p: equal values
+    count half. With s draws none is below 1 / (s + 1).
     """
     executions = wave.executions
     ran = _has_run(executions)
@@ -206,7 +206,7 @@ def _lateness(wave: ExecutedWave, draws: WaveDraws) -> _Lateness:
     expected = _limited_mean(model.residuals, outcome, np.log(model.limit_ms[task]) - mean)
     residual = np.log(attempts["duration_ms"].to_numpy()) - mean - expected
 
-    # Attempts of one task share what is not known of it, those of one agent what is not known of that.
+    # Attempts share the forecast error of their task, and that of their agent.
     tries = np.bincount(row, minlength=tasks.height)
     own = model.task.sd[task] ** 2 + model.pair.at(task, agent)[1] ** 2
     known = model.residuals.var(axis=1)[outcome] + tries[row] * own

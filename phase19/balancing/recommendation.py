@@ -22,7 +22,7 @@ class Promises(NamedTuple):
     success_count
         Expected successes.
     makespan_ms
-        Makespan, summed over waves. Throughput is the tasks over it, and ranks plans as it does.
+        Makespan, summed over waves; ranks plans as throughput does, which is tasks / makespan.
     retry_count
         Expected retries.
     confidence_delta
@@ -94,7 +94,7 @@ def recommend(
         Given the best plan's index, the 5 % quantile of the successes by which each plan falls short of it in the
         same world, shape (k,).
     floor
-        Successes that any plan should promise, the best of the baselines'.
+        Expected successes of the best baseline, in tasks.
 
     Returns
     -------

@@ -90,7 +90,7 @@ class Regret(NamedTuple):
     forecast_error, constraints, outcome_noise
         Parts of oracle - plan, in tasks; they sum to it.
     capacity_cost
-        Tasks by which capacities lower the best expected successes of oracle and plan alike. No part of the regret.
+        Expected successes lost to capacities even by the best assignment; not part of the regret.
     round_robin_makespan_ms
         Mean over rotations.
     """
@@ -184,7 +184,7 @@ def decompose_regret(
         forecast_error=total(probability, by_probability) - total(probability, by_forecast),
         constraints=total(probability, by_forecast) - total(probability, agent),
         outcome_noise=noise - (total(outcome, agent) - total(probability, agent)),
-        capacity_cost=float(probability.max(axis=1).sum()) - total(probability, by_probability),
+        capacity_cost=float(np.where(usable, probability, 0.0).max(axis=1).sum()) - total(probability, by_probability),
         round_robin_makespan_ms=_round_robin_makespan_ms(row, _fill_missing(records.duration_ms[task], seen)),
     )
 

@@ -23,7 +23,7 @@ def draw_count(largest_wave: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class WaveDraws:
-    """One wave in s worlds: its p tasks grouped by agent in the order of their timelines; arrays (s, p)."""
+    """A wave's p tasks in s draws: `agent` has shape (p,), the other arrays (s, p)."""
 
     agent: Ints
     success_probability: Floats
@@ -55,7 +55,7 @@ class WaveDraws:
         Parameters
         ----------
         executions
-            `frames.EXECUTIONS` of the wave, in the order of the draws' tasks: which ran, when they were
+            `frames.EXECUTIONS` in the order of the draws, grouped by agent: which tasks ran, when they were
             scheduled, and their promised advantage over round robin.
         """
         ran = executions["status"].is_in(frames.RAN).to_numpy()

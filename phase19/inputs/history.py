@@ -175,7 +175,7 @@ def _convergence(path: Path) -> pl.DataFrame:
 
 
 def _weights(path: Path, rules: Rules) -> dict[str, float]:
-    """One weight a heuristic, between the rules' bounds or the 1 they all start from."""
+    """Weight by heuristic, within the rules' bounds (widened to include 1)."""
     low, high = min(rules.heuristic_weight_min, 1.0), max(rules.heuristic_weight_max, 1.0)
     weights: dict[str, float | str] = decode_document(path, dict[wire.Id, wire.Weight | str]).value
     weights.pop("updated_at", None)
@@ -200,7 +200,7 @@ def _previous_attempts(path: Path) -> pl.DataFrame:
         ATTEMPTS.fill(
             attempts.columns,
             is_success=is_last & (pl.col("status") == "completed"),
-            # A replay fills in times that were not recorded; runs of versions that did not mark them are believed.
+            # A replay fills in missing times; older versions did not mark them, so null counts as measured.
             duration_ms=pl.when(is_last & pl.col("is_duration_measured").fill_null(True)).then(
                 (pl.col("actual_end_time") - pl.col("actual_start_time")) / count
             ),

@@ -43,7 +43,7 @@ def run_row(options: RunOptions, identity: RunIdentity, model: ForecastModel, wa
 def summary_document(
     inputs: Inputs,
     model: ForecastModel,
-    promises: Mapping[str, float | None],
+    yardsticks: Mapping[str, float | None],
     tables: Mapping[str, pl.DataFrame],
     execution_time_ms: float,
 ) -> dict[str, Any]:
@@ -93,11 +93,11 @@ def summary_document(
         "tasks_from": inputs.task_source,
         "agents_judged_by": dict(sorted(Counter(model.agents["evidence"]).items())),
         "yardsticks": {
-            "planned_success_rate": promises["expected_success_rate"],
-            "round_robin_success_rate": promises["round_robin_success_rate"],
-            "best_single_agent_success_rate": promises["best_single_agent_success_rate"],
+            "planned_success_rate": yardsticks["expected_success_rate"],
+            "round_robin_success_rate": yardsticks["round_robin_success_rate"],
+            "best_single_agent_success_rate": yardsticks["best_single_agent_success_rate"],
         },
-        # In a replay: the share of the assigned tasks that the records could answer.
+        # Share of the assigned tasks that ran; in a replay, of those with a record.
         "observed_share": mean(status.is_in(frames.RAN)),
         "solver": solver.to_dicts(),
         "learning": learning.select("wave", attempt_count="learned_attempt_count").to_dicts(),
