@@ -154,7 +154,7 @@ statuses as (
         end as status,
         printf('standard score %.2f, threshold %.2f', statistic, threshold) as score,
         if(
-            coalesce(judged_effect > largest_effect, false),
+            coalesce(judged_effect > largest_effect, judged_effect is null),
             'No problem of a possible size would be detected reliably',
             printf('A problem of this size is detected %.0f %% of the time: %s', rules.detection_power * 100, fault)
         ) as seen,

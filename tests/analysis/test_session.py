@@ -95,7 +95,7 @@ def test_sql_is_found_beside_and_inside_the_package(tmp_path, monkeypatch):
 
 def test_nothing_is_leaked_at_exit_and_the_stream_module_knows_no_duckdb(tmp_path):
     code = (
-        "import sys; import phase19.analysis.arrow; assert 'duckdb' not in sys.modules\n"
+        "import sys; import phase19.analysis.session; assert 'duckdb' not in sys.modules\n"
         f"sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
         "from pathlib import Path; from tests.synthetic import synthetic_run\n"
         "from phase19.analysis.session import analyse\n"
