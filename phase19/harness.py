@@ -37,7 +37,7 @@ from phase19.wave import ExecutedWave, PlannedWave, Wave
 
 
 @dataclass(frozen=True, slots=True)
-class RunResult:
+class RunResult(Mapping[str, Any]):
     """The results of a run; reads like its summary too: `result["total_tasks"]`.
 
     Attributes
@@ -97,6 +97,12 @@ class RunResult:
     def __getitem__(self, key: str) -> Any:
         return self.summary[key]
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.summary)
+
+    def __len__(self) -> int:
+        return len(self.summary)
+
     def _repr_html_(self) -> str:
         """The waves, planned and actual, as Jupyter shows them."""
         return str(self.tables["schedule_comparisons"]._repr_html_())
@@ -119,7 +125,7 @@ class Phase19Harness:
 
     def __init__(
         self,
-        options: RunOptions | None = None,
+        options: RunOptions | Path | str | None = None,
         *,
         phase18_dir: Path | str | None = None,
         phase19_output_dir: Path | str | None = None,
@@ -127,6 +133,13 @@ class Phase19Harness:
         progress: Callable[[str, int, int], None] | None = None,
         **settings: Any,
     ) -> None:
+        if isinstance(options, str | Path):
+            options, phase18_dir = None, options
+        if not isinstance(options, RunOptions | None):
+            raise UsageError(f"options: expected RunOptions or the input directory, found {options!r:.100}")
+        for name, function in (("runner", runner), ("progress", progress)):
+            if function is not None and not callable(function):
+                raise UsageError(f"{name}: expected a function, found {function!r:.100}")
         named = {"input": phase18_dir, "output": phase19_output_dir}
         settings |= {name: place for name, place in named.items() if place is not None}
         if options is not None and settings:

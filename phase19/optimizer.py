@@ -37,7 +37,7 @@ from phase19.inputs.tasks import (
     select_agents,
     task_rows,
 )
-from phase19.options import OptimizationStrategy, PlanOptions
+from phase19.options import OptimizationStrategy, PlanOptions, WaveOptions
 from phase19.publishing.files import agent_directories, output_directory, write_agent_rows, write_files
 from phase19.schema import Schema
 from phase19.wave import ExecutedWave, PlannedWave, Wave, largest, mean, positions
@@ -169,17 +169,17 @@ class AdaptiveOptimizer:
         waves: int | None = None,
         agents: int | None = None,
         seed: int = 0,
-        timestamp: datetime | None = None,
+        timestamp: datetime | str | None = None,
     ) -> None:
+        checked = WaveOptions.of(input=phase18_dir or ".", waves=waves, agents=agents, seed=seed, timestamp=timestamp)
         self.directories = tuple(
             None if place is None else Path(place) for place in (phase18_dir, phase16_dir, phase17_dir)
         )
         self.output_dir = None if phase19_output_dir is None else Path(phase19_output_dir)
         self.options = PlanOptions() if options is None else options
         self.inputs, self.previous = inputs or no_inputs(), previous
-        self.wave_count, self.agent_count = waves, agents
-        self.seed = seed
-        self.timestamp = datetime.now(UTC) if timestamp is None else timestamp
+        self.wave_count, self.agent_count, self.seed = checked.waves, checked.agents, checked.seed
+        self.timestamp = checked.timestamp or datetime.now(UTC)
         self._plans: dict[int, _KeptPlan] = {}
         self._heuristics: Heuristics | None = None
         self._model: ForecastModel | None = None
@@ -340,7 +340,7 @@ class AdaptiveOptimizer:
         if isinstance(outcomes, Wave):
             self._observed.append(outcomes.attempts)
             return
-        rows = outcomes if isinstance(outcomes, pl.DataFrame) else rows_of(outcomes, "outcomes")
+        rows = rows_of(outcomes, "outcomes")
         if "source" not in rows.columns:
             rows = rows.with_columns(source=pl.lit("run"))
         self._observed.append(frames.ATTEMPTS.conform(rows))
@@ -530,7 +530,7 @@ class AdaptiveOptimizer:
         """The result of a wave whose tasks have agents: with the rows of its plan and draws of its outcome."""
         model = wave.model
         task = positions(wave.tasks["task_id"], model.tasks["task_id"])
-        largest_wave = int(model.tasks["wave"].value_counts()["count"].to_numpy().max())
+        largest_wave = int(model.tasks["wave"].value_counts()["count"].to_numpy().max(initial=0))
         draws = draw_wave(
             model,
             task,

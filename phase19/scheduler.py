@@ -231,7 +231,7 @@ class AdaptiveScheduler:
         return ranked.with_columns(priority=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
 
     def optimize_task_ordering(
-        self, scheduled: pl.DataFrame, tasks: Rows, strategy: PriorityStrategy | str | None = None
+        self, scheduled: Rows, tasks: Rows, strategy: PriorityStrategy | str | None = None
     ) -> pl.DataFrame:
         """Rank rows by their tasks and put them on the timelines again; agents keep their tasks.
 
@@ -242,13 +242,14 @@ class AdaptiveScheduler:
         tasks
             `frames.TASKS` of the same tasks, or dicts of its fields.
         """
+        scheduled = rows_of(scheduled, "scheduled", "task_id", "agent_id", *_FORECAST_COLUMNS)
         advantage = scheduled.select("task_id", advantage=pl.col("planned_success") - pl.col("baseline_success"))
         known = task_rows(tasks).join(advantage, on="task_id")
         ranked = self.prioritize_tasks(known, strategy).select("task_id", "priority")
         rows = self._timeline(scheduled.drop("priority", strict=False).join(ranked, on="task_id"))
         return rows.select(*scheduled.columns, *(name for name in rows.columns if name not in scheduled.columns))
 
-    def adjust_for_agent_load(self, scheduled: pl.DataFrame, wave: PlannedWave | None = None) -> pl.DataFrame:
+    def adjust_for_agent_load(self, scheduled: Rows, wave: PlannedWave | None = None) -> pl.DataFrame:
         """Move tasks off agents whose planned time exceeds the load limit, each move losing as little as possible.
 
         Parameters
@@ -265,6 +266,7 @@ class AdaptiveScheduler:
             The rows in the order given, with their new agents. Timelines are as before: put the rows on timelines
             after this.
         """
+        scheduled = rows_of(scheduled, "scheduled", "task_id", "agent_id", "planned_duration_ms")
         if self.max_load_factor is None:
             return scheduled
         agents = pl.Series("agent_id", self.agents) if wave is None else wave.model.agents["agent_id"]
@@ -282,7 +284,7 @@ class AdaptiveScheduler:
         return scheduled.with_columns(agents.gather(moved.agent_index).alias("agent_id"))
 
     def execute_schedule(
-        self, wave: int, scheduled: pl.DataFrame, *, confidence_changes: Sequence[float] = _DEFAULT_CHANGES
+        self, wave: int, scheduled: Rows, *, confidence_changes: Sequence[float] = _DEFAULT_CHANGES
     ) -> ScheduleExecution:
         """Execute scheduled rows.
 
@@ -295,6 +297,8 @@ class AdaptiveScheduler:
         confidence_changes
             Mean change of confidence after a failure and after a success, for attempts that report none.
         """
+        needed = (*frames.ORDERS.columns, "planned_duration_ms", *_SCHEDULED_COLUMNS)
+        scheduled = rows_of(scheduled, "scheduled", *needed)
         orders = scheduled.select(*frames.ORDERS.columns)
         if self.executor is None or self.executor.is_simulated:
             execution = Execution(self.simulate_task_execution(scheduled))
@@ -327,7 +331,7 @@ class AdaptiveScheduler:
         The outcome of an attempt depends on the seed, the task, the agent and the number of the attempt alone.
         """
         rows = rows_of([task], "task") if isinstance(task, Mapping) else task
-        rows = rows if isinstance(rows, pl.DataFrame) else rows_of(rows, "task")
+        rows = rows_of(rows, "task")
         orders = frames.ORDERS.conform(rows)
         executor = self._simulator(rows) if self.executor is None else self.executor
         if not executor.is_simulated:
@@ -336,7 +340,7 @@ class AdaptiveScheduler:
             )
         return executor.execute(orders).attempts
 
-    def calculate_schedule_adherence(self, executions: pl.DataFrame) -> float | None:
+    def calculate_schedule_adherence(self, executions: Rows) -> float | None:
         """Measure how closely a wave kept its schedule, in [0, 1]; None where nothing ran.
 
         Notes
@@ -344,6 +348,8 @@ class AdaptiveScheduler:
         1 - mean(|actual_start - scheduled_start| + |actual_end - scheduled_end|) / 2 over the tasks that ran, divided
         by the end of the wave's timeline.
         """
+        edges = [f"{kind}_{edge}_time" for kind in ("actual", "scheduled") for edge in ("start", "end")]
+        executions = rows_of(executions, "executions", *edges)
         shift = [(pl.col(f"actual_{edge}_time") - pl.col(f"scheduled_{edge}_time")).abs() for edge in ("start", "end")]
         deviation = mean(executions.select((shift[0] + shift[1]) / 2).to_series())
         end = largest(executions["scheduled_end_time"])
@@ -379,7 +385,7 @@ class AdaptiveScheduler:
         tried it. Waves are not planned again after a reassignment; the live executor only retries.
         """
         rows = rows_of([task], "task") if isinstance(task, Mapping) else task
-        failed = _FAILURES.conform(rows if isinstance(rows, pl.DataFrame) else rows_of(rows, "task"))
+        failed = _FAILURES.conform(rows_of(rows, "task"))
         tried = pl.concat_list("tried_agents", "agent_id")
         others = pl.lit(self.agents, dtype=pl.List(pl.String)).list.set_difference(tried)
         is_retried = failed["attempt"] < pl.Series(attempts_allowed(failed["risk_level"], self.max_retries))
@@ -399,7 +405,7 @@ class AdaptiveScheduler:
         )
         return decided.row(0, named=True) if isinstance(task, Mapping) else decided
 
-    def get_agent_utilization(self, executions: pl.DataFrame, agents: Sequence[str] | None = None) -> dict[str, float]:
+    def get_agent_utilization(self, executions: Rows, agents: Sequence[str] | None = None) -> dict[str, float]:
         """Busy share of the wave's makespan by agent, fraction; 0 for idle agents, empty where nothing ran.
 
         Parameters
@@ -407,6 +413,7 @@ class AdaptiveScheduler:
         agents
             All agents; those of the last assignment by default.
         """
+        executions = rows_of(executions, "executions", "agent_id", "actual_duration_ms", "actual_end_time")
         makespan = largest(executions["actual_end_time"])
         if not makespan:
             return {}

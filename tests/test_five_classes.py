@@ -17,6 +17,7 @@ from phase19 import (
     SafetyGate,
 )
 from phase19.errors import OutputError, Phase19Error, UsageError
+from phase19.execution.live import LiveExecutor
 from phase19.execution.simulate import SimulateExecutor
 
 ROOT = Path(__file__).parent.parent
@@ -223,3 +224,90 @@ def test_what_is_no_run_has_a_clear_answer(opened, tmp_path):
         if hasattr(opened, method):
             with pytest.raises(Phase19Error, match="cannot be read"):
                 getattr(opened(tmp_path), method)()
+
+
+TASKS = [{"task_id": "a", "confidence": 0.8}, {"task_id": "b", "confidence": 0.6}]
+
+
+def scheduled_rows(scheduler):
+    return scheduler.assign_tasks_to_agents(TASKS, {"x": ["a", "b"], "y": []})
+
+
+def test_the_scheduler_takes_its_own_rows_as_dicts():
+    scheduler = AdaptiveScheduler()
+    rows = scheduled_rows(scheduler)
+    assert scheduler.adjust_for_agent_load(rows.to_dicts()).height == 2
+    assert scheduler.optimize_task_ordering(rows.to_dicts(), TASKS)["task_id"].to_list() == rows["task_id"].to_list()
+    done = scheduler.execute_schedule(1, rows.to_dicts())
+    assert scheduler.calculate_schedule_adherence(done.executions.to_dicts()) == done.schedule_adherence
+    assert scheduler.get_agent_utilization(done.executions.to_dicts()) == done.agent_utilization
+
+
+@pytest.mark.parametrize("rows", [None, [], 5, "task_1", [1], pl.DataFrame({"task_id": ["a"]})])
+def test_rows_that_are_none_are_refused(rows):
+    scheduler = AdaptiveScheduler()
+    calls = [
+        lambda: scheduler.execute_schedule(1, rows),
+        lambda: scheduler.adjust_for_agent_load(rows),
+        lambda: scheduler.optimize_task_ordering(rows, TASKS),
+        lambda: scheduler.calculate_schedule_adherence(rows),
+        lambda: scheduler.get_agent_utilization(rows),
+    ]
+    for call in calls:
+        with pytest.raises(UsageError, match="expected"):
+            call()
+
+
+@pytest.mark.parametrize("agents", ["agent_0", 5, [], [1], pl.DataFrame()])
+def test_agents_are_a_list_of_ids_and_never_one_text(agents):
+    with pytest.raises(UsageError, match="expected at least one agent id"):
+        AdaptiveOptimizer().calculate_optimal_schedule(TASKS, agents)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"waves": 0}, {"waves": 1.5}, {"agents": 0}, {"agents": -1}, {"seed": -1}, {"timestamp": "soon"}]
+)
+def test_the_optimizer_refuses_what_the_command_refuses(setting):
+    with pytest.raises(UsageError, match="expected"):
+        AdaptiveOptimizer(OUTPUTS / "phase18", **setting)
+
+
+def test_a_wave_of_an_empty_frame_has_no_figures():
+    planned = AdaptiveOptimizer().calculate_optimal_schedule(pl.DataFrame(schema={"task_id": pl.String}), ["x"])
+    assert planned.plans.is_empty()
+    assert planned.expected_success_rate is None
+
+
+def test_the_harness_takes_the_input_directory_or_options():
+    assert Phase19Harness(str(OUTPUTS / "phase18")).options.input == OUTPUTS / "phase18"
+    with pytest.raises(UsageError, match="expected RunOptions or the input directory"):
+        Phase19Harness({"input": OUTPUTS})
+    with pytest.raises(UsageError, match="runner: expected a function"):
+        Phase19Harness(OUTPUTS / "phase18", executor="live", runner="python")
+
+
+@pytest.mark.parametrize("place", ["", 5, "a\0b"])
+def test_a_place_that_is_no_directory_is_refused(place):
+    optimizer = AdaptiveOptimizer()
+    optimizer.calculate_optimal_schedule(TASKS, ["x"])
+    with pytest.raises(UsageError, match="expected a directory to write to"):
+        optimizer.write_optimization_outputs(place)
+
+
+def test_a_place_below_a_file_is_an_output_error(tmp_path):
+    (tmp_path / "file").touch()
+    optimizer = AdaptiveOptimizer()
+    optimizer.calculate_optimal_schedule(TASKS, ["x"])
+    with pytest.raises(OutputError, match="cannot be written"):
+        optimizer.write_optimization_outputs(tmp_path / "file")
+
+
+def test_a_dry_run_refuses_a_live_executor():
+    with pytest.raises(UsageError, match="dry_run=False"):
+        AdaptiveScheduler(executor=LiveExecutor(lambda *_: None))
+
+
+def test_a_result_reads_like_its_summary(result):
+    assert dict(result) == dict(result.summary)
+    assert "total_tasks" in result
+    assert result.get("no such key") is None

@@ -153,7 +153,7 @@ class TestAdaptiveOptimizer:
         assert (tmp_path / "plan/wave_1/poor/planned_tasks.jsonl").read_text() == ""
         (line,) = paths[0].read_text().splitlines()
         assert json.loads(line)["agent_id"] == "good"
-        with pytest.raises(UsageError, match="expected a directory to write to, found none"):
+        with pytest.raises(UsageError, match="expected a directory to write to, found None"):
             informed.write_optimization_outputs()
         with pytest.raises(UsageError, match="expected a plan, found none"):
             AdaptiveOptimizer().write_optimization_outputs(tmp_path)
@@ -191,7 +191,7 @@ class TestAdaptiveOptimizer:
         [
             ([], "expected a frame or at least one dict"),
             (["a"], "expected a frame or at least one dict"),
-            ([{"confidence": 0.5}], "expected a task_id in every row"),
+            ([{"confidence": 0.5}], "expected task_id in every row"),
             ([{"task_id": "a"}, {"task_id": "a"}], "twice"),
             ([{"task_id": "a", "confidence": 1.5}], "'confidence'"),
             ([{"task_id": "a", "risk_level": "EXTREME"}], "'risk_level'"),

@@ -184,7 +184,7 @@ class TestAdaptiveScheduler:
         ]  # fmt: skip
         with pytest.raises(UsageError, match=r"wave 2: expected one of the executed waves, \[1\]"):
             scheduler.write_schedule_outputs(2, tmp_path)
-        with pytest.raises(UsageError, match="expected a directory to write to, found none"):
+        with pytest.raises(UsageError, match="expected a directory to write to, found None"):
             scheduler.write_schedule_outputs(1)
 
     @pytest.mark.parametrize("wrong", [{"max_retries": -1}, {"max_load_factor": 0.9}, {"priority": "deadlines"}])

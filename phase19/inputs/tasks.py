@@ -141,9 +141,7 @@ def task_rows(tasks: Rows, known: pl.DataFrame | None = None) -> pl.DataFrame:
     Phase19Error
         A value breaks the schema, or a task is given twice.
     """
-    given = tasks if isinstance(tasks, pl.DataFrame) else rows_of(tasks, "tasks")
-    if "task_id" not in given.columns:
-        raise UsageError("tasks: expected a task_id in every row, found none")
+    given = rows_of(tasks, "tasks", "task_id")
     missing = [name for name in frames.TASKS.columns if name not in given.columns]
     if known is not None and missing:
         given = given.join(known.select("task_id", *missing), on="task_id", how="left", maintain_order="left")
@@ -165,19 +163,25 @@ def agent_rows(agents: pl.DataFrame | Sequence[str], known: pl.DataFrame) -> pl.
     UsageError
         There is no agent.
     """
-    if isinstance(agents, pl.DataFrame):
+    if isinstance(agents, pl.DataFrame) and agents.height:
         return frames.AGENTS.conform(agents)
-    if not all(isinstance(name, str) for name in agents) or not len(agents):
-        raise UsageError(f"agents: expected at least one agent id, found {list(agents)!r:.100}")
+    is_list = isinstance(agents, Sequence | pl.Series) and not isinstance(agents, str)
+    if not is_list or not len(agents) or not all(isinstance(name, str) for name in agents):
+        raise UsageError(f"agents: expected at least one agent id, found {agents!r:.100}")
     named = frames.AGENTS.conform([{"agent_id": name, "record_count": 0, "evidence": "none"} for name in agents])
     return named.update(known, on="agent_id", how="left")
 
 
-def rows_of(rows: Sequence[Mapping[str, Any]], name: str) -> pl.DataFrame:
-    """A frame of dicts, or :class:`UsageError` if there are none."""
-    if not len(rows) or not all(isinstance(row, Mapping) for row in rows):
-        raise UsageError(f"{name}: expected a frame or at least one dict, found {rows!r:.100}")
-    try:
-        return pl.DataFrame(list(rows), infer_schema_length=None)
-    except (pl.exceptions.PolarsError, TypeError) as problem:
-        raise UsageError(f"{name}: expected values of one type in every field, found {problem}") from problem
+def rows_of(rows: object, name: str, *columns: str) -> pl.DataFrame:
+    """Rows as a frame with at least these columns, or :class:`UsageError`; a frame may be empty, a list may not."""
+    if not isinstance(rows, pl.DataFrame):
+        if not isinstance(rows, Sequence) or not len(rows) or not all(isinstance(row, Mapping) for row in rows):
+            raise UsageError(f"{name}: expected a frame or at least one dict, found {rows!r:.100}")
+        try:
+            rows = pl.DataFrame(list(rows), infer_schema_length=None)
+        except (pl.exceptions.PolarsError, TypeError, UnicodeEncodeError) as problem:
+            raise UsageError(f"{name}: expected values of one type in every field, found {problem}") from problem
+    missing = [column for column in columns if column not in rows.columns]
+    if missing:
+        raise UsageError(f"{name}: expected {', '.join(missing)} in every row, found only {', '.join(rows.columns)}")
+    return rows

@@ -153,8 +153,8 @@ def output_directory(directory: Path | str | None, default: Path | str | None) -
         There is neither.
     """
     place = default if directory is None else directory
-    if place is None:
-        raise UsageError("expected a directory to write to, found none")
+    if not isinstance(place, str | Path) or not str(place) or "\0" in str(place):
+        raise UsageError(f"expected a directory to write to, found {place!r}")
     return Path(place)
 
 
@@ -221,6 +221,7 @@ def write_agent_rows(
     unknown = rows.keys() - paths.keys()
     if unknown:
         raise ValueError(f"{file_name}: rows of an unknown wave and agent {min(unknown)}")
-    for key, directory in paths.items():
-        directory.mkdir(parents=True, exist_ok=True)
-        rows.get(key, frame.clear()).write_ndjson(directory / file_name)
+    with write_errors(staging):
+        for key, directory in paths.items():
+            directory.mkdir(parents=True, exist_ok=True)
+            rows.get(key, frame.clear()).write_ndjson(directory / file_name)
