@@ -4,9 +4,9 @@
 -- Inputs: agent_waves, rules.
 -- Columns: first_rank, first_wave = where the window starts. task_count [tasks]. planned_rate [fraction]. shortfall =
 --     planned less completed tasks, less the agent's share of the wave's shortfall [tasks]. effect = fall of the
---     success rate compared with the peers [fraction; above 1 if theirs rose], with its 90 % interval. statistic =
---     fall beyond the rules' margin [standard scores]. threshold [standard scores]: the rules' alarm probability
---     divided by the number of rows. detectable_effect = smallest fall that is detected with the rules' power. is_anomaly.
+--     success rate compared with the peers [fraction; above 1 if theirs rose], with its 90 % interval. statistic = fall
+--     beyond the rules' margin [standard scores]. threshold [standard scores]: the rules' alarm probability divided by
+--     the number of rows. detectable_effect = smallest fall that is detected with the rules' power. is_anomaly.
 -- The shortfall of an agent with a share s of the wave's tasks has the variance (1 - 2 s) v + s^2 sum(v over agents),
 -- where v is the noise of the outcomes plus the variance of the draws. Waves are independent, since each forecast knew
 -- the waves before.
