@@ -1,13 +1,16 @@
 """OptimizationFeedbackLoop: planned against actual -> comparisons, learning signals, heuristic weights."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
+from msgspec import Meta
 
 from phase19.analysis.results import FEEDBACK_FILE, AnomalyTest, Results
+from phase19.arguments import WaveNumber, checked
 from phase19.errors import UsageError
 from phase19.inputs.thresholds import Rules
 from phase19.publishing.delivery import deliver_feedback
@@ -23,6 +26,8 @@ _FILES = (
     "feedback/phase16_feedback.jsonl",
     "feedback/phase18_feedback.jsonl",
 )
+# The figures of a wave, and their bounds.
+_MEASURES = {"success_rate": (0.0, 1.0), "throughput": (0.0, math.inf), "confidence_delta": (-1.0, 1.0)}
 _ADVICE = ("strategy_validation", "schedule_adjustment", "coordination_improvement")
 
 
@@ -54,25 +59,38 @@ class OptimizationFeedback:
     timestamp: str
 
 
+@checked
 class OptimizationFeedbackLoop:
     """Compares what was planned with what happened, and turns the difference into signals, weights and advice.
 
     Parameters
     ----------
     source
-        A run directory, a `RunResult`, or the `Analysis` of a run in progress.
+        A run directory, a `RunResult`, or the `Analysis` of a run in progress; `phase19_output_dir` by default.
+    phase16_dir, phase18_dir
+        The neighbours' directories, for their feedback.
+    phase19_output_dir
+        The run directory.
 
     Examples
     --------
     >>> OptimizationFeedbackLoop("outputs/phase19").generate_learning_signals()  # doctest: +SKIP
     """
 
-    def __init__(self, source: Any) -> None:
-        self.results = Results(source)
+    def __init__(
+        self,
+        source: Any = None,
+        *,
+        phase16_dir: Path | str | None = None,
+        phase18_dir: Path | str | None = None,
+        phase19_output_dir: Path | str | None = None,
+    ) -> None:
+        self.results = Results(phase19_output_dir if source is None else source)
+        self.phase16_dir, self.phase18_dir = phase16_dir, phase18_dir
 
     def evaluate_schedule_outcome(
         self,
-        wave: int,
+        wave: WaveNumber,
         planned_metrics: Mapping[str, float | None] | None = None,
         actual_metrics: Mapping[str, float | None] | None = None,
     ) -> ScheduleComparison:
@@ -94,20 +112,9 @@ class OptimizationFeedbackLoop:
         if (planned_metrics is None) != (actual_metrics is None):
             raise UsageError("planned_metrics and actual_metrics: expected both or neither, found only one of them")
         if planned_metrics is not None and actual_metrics is not None:
-            measures = ("success_rate", "throughput", "confidence_delta")
-            planned, actual = (
-                [figures.get(name) for name in measures] for figures in (planned_metrics, actual_metrics)
-            )
-            return ScheduleComparison(
-                wave,
-                planned_success_rate=planned[0],
-                actual_success_rate=actual[0],
-                planned_throughput=planned[1],
-                actual_throughput=actual[1],
-                planned_confidence_delta=planned[2],
-                actual_confidence_delta=actual[2],
-                accuracy_score=_accuracy(planned[0], actual[0]),
-            )
+            planned, actual = _figures("planned", planned_metrics), _figures("actual", actual_metrics)
+            accuracy = _accuracy(planned["planned_success_rate"], actual["actual_success_rate"])
+            return ScheduleComparison(wave, **planned, **actual, accuracy_score=accuracy)
         known = {each.wave: each for each in self.results.records("schedule_comparisons.jsonl", ScheduleComparison)}
         if wave not in known:
             raise UsageError(f"wave {wave}: expected one of the run's waves, {sorted(known)}")
@@ -122,7 +129,7 @@ class OptimizationFeedbackLoop:
         return self.results.records("learning_signals.jsonl", OptimizationFeedback)
 
     def update_heuristic_weights(
-        self, heuristic_performance: Mapping[str, Mapping[str, int]] | None = None
+        self, heuristic_performance: Mapping[str, Mapping[str, Annotated[int, Meta(ge=0)]]] | None = None
     ) -> dict[str, float]:
         """New weight of each heuristic, from 1.0 or the weight that an earlier run left.
 
@@ -140,6 +147,9 @@ class OptimizationFeedbackLoop:
         weights.pop("updated_at", None)
         if heuristic_performance is None:
             return weights
+        for name, figures in heuristic_performance.items():
+            if figures.get("successes", 0) > figures.get("applications", 0):
+                raise UsageError(f"heuristic_performance: expected no more successes than applications of {name!r}")
         return {
             name: _moved(weights.get(name, 1.0), _lift(name, heuristic_performance)) for name in heuristic_performance
         }
@@ -169,13 +179,15 @@ class OptimizationFeedbackLoop:
         """The learning signals that advise on strategy, schedule and coordination."""
         return [signal for signal in self.generate_learning_signals() if signal.feedback_type in _ADVICE]
 
-    def update_phase16_heuristics(self, phase16_dir: Path | str) -> list[Path]:
+    def update_phase16_heuristics(self, phase16_dir: Path | str | None = None) -> list[Path]:
         """Append the run's heuristic weights to Phase 16's feedback, once per run; the file, if it grew."""
-        return deliver_feedback(self.results.directory, Path(phase16_dir), None)
+        place = _existing("phase16_dir", self.phase16_dir if phase16_dir is None else phase16_dir)
+        return deliver_feedback(self.results.directory, place, None)
 
-    def update_phase18_coordination(self, phase18_dir: Path | str) -> list[Path]:
+    def update_phase18_coordination(self, phase18_dir: Path | str | None = None) -> list[Path]:
         """Append the run's strategy figures to Phase 18's feedback, once per run; the file, if it grew."""
-        return deliver_feedback(self.results.directory, None, Path(phase18_dir))
+        place = _existing("phase18_dir", self.phase18_dir if phase18_dir is None else phase18_dir)
+        return deliver_feedback(self.results.directory, None, place)
 
     def write_feedback_outputs(self, output_dir: Path | str | None = None) -> list[Path]:
         """Write the comparisons, signals, weights and the neighbours' feedback; their paths.
@@ -191,6 +203,23 @@ class OptimizationFeedbackLoop:
         waves = rows["wave"].unique().sort().to_list()
         write_agent_rows(rows, paths[0].parent, FEEDBACK_FILE, waves=waves, directories=directories)
         return paths
+
+
+def _existing(argument: str, directory: Path | str | None) -> Path:
+    if directory is None or not Path(directory).is_dir():
+        raise UsageError(f"{argument}: expected a directory that exists, found {directory!r}")
+    return Path(directory)
+
+
+def _figures(kind: str, metrics: Mapping[str, float | None]) -> dict[str, float | None]:
+    """The figures of a wave by the names that they have in a comparison."""
+    for name, value in metrics.items():
+        if name not in _MEASURES:
+            raise UsageError(f"{kind}_metrics: expected {', '.join(_MEASURES)}, found {name!r}")
+        low, high = _MEASURES[name]
+        if value is not None and not low <= value <= high:
+            raise UsageError(f"{kind}_metrics: expected {name} in [{low:g}, {high:g}], found {value}")
+    return {f"{kind}_{name}": metrics.get(name) for name in _MEASURES}
 
 
 def _accuracy(planned: float | None, actual: float | None) -> float | None:

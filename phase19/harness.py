@@ -13,6 +13,7 @@ import polars as pl
 from phase19.analysis.evidence import analysis_frames, wave_frames
 from phase19.analysis.results import AnomalyTest
 from phase19.analysis.session import Analysis
+from phase19.arguments import checked
 from phase19.balancing.capacity import never_planned
 from phase19.errors import UsageError, plural
 from phase19.execution import make_executor
@@ -108,6 +109,7 @@ class RunResult(Mapping[str, Any]):
         return str(self.tables["schedule_comparisons"]._repr_html_())
 
 
+@checked
 class Phase19Harness:
     """Loads, plans, executes, compares and writes a run.
 
@@ -135,11 +137,6 @@ class Phase19Harness:
     ) -> None:
         if isinstance(options, str | Path):
             options, phase18_dir = None, options
-        if not isinstance(options, RunOptions | None):
-            raise UsageError(f"options: expected RunOptions or the input directory, found {options!r:.100}")
-        for name, function in (("runner", runner), ("progress", progress)):
-            if function is not None and not callable(function):
-                raise UsageError(f"{name}: expected a function, found {function!r:.100}")
         named = {"input": phase18_dir, "output": phase19_output_dir}
         settings |= {name: place for name, place in named.items() if place is not None}
         if options is not None and settings:
@@ -151,6 +148,12 @@ class Phase19Harness:
         self._started = time.perf_counter()
         self._warnings: list[str] = []
         self._enforce_dry_run()
+
+    def __getattr__(self, name: str) -> Any:
+        """Answer where a step is called before the step that it builds on."""
+        if name in {"optimizer", "scheduler", "gate", "model", "identity", "thresholds", "approvals", "previous"}:
+            raise UsageError("expected _load_phase18_data and _initialize_optimizer before this step, found no call")
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
     def run_phase19(self, waves: int | None = None, agents: int | None = None) -> RunResult:
         """Run everything.
@@ -399,7 +402,7 @@ class Phase19Harness:
 
 
 def run(
-    options: RunOptions | None = None,
+    options: RunOptions | Path | str | None = None,
     /,
     *,
     runner: Callable[[dict[str, Any], int], LiveResult] | None = None,
@@ -411,7 +414,7 @@ def run(
     Parameters
     ----------
     options
-        What to do; or leave it out and name the fields of :class:`RunOptions`, paths and the strategy as text.
+        What to do, or the input directory; or name the fields of :class:`RunOptions`, paths and the strategy as text.
     runner
         Makes one attempt of a live run: `runner(order, attempt)`.
     progress

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from phase19.analysis.results import AnomalyTest, Results
+from phase19.arguments import checked
 
 _FILES = (
     "optimization_metrics.jsonl",
@@ -55,21 +56,24 @@ class SchedulingAnomaly:
     timestamp: str
 
 
+@checked
 class OptimizationMonitor:
     """Watches whether a run's plan holds and its system is healthy.
 
     Parameters
     ----------
     source
-        A run directory, a `RunResult`, or the `Analysis` of a run in progress.
+        A run directory, a `RunResult`, or the `Analysis` of a run in progress; `phase19_output_dir` by default.
+    phase19_output_dir
+        The run directory.
 
     Examples
     --------
     >>> OptimizationMonitor("outputs/phase19").generate_system_health()["health_status"]  # doctest: +SKIP
     """
 
-    def __init__(self, source: Any) -> None:
-        self.results = Results(source)
+    def __init__(self, source: Any = None, *, phase19_output_dir: Path | str | None = None) -> None:
+        self.results = Results(phase19_output_dir if source is None else source)
 
     def calculate_metrics(self) -> list[OptimizationMetric]:
         """The five metrics, in the order of the contract."""

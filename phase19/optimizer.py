@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from phase19 import frames
+from phase19.arguments import WaveNumber, checked
 from phase19.assignment.sensitivity import ChoiceReasons, explain_choices
 from phase19.balancing.capacity import agent_capacity, left_out
 from phase19.balancing.load_limit import adjust_load
@@ -42,7 +43,7 @@ from phase19.publishing.files import agent_directories, output_directory, write_
 from phase19.schema import Schema
 from phase19.wave import ExecutedWave, PlannedWave, Wave, largest, mean, positions
 
-Agents = pl.DataFrame | Sequence[str] | None
+Agents = pl.DataFrame | pl.Series | Sequence[str] | None
 Tasks = Rows | None
 
 # What `compare` compares, and what `auto` chooses from in each wave.
@@ -124,6 +125,7 @@ class _KeptPlan:
     recommendations: list[ScheduleRecommendation]
 
 
+@checked
 class AdaptiveOptimizer:
     """Plans waves on what was recorded, and learns from their outcomes.
 
@@ -259,7 +261,7 @@ class AdaptiveOptimizer:
         agents: Agents = None,
         strategy: OptimizationStrategy | str | None = None,
         *,
-        wave: int | None = None,
+        wave: WaveNumber | None = None,
     ) -> OptimizationResult:
         """Assign the tasks of one wave, optimally for the strategy.
 
@@ -295,30 +297,30 @@ class AdaptiveOptimizer:
         return self._optimize(tasks, agents, chosen, wave)
 
     def optimize_for_success(
-        self, tasks: Tasks = None, agents: Agents = None, *, wave: int | None = None
+        self, tasks: Tasks = None, agents: Agents = None, *, wave: WaveNumber | None = None
     ) -> OptimizationResult:
         """Maximise the expected number of successes; parameters as :meth:`calculate_optimal_schedule`."""
         return self._optimize(tasks, agents, OptimizationStrategy.MAXIMIZE_SUCCESS, wave)
 
     def optimize_for_throughput(
-        self, tasks: Tasks = None, agents: Agents = None, *, wave: int | None = None
+        self, tasks: Tasks = None, agents: Agents = None, *, wave: WaveNumber | None = None
     ) -> OptimizationResult:
         """Minimise the makespan; parameters as :meth:`calculate_optimal_schedule`."""
         return self._optimize(tasks, agents, OptimizationStrategy.MAXIMIZE_THROUGHPUT, wave)
 
     def optimize_for_minimize_retries(
-        self, tasks: Tasks = None, agents: Agents = None, *, wave: int | None = None
+        self, tasks: Tasks = None, agents: Agents = None, *, wave: WaveNumber | None = None
     ) -> OptimizationResult:
         """Minimise the expected number of retries; parameters as :meth:`calculate_optimal_schedule`."""
         return self._optimize(tasks, agents, OptimizationStrategy.MINIMIZE_RETRIES, wave)
 
     def optimize_for_confidence(
-        self, tasks: Tasks = None, agents: Agents = None, *, wave: int | None = None
+        self, tasks: Tasks = None, agents: Agents = None, *, wave: WaveNumber | None = None
     ) -> OptimizationResult:
         """Maximise the expected gain of confidence; parameters as :meth:`calculate_optimal_schedule`."""
         return self._optimize(tasks, agents, OptimizationStrategy.CONFIDENCE_OPTIMIZATION, wave)
 
-    def reassign(self, wave: PlannedWave, agent_ids: pl.Series) -> PlannedWave:
+    def reassign(self, wave: PlannedWave, agent_ids: pl.Series | Sequence[str]) -> PlannedWave:
         """Give the tasks of a planned wave to other agents, for example to keep a load limit.
 
         Parameters
@@ -326,7 +328,9 @@ class AdaptiveOptimizer:
         agent_ids
             Agent of each task, in the order of the wave's tasks.
         """
-        agent_index = positions(agent_ids, wave.model.agents["agent_id"])
+        agent_index = positions(pl.Series("agent_ids", agent_ids), wave.model.agents["agent_id"])
+        if agent_index.size != wave.tasks.height:
+            raise UsageError(f"agent_ids: expected one for each of {wave.tasks.height} tasks, found {agent_index.size}")
         return self._complete(replace(wave, agent_index=agent_index)).wave
 
     def observe(self, outcomes: ExecutedWave | Rows) -> None:
@@ -411,7 +415,7 @@ class AdaptiveOptimizer:
         }
 
     def generate_schedule_recommendations(
-        self, wave: int | None = None, result: OptimizationResult | None = None
+        self, wave: WaveNumber | None = None, result: OptimizationResult | None = None
     ) -> list[ScheduleRecommendation]:
         """Recommend to each agent with tasks what to do in a wave.
 
@@ -482,6 +486,7 @@ class AdaptiveOptimizer:
         """
         place, kept = output_directory(directory, self.output_dir), self._kept()
         rows = pl.concat([plan.plans for plan in kept]) if scheduled is None else scheduled
+        rows = rows_of(rows, "scheduled", "task_id", "agent_id", "wave")
         keys = [name for name in frames.PLANNED_TASKS.columns if name in rows.columns]
         agents = pl.concat([plan.agents for plan in kept]).unique(maintain_order=True).to_list()
         write_agent_rows(
@@ -776,6 +781,6 @@ def _attempts_of(agent_performance: Mapping[str, Mapping[str, float]]) -> pl.Dat
 _PERFORMANCE = Schema(
     "agent_performance",
     agent_id=frames.identifier("agent", key=True),
-    tasks=frames.count("tasks it did"),
+    tasks=frames.count("tasks it did", high=1_000_000),
     success_rate=frames.rate("share of them that succeeded"),
 )

@@ -1,18 +1,16 @@
 """Safety gates (Phase 13): which tasks a live run may start, decided for all tasks at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import polars as pl
 
 from phase19 import frames
+from phase19.arguments import checked
 from phase19.inputs.heuristics import Heuristics, append_heuristic
 from phase19.wave import Wave
 
-__all__ = ["SafetyGate"]
 
-
+@checked
 @dataclass(frozen=True, slots=True)
 class SafetyGate:
     """The gate's thresholds on the recorded confidence, before any boost.

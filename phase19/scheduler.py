@@ -1,15 +1,18 @@
 """AdaptiveScheduler: plan -> timelines -> executor -> outcomes."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypedDict, overload
+from typing import Annotated, Any, TypedDict, overload
 
 import numpy as np
 import polars as pl
+from msgspec import Meta
 
 from phase19 import frames
+from phase19.arguments import WaveNumber, checked
 from phase19.balancing.load_limit import adjust_load
 from phase19.errors import UsageError, suggestion
 from phase19.execution.live import LiveExecutor
@@ -18,7 +21,7 @@ from phase19.execution.simulate import SimulateExecutor
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.retries import attempt_probability, attempts_allowed
 from phase19.inputs.heuristics import Heuristics
-from phase19.inputs.loading import Inputs, no_inputs
+from phase19.inputs.loading import Inputs, load_inputs, no_inputs
 from phase19.inputs.tasks import Rows, agent_rows, by_priority, natural_order, rows_of, task_rows
 from phase19.options import PriorityStrategy
 from phase19.publishing.files import agent_directories, output_directory, write_agent_rows
@@ -26,6 +29,7 @@ from phase19.schema import Schema
 from phase19.wave import PlannedWave, largest, mean, positions
 
 _FORECAST_COLUMNS = ("planned_duration_ms", "planned_success", "baseline_success")
+_PLANNED_COLUMNS = (*frames.ORDERS.columns, *_FORECAST_COLUMNS)
 _SCHEDULED_COLUMNS = ("scheduled_start_time", "scheduled_end_time")
 _UNIT_MS = 1000.0  # for unknown durations; equal for all tasks it only fixes their order
 _ACTUAL_COLUMNS = tuple(name for name in frames.EXECUTIONS.columns if name not in frames.PLANS.columns)
@@ -38,6 +42,7 @@ _FAILURES = Schema(
     confidence=frames.rate("confidence before the attempt", nullable=True),
     tried_agents=frames.strings("agents that failed before", default=[]),
 )
+_Change = Annotated[float, Meta(ge=-1, le=1)]
 _DEFAULT_CHANGES = (-0.02, 0.05)  # confidence after a failure and after a success, as Phase 17 changes it
 
 
@@ -96,11 +101,14 @@ class ScheduleExecution:
     agent_utilization: dict[str, float]
 
 
+@checked
 class AdaptiveScheduler:
     """Puts assigned tasks on timelines and executes them.
 
     Parameters
     ----------
+    phase18_dir
+        Directory of Phase 18's records, in place of `inputs`.
     phase19_output_dir
         Where :meth:`write_schedule_outputs` writes by default.
     dry_run
@@ -130,6 +138,7 @@ class AdaptiveScheduler:
 
     def __init__(
         self,
+        phase18_dir: Path | str | None = None,
         phase19_output_dir: Path | str | None = None,
         *,
         dry_run: bool = True,
@@ -137,20 +146,18 @@ class AdaptiveScheduler:
         inputs: Inputs | None = None,
         heuristics: Heuristics | None = None,
         priority: PriorityStrategy | str = PriorityStrategy.RISK_CONFIDENCE,
-        max_retries: int = 2,
-        max_load_factor: float | None = 1.25,
-        seed: int = 0,
+        max_retries: Annotated[int, Meta(ge=0)] = 2,
+        max_load_factor: Annotated[float, Meta(ge=1)] | None = 1.25,
+        seed: Annotated[int, Meta(ge=0)] = 0,
     ) -> None:
-        if max_retries < 0:
-            raise UsageError(f"max_retries: expected 0 or more, found {max_retries}")
-        if max_load_factor is not None and not max_load_factor >= 1:
-            raise UsageError(f"max_load_factor: expected 1 or more, found {max_load_factor}")
         if not dry_run and (executor is None or executor.is_simulated):
             raise UsageError("AdaptiveScheduler: expected an executor of real tasks with dry_run=False, found none")
         if dry_run and isinstance(executor, LiveExecutor):
             raise UsageError("AdaptiveScheduler: expected dry_run=False with a live executor, found a dry run")
         self.output_dir = phase19_output_dir
-        self.dry_run, self.executor, self.inputs = dry_run, executor, inputs or no_inputs()
+        if inputs is None:
+            inputs = no_inputs() if phase18_dir is None else load_inputs(Path(phase18_dir))
+        self.dry_run, self.executor, self.inputs = dry_run, executor, inputs
         self.heuristics = heuristics or Heuristics()
         self.priority = _priority(priority)
         self.max_retries, self.max_load_factor, self.seed = max_retries, max_load_factor, seed
@@ -163,9 +170,9 @@ class AdaptiveScheduler:
         self,
         tasks: Rows,
         agent_assignments: Mapping[str, Sequence[str]],
-        wave: int = 1,
+        wave: WaveNumber = 1,
         *,
-        plans: pl.DataFrame | None = None,
+        plans: Rows | None = None,
     ) -> pl.DataFrame:
         """Put tasks on the timelines of their agents, in order of priority.
 
@@ -189,24 +196,14 @@ class AdaptiveScheduler:
             given, each agent's rows in the order of its timeline.
         """
         known = task_rows(tasks).with_columns(pl.col("wave").fill_null(wave))
-        self.agents = list(agent_assignments)
-        assigned = (
-            pl.DataFrame(
-                {"agent_id": self.agents, "task_id": [list(own) for own in agent_assignments.values()]},
-                schema={"agent_id": pl.String, "task_id": pl.List(pl.String)},
-            )
-            .explode("task_id", empty_as_null=False)
-            .drop_nulls("task_id")
-        )
-        if assigned["task_id"].is_duplicated().any() or set(assigned["task_id"]) != set(known["task_id"]):
-            raise UsageError("agent_assignments: expected every task exactly once")
-        planned = self._without_forecast(known) if plans is None else plans
+        pairs = [(agent, task) for agent, own in agent_assignments.items() for task in own]
+        assigned = pl.DataFrame(pairs, schema={"agent_id": pl.String, "task_id": pl.String}, orient="row")
+        _same_tasks("agent_assignments", assigned, known)
+        self._know_agents(agent_assignments)
+        planned = self._without_forecast(known) if plans is None else rows_of(plans, "plans", *_PLANNED_COLUMNS)
+        _same_tasks("plans", planned, known)
         rows = planned.drop("agent_id", strict=False).join(assigned, on="task_id")
-        columns = (
-            frames.PLANS.columns
-            if plans is not None
-            else [*frames.ORDERS.columns, *_FORECAST_COLUMNS, *_SCHEDULED_COLUMNS]
-        )
+        columns = frames.PLANS.columns if plans is not None else [*_PLANNED_COLUMNS, *_SCHEDULED_COLUMNS]
         return self.optimize_task_ordering(rows, known).select(*columns)
 
     def prioritize_tasks(self, tasks: Rows, strategy: PriorityStrategy | str | None = None) -> pl.DataFrame:
@@ -224,8 +221,8 @@ class AdaptiveScheduler:
         rows = task_rows(tasks)
         if chosen is PriorityStrategy.AGENT_SPECIALIZATION:
             given = tasks if isinstance(tasks, pl.DataFrame) else pl.DataFrame(list(tasks), infer_schema_length=None)
-            if "advantage" not in given.columns:
-                raise UsageError("tasks: expected a column 'advantage' for agent_specialization, found none")
+            if not given.get_column("advantage", default=pl.Series([""])).dtype.is_numeric():
+                raise UsageError("tasks: expected a column 'advantage' of numbers for agent_specialization, found none")
             rows = rows.join(given.select("task_id", "advantage"), on="task_id", maintain_order="left")
         ranked = by_priority(rows, chosen, self.heuristics)
         return ranked.with_columns(priority=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
@@ -244,7 +241,9 @@ class AdaptiveScheduler:
         """
         scheduled = rows_of(scheduled, "scheduled", "task_id", "agent_id", *_FORECAST_COLUMNS)
         advantage = scheduled.select("task_id", advantage=pl.col("planned_success") - pl.col("baseline_success"))
-        known = task_rows(tasks).join(advantage, on="task_id")
+        known = task_rows(tasks)
+        positions(scheduled["task_id"], known["task_id"])  # refuses rows whose task is not given
+        known = known.join(advantage, on="task_id")
         ranked = self.prioritize_tasks(known, strategy).select("task_id", "priority")
         rows = self._timeline(scheduled.drop("priority", strict=False).join(ranked, on="task_id"))
         return rows.select(*scheduled.columns, *(name for name in rows.columns if name not in scheduled.columns))
@@ -267,8 +266,9 @@ class AdaptiveScheduler:
             after this.
         """
         scheduled = rows_of(scheduled, "scheduled", "task_id", "agent_id", "planned_duration_ms")
-        if self.max_load_factor is None:
+        if self.max_load_factor is None or scheduled.is_empty():
             return scheduled
+        self._know_agents(scheduled["agent_id"])
         agents = pl.Series("agent_id", self.agents) if wave is None else wave.model.agents["agent_id"]
         agent = positions(scheduled["agent_id"], agents)
         n, m = agent.size, agents.len()
@@ -284,7 +284,7 @@ class AdaptiveScheduler:
         return scheduled.with_columns(agents.gather(moved.agent_index).alias("agent_id"))
 
     def execute_schedule(
-        self, wave: int, scheduled: Rows, *, confidence_changes: Sequence[float] = _DEFAULT_CHANGES
+        self, wave: WaveNumber, scheduled: Rows, *, confidence_changes: tuple[_Change, _Change] = _DEFAULT_CHANGES
     ) -> ScheduleExecution:
         """Execute scheduled rows.
 
@@ -299,6 +299,9 @@ class AdaptiveScheduler:
         """
         needed = (*frames.ORDERS.columns, "planned_duration_ms", *_SCHEDULED_COLUMNS)
         scheduled = rows_of(scheduled, "scheduled", *needed)
+        if (others := scheduled.filter(pl.col("wave") != wave)).height:
+            raise UsageError(f"scheduled: expected rows of wave {wave}, found one of wave {others['wave'][0]}")
+        self._know_agents(scheduled["agent_id"])
         orders = scheduled.select(*frames.ORDERS.columns)
         if self.executor is None or self.executor.is_simulated:
             execution = Execution(self.simulate_task_execution(scheduled))
@@ -421,7 +424,7 @@ class AdaptiveScheduler:
         share = dict(busy.rows())
         return {agent: share.get(agent, 0.0) for agent in (agents or self.agents or sorted(share))}
 
-    def write_schedule_outputs(self, wave: int, directory: Path | str | None = None) -> Path:
+    def write_schedule_outputs(self, wave: WaveNumber, directory: Path | str | None = None) -> Path:
         """Write `wave_N/AGENT/scheduled_tasks.jsonl` of an executed wave, a file for every agent.
 
         Parameters
@@ -459,8 +462,8 @@ class AdaptiveScheduler:
 
     def _timeline(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows sorted by agent and priority, their planned times end to end on the timeline of each agent."""
-        order = pl.Series("agent_id", self.agents or rows["agent_id"].unique(maintain_order=True).to_list())
-        place = pl.Series("place", positions(rows["agent_id"], order))
+        self._know_agents(rows["agent_id"])
+        place = pl.Series("place", positions(rows["agent_id"], pl.Series(self.agents)))
         end = pl.col("planned_duration_ms").cum_sum().over("agent_id")
         return (
             rows.with_columns(place)
@@ -469,6 +472,10 @@ class AdaptiveScheduler:
             .with_columns(scheduled_end_time=end)
             .with_columns(scheduled_start_time=pl.col("scheduled_end_time").shift(1, fill_value=0.0).over("agent_id"))
         )
+
+    def _know_agents(self, agent_ids: Iterable[str]) -> None:
+        """Add agents to those seen so far, in the order in which they are first named."""
+        self.agents = list(dict.fromkeys([*self.agents, *agent_ids]))
 
     def _without_forecast(self, tasks: pl.DataFrame) -> pl.DataFrame:
         chance = pl.col("confidence").fill_null(pl.col("confidence").mean()).fill_null(0.5)
@@ -481,11 +488,20 @@ class AdaptiveScheduler:
 
     def _simulator(self, rows: pl.DataFrame) -> SimulateExecutor:
         """An executor of these rows, in a world drawn from the forecast that the records give."""
-        inputs = self.inputs
+        inputs, rows = self.inputs, rows_of(rows, "task", "planned_duration_ms")
         tasks = task_rows(rows.with_columns(estimated_duration_ms="planned_duration_ms"))
         agents = agent_rows(natural_order(set(rows["agent_id"])), inputs.agents)
         model = ForecastModel.fit(tasks, agents, inputs.attempts, inputs.population)
         return SimulateExecutor(model.world(self.seed), tasks["task_id"], agents["agent_id"])
+
+
+def _same_tasks(argument: str, rows: pl.DataFrame, expected: pl.DataFrame) -> None:
+    """Refuse rows that do not have every expected task exactly once."""
+    found, once = Counter(rows["task_id"]), Counter(expected["task_id"])
+    if wrong := (found - once) + (once - found):
+        raise UsageError(
+            f"{argument}: expected every task exactly once, found {min(wrong)!r} missing, unknown or repeated"
+        )
 
 
 def _priority(name: PriorityStrategy | str) -> PriorityStrategy:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from phase19 import frames
 from phase19.balancing.strategies import WaveAssignment
+from phase19.errors import UsageError, suggestion
 from phase19.forecasting.model import Forecast, ForecastModel
 from phase19.forecasting.predictive import WaveDraws
 
@@ -125,8 +126,18 @@ class ExecutedWave(PlannedWave):
 
 
 def positions(ids: pl.Series, among: pl.Series) -> NDArray[np.int64]:
-    """Index of each of `ids` in `among`, whose ids are distinct; the shape of `ids`."""
-    found = ids.replace_strict(among, pl.int_range(among.len(), eager=True), return_dtype=pl.Int64)
+    """Index of each of `ids` in `among`, whose ids are distinct; the shape of `ids`.
+
+    Raises
+    ------
+    UsageError
+        One of `ids` is not in `among`.
+    """
+    try:
+        found = ids.replace_strict(among, pl.int_range(among.len(), eager=True), return_dtype=pl.Int64)
+    except pl.exceptions.InvalidOperationError as problem:
+        unknown = next(name for name in ids if name not in among)
+        raise UsageError(f"{ids.name}: found {unknown!r}, which is not known{suggestion(unknown, among)}") from problem
     return found.cast(pl.Int64).to_numpy()  # with no ids, Polars keeps the input type
 
 

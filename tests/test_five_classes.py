@@ -1,5 +1,6 @@
 """The command runs on the five classes: what they return is what a run writes, and a run fails without them."""
 
+import inspect
 import json
 import shutil
 from pathlib import Path
@@ -213,12 +214,30 @@ def test_a_live_run_asks_the_scheduler_what_follows_a_failure(tmp_path, monkeypa
         )
 
 
+def parameters():
+    for owner, methods in COMMAND.items():
+        for method in ("__init__", *methods, *BY_NAME.get(owner, ())):
+            for name, parameter in inspect.signature(getattr(owner, method)).parameters.items():
+                if name not in {"self", "source"} and parameter.kind is not parameter.VAR_KEYWORD:
+                    yield owner, method, name
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "name"), list(parameters()), ids=lambda value: getattr(value, "__name__", str(value))
+)
+def test_an_argument_of_another_type_is_refused_by_name(owner, method, name):
+    with pytest.raises(UsageError, match=rf"^{name}: expected .+, found <object object"):
+        getattr(owner.__new__(owner), method)(**{name: object()})
+
+
 @pytest.mark.parametrize("opened", [OptimizationMonitor, OptimizationFeedbackLoop])
 def test_what_is_no_run_has_a_clear_answer(opened, tmp_path):
     with pytest.raises(OutputError, match=r"expected a Phase 19 run, found no optimization_summary\.json"):
         opened(tmp_path)
     with pytest.raises(UsageError, match="expected a run directory, a RunResult or an Analysis, found int"):
         opened(3)
+    with pytest.raises(UsageError, match="found NoneType"):
+        opened()
     (tmp_path / "optimization_summary.json").write_text("{}")
     for method in ("calculate_metrics", "generate_learning_signals"):
         if hasattr(opened, method):
@@ -260,7 +279,7 @@ def test_rows_that_are_none_are_refused(rows):
 
 @pytest.mark.parametrize("agents", ["agent_0", 5, [], [1], pl.DataFrame()])
 def test_agents_are_a_list_of_ids_and_never_one_text(agents):
-    with pytest.raises(UsageError, match="expected at least one agent id"):
+    with pytest.raises(UsageError, match=r"agents: expected (a frame|at least one agent id)"):
         AdaptiveOptimizer().calculate_optimal_schedule(TASKS, agents)
 
 
@@ -280,9 +299,9 @@ def test_a_wave_of_an_empty_frame_has_no_figures():
 
 def test_the_harness_takes_the_input_directory_or_options():
     assert Phase19Harness(str(OUTPUTS / "phase18")).options.input == OUTPUTS / "phase18"
-    with pytest.raises(UsageError, match="expected RunOptions or the input directory"):
+    with pytest.raises(UsageError, match="options: expected RunOptions or a path or text or None"):
         Phase19Harness({"input": OUTPUTS})
-    with pytest.raises(UsageError, match="runner: expected a function"):
+    with pytest.raises(UsageError, match="runner: expected a function or None"):
         Phase19Harness(OUTPUTS / "phase18", executor="live", runner="python")
 
 
@@ -290,7 +309,7 @@ def test_the_harness_takes_the_input_directory_or_options():
 def test_a_place_that_is_no_directory_is_refused(place):
     optimizer = AdaptiveOptimizer()
     optimizer.calculate_optimal_schedule(TASKS, ["x"])
-    with pytest.raises(UsageError, match="expected a directory to write to"):
+    with pytest.raises(UsageError, match=r"expected a (directory to write to|path)"):
         optimizer.write_optimization_outputs(place)
 
 
@@ -300,6 +319,81 @@ def test_a_place_below_a_file_is_an_output_error(tmp_path):
     optimizer.calculate_optimal_schedule(TASKS, ["x"])
     with pytest.raises(OutputError, match="cannot be written"):
         optimizer.write_optimization_outputs(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s, rows: s.execute_schedule(7, rows), "scheduled: expected rows of wave 7, found one of wave 1"),
+        (lambda s, rows: s.execute_schedule(0, rows), "wave: expected a whole number from 1"),
+        (lambda s, rows: s.execute_schedule(1, rows, confidence_changes=(0.1,)), "confidence_changes: expected"),
+        (lambda s, rows: s.optimize_task_ordering(rows, TASKS[:1]), "task_id: found 'b', which is not known"),
+        (lambda s, _: s.assign_tasks_to_agents(TASKS, {"x": "ab"}), "agent_assignments: expected"),
+        (lambda s, _: s.assign_tasks_to_agents(TASKS, {"x": None}), "agent_assignments: expected"),
+        (lambda s, _: s.assign_tasks_to_agents(TASKS, {"x": ["a", "a"]}), "every task exactly once, found 'a'"),
+        (
+            lambda s, rows: s.assign_tasks_to_agents([{"task_id": "q"}], {"x": ["q"]}, plans=rows),
+            "plans: expected every",
+        ),
+        (
+            lambda s, _: s.prioritize_tasks([{"task_id": "a", "advantage": "x"}], "agent_specialization"),
+            "a column 'advantage' of numbers",
+        ),
+        (lambda s, _: s.simulate_task_execution({"task_id": "a"}), "expected planned_duration_ms|orders"),
+    ],
+)
+def test_the_scheduler_refuses_what_does_not_fit_together(call, message):
+    scheduler = AdaptiveScheduler()
+    rows = scheduled_rows(scheduler)
+    with pytest.raises(Phase19Error, match=message):
+        call(scheduler, rows)
+
+
+def test_the_scheduler_remembers_the_agents_of_earlier_waves(tmp_path):
+    scheduler = AdaptiveScheduler(phase19_output_dir=tmp_path)
+    scheduler.execute_schedule(1, scheduled_rows(scheduler))
+    scheduler.assign_tasks_to_agents([{"task_id": "c"}], {"z": ["c"]}, 2)
+    assert sorted(path.name for path in scheduler.write_schedule_outputs(1).iterdir()) == ["x", "y", "z"]
+
+
+def test_a_plan_goes_to_known_agents_alone():
+    optimizer = AdaptiveOptimizer()
+    planned = optimizer.calculate_optimal_schedule(TASKS, ["x", "y"])
+    with pytest.raises(UsageError, match="agent_ids: found 'q', which is not known"):
+        optimizer.reassign(planned.wave, ["x", "q"])
+    with pytest.raises(UsageError, match="agent_ids: expected one for each of 2 tasks, found 1"):
+        optimizer.reassign(planned.wave, ["x"])
+    assert optimizer.reassign(planned.wave, ["y", "y"]).agent_assignments == {"x": [], "y": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("planned", "actual", "message"),
+    [
+        ({"success_rate": "high"}, {}, "planned_metrics: expected"),
+        ({"success_rate": 0.5}, {"success_rate": 1.5}, r"actual_metrics: expected success_rate in \[0, 1\], found 1.5"),
+        ({"speed": 1.0}, {}, "planned_metrics: expected success_rate, throughput, confidence_delta, found 'speed'"),
+    ],
+)
+def test_the_feedback_loop_refuses_figures_that_are_none(result, planned, actual, message):
+    with pytest.raises(UsageError, match=message):
+        OptimizationFeedbackLoop(result).evaluate_schedule_outcome(1, planned, actual)
+
+
+def test_the_feedback_loop_needs_a_directory_to_deliver_to(result, tmp_path):
+    loop = OptimizationFeedbackLoop(phase19_output_dir=result.run_dir, phase16_dir=tmp_path)
+    assert loop.update_phase16_heuristics() == [tmp_path / "phase19_feedback.jsonl"]
+    with pytest.raises(UsageError, match="phase18_dir: expected a directory that exists, found None"):
+        loop.update_phase18_coordination()
+    with pytest.raises(UsageError, match="no more successes than applications of 'H'"):
+        loop.update_heuristic_weights({"H": {"applications": 1, "successes": 2}})
+
+
+def test_a_step_of_the_harness_says_what_has_to_come_before():
+    harness = Phase19Harness(OUTPUTS / "phase18")
+    wave = AdaptiveOptimizer().calculate_optimal_schedule(TASKS, ["x"]).wave
+    for step in (harness._apply_safety_gates, harness._optimize_wave, harness._apply_scheduler, harness._execute_wave):
+        with pytest.raises(UsageError, match=r"_load_phase18_data|wave: expected ExecutedWave"):
+            step(wave)
 
 
 def test_a_dry_run_refuses_a_live_executor():

@@ -189,8 +189,8 @@ class TestAdaptiveOptimizer:
     @pytest.mark.parametrize(
         ("tasks", "message"),
         [
-            ([], "expected a frame or at least one dict"),
-            (["a"], "expected a frame or at least one dict"),
+            ([], "expected a frame or a list of dicts|expected a frame or at least one dict"),
+            (["a"], "expected a frame or a list of dicts|expected a frame or at least one dict"),
             ([{"confidence": 0.5}], "expected task_id in every row"),
             ([{"task_id": "a"}, {"task_id": "a"}], "twice"),
             ([{"task_id": "a", "confidence": 1.5}], "'confidence'"),
@@ -204,9 +204,9 @@ class TestAdaptiveOptimizer:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ((TASKS, []), "expected at least one agent id"),
-            ((TASKS, [1]), "expected at least one agent id"),
-            ((TASKS, None), "expected at least one agent id"),
+            ((TASKS, []), "agents: expected"),
+            ((TASKS, [1]), "agents: expected"),
+            ((TASKS, None), "agents: expected"),
             ((TASKS, ["a"], "maximise_success"), "did you mean maximize_success"),
             ((None, ["a"]), "expected records, found none"),
         ],

@@ -1,7 +1,7 @@
 """What an executor takes and returns, and the outcome of each ordered task."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -27,6 +27,7 @@ class Execution(NamedTuple):
     spent_ms: pl.Series | None = None
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Carries out one wave after another.
 

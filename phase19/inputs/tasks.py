@@ -148,7 +148,7 @@ def task_rows(tasks: Rows, known: pl.DataFrame | None = None) -> pl.DataFrame:
     return frames.TASKS.conform(given)
 
 
-def agent_rows(agents: pl.DataFrame | Sequence[str], known: pl.DataFrame) -> pl.DataFrame:
+def agent_rows(agents: pl.DataFrame | pl.Series | Sequence[str], known: pl.DataFrame) -> pl.DataFrame:
     """Agents as `frames.AGENTS`, in the order given.
 
     Parameters
