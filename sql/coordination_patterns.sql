@@ -1,6 +1,6 @@
 -- Question: which assignment of tasks to agents did each strategy make, and how successful was it?
 -- Grain: one row, one document.
--- Inputs: strategy_effectiveness, schedule_recommendations, wave_totals.
+-- Inputs: strategy_effectiveness, executions, wave_totals.
 -- Columns: document = list of patterns. In each: pattern_type = the strategy; agent_assignments = agent to its tasks in
 --     order of wave and schedule; success_rate [fraction]; confidence = 1 - width of the 90 % Wilson interval of the
 --     success rate, 0 where nothing ran; waves; task_count; simulated.
@@ -10,11 +10,13 @@ with
 agent_tasks as (
     select
         wave_totals.strategy,
-        recommendations.agent_id,
-        flatten(list(recommendations.task_ids order by recommendations.wave)) as task_ids,
-    from schedule_recommendations as recommendations
-    inner join wave_totals on recommendations.wave = wave_totals.wave
-    group by wave_totals.strategy, recommendations.agent_id
+        executions.agent_id,
+        list(
+            executions.task_id order by executions.wave, executions.scheduled_start_time, executions.task_id
+        ) as task_ids,
+    from executions
+    inner join wave_totals on executions.wave = wave_totals.wave
+    group by wave_totals.strategy, executions.agent_id
 ),
 
 assignments as (

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from tests.recomputation import STAMP, Z90, Rows, Says, World, accuracy, over, recomputes
+from tests.recomputation import STAMP, Z90, Rows, World, accuracy, over, recomputes
 from tests.recomputed_waves import sums
 
 
@@ -125,47 +125,14 @@ def evidence(world: World) -> Rows:
     return rows
 
 
-@recomputes("schedule_recommendations")
-def schedule_recommendations(world: World) -> Rows:
-    places = defaultdict(list)
-    for task in world.tasks:
-        places[task["wave"], task["agent_id"]].append(task)
-    rows = []
-    for rank, (key, tasks) in enumerate(sorted(places.items()), 1):
-        tasks.sort(key=lambda task: (task["scheduled_start_time"], task["task_id"]))
-        mean = {
-            name: math.fsum(task[name] for task in tasks) / len(tasks)
-            for name in (
-                *("score", "success_term", "throughput_term", "confidence_term", "planned_success"),
-                *("baseline_success", "success_high", "success_low"),
-            )
-        }
-        figures = list(mean.values())[:6]
-        rows.append(
-            {
-                "recommendation_id": f"REC_{rank:03d}",
-                "wave": key[0],
-                "agent_id": key[1],
-                "task_ids": [task["task_id"] for task in tasks],
-                "expected_completion_time_ms": max(task["scheduled_end_time"] for task in tasks),
-                "expected_success_probability": mean["planned_success"],
-                "rationale": Says(
-                    [*(f"{figure:.3f}" for figure in figures[:4]), *(f"{figure * 100:.1f}" for figure in figures[4:])]
-                ),
-                "confidence": min(1.0, max(0.0, 1 - (mean["success_high"] - mean["success_low"]))),
-            }
-        )
-    return rows
-
-
 @recomputes("coordination_patterns")
 def coordination_patterns(world: World) -> Rows:
     patterns = []
     for strategy in world["strategy_effectiveness"]:
         shares: dict[str, list[str]] = defaultdict(list)
-        for row in world["schedule_recommendations"]:
-            if row["wave"] in strategy["waves"]:
-                shares[row["agent_id"]] += row["task_ids"]
+        for task in sorted(world.tasks, key=lambda task: (task["wave"], task["scheduled_start_time"], task["task_id"])):
+            if task["wave"] in strategy["waves"]:
+                shares[task["agent_id"]].append(task["task_id"])
         n, rate = strategy["ran_count"], strategy["actual_success_rate"]
         confidence = 0.0
         if n:

@@ -63,7 +63,6 @@ QUERIES = (
     Query("agent_leads"),
     Query("learning_signals", "learning_signals.jsonl"),
     Query("optimization_feedback", "optimization_feedback.jsonl"),
-    Query("schedule_recommendations", "schedule_recommendations.jsonl"),
     Query("coordination_patterns", "coordination_patterns.json", _DOCUMENT),
     Query("safety_gate_decisions", "safety_gate_decisions.jsonl", is_per_task=True),
     Query("phase16_feedback", "feedback/phase16_feedback.jsonl"),

@@ -321,17 +321,6 @@ def test_a_waves_summary(directory):
     assert [agent["task_count"] for agent in rows[1]["agents"]] == [1, 1, 0]
 
 
-@by_hand("schedule_recommendations")
-def test_a_recommendation(tables):
-    # agent_0 in wave 1: t1, t2 until 3,000 ms; (0.8 + 0.5) / 2; widths 0.2 and 0.4.
-    row = tables["schedule_recommendations"].row(0, named=True)
-    assert (row["recommendation_id"], row["wave"], row["agent_id"]) == ("REC_001", 1, "agent_0")
-    assert (row["task_ids"], row["expected_completion_time_ms"]) == (["t1", "t2"], 3000)
-    assert [row["expected_success_probability"], row["confidence"]] == pytest.approx([0.65, 0.7])
-    assert "Planned success 65.0 %; round robin would reach 55.0 %." in row["rationale"]
-    assert tables["schedule_recommendations"].height == 5
-
-
 @by_hand("strategy_effectiveness")
 def test_a_strategy(tables):
     # Round robin was to give 1.8 / 3: promised 2.2 / 3 less that, realised 2 / 3 less that. Slope 1 + 0.2600 / 0.0800

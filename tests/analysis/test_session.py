@@ -172,8 +172,8 @@ def test_rules_at_their_bounds_give_figures_that_json_has(tmp_path, rules):
 
 
 def test_one_query_runs_over_the_frames_it_reads():
-    run = hand_frames([execution("b"), execution("a", scheduled_start_time=5.0)], [wave_plan(1)])
-    assert query("schedule_recommendations", {"executions": run["executions"]})["task_ids"].to_list() == [["b", "a"]]
+    run = hand_frames([execution("b"), execution("a")], [wave_plan(1)])
+    assert query("task_results", {"executions": run["executions"]})["task_id"].to_list() == ["b", "a"]
 
 
 def test_a_row_a_task_is_written_and_not_given_back(tmp_path):
