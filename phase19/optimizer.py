@@ -14,7 +14,6 @@ from phase19 import frames
 from phase19.arguments import WaveNumber, checked
 from phase19.assignment.sensitivity import ChoiceReasons, explain_choices
 from phase19.balancing.capacity import agent_capacity, left_out
-from phase19.balancing.load_limit import adjust_load
 from phase19.balancing.recommendation import recommend_wave
 from phase19.balancing.strategies import SolverParameters, allowed_pairs, optimize, placed_tasks
 from phase19.errors import UsageError
@@ -657,26 +656,11 @@ def assign_wave(
     ]
 
 
-def limit_load(wave: PlannedWave, max_load_factor: float | None) -> PlannedWave:
-    """Move tasks off agents whose planned time exceeds this multiple of the mean, losing little score."""
-    if max_load_factor is None:
-        return wave
-    limited = adjust_load(
-        wave.agent_index,
-        wave.assignment.scores,
-        wave.forecast.planned_duration_ms,
-        capacity=wave.assignment.capacity,
-        max_load_factor=max_load_factor,
-        allowed=wave.allowed,
-    )
-    return replace(wave, agent_index=limited.agent_index)
-
-
 def recommended(waves: Sequence[PlannedWave], max_load_factor: float | None = None) -> int:
     """Index of the plan to take among several of one wave, were each to keep the load limit."""
     if len(waves) == 1:
         return 0
-    agent_index = np.array([limit_load(wave, max_load_factor).agent_index for wave in waves])
+    agent_index = np.array([wave.limited(max_load_factor).agent_index for wave in waves])
     return recommend_wave(waves[0].forecast, agent_index, waves[0].assignment.capacity, waves[0].allowed)
 
 

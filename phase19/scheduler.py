@@ -268,20 +268,21 @@ class AdaptiveScheduler:
         scheduled = rows_of(scheduled, "scheduled", "task_id", "agent_id", "planned_duration_ms")
         if self.max_load_factor is None or scheduled.is_empty():
             return scheduled
+        if wave is not None:
+            moved = wave.limited(self.max_load_factor).agent_index
+            row = positions(scheduled["task_id"], wave.tasks["task_id"])
+            return scheduled.with_columns(wave.model.agents["agent_id"].gather(moved[row]))
         self._know_agents(scheduled["agent_id"])
-        agents = pl.Series("agent_id", self.agents) if wave is None else wave.model.agents["agent_id"]
-        agent = positions(scheduled["agent_id"], agents)
-        n, m = agent.size, agents.len()
-        duration_ms = np.repeat(scheduled["planned_duration_ms"].to_numpy()[:, None], m, axis=1)
-        moved = adjust_load(
-            agent,
-            np.zeros((n, m)) if wave is None else wave.assignment.scores,
-            duration_ms if wave is None else wave.forecast.planned_duration_ms,
-            capacity=np.full(m, n, dtype=np.int64) if wave is None else wave.assignment.capacity,
+        agents = pl.Series("agent_id", self.agents)
+        n, m = scheduled.height, agents.len()
+        found = adjust_load(
+            positions(scheduled["agent_id"], agents),
+            np.zeros((n, m)),
+            np.repeat(scheduled["planned_duration_ms"].to_numpy()[:, None], m, axis=1),
+            capacity=np.full(m, n),
             max_load_factor=self.max_load_factor,
-            allowed=None if wave is None else wave.allowed,
         )
-        return scheduled.with_columns(agents.gather(moved.agent_index).alias("agent_id"))
+        return scheduled.with_columns(agents.gather(found.agent_index))
 
     def execute_schedule(
         self, wave: WaveNumber, scheduled: Rows, *, confidence_changes: tuple[_Change, _Change] = _DEFAULT_CHANGES

@@ -1,6 +1,6 @@
 """The one value that describes a wave; it grows as the wave is planned, scheduled and executed."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from phase19 import frames
+from phase19.balancing.load_limit import adjust_load
 from phase19.balancing.strategies import WaveAssignment
 from phase19.errors import UsageError, suggestion
 from phase19.forecasting.model import Forecast, ForecastModel
@@ -84,6 +85,20 @@ class PlannedWave(Wave):
     slot_value: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     draws: WaveDraws = field(default_factory=WaveDraws.empty)
     max_load_factor: float | None = None
+
+    def limited(self, max_load_factor: float | None) -> Self:
+        """Move tasks off agents whose planned time exceeds this multiple of the mean, losing little score."""
+        if max_load_factor is None:
+            return self
+        found = adjust_load(
+            self.agent_index,
+            self.assignment.scores,
+            self.forecast.planned_duration_ms,
+            capacity=self.assignment.capacity,
+            max_load_factor=max_load_factor,
+            allowed=self.allowed,
+        )
+        return replace(self, agent_index=found.agent_index)
 
     @property
     def agent_assignments(self) -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ from phase19.harness import Phase19Harness
 from phase19.inputs.heuristics import Heuristics
 from phase19.inputs.loading import Inputs
 from phase19.inputs.wire import Population
-from phase19.optimizer import CANDIDATES, AdaptiveOptimizer, assign_wave, limit_load, recommended
+from phase19.optimizer import CANDIDATES, AdaptiveOptimizer, assign_wave, recommended
 from phase19.options import OptimizationStrategy, PlanOptions, RunOptions
 from phase19.wave import ExecutedWave, PlannedWave, Wave
 
@@ -110,7 +110,7 @@ def assigned(
     strategies = CANDIDATES if chosen.strategy is OptimizationStrategy.AUTO else (chosen.strategy,)
     wave = Wave(number=1, tasks=rows)
     found = assign_wave(wave, fitted, chosen, heuristics or Heuristics(), strategies)
-    return limit_load(found[recommended(found, chosen.max_load_factor)], chosen.max_load_factor)
+    return found[recommended(found, chosen.max_load_factor)].limited(chosen.max_load_factor)
 
 
 def all_pairs(fitted: ForecastModel, allowed: int = 3) -> Forecast:

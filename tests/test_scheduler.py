@@ -7,11 +7,12 @@ import json
 import polars as pl
 import pytest
 
-from phase19 import AdaptiveScheduler
+from phase19 import AdaptiveOptimizer, AdaptiveScheduler, PlanOptions
 from phase19.errors import UsageError
 from phase19.execution.replay import ReplayExecutor
 from phase19.frames import ATTEMPTS
 
+AGENTS = ["good", "poor", "idle"]
 TASKS = [
     {"task_id": "low", "risk_level": "LOW", "confidence": 0.9, "estimated_duration_ms": 10.0, "deadline_ms": 90.0},
     {"task_id": "mid", "risk_level": "MEDIUM", "confidence": 0.8, "estimated_duration_ms": 20.0, "deadline_ms": 40.0},
@@ -77,6 +78,24 @@ class TestAdaptiveScheduler:
         loads = adjusted.group_by("agent_id").agg(pl.col("planned_duration_ms").sum()).sort("agent_id")
         assert loads.rows() == [("a", 20.0), ("b", 20.0)]
         assert sorted(adjusted["task_id"]) == [task["task_id"] for task in tasks]
+
+    def test_adjust_for_agent_load_of_a_planned_wave_takes_its_rows_in_any_order(self, scheduler):
+        tasks = [
+            {"task_id": f"t{i}", "confidence": 0.9 - i / 50, "estimated_duration_ms": 10.0 + 9 * i} for i in range(9)
+        ]
+        optimizer = AdaptiveOptimizer(options=PlanOptions(capacity=8))
+        optimizer.observe(
+            [
+                {"task_id": f"old{i}", "agent_id": agent, "is_success": agent == "good"}
+                for i in range(9)
+                for agent in AGENTS
+            ]
+        )
+        planned = optimizer.calculate_optimal_schedule(tasks, AGENTS)
+        moved = scheduler.adjust_for_agent_load(planned.plans, planned.wave)
+        assert not moved["agent_id"].equals(planned.plans["agent_id"])
+        backwards = scheduler.adjust_for_agent_load(planned.plans.reverse(), planned.wave)
+        assert backwards["agent_id"].equals(moved["agent_id"].reverse())
 
     def test_optimize_task_ordering(self, scheduler, scheduled):
         reordered = scheduler.optimize_task_ordering(scheduled.filter(pl.col("agent_id") == "a"), TASKS, "deadline")

@@ -27,7 +27,7 @@ from phase19.forecasting.predictive import draw_count, draw_wave
 from phase19.harness import Phase19Harness
 from phase19.inputs.loading import load_inputs
 from phase19.optimizer import CANDIDATES as SINGLE_STRATEGIES
-from phase19.optimizer import AdaptiveOptimizer, assign_wave, limit_load, recommended
+from phase19.optimizer import AdaptiveOptimizer, assign_wave, recommended
 from phase19.options import CompareOptions, OptimizationStrategy, RunOptions
 from phase19.outputs.rendering import Section
 from phase19.publishing.files import check_file_target, write_files
@@ -175,7 +175,7 @@ def plan_candidates(optimizer: AdaptiveOptimizer) -> CandidatePlans:
     model, options = optimizer.model, optimizer.options
     waves = [
         [
-            limit_load(plan, options.max_load_factor)
+            plan.limited(options.max_load_factor)
             for plan in assign_wave(wave, model, options, optimizer.heuristics, SINGLE_STRATEGIES)
         ]
         for wave in optimizer.waves
