@@ -31,6 +31,7 @@ from phase19.analysis.queries import QUERIES, Query
 from phase19.analysis.results import FEEDBACK_FILE
 from phase19.analysis.session import analyse
 from phase19.forecasting.predictive import draw_count
+from phase19.inputs.thresholds import Thresholds
 from phase19.publishing.files import agent_directories, write_agent_rows
 
 if TYPE_CHECKING:
@@ -135,6 +136,8 @@ def made_run(n: int) -> dict[str, pl.DataFrame]:
         **wave_frames(waves, rng),
         "heuristics": frames.HEURISTICS.conform([{"heuristic_id": name} for name in HEURISTICS]),
         "previous_weights": pl.DataFrame({"heuristic_id": ["H_1"], "weight": [1.2]}),
+        "previous_convergence": frames.CONVERGENCE.empty(),
+        **Thresholds().frames(),
         "run": pl.DataFrame(
             {
                 "run_id": "made",

@@ -31,6 +31,7 @@ from phase19.analysis.evidence import analysis_frames, wave_frames  # noqa: E402
 from phase19.analysis.queries import QUERIES  # noqa: E402
 from phase19.analysis.session import analyse  # noqa: E402
 from phase19.execution.simulate import SimulateExecutor  # noqa: E402
+from phase19.inputs.thresholds import Thresholds  # noqa: E402
 from phase19.optimizer import AdaptiveOptimizer  # noqa: E402
 from phase19.safety import SafetyGate  # noqa: E402
 from phase19.scheduler import AdaptiveScheduler  # noqa: E402
@@ -119,7 +120,7 @@ def play(plan: Plan, fitted: AdaptiveOptimizer, world: World, staging: Path) -> 
         "wave_count": plan.size.waves,
     }
     tables = analysis_frames(finished, frames.HEURISTICS.empty(), None)
-    tables |= {"agents": model.agents, "run": pl.DataFrame([run])}
+    tables |= {"agents": model.agents, "run": pl.DataFrame([run]), **Thresholds().frames()}
     return analyse(tables, staging, [query for query in QUERIES if query.stem in NEEDED])
 
 

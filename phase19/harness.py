@@ -12,7 +12,7 @@ import polars as pl
 
 from phase19.analysis.evidence import analysis_frames, wave_frames
 from phase19.analysis.results import AnomalyTest
-from phase19.analysis.session import Analysis
+from phase19.analysis.session import Analysis, analyse
 from phase19.arguments import checked
 from phase19.balancing.capacity import never_planned
 from phase19.errors import UsageError, plural
@@ -322,7 +322,7 @@ class Phase19Harness:
             tables = analysis_frames(waves, inputs.heuristics, self.previous)
             run = run_row(self.options, self.identity, self.model, tables["wave_plans"].height)
             tables |= {"agents": self.model.agents, "run": run, **self.thresholds.frames()}
-            return Analysis(tables, directory=staging)
+            return Analysis(staging, {**tables, **analyse(tables, staging)})
 
     def _generate_feedback(self, analysis: Analysis) -> dict[str, Any]:
         """Write the feedback files, and return these fields of the result."""
@@ -356,7 +356,7 @@ class Phase19Harness:
 
     def _generate_reports(self, analysis: Analysis, feedback: dict[str, Any], monitored: dict[str, Any]) -> RunResult:
         """Write the plans, the schedules, the summary and the report."""
-        options, staging, tables = self.options, analysis.directory, {**analysis.frames, **analysis.tables}
+        options, staging, tables = self.options, analysis.directory, analysis.tables
         with self._stage("write"):
             self.optimizer.write_optimization_outputs(
                 staging, scheduled=tables["executions"], unassigned=tables["unassigned"]

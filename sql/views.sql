@@ -414,3 +414,13 @@ from documents_of('system_health.json', {
     'detected_anomalies': 'bigint',
     'timestamp': 'timestamp'
 });
+
+-- One row a view, in the order of this file: its columns with their types.
+create or replace temp view view_columns as
+select
+    table_name as view,
+    string_agg(column_name || ' ' || lower(data_type), ', ' order by column_index) as columns,
+from duckdb_columns()
+where not internal and table_name != 'view_columns'
+group by table_oid, table_name
+order by table_oid;

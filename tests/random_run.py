@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from phase19 import frames
+from phase19.inputs.thresholds import Thresholds
 from tests.random_evidence import (
     STRATEGIES,
     agent_evidence_frame,
@@ -143,6 +144,7 @@ def random_run(
         "heuristics": frames.HEURISTICS.conform([{"heuristic_id": name} for name in (*HEURISTICS, "H_unused")]),
         "previous_weights": pl.DataFrame({"heuristic_id": ["H_1", "H_2", "H_before"], "weight": [1.48, 0.51, 0.9]}),
         "previous_convergence": previous_frame(rng) if wave_count >= 5 else frames.CONVERGENCE.empty(),
+        **Thresholds().frames(),
         "run": run_frame(
             agent_count=agent_count, task_count=n, wave_count=wave_count, is_simulated=is_simulated, seed=seed
         ),

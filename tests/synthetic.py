@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime as dt
 import re
+import shutil
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from phase19 import frames
-from phase19.analysis.session import QUERIES, analyse, sql_directory
+from phase19.analysis.queries import QUERIES
+from phase19.analysis.session import Analysis, ArrowStream, analyse, connect, define_functions, read_sql
+from phase19.inputs.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 TIMESTAMP = dt.datetime(2026, 2, 5, 12, tzinfo=dt.UTC)
 
@@ -34,8 +39,24 @@ def tables_of(run: Mapping[str, pl.DataFrame], directory: Path, *stems: str) -> 
         stem = names.pop()
         if stem in {query.stem for query in QUERIES} - needed:
             needed.add(stem)
-            names += reads.findall((sql_directory() / f"{stem}.sql").read_text())
+            names += reads.findall(read_sql(stem))
     return analyse(run, directory, [query for query in QUERIES if query.stem in needed])
+
+
+def analysis_of(run: Mapping[str, pl.DataFrame]) -> Analysis:
+    """Analyse a run in a directory that is removed when the tests end."""
+    scratch = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, scratch)
+    return Analysis(scratch, {**run, **analyse(run, scratch)})
+
+
+def query(stem: str, run: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Run one query over the frames that it reads."""
+    with connect() as connection:
+        define_functions(connection)
+        for name, frame in run.items():
+            connection.register(name, ArrowStream(frame))
+        return pl.DataFrame(ArrowStream(connection.sql(read_sql(stem))))
 
 
 def run_frame(**changes: Any) -> pl.DataFrame:
@@ -65,7 +86,9 @@ def empty_frames(**changes: pl.DataFrame) -> dict[str, pl.DataFrame]:
         "risk_evidence": frames.RISK_EVIDENCE.empty(),
         "decisions": frames.DECISIONS.empty(),
         "heuristics": frames.HEURISTICS.empty(),
-        "previous_weights": pl.DataFrame(schema={"heuristic_id": pl.String, "weight": pl.Float64}),
+        "previous_weights": frames.PREVIOUS_WEIGHTS.empty(),
+        "previous_convergence": frames.CONVERGENCE.empty(),
+        **Thresholds().frames(),
         "run": run_frame(agent_count=0, task_count=0, wave_count=0),
         **changes,
     }

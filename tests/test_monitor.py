@@ -7,14 +7,13 @@ import json
 import pytest
 
 from phase19 import frames
-from phase19.analysis.session import Analysis
 from phase19.inputs.thresholds import Rules
 from phase19.monitor import OptimizationMonitor
-from tests.synthetic import execution, hand_frames, synthetic_run, wave_plan
+from tests.synthetic import analysis_of, execution, hand_frames, synthetic_run, wave_plan
 
 
 def monitor(rules=None, **options):
-    return OptimizationMonitor(Analysis(synthetic_run(**options), rules))
+    return OptimizationMonitor(analysis_of(synthetic_run(**options) | {"rules": (rules or Rules()).frame()}))
 
 
 LARGE = {"wave_count": 10, "tasks_a_wave": 100, "agent_count": 5, "draw_count": 256, "forecast_sd": 0.15}
@@ -53,15 +52,15 @@ class TestOptimizationMonitor:
         run = hand_frames([execution("a", actual_end_time=makespan_ms)], [wave_plan(1)])
         # every draw says 1,000 ms: chance gives 1.0 and explains nothing else
         run["wave_draws"] = draws_of([DRAW | {"draw": d, "makespan_ms": 1000.0} for d in range(20)])
-        assert OptimizationMonitor(Analysis(run)).calculate_metrics()[1].status == status
+        assert OptimizationMonitor(analysis_of(run)).calculate_metrics()[1].status == status
         # every second draw says 2,000 ms: chance gives 0.5 to 1.0 and explains what lies between
         run["wave_draws"] = draws_of([DRAW | {"draw": d, "makespan_ms": 1000.0 * (1 + d % 2)} for d in range(20)])
         explained = "warning" if status == "critical" else status
-        assert OptimizationMonitor(Analysis(run)).calculate_metrics()[1].status == explained
+        assert OptimizationMonitor(analysis_of(run)).calculate_metrics()[1].status == explained
 
     def test_negligible_planned_confidence_gives_no_trajectory(self):
         run = hand_frames([execution("a", planned_confidence_delta=9e-7)], [wave_plan(1)])
-        metric = OptimizationMonitor(Analysis(run)).calculate_metrics()[3]
+        metric = OptimizationMonitor(analysis_of(run)).calculate_metrics()[3]
         assert (metric.value, metric.status, metric.chance_low) == (None, "insufficient_data", None)
 
     def test_detect_anomalies_prediction_error(self):
@@ -114,7 +113,7 @@ class TestOptimizationMonitor:
                 for d in range(99)
             ]
         )
-        row = OptimizationMonitor(Analysis(run)).generate_system_health()
+        row = OptimizationMonitor(analysis_of(run)).generate_system_health()
         assert list(row["component_scores"].values()) == pytest.approx([91, 94, 88, 85])
         assert (row["overall_health_score"], row["health_status"]) == (pytest.approx(89.5), "EXCELLENT")
 

@@ -1,36 +1,19 @@
 """SQL questions to finished run directories, over the views of `views.sql`, read-only."""
 
+import glob
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import polars as pl
-from duckdb.sqltypes import DuckDBPyType
 
-from phase19.analysis.session import ArrowStream, sql_directory
+from phase19.analysis.session import ArrowStream, connect, lock, read_sql
 from phase19.errors import OutputError, UsageError
 from phase19.publishing.files import SUMMARY_FILE
 
-# The views in the order of views.sql, and their columns with their types.
-VIEWS = """
-select
-    table_name as view,
-    string_agg(column_name || ' ' || lower(data_type), ', ' order by column_index) as columns
-from duckdb_columns()
-where not internal
-group by table_oid, table_name
-order by table_oid
-"""
-# The views name files by patterns in which the special characters of a directory's name are escaped: allow both forms.
-_ALLOWED = """
-set variable allowed = list_concat(
-    getvariable('run_names'), list_transform(getvariable('run_names'), lambda run: as_pattern(run))
-)
-"""
-_NESTED = {"list", "array", "struct", "map", "union", "variant"}
-_READ_BY_POLARS = {
+# Types of DuckDB that both Polars and CSV know.
+_PLAIN = {
     *("boolean", "tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint", "decimal"),
     *("float", "double", "varchar", "uuid", "enum", "date", "time", "timestamp", "timestamp with time zone", "null"),
 }
@@ -51,8 +34,8 @@ def select(runs: Path | Sequence[Path], sql: str, **values: object) -> pl.DataFr
     Returns
     -------
     polars.DataFrame
-        A plain value per cell: lists, structs and maps are JSON text, 128-bit integers, such as sums, have 64 bits, and
-        types that neither Polars nor CSV knows, such as intervals, are text.
+        A plain value per cell: 128-bit integers, such as sums, have 64 bits; lists, structs, maps, and types that
+        neither Polars nor CSV knows, such as intervals, are JSON text.
 
     Raises
     ------
@@ -65,35 +48,29 @@ def select(runs: Path | Sequence[Path], sql: str, **values: object) -> pl.DataFr
     -----
     The session reaches no file outside the run directories and changes none in them.
     """
+    plain = {"hugeint": "{0}::bigint as {0}", **dict.fromkeys(_PLAIN, "{0}")}
     with _ask(runs, sql, values) as found:
-        cells = map(_plain, map(_quoted, found.columns), found.types)
+        cells = [
+            plain.get(kind.id, "to_json({0}) ->> '$' as {0}").format(_quoted(name))
+            for name, kind in zip(found.columns, found.types, strict=True)
+        ]
         return pl.DataFrame(ArrowStream(found.project(", ".join(cells))))
 
 
 def json_lines(runs: Path | Sequence[Path], sql: str, **values: object) -> str:
     """Ask as :func:`select` does, and return a line with a JSON object per row; NaN and infinity are null."""
+    finite = dict.fromkeys(("float", "double"), "{0}: case when isfinite({0}) then {0} end")
     with _ask(runs, sql, values) as found:
-        cells = (
-            f"{name}: case when isfinite({name}) then {name} end"
-            if kind.id in {"float", "double"}
-            else f"{name}: {name}"
-            for name, kind in zip(map(_quoted, found.columns), found.types, strict=True)
-        )
+        cells = [
+            finite.get(kind.id, "{0}: {0}").format(_quoted(name))
+            for name, kind in zip(found.columns, found.types, strict=True)
+        ]
         rows = found.project(f"to_json({{{', '.join(cells)}}})").fetchall()
         return "".join(f"{row}\n" for (row,) in rows)
 
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _plain(name: str, kind: DuckDBPyType) -> str:
-    """Return the SQL of a column as plain values."""
-    if kind.id in _NESTED:
-        return f"to_json({name})::varchar as {name}"
-    if kind.id in _READ_BY_POLARS:
-        return name
-    return f"{name}::{'bigint' if kind.id == 'hugeint' else 'varchar'} as {name}"
 
 
 @contextmanager
@@ -114,23 +91,19 @@ def _ask(runs: Path | Sequence[Path], sql: str, values: Mapping[str, object]) ->
             raise UsageError(f"query: {problem}") from problem
 
 
-@contextmanager
-def _session(runs: Path | Sequence[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
+def _session(runs: Path | Sequence[Path]) -> duckdb.DuckDBPyConnection:
+    """A connection with the views of runs that reaches nothing but their directories."""
     run_dirs = runs if isinstance(runs, Sequence) else [runs]
     for run_dir in run_dirs:
         if not (run_dir / SUMMARY_FILE).is_file():
             raise OutputError(f"{run_dir}: expected a Phase 19 run, found no {SUMMARY_FILE} in it")
     places = [str(run_dir) for run_dir in run_dirs]
-    config: dict[str, Any] = {"threads": 1, "autoinstall_known_extensions": False, "autoload_known_extensions": False}
-    with duckdb.connect(config=config) as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        connection.execute("set variable runs = $places", {"places": places})
-        try:
-            connection.execute((sql_directory() / "views.sql").read_text("utf-8"))
-        except duckdb.Error as problem:
-            raise OutputError(f"{', '.join(places)}: cannot be read as Phase 19 runs: {problem}") from problem
-        connection.execute(_ALLOWED)
-        connection.execute("set allowed_directories = getvariable('allowed')")
-        connection.execute("set enable_external_access = false")
-        connection.execute("set lock_configuration = true")
-        yield connection
+    connection = connect()
+    connection.execute("set variable runs = $places", {"places": places})
+    try:
+        connection.execute(read_sql("views"))
+    except duckdb.Error as problem:
+        raise OutputError(f"{', '.join(places)}: cannot be read as Phase 19 runs: {problem}") from problem
+    ((names,),) = connection.execute("select getvariable('run_names')").fetchall()
+    lock(connection, [*names, *map(glob.escape, names)])  # the views name files by patterns
+    return connection

@@ -1,7 +1,7 @@
 """The results of a run, of one in progress or of a finished one: its files as records, documents and frames."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import msgspec
 import polars as pl
 
-from phase19.analysis.session import Analysis
 from phase19.errors import OutputError, UsageError
 from phase19.inputs.tasks import natural_order
 from phase19.publishing.files import SUMMARY_FILE, write_errors
 
 Record = TypeVar("Record")
+Decoded = TypeVar("Decoded")
 
 FEEDBACK_FILE = "optimization_feedback.json"  # of each agent in each wave
 
@@ -57,26 +57,21 @@ class Results:
     """
 
     def __init__(self, source: Any) -> None:
-        self.source = source
-        self.run_dir: Path | None = None
-        self._tables: Mapping[str, pl.DataFrame] | None = None
-        if isinstance(source, Analysis):
-            self.directory, self._tables = source.directory, source.tables
-            return
-        place = getattr(source, "run_dir", source)
+        self._tables: Mapping[str, pl.DataFrame] = getattr(source, "tables", {})
+        place = getattr(source, "directory", getattr(source, "run_dir", source))
         if not isinstance(place, Path | str):
             raise UsageError(f"expected a run directory, a RunResult or an Analysis, found {type(source).__name__}")
-        self.directory = self.run_dir = Path(place)
-        if not (self.directory / SUMMARY_FILE).is_file():
+        self.directory = Path(place)
+        if not self._tables and not (self.directory / SUMMARY_FILE).is_file():
             raise OutputError(f"{self.directory}: expected a Phase 19 run, found no {SUMMARY_FILE} in it")
 
     def records(self, name: str, kind: type[Record]) -> list[Record]:
         """The lines of a JSONL file as records; keys that the record does not have are left out."""
-        return [self._decoded(name, line, kind) for line in self._text(name).splitlines() if line]
+        return self._read(name, msgspec.json.Decoder(kind).decode_lines)
 
     def document(self, name: str) -> dict[str, Any]:
         """The object of a JSON file."""
-        return self._decoded(name, self._text(name), dict[str, Any])
+        return self._read(name, msgspec.json.Decoder(dict[str, Any]).decode)
 
     def frame(self, name: str) -> pl.DataFrame:
         """The lines of a JSONL file as a frame."""
@@ -84,7 +79,7 @@ class Results:
 
     def agent_feedback(self) -> pl.DataFrame:
         """Planned against actual figures of each agent in each wave."""
-        if self._tables is not None:
+        if "agent_feedback" in self._tables:
             return self._tables["agent_feedback"]
         files = [
             path.relative_to(self.directory).as_posix() for path in self.directory.glob(f"wave_*/*/{FEEDBACK_FILE}")
@@ -92,18 +87,14 @@ class Results:
         return pl.concat([self.frame(name) for name in natural_order(files)], how="vertical_relaxed")
 
     def copy(self, names: Sequence[str], directory: Path | str | None) -> list[Path]:
-        """Copy files to a run directory, where they are not there already; their paths in the order given.
+        """Copy files to a run directory, by default the run's own; their paths in the order given.
 
         Raises
         ------
-        UsageError
-            No directory is given, and the run has none of its own.
         OutputError
             A file cannot be written.
         """
-        target = self.run_dir if directory is None else Path(directory)
-        if target is None:
-            raise UsageError("output_dir: expected a directory to write to, found none")
+        target = self.directory if directory is None else Path(directory)
         for name in names:
             with write_errors(target / name):
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -111,16 +102,11 @@ class Results:
                     shutil.copyfile(self.directory / name, target / name)
         return [target / name for name in names]
 
-    def _text(self, name: str) -> bytes:
+    def _read(self, name: str, decode: Callable[[bytes], Decoded]) -> Decoded:
+        path = self.directory / name
         try:
-            return (self.directory / name).read_bytes()
+            return decode(path.read_bytes())
         except OSError as problem:
-            raise OutputError(f"{self.directory / name}: cannot be read: {problem.strerror}") from problem
-
-    def _decoded(self, name: str, text: bytes, kind: type[Record]) -> Record:
-        try:
-            return msgspec.json.decode(text, type=kind)
+            raise OutputError(f"{path}: cannot be read: {problem.strerror}") from problem
         except msgspec.DecodeError as problem:
-            raise OutputError(
-                f"{self.directory / name}: expected the output of a Phase 19 run, found {problem}"
-            ) from problem
+            raise OutputError(f"{path}: expected the output of a Phase 19 run, found {problem}") from problem

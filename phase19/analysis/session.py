@@ -1,40 +1,28 @@
 """The DuckDB session that runs `sql/`: one connection, one thread, UTC, locked down.
 
 Each file of `sql/` is one SELECT. Its result becomes a table of the file's name, which later files may read, and
-is copied straight to its output file.
+is copied to its output files.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from phase19 import frames as schemas
 from phase19.analysis.queries import QUERIES, Query
-from phase19.errors import OutputError, Phase19Error
-from phase19.inputs.thresholds import Rules, metric_bounds
+from phase19.errors import OutputError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_REQUIRED = ("executions", "agents", "wave_plans", "run")
-_OPTIONAL = (
-    schemas.WAVE_DRAWS,
-    schemas.AGENT_EVIDENCE,
-    schemas.RISK_EVIDENCE,
-    schemas.DECISIONS,
-    schemas.HEURISTICS,
-    schemas.PREVIOUS_WEIGHTS,
-    schemas.CONVERGENCE,
-)
-_SMALL_RUN = 1_000  # tasks
+# The rows of a query as JSON lines, or one pretty JSON document.
+_ROWS = "copy (from {source}) to $path (format json)"
+_DOCUMENT = "copy (select encode(json_pretty(to_json({document})) || chr(10)) from {source}) to $path (format blob)"
 
 
 class ArrowStream:
@@ -53,38 +41,12 @@ class ArrowStream:
         return self._source.__arrow_c_stream__(requested_schema)
 
 
+@dataclass(frozen=True, slots=True)
 class Analysis:
-    """The tables and files of a run, computed once, when first asked for.
+    """A run in progress: the directory of its files, and its tables by name, frames and results of queries."""
 
-    Parameters
-    ----------
-    frames
-        As :func:`analyse` takes them.
-    rules
-        Thresholds; the defaults of :class:`Rules`.
-    directory
-        Existing directory to write the files to; a temporary one by default, which lives as long as this object.
-    """
-
-    def __init__(
-        self, frames: Mapping[str, pl.DataFrame], rules: Rules | None = None, directory: Path | None = None
-    ) -> None:
-        self.frames = {**frames, **({} if rules is None else {"rules": rules.frame()})}
-        if directory is None:
-            directory = Path(tempfile.mkdtemp(prefix="phase19-"))
-            weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
-        self._directory = directory
-
-    @cached_property
-    def tables(self) -> dict[str, pl.DataFrame]:
-        """The result of each query under its stem, but for those with a row for each task."""
-        return analyse(self.frames, self._directory)
-
-    @property
-    def directory(self) -> Path:
-        """Where the files of the analysis are."""
-        _ = self.tables  # they are written when the tables are computed
-        return self._directory
+    directory: Path
+    tables: Mapping[str, pl.DataFrame]
 
 
 def analyse(
@@ -95,10 +57,8 @@ def analyse(
     Parameters
     ----------
     frames
-        `executions`, `agents`, `wave_plans` and `run` (one row: run_id, timestamp in UTC, strategy, executor,
-        is_simulated, seed, agent_count, task_count, wave_count); empty by default: `wave_draws`, `agent_evidence`,
-        `risk_evidence`, `decisions`, `heuristics`, `previous_weights` and `previous_convergence`; `metric_bounds` and
-        `rules` to replace the default thresholds.
+        Those of :func:`phase19.analysis.evidence.analysis_frames`, and `agents`, `run` (one row: run_id, timestamp in
+        UTC, strategy, executor, is_simulated, seed, agent_count, task_count, wave_count), `metric_bounds` and `rules`.
     staging
         Existing directory to write to; nothing outside it can be reached.
     queries
@@ -111,8 +71,6 @@ def analyse(
 
     Raises
     ------
-    Phase19Error
-        A required frame is missing.
     OutputError
         A file cannot be written.
 
@@ -121,41 +79,16 @@ def analyse(
     One thread and UTC make the result a function of the frames alone: parallel sums of DuckDB differ in their last
     digits from run to run.
     """
-    missing = [name for name in _REQUIRED if name not in frames]
-    if missing:
-        raise Phase19Error(f"analyse: expected the frames {', '.join(_REQUIRED)}, found no {', '.join(missing)}")
-    defaults = {"metric_bounds": metric_bounds(), "rules": Rules().frame()}
-    named = {**defaults, **{schema.name: schema.empty() for schema in _OPTIONAL}, **frames}
-    connection = _connect(staging, is_small=named["executions"].height <= _SMALL_RUN)
-    try:
-        for name, frame in named.items():
-            if frame.height > _SMALL_RUN:  # less to read where it is, by every query that names it, than to copy
-                connection.register(name, ArrowStream(frame))
-                continue
-            connection.register("frame", ArrowStream(frame))
-            connection.execute(f"create table {name} as from frame")
-            connection.unregister("frame")
-        connection.execute(_read_sql("macros"))
-        waves = named["wave_plans"].get_column("wave").sort().to_list()
-        for query in queries:
-            source = f"({_read_sql(query.stem)})"
-            if query.output is None or not query.is_per_task:
-                connection.execute(f"create table {query.stem} as {source}")
-                source = query.stem
-            _write(connection, query, source, waves, staging)
-        results = [query.stem for query in queries if not query.is_per_task]
-        return {stem: pl.DataFrame(ArrowStream(connection.table(stem))) for stem in results}
-    finally:
-        connection.close()
-
-
-def query(stem: str, frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """Run one query of `sql/` over the frames it reads, under their names; nothing is written."""
-    with _connect(None) as connection:
+    with connect() as connection:
+        define_functions(connection)
+        lock(connection, [str(staging.resolve())])
         for name, frame in frames.items():
             connection.register(name, ArrowStream(frame))
-        connection.execute(_read_sql("macros"))
-        return pl.DataFrame(ArrowStream(connection.sql(_read_sql(stem))))
+        for query in queries:
+            connection.execute(f"create table {query.stem} as {read_sql(query.stem)}")
+            _write(connection, query, frames["wave_plans"]["wave"].to_list(), staging)
+        results = [query.stem for query in queries if not query.is_per_task]
+        return {stem: pl.DataFrame(ArrowStream(connection.table(stem))) for stem in results}
 
 
 def sql_directory() -> Path:
@@ -165,76 +98,62 @@ def sql_directory() -> Path:
 
 
 @cache
-def _read_sql(stem: str) -> str:
+def read_sql(stem: str) -> str:
+    """Text of a file of `sql/`."""
     return (sql_directory() / f"{stem}.sql").read_text("utf-8")
 
 
-def _connect(staging: Path | None, *, is_small: bool = False) -> DuckDBPyConnection:
-    """Open a connection that computes on one thread in UTC and reaches nothing but `staging`, if that.
-
-    Over a small run's tables any plan of a query is quick, and to look for the best takes longer than to run it.
-    """
+def connect() -> DuckDBPyConnection:
+    """Open a connection in memory that computes on one thread, in UTC."""
     import duckdb  # 0.15 s, and only runs need it
 
     connection = duckdb.connect(
         config={"threads": 1, "autoinstall_known_extensions": False, "autoload_known_extensions": False}
     )
-    # The normal and the t distribution are what DuckDB lacks; they see aggregates, never tasks.
-    connection.create_function("upper_tail", _upper_tail, ["DOUBLE"], "DOUBLE")
-    connection.create_function("upper_quantile", _upper_quantile, ["DOUBLE"], "DOUBLE")
-    connection.create_function("upper_t_quantile", _upper_t_quantile, ["DOUBLE", "DOUBLE"], "DOUBLE")
     connection.execute("set TimeZone = 'UTC'")
-    if is_small:
-        connection.execute("pragma disable_optimizer")
-    if staging is not None:
-        connection.execute("set allowed_directories = [$staging]", {"staging": str(staging.resolve())})
-    connection.execute("set enable_external_access = false")
-    connection.execute("set lock_configuration = true")
+    connection.execute("pragma disable_optimizer")  # these queries run in less time than the optimizer takes
     return connection
 
 
-def _upper_tail(z: float) -> float:
-    """Probability that a standard normal exceeds z."""
-    from scipy.special import ndtr
-
-    return float(ndtr(-z))
-
-
-def _upper_quantile(p: float) -> float:
-    """The z that a standard normal exceeds with probability p in (0, 1)."""
-    from scipy.special import ndtri
-
-    return -float(ndtri(p))
+def lock(connection: DuckDBPyConnection, directories: Sequence[str]) -> None:
+    """Let a connection reach nothing but these directories, for good."""
+    connection.execute("set allowed_directories = $directories", {"directories": directories})
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
 
 
-def _upper_t_quantile(p: float, degrees: float) -> float:
-    """What Student's t of so many degrees of freedom exceeds with probability p in (0, 1)."""
-    from scipy.special import stdtrit
+def define_functions(connection: DuckDBPyConnection) -> None:
+    """Define the macros, and the normal and t distributions that DuckDB lacks; they see aggregates, never tasks."""
+    from scipy.special import ndtr, ndtri, stdtrit
 
-    return float(stdtrit(degrees, 1.0 - p))
+    def upper_tail(z: float) -> float:
+        """Probability that a standard normal exceeds z."""
+        return float(ndtr(-z))
+
+    def upper_quantile(p: float) -> float:
+        """The z that a standard normal exceeds with probability p in (0, 1)."""
+        return -float(ndtri(p))
+
+    def upper_t_quantile(p: float, degrees: float) -> float:
+        """What Student's t of so many degrees of freedom exceeds with probability p in (0, 1)."""
+        return float(stdtrit(degrees, 1.0 - p))
+
+    connection.create_function("upper_tail", upper_tail, ["DOUBLE"], "DOUBLE")
+    connection.create_function("upper_quantile", upper_quantile, ["DOUBLE"], "DOUBLE")
+    connection.create_function("upper_t_quantile", upper_t_quantile, ["DOUBLE", "DOUBLE"], "DOUBLE")
+    connection.execute(read_sql("macros"))
 
 
-def _write(connection: DuckDBPyConnection, query: Query, source: str, waves: list[int], staging: Path) -> None:
-    """Copy a query's result, a table or the query itself, to its file, or to a file a wave."""
+def _write(connection: DuckDBPyConnection, query: Query, waves: Sequence[int], staging: Path) -> None:
+    """Copy the table of a query to its files."""
     import duckdb  # already loaded by the connection
 
-    for name, parameters in _targets(query, waves):
-        path = staging.resolve() / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            connection.execute(query.copy.format(table=source), {"path": str(path), **parameters})
-            if query.twin is not None:
-                shutil.copyfile(path, path.with_name(query.twin))
-        except (OSError, duckdb.IOException) as problem:
-            raise OutputError(f"{path}: cannot be written: {problem}") from problem
-
-
-def _targets(query: Query, waves: list[int]) -> Iterator[tuple[str, dict[str, int]]]:
-    """Yield the files of a query, relative to the run directory, and the parameters each is bound to."""
-    if query.output is None:
-        return
-    if "{wave}" not in query.output:
-        yield query.output, {}
-        return
-    for wave in waves:
-        yield query.output.format(wave=wave), {"wave": wave}
+    copy = _ROWS if query.document is None else _DOCUMENT.replace("{document}", query.document)
+    for output in query.outputs:
+        for wave in waves if "{wave}" in output else [0]:
+            path = staging.resolve() / output.format(wave=wave)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                connection.execute(copy.format(source=query.stem, wave=wave), {"path": str(path)})
+            except (OSError, duckdb.IOException) as problem:
+                raise OutputError(f"{path}: cannot be written: {problem}") from problem

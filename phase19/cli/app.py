@@ -173,9 +173,9 @@ def query(
     format
         A table, comma-separated values or one JSON object per line.
     """
-    from phase19.analysis.querying import VIEWS, json_lines, select
+    from phase19.analysis.querying import json_lines, select
 
-    question = VIEWS if sql is None else sql
+    question = "from view_columns" if sql is None else sql
     if format == "csv":
         print(select(run, question).write_csv(), end="")
     elif format == "jsonl":

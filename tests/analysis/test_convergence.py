@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 
 from phase19 import frames
-from phase19.analysis.session import analyse, query
+from phase19.analysis.session import analyse
 from phase19.inputs.thresholds import Rules
 from phase19.outputs.report import convergence_sentence
-from tests.synthetic import TIMESTAMP, execution, hand_frames, run_frame, synthetic_run, tables_of, wave_plan
+from tests.synthetic import TIMESTAMP, execution, hand_frames, query, run_frame, synthetic_run, tables_of, wave_plan
 
 
 def wave_row(wave, error, **changes):

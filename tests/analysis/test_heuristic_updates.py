@@ -8,9 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phase19.analysis.session import query
 from phase19.inputs.thresholds import Rules
-from tests.synthetic import execution, hand_frames, run_frame, tables_of, wave_plan
+from tests.synthetic import execution, hand_frames, query, run_frame, tables_of, wave_plan
 
 KEYS = [
     "heuristic_id", "previous_weight", "weight", "lift", "lift_low", "lift_high", "shrunk_lift", "applied_count",

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from phase19.analysis.session import QUERIES, analyse, sql_directory
+from phase19.analysis.queries import QUERIES
+from phase19.analysis.session import analyse, sql_directory
 from phase19.inputs.thresholds import Rules
 from tests.synthetic import (
     empty_frames,

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import phase19
-from phase19.analysis.querying import VIEWS, select
+from phase19.analysis.querying import select
 from phase19.analysis.session import ArrowStream
 from phase19.errors import OutputError, UsageError
 from phase19.inputs.sample import write_sample
@@ -89,7 +89,7 @@ def test_every_key_of_a_file_is_a_column_of_its_view(runs):
 
 
 def test_the_views_are_listed_with_their_columns_and_each_says_which_run(runs):
-    listed = select([runs / "first", runs / "second"], VIEWS)
+    listed = select([runs / "first", runs / "second"], "from view_columns")
     assert listed["view"][0] == "runs"
     assert {*FILES, "runs", "plans", "anomalies", "health"} <= set(listed["view"])
     assert all({"run", "run_id"} <= {name.split()[0] for name in row.split(", ")} for row in listed["columns"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from phase19.analysis.session import QUERIES
+from phase19.analysis.queries import QUERIES
 from phase19.inputs.thresholds import Rules
 from tests import (  # noqa: F401 (they say what they recompute)
     recomputed_agents,

@@ -10,20 +10,20 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from phase19.analysis.queries import QUERIES
 from phase19.analysis.results import Results
-from phase19.analysis.session import QUERIES, Analysis, _connect, analyse, query, sql_directory
-from phase19.errors import OutputError, Phase19Error
+from phase19.analysis.session import analyse, connect, define_functions, lock, sql_directory
+from phase19.errors import OutputError
 from phase19.inputs.thresholds import Rules
 from tests.random_run import random_run
-from tests.synthetic import empty_frames, execution, hand_frames, synthetic_run, wave_plan
+from tests.synthetic import analysis_of, empty_frames, synthetic_run
 
 
 def test_every_output_is_written_and_the_twins_are_copies(tmp_path):
     analyse(synthetic_run(wave_count=2), tmp_path)
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    named = {q.output for q in QUERIES if q.output and "{" not in q.output}
-    waves = {"wave_1/wave_summary.json", "wave_2/wave_summary.json"}
-    assert written == named | waves | {"metrics.jsonl", "anomalies.jsonl"}
+    named = {output for query in QUERIES for output in query.outputs if "{" not in output}
+    assert written == named | {"wave_1/wave_summary.json", "wave_2/wave_summary.json"}
     assert (tmp_path / "metrics.jsonl").read_bytes() == (tmp_path / "optimization_metrics.jsonl").read_bytes()
     assert all(
         path.read_bytes().endswith(b"\n") for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size
@@ -36,13 +36,6 @@ def test_the_same_frames_give_the_same_bytes(tmp_path):
         analyse(synthetic_run(seed=5), tmp_path / name)
     for path in (tmp_path / "a").rglob("*.json*"):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
-
-
-def test_a_missing_frame_is_named(tmp_path):
-    run = synthetic_run()
-    del run["agents"]
-    with pytest.raises(Phase19Error, match="found no agents"):
-        analyse(run, tmp_path)
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
@@ -67,19 +60,21 @@ def test_the_session_reaches_nothing_but_its_directory(statement, tmp_path):
     staging = tmp_path / "staging"
     staging.mkdir()
     (tmp_path / "secret.csv").write_text("a\n1\n")
-    with _connect(staging) as connection, pytest.raises(duckdb.Error):
+    with connect() as connection, pytest.raises(duckdb.Error):
+        lock(connection, [str(staging)])
         connection.execute(statement.format(outside=tmp_path, staging=staging))
     assert {path.name for path in tmp_path.iterdir()} == {"staging", "secret.csv"}
 
 
-def test_the_session_is_single_threaded_in_utc(tmp_path):
-    with _connect(tmp_path) as connection:
+def test_the_session_is_single_threaded_in_utc():
+    with connect() as connection:
         found = connection.execute("select current_setting('threads'), current_setting('TimeZone')").fetchone()
     assert found == (1, "UTC")
 
 
-def test_normal_tail_and_quantile_are_inverse_and_known(tmp_path):
-    with _connect(tmp_path) as connection:
+def test_normal_tail_and_quantile_are_inverse_and_known():
+    with connect() as connection:
+        define_functions(connection)
         row = connection.execute("select upper_tail(1.959964), upper_quantile(0.0125), upper_tail(null)").fetchone()
     assert row == (pytest.approx(0.025, rel=1e-6), pytest.approx(2.2414, rel=1e-4), None)
 
@@ -108,26 +103,10 @@ def test_nothing_is_leaked_at_exit_and_the_stream_module_knows_no_duckdb(tmp_pat
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
 
 
-def test_an_analysis_computes_once_and_its_files_go_with_it(monkeypatch):
-    analysis = Analysis(hand_frames([execution("a")], [wave_plan(1)]))
-    assert analysis.tables["overall"]["ran_count"].item() == 1
-    monkeypatch.setattr("phase19.analysis.session.analyse", lambda *_: pytest.fail("computed twice"))
-    health = analysis.directory / "system_health.json"
-    assert health.stat().st_size
-    del analysis
-    assert not health.exists()
-
-
-def test_optional_frames_default_to_empty():
-    run = hand_frames([execution("a")], [wave_plan(1)])
-    names = ("executions", "agents", "wave_plans", "run")
-    assert Analysis({name: run[name] for name in names}).tables["overall"]["completed_count"].item() == 1
-
-
 def test_results_that_cannot_be_written_say_where(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="file"):
-        Results(Analysis(empty_frames())).copy(["alerts.jsonl"], tmp_path / "file")
+        Results(analysis_of(empty_frames())).copy(["alerts.jsonl"], tmp_path / "file")
 
 
 SMALLEST = {"alarm_probability": 1e-9, "log_loss_floor": 1e-9, "signal_probability": 1e-9}
@@ -169,11 +148,6 @@ def test_rules_at_their_bounds_give_figures_that_json_has(tmp_path, rules):
         text = path.read_text()
         for document in text.splitlines() if path.suffix == ".jsonl" else [text]:
             json.loads(document, parse_constant=refuse)
-
-
-def test_one_query_runs_over_the_frames_it_reads():
-    run = hand_frames([execution("b"), execution("a")], [wave_plan(1)])
-    assert query("task_results", {"executions": run["executions"]})["task_id"].to_list() == ["b", "a"]
 
 
 def test_a_row_a_task_is_written_and_not_given_back(tmp_path):
