@@ -661,7 +661,7 @@ def recommended(waves: Sequence[PlannedWave], max_load_factor: float | None = No
     if len(waves) == 1:
         return 0
     agent_index = np.array([wave.limited(max_load_factor).agent_index for wave in waves])
-    return recommend_wave(waves[0].forecast, agent_index, waves[0].assignment.capacity, waves[0].allowed)
+    return recommend_wave(waves[0].forecast, agent_index)
 
 
 _MEASURED = ("planned_success", "baseline_success", "planned_confidence_delta")

@@ -4,15 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from phase19 import frames
+from phase19.assignment.solver import solve
 from phase19.errors import UsageError, plural
-from phase19.evaluation.regret import decompose_regret, pair_records, sum_regrets
 from phase19.execution.replay import ReplayExecutor
 from phase19.forecasting.model import ForecastModel, first_attempts, forecast_table
 from phase19.forecasting.retries import attempts_allowed
@@ -23,20 +23,14 @@ from phase19.inputs.thresholds import Rules
 from phase19.inputs.wire import Population
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import BacktestOptions, RunOptions, WaveOptions
-from phase19.outputs.rendering import Section, Table
-from phase19.outputs.text import duration, interval, number, percent
+from phase19.outputs.rendering import Section, Table, figures_table, records_table
+from phase19.outputs.text import duration, percent
 from phase19.publishing.files import check_file_target, write_files
 from phase19.wave import ExecutedWave, agent_assignments, largest, mean, positions
 
 SCHEMA_VERSION = "1.0"
-_LOSSES = ("forecast_error", "constraints", "outcome_noise", "capacity_cost")
 _BINS = 10  # of the reliability table
 _ROUNDING = 1e-12
-_ORACLE_NOTE = (
-    "The oracle knew every outcome before it assigned the same tasks under the same capacity. "
-    "It includes outcome noise that no forecast can predict."
-)
-
 _UNKNOWN_RATE = 0.5  # success rate of a population without earlier records; its summary would reveal later ones
 
 
@@ -156,10 +150,10 @@ def replay_plan(
     run = Phase19Harness(RunOptions(**own_options), progress=progress)
     run.prepare_waves(optimizer, ReplayExecutor(replayed))
     max_attempts = attempts_allowed(model.tasks["risk_level"], optimizer.options.max_retries)
-    records = pair_records(model, replayed, max_attempts)
-    if not records.is_observed.any():
+    pairs = replay_pairs(model, replayed, max_attempts)
+    if not pairs.is_observed.any():
         raise UsageError("expected records of the run's tasks and agents to replay, found none")
-    waves, rows, drawn, regrets = [], [], [], []
+    waves, rows, drawn, yardsticks = [], [], [], []
     for wave in run.run_waves(optimizer):
         if not isinstance(wave, ExecutedWave):  # a replay is never interrupted
             continue
@@ -167,21 +161,14 @@ def replay_plan(
         rows.append(wave.executions)
         drawn.append(wave.draws.succeeded[:, ran].sum(axis=1))
         waves.append(_wave_measures(wave.number, rows[-1], drawn[-1]))
-        regrets.append(
-            decompose_regret(
-                positions(wave.tasks["task_id"], model.tasks["task_id"]),
-                wave.agent_index,
-                records,
-                planned_success=wave.assignment.terms.success,
-                capacity=wave.assignment.capacity,
-                usable=wave.allowed,
-            )
-        )
-    executions, regret = pl.concat(rows), sum_regrets(regrets)
+        task = positions(wave.tasks["task_id"], model.tasks["task_id"])
+        yardsticks.append(count_successes(task, wave.agent_index, pairs, wave.assignment.capacity, wave.allowed))
+    executions = pl.concat(rows)
+    total = {name: sum(wave[name] for wave in yardsticks) for name in yardsticks[0]}
     overall = _wave_measures(None, executions, np.sum(drawn, axis=0))
     overall["makespan_ms"] = sum(wave["makespan_ms"] for wave in waves)
     covered = [wave["is_covered"] for wave in waves if wave["is_covered"] is not None]
-    count, best = regret.observed_count, int(regret.single_agent.argmax())
+    count, best = total["observed_count"], int(total["single_agent"].argmax())
     base_rate, agent_ids = mean(model.attempts["is_success"]), model.agents["agent_id"]
     started = options.timestamp or datetime.now(UTC)
     document = {
@@ -197,33 +184,30 @@ def replay_plan(
         "total_waves": len(waves),
         "history_record_count": inputs.attempts.height,
         "replayed_record_count": replayed.height,
-        "pair_count": records.is_observed.size,
+        "pair_count": pairs.is_observed.size,
         "observed_share": _ratio(overall["observed_count"], overall["task_count"]),
         "success": {
-            **{name: _ratio(getattr(regret, name), count) for name in ("plan", "round_robin")},
-            "best_single_agent": _ratio(float(regret.single_agent[best]), count),
+            "plan": _ratio(total["plan"], count),
+            "round_robin": _ratio(total["round_robin"], count),
+            "best_single_agent": _ratio(float(total["single_agent"][best]), count),
             "best_single_agent_id": agent_ids[best] if count else None,
-            "oracle": _ratio(regret.oracle, count),
-            "gap_closed": _ratio(regret.plan - regret.round_robin, regret.oracle - regret.round_robin),
-        },
-        "losses": {
-            "total": _ratio(regret.oracle - regret.plan, count),
-            **{name: _ratio(getattr(regret, name), count) for name in _LOSSES},
+            "oracle": _ratio(total["oracle"], count),
+            "regret": _ratio(total["oracle"] - total["plan"], count),
+            "gap_closed": _ratio(total["plan"] - total["round_robin"], total["oracle"] - total["round_robin"]),
         },
         "overall": overall,
-        "round_robin_makespan_ms": regret.round_robin_makespan_ms,
+        "round_robin_makespan_ms": total["round_robin_makespan_ms"],
         "interval_coverage": _ratio(sum(covered), len(covered)),
         "waves": waves,
         "scores": score_forecasts(
-            first_attempts(model).success_probability[records.is_observed],
-            records.first_success[records.is_observed],
+            first_attempts(model).success_probability[pairs.is_observed],
+            pairs.first_success[pairs.is_observed],
             model.population.success_rate if base_rate is None else base_rate,
         ),
         "plan": [
             {"wave": number, "agent_assignments": agent_assignments(wave, agent_ids)}
             for number, wave in enumerate(rows, 1)
         ],
-        "notes": {"oracle": _ORACLE_NOTE},
     }
     return BacktestResult(document, executions, model, inputs.warnings)
 
@@ -245,6 +229,107 @@ def _wave_measures(wave: int | None, executions: pl.DataFrame, drawn_successes: 
         "success_rate_high": high,
         "is_covered": None if actual is None else low - _ROUNDING <= actual <= high + _ROUNDING,
         "makespan_ms": largest(ran["actual_end_time"]) or 0.0,
+    }
+
+
+class PairOutcomes(NamedTuple):
+    """Recorded outcomes of n x m pairs; arrays of shape (n, m), zero where `is_observed` is false.
+
+    Attributes
+    ----------
+    is_observed
+        Whether the pair has a record to replay.
+    first_success, success
+        1 if the first attempt, and if any of the allowed attempts succeeded.
+    duration_ms
+        Busy time of the attempts made.
+    """
+
+    is_observed: NDArray[np.bool_]
+    first_success: NDArray[np.float64]
+    success: NDArray[np.float64]
+    duration_ms: NDArray[np.float64]
+
+
+def replay_pairs(model: ForecastModel, records: pl.DataFrame, max_attempts: NDArray[np.int64]) -> PairOutcomes:
+    """Replay every pair on its own, as :class:`phase19.execution.replay.ReplayExecutor` does.
+
+    Parameters
+    ----------
+    model
+        Its tasks and agents are the rows and columns.
+    records
+        `frames.ATTEMPTS` to replay; those of other tasks and agents are left out.
+    max_attempts
+        Attempts each task may have, shape (n,).
+    """
+    tasks = model.tasks.select("task_id", max_attempts=pl.Series(max_attempts)).with_row_index("task")
+    agents = model.agents.select("agent_id").with_row_index("agent")
+    pairs = records.select("task_id", "agent_id").unique().join(tasks, on="task_id").join(agents, on="agent_id")
+    replayed = (
+        ReplayExecutor(records)
+        .attempts(pairs)
+        .group_by("task", "agent")
+        .agg(
+            is_observed=pl.lit(1.0),
+            first_success=pl.col("is_success").first().cast(pl.Float64),
+            success=pl.col("is_success").any().cast(pl.Float64),
+            duration_ms=pl.col("spent_ms").sum(),
+        )
+    )
+    values = np.zeros((len(PairOutcomes._fields), tasks.height, agents.height))
+    values[:, replayed["task"], replayed["agent"]] = replayed.select(PairOutcomes._fields).to_numpy().T
+    return PairOutcomes(values[0] > 0, *values[1:])
+
+
+def count_successes(
+    task: NDArray[np.int64],
+    agent: NDArray[np.int64],
+    pairs: PairOutcomes,
+    capacity: NDArray[np.int64],
+    allowed: NDArray[np.bool_] | None = None,
+) -> dict[str, Any]:
+    """Count the successes of a wave's plan and of other assignments of the tasks whose planned pair has a record.
+
+    Parameters
+    ----------
+    task, agent
+        Index of each task of the wave, by task id, and its planned agent, shape (n,).
+    pairs
+        Outcomes of all pairs.
+    capacity
+        Tasks each agent may take, shape (m,).
+    allowed
+        Pairs that the tasks allow, shape (n, m); all if None.
+
+    Returns
+    -------
+    dict
+        `observed_count`, the number of those tasks; successes of the `plan`; of the `oracle`, the best assignment under
+        the same limits with all outcomes known; of `round_robin`, task i of the wave to agent (i + r) mod m, the mean
+        over all m rotations r, with its `round_robin_makespan_ms`; of each `single_agent` that gets all tasks, shape
+        (m,). For the last two, a pair without a record has the mean of the task's recorded pairs.
+    """
+    row, m = np.flatnonzero(pairs.is_observed[task, agent]), capacity.size
+    free = capacity - np.bincount(np.delete(agent, row), minlength=m)  # the other tasks keep their agents
+    task, agent = task[row], agent[row]
+    seen, success = pairs.is_observed[task], pairs.success[task]
+    usable = (seen if allowed is None else seen & allowed[row]) | (np.arange(m) == agent[:, None])
+    each = np.arange(row.size)
+    best = solve(np.where(usable, success, 0.0), free, usable).agent_index
+    success_of_all, duration_ms = (
+        np.where(seen, values, values.sum(axis=1, keepdims=True) / seen.sum(axis=1, keepdims=True))
+        for values in (success, pairs.duration_ms[task])
+    )
+    rotations = [(row + rotation) % m for rotation in range(m)]
+    makespans_ms = [np.bincount(own, weights=duration_ms[each, own], minlength=m).max() for own in rotations]
+    return {
+        "observed_count": row.size,
+        "plan": float(success[each, agent].sum()),
+        "oracle": float(success[each, best].sum()),
+        "round_robin": float(success_of_all.mean(axis=1).sum()),
+        "round_robin_makespan_ms": float(np.mean(makespans_ms)),
+        "single_agent": success_of_all.sum(axis=0),
     }
 
 
@@ -287,55 +372,29 @@ def _ratio(part: float, whole: float) -> float | None:
 
 
 def backtest_section(document: dict[str, Any]) -> Section:
-    """What was tested, and tables of success rates, losses, waves, scores and reliability."""
+    """What was tested, and tables of success rates, waves, scores and reliability."""
     success, overall, scores = (document[key] for key in ("success", "overall", "scores"))
     sizes = ", ".join(plural(document[f"total_{noun}s"], noun) for noun in ("task", "agent", "wave"))
-    makespans = (duration(document["round_robin_makespan_ms"]), duration(overall["makespan_ms"]))
     rates = (
-        ("round robin, mean of rotations", percent(success["round_robin"]), makespans[0]),
-        ("plan", percent(success["plan"]), makespans[1]),
-        (f"{success['best_single_agent_id']} alone, without capacity", percent(success["best_single_agent"]), ""),
-        ("oracle, knew every outcome", percent(success["oracle"]), ""),
-        ("share of the gap from round robin to oracle closed", percent(success["gap_closed"]), ""),
+        ("round robin, mean of rotations", success["round_robin"], duration(document["round_robin_makespan_ms"])),
+        ("plan", success["plan"], duration(overall["makespan_ms"])),
+        (f"{success['best_single_agent_id']} alone, without capacity", success["best_single_agent"], ""),
+        ("oracle, which knew every outcome", success["oracle"], ""),
+        ("share of the gap from round robin to oracle closed", success["gap_closed"], ""),
     )
-    losses = {name: percent(rate) for name, rate in document["losses"].items() if name != "capacity_cost"}
-    figures = {name: number(value) for name, value in scores.items() if name not in {"pair_count", "reliability"}}
-    waves = [
-        (
-            "all" if row["wave"] is None else str(row["wave"]),
-            percent(row["planned_success_rate"]),
-            percent(row["actual_success_rate"]),
-            interval(row["success_rate_low"], row["success_rate_high"]),
-            {True: "yes", False: "no", None: ""}[row["is_covered"]],
-            f"{row['observed_count']:,} of {row['task_count']:,}",
-        )
-        for row in (*document["waves"], overall)
-    ]
-    reliability = [
-        (
-            interval(row["low"], row["high"]),
-            *map(number, (row["mean_forecast"], row["mean_outcome"])),
-            f"{row['count']:,}",
-        )
-        for row in scores["reliability"]
-        if row["count"]
-    ]
     return Section(
         f"Backtest: {sizes}, {document['optimization_strategy']}; {percent(document['observed_share'])} of the plan "
         f"and {scores['pair_count']:,} of {plural(document['pair_count'], 'pair')} have records",
         (
-            Table(("actual success", "rate", "makespan"), rates),
-            Table(("lost against the oracle", "rate"), _named(losses)),
-            Table(("wave", "planned success", "actual success", "90 % interval", "covers", "observed"), tuple(waves)),
-            Table(("forecasts of recorded pairs", "value"), _named(figures)),
-            Table(("forecast", "mean forecast", "mean outcome", "pairs"), tuple(reliability)),
-            document["notes"]["oracle"],
+            Table(
+                ("actual success", "rate", "makespan"),
+                tuple((name, percent(rate), makespan) for name, rate, makespan in rates),
+            ),
+            records_table([*document["waves"], overall | {"wave": "all"}], labels=1),
+            figures_table("forecasts of recorded pairs", scores, "brier_score log_loss base_rate skill"),
+            records_table([row for row in scores["reliability"] if row["count"]]),
         ),
     )
-
-
-def _named(cells: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple((name.replace("_", " "), text) for name, text in cells.items())
 
 
 def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame]:

@@ -11,15 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from phase19 import frames
-from phase19.balancing.recommendation import (
-    Promises,
-    best_agents_first,
-    dominators,
-    load_imbalance,
-    recommend,
-    round_robin,
-)
-from phase19.evaluation.compare_report import comparison_section, rationale
+from phase19.balancing.recommendation import recommend
+from phase19.errors import plural
 from phase19.execution import make_executor
 from phase19.execution.protocol import Executor, execute_orders
 from phase19.forecasting.model import ForecastModel
@@ -29,7 +22,8 @@ from phase19.inputs.loading import load_inputs
 from phase19.optimizer import CANDIDATES as SINGLE_STRATEGIES
 from phase19.optimizer import AdaptiveOptimizer, assign_wave, recommended
 from phase19.options import CompareOptions, OptimizationStrategy, RunOptions
-from phase19.outputs.rendering import Section
+from phase19.outputs.rendering import Block, Section, Table
+from phase19.outputs.text import cell, percent
 from phase19.publishing.files import check_file_target, write_files
 from phase19.wave import ExecutedWave, mean, positions
 
@@ -38,7 +32,10 @@ CANDIDATES = (*map(str, OptimizationStrategy), *BASELINES)  # single strategies 
 ROUND_ROBIN, BEST_AGENT = map(CANDIDATES.index, BASELINES)
 MEASURES = ("success_rate", "throughput", "makespan_ms", "load_imbalance", "retry_count", "confidence_delta")
 _SINGLE = slice(0, len(SINGLE_STRATEGIES))  # auto and the baselines are never recommended
-_SAME = 1e-9  # success rates that differ by less are equal
+_VISIBLE = 0.0005  # of a success rate; less is printed as 0.0 points
+_LEGEND = (
+    "Imbalance: standard deviation of the agents' busy time over its mean. Actual figures are over the tasks that ran."
+)
 
 Measures = dict[str, NDArray[np.float64]]
 
@@ -113,10 +110,7 @@ def compare(
         columns |= {f"planned_{name}": planned[name], f"{name}_low": low, f"{name}_high": high}
         columns[f"actual_{name}"] = [measures[name] for measures in actual]
     columns["observed_share"] = [measures["observed_share"] for measures in actual]
-    table = pl.DataFrame(columns | judge(planned, draws, model.tasks.height))
-    rows = table.to_dicts()
-    table = table.with_columns(
-        pl.Series("rationale", [rationale(row, rows) for row in rows]),
+    table = pl.DataFrame(columns | compare_success(planned, draws)).with_columns(
         executor=pl.lit(options.executor),
         simulated=executor.is_simulated,
         seed=options.seed,
@@ -125,7 +119,8 @@ def compare(
     if target is not None:
         write_files(target.parent, {target.name: table})
     sizes = {"task": model.tasks.height, "agent": model.agents.height, "wave": len(plans.starts) + 1}
-    return Comparison(table, comparison_section(table, sizes), inputs.warnings)
+    title = f"Comparison: {', '.join(plural(count, noun) for noun, count in sizes.items())}, {options.executor}"
+    return Comparison(table, Section(title, _blocks(table.to_dicts())), inputs.warnings)
 
 
 class CandidatePlans(NamedTuple):
@@ -169,8 +164,9 @@ def plan_candidates(optimizer: AdaptiveOptimizer) -> CandidatePlans:
 
     Notes
     -----
-    The best single agent is the one with most expected successes over all tasks; it gets as many tasks of each wave as
-    its capacity allows, then the next best agent (`best_agents_first`).
+    Round robin gives tasks in id order to agents in turn. The best single agent is the one with most expected successes
+    over all tasks; it gets as many tasks of each wave, in id order, as its capacity allows, then the next best agent.
+    Both ignore which agents the tasks allow.
     """
     model, options = optimizer.model, optimizer.options
     waves = [
@@ -183,13 +179,13 @@ def plan_candidates(optimizer: AdaptiveOptimizer) -> CandidatePlans:
     first = [wave[0] for wave in waves]
     parts = ("planned_success", "planned_attempts", "planned_confidence_delta")
     expected = np.hstack([[getattr(wave.forecast, part) for part in parts] for wave in first])
-    standing = expected[0].sum(axis=0)
+    best_first = np.argsort(-expected[0].sum(axis=0), kind="stable")
     agent = [
         [
             *(own.agent_index for own in wave),
             wave[recommended(wave)].agent_index,
-            round_robin(own.tasks.height, standing.size, 0),
-            best_agents_first(standing, own.tasks.height, own.assignment.capacity, own.allowed),
+            np.arange(own.tasks.height) % best_first.size,
+            np.repeat(best_first, own.assignment.capacity[best_first].clip(max=own.tasks.height))[: own.tasks.height],
         ]
         for wave, own in zip(waves, first, strict=True)
     ]
@@ -353,48 +349,82 @@ def measure_executions(executions: pl.DataFrame, agent_ids: pl.Series) -> dict[s
     return {**finite, "observed_share": share}
 
 
-def judge(planned: Measures, draws: Measures, task_count: int) -> dict[str, Any]:
-    """Recommend one candidate, and compare each with another.
+def load_imbalance(busy_ms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Coefficient of variation of the agents' busy time: 0 where all are equally busy, larger the less even.
+
+    Parameters
+    ----------
+    busy_ms
+        Busy time of each agent, idle ones at 0, shape (..., m).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (...): population standard deviation over mean; 0 where nobody is busy.
+    """
+    mean = busy_ms.mean(axis=-1)
+    return np.asarray(np.divide(busy_ms.std(axis=-1), mean, out=np.zeros_like(mean), where=mean > 0))
+
+
+def compare_success(planned: Measures, draws: Measures) -> dict[str, Any]:
+    """Recommend one candidate, and compare the success of each with another's.
 
     Parameters
     ----------
     planned, draws
         See `simulate_candidates`.
-    task_count
-        Number of tasks in the run.
 
     Returns
     -------
     dict
         Columns by name, one value a candidate. `success_margin` is its planned success rate minus that of the candidate
         it is `compared_with`: the recommended strategy with the best of the other strategies, all others with the
-        recommended one. Its 90 % interval is that of the difference in the same draws. `dominated_by` and
-        `expects_less_than` name other candidates.
+        recommended one. Its 90 % interval is that of the difference in the same draws.
     """
-    rate, number = planned["success_rate"], np.arange(len(CANDIDATES))
-    costs = ("makespan_ms", "retry_count", "confidence_delta", "load_imbalance")
-    promises = Promises(rate * task_count, *(planned[name] for name in costs))
-    counts = draws["success_rate"][_SINGLE] * task_count
-
-    def least_shortfall(best: int) -> NDArray[np.float64]:
-        return np.asarray(np.quantile(counts[best] - counts, 0.05, axis=1))
-
-    floor = promises.success_count[len(OptimizationStrategy) :].max()
-    single = Promises(*(values[_SINGLE] for values in promises))
-    chosen = recommend(single, task_count, least_shortfall, floor=float(floor))
+    rate, makespan_ms, number = planned["success_rate"], planned["makespan_ms"], np.arange(len(CANDIDATES))
+    chosen = recommend(rate[_SINGLE], makespan_ms[_SINGLE])
     runner_up = int(np.argmax(np.where(number == chosen, -np.inf, rate.round(9))[_SINGLE]))  # rounded: ties are exact
     other = np.where(number == chosen, runner_up, chosen)
     low, high = np.quantile(draws["success_rate"] - draws["success_rate"][other], [0.05, 0.95], axis=1)
-    dominated = dominators(promises)
-    return {
+    columns = {
         "is_recommended": number == chosen,
         "compared_with": [CANDIDATES[i] for i in other],
         "success_margin": rate - rate[other],
         "success_margin_low": low,
         "success_margin_high": high,
-        "dominated_by": [[CANDIDATES[j] for j in np.flatnonzero(row)] for row in dominated],
-        "expects_less_than": [
-            [name for name in BASELINES if row not in BASELINES and rate[CANDIDATES.index(name)] > own + _SAME]
-            for row, own in zip(CANDIDATES, rate, strict=True)
-        ],
     }
+    margins = pl.DataFrame(columns).to_dicts()
+    shorter = 1.0 - makespan_ms / makespan_ms[other]
+    return columns | {"rationale": [_rationale(row, part) for row, part in zip(margins, shorter, strict=True)]}
+
+
+def _rationale(row: dict[str, Any], shorter: float) -> str:
+    """How a candidate compares, without subject; `shorter` is the share by which its makespan is."""
+    margin = row["success_margin"]
+    more_or_less = f"{100 * abs(margin):.1f} points {'more' if margin > 0 else 'less'} success than"
+    amount = more_or_less if abs(margin) >= _VISIBLE else "as much success as"
+    text = f"expects {amount} {row['compared_with']} (90 % interval {_interval(row)} points)"
+    return f"{text}; its makespan is {percent(shorter)} shorter" if row["is_recommended"] and shorter > 0 else text
+
+
+def _interval(row: dict[str, Any]) -> str:
+    return f"{100 * row['success_margin_low']:+.1f} to {100 * row['success_margin_high']:+.1f}"
+
+
+def _blocks(rows: list[dict[str, Any]]) -> list[Block]:
+    """The planned and the actual measures, success compared, and the recommendation."""
+    chosen = next(row for row in rows if row["is_recommended"])
+    margins = tuple(
+        (row["strategy"], row["compared_with"], f"{100 * row['success_margin']:+.1f}", _interval(row)) for row in rows
+    )
+    return [
+        *(_measures_table(kind, rows) for kind in ("planned", "actual")),
+        Table(("planned success", "less that of", "points", "90 % interval"), margins, labels=2),
+        _LEGEND,
+        f"Recommended: {chosen['strategy']}. It {chosen['rationale']}.",
+    ]
+
+
+def _measures_table(kind: str, rows: list[dict[str, Any]]) -> Table:
+    cells = tuple((row["strategy"], *(cell(name, row[f"{kind}_{name}"]) for name in MEASURES)) for row in rows)
+    return Table((kind, "success", "throughput", "makespan", "imbalance", "retries", "confidence"), cells)

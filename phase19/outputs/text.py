@@ -97,7 +97,10 @@ def _trimmed(value: float) -> str:
 
 _UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (
     (r"_ms(_|$)|_time$", duration),
-    (r"_throughput$", throughput),
+    (r"throughput$", throughput),
     (r"weight$", number),
-    (r"(rate|success|probability|confidence|accuracy|adherence|utilization|coverage)(_low|_high)?$", percent),
+    (
+        r"(rate|success|probability|confidence|accuracy|adherence|utilization|coverage)(_low|_high)?$",
+        percent,
+    ),
 )

@@ -17,7 +17,6 @@ from scipy.sparse.csgraph import maximum_flow
 
 import phase19
 from phase19.balancing.capacity import agent_capacity, left_out
-from phase19.balancing.recommendation import best_agents_first
 from phase19.balancing.strategies import SolverParameters, allowed_pairs, optimize, placed_tasks
 from phase19.errors import InfeasibleError, InputError
 from phase19.forecasting.model import ForecastModel
@@ -79,10 +78,6 @@ def test_the_default_rises_for_the_tasks_that_it_helps_and_for_no_other():
     own = pl.Series([1, None, None, None], dtype=pl.Int64)
     assert agent_capacity(4, own, None, allowed).tolist() == [1, 2, 2, 2]
     assert agent_capacity(4, own, 1, allowed).tolist() == [1, 1, 1, 1]
-
-
-def test_a_capacity_beyond_all_tasks_costs_no_memory():
-    assert best_agents_first(np.array([0.5, 0.9]), 3, np.array([2**60, 2**60])).tolist() == [1, 1, 1]
 
 
 # Whom tasks allow

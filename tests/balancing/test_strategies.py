@@ -5,7 +5,6 @@ import polars as pl
 import pytest
 
 from phase19.balancing.local_search import busy_time
-from phase19.balancing.recommendation import load_imbalance
 from phase19.balancing.strategies import (
     BALANCE_TOLERANCE,
     SolverParameters,
@@ -57,7 +56,7 @@ def measures(forecast, agent_index):
     return {
         S.MAXIMIZE_SUCCESS: total(forecast.planned_success, agent_index),
         S.MAXIMIZE_THROUGHPUT: -busy.max(),
-        S.BALANCE_LOAD: -load_imbalance(busy),
+        S.BALANCE_LOAD: -busy.std(axis=-1) / busy.mean(axis=-1),
         S.MINIMIZE_RETRIES: -total(forecast.planned_attempts, agent_index),
         S.CONFIDENCE_OPTIMIZATION: total(forecast.planned_confidence_delta, agent_index),
     }

@@ -9,20 +9,27 @@ from itertools import product
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import phase19
 from phase19.errors import UsageError
-from phase19.evaluation.backtest import replay_plan, score_forecasts, split_inputs
+from phase19.evaluation.backtest import (
+    PairOutcomes,
+    count_successes,
+    replay_pairs,
+    replay_plan,
+    score_forecasts,
+    split_inputs,
+)
+from phase19.forecasting.model import ForecastModel
 from phase19.inputs.history import read_executions
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.sample import write_sample
 from phase19.inputs.wire import Population
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import BacktestOptions
-from tests.builders import attempts
-
-LOSSES = ("forecast_error", "constraints", "outcome_noise")
-
+from tests.builders import agents, attempts, tasks
 
 # Scores
 
@@ -119,10 +126,76 @@ def test_success_is_measured_on_every_task_when_every_pair_is_recorded(tmp_path)
     assert found["success"]["gap_closed"] == pytest.approx(gap)
     ends = [max(sum(times[i, a] for i in range(9) if (i + r) % 3 == a) for a in range(3)) for r in range(3)]
     assert found["round_robin_makespan_ms"] == pytest.approx(np.mean(ends))
-    losses = found["losses"]
-    assert losses["constraints"] == 0  # success is the only objective, and capacity limits the oracle too
-    assert sum(losses[name] for name in LOSSES) == pytest.approx(losses["total"], abs=1e-12)
-    assert losses["total"] == pytest.approx(best / 9 - plan)
+    assert found["success"]["regret"] == pytest.approx(best / 9 - plan)
+
+
+# The plan beside other assignments of the same tasks
+
+
+def outcomes(success, duration_ms=0.0, is_observed=True) -> PairOutcomes:
+    won = np.array(success, dtype=float)
+    return PairOutcomes(np.broadcast_to(is_observed, won.shape), won, won, np.broadcast_to(duration_ms, won.shape))
+
+
+def successes(agent, pairs, capacity, allowed=None):
+    return count_successes(np.arange(len(agent)), np.array(agent), pairs, np.array(capacity), allowed)
+
+
+def test_successes_of_three_tasks_and_two_agents():
+    # The plan: t0 -> a0 (1), t1 -> a1 (1), t2 -> a0 (0). Each task succeeds with one agent of two: round robin 3/2.
+    # Alone, a0 does 1 and a1 does 2. The oracle, two tasks an agent at most: t0 -> a0, t1 -> a1, t2 -> a1.
+    found = successes([0, 1, 0], outcomes([[1, 0], [0, 1], [0, 1]], [[10, 20], [30, 40], [50, 60]]), [2, 2])
+    assert [found[name] for name in ("observed_count", "plan", "round_robin", "oracle")] == [3, 2, 1.5, 3]
+    assert found["single_agent"].tolist() == [1, 2]
+    # Rotation 0: a0 has 10 + 50, a1 40. Rotation 1: a0 has 30, a1 20 + 60. Mean of 60 and 80.
+    assert found["round_robin_makespan_ms"] == 70
+
+
+def test_capacity_and_the_tasks_own_agents_limit_the_oracle_too():
+    found = successes([0, 1], outcomes([[1, 0], [1, 0]]), [1, 1])
+    assert (found["oracle"], found["single_agent"].tolist()) == (1, [2, 0])
+    assert successes([0], outcomes([[0, 1]]), [1, 1], np.array([[True, False]]))["oracle"] == 0
+
+
+def test_tasks_without_records_are_left_out_and_keep_their_agent_s_capacity():
+    # t0 went to a0 and has no record there: a0, full with it, cannot take t1, whose only choice is then a1.
+    found = successes([0, 1], outcomes([[0, 1], [1, 0]], is_observed=[[False, True], [True, True]]), [1, 1])
+    assert [found[name] for name in ("observed_count", "plan", "oracle", "round_robin")] == [1, 0, 0, 0.5]
+    nothing = successes([0], outcomes([[0, 1]], is_observed=[[False, True]]), [1, 1])
+    assert (nothing["observed_count"], nothing["single_agent"].tolist()) == (0, [0, 0])
+
+
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 3))
+def test_the_oracle_is_the_best_of_all_assignments(seed, n, m):
+    rng = np.random.default_rng(seed)
+    seen = rng.random((n, m)) < 0.7
+    won = seen * rng.integers(2, size=(n, m))
+    capacity = np.full(m, -(-n // m))
+    plans = np.array([p for p in product(range(m), repeat=n) if np.bincount(p, minlength=m).max() <= capacity[0]])
+    row, agent = np.arange(n), plans[rng.integers(len(plans))]
+    found = successes(agent, PairOutcomes(seen, won, won, seen * rng.random((n, m))), capacity)
+    kept = seen[row, agent]
+    same = [plan for plan in plans if (plan[~kept] == agent[~kept]).all() and seen[row, plan][kept].all()]
+    assert found["oracle"] == max((won[row, plan][kept].sum() for plan in same), default=0)
+    assert found["plan"] <= found["oracle"]
+
+
+def test_pairs_follow_the_rules_of_replay():
+    population = Population(success_rate=0.5, agent_count=2, task_count=2)
+    model = ForecastModel.fit(tasks(count=2), agents("a0", "a1"), attempts(), population)
+    happened = [
+        {"task_id": "t0", "agent_id": "a0", "attempt": 2, "is_success": True, "duration_ms": 5.0},
+        {"task_id": "t0", "agent_id": "a0", "attempt": 1, "is_success": False, "duration_ms": 3.0},
+        {"task_id": "t1", "agent_id": "a1", "is_success": True, "duration_ms": 7.0},
+        {"task_id": "t1", "agent_id": "a1", "attempt": 2, "is_success": False, "duration_ms": 9.0},
+        {"task_id": "t9", "agent_id": "a1"},
+        {"task_id": "t0", "agent_id": None},
+    ]
+    found = replay_pairs(model, attempts(*happened), np.array([2, 1]))
+    assert found.is_observed.tolist() == [[True, False], [False, True]]
+    assert found.first_success.tolist() == [[0, 0], [0, 1]]
+    assert found.success.tolist() == [[1, 0], [0, 1]]
+    assert found.duration_ms.tolist() == [[8, 0], [0, 7]]
 
 
 # Splitting the records at a moment
@@ -215,14 +288,13 @@ def test_backtest_writes_beside_its_input_and_prints_tables(run_cli, place):
     done = run_cli("backtest", "--input", place, "--executions", place.parent / "executions.jsonl")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Backtest: 24 tasks, 3 agents, 2 waves, maximize_success; ")
-    for text in ("round robin", "oracle, knew every outcome", "forecast error", "brier score"):
+    for text in ("round robin", "oracle, which knew every outcome", "brier score"):
         assert text in done.stdout
     target = place.parent / "backtest.json"
     assert done.stdout.endswith(f"Results are in {target}\n")
     found = json.loads(target.read_text())
-    losses = found["losses"]
-    assert sum(losses[name] for name in LOSSES) == pytest.approx(losses["total"], abs=1e-12)
-    assert losses["total"] == pytest.approx(found["success"]["oracle"] - found["success"]["plan"])
+    success = found["success"]
+    assert success["regret"] == pytest.approx(success["oracle"] - success["plan"])
     assert found["max_retries"] == 0
     assert [wave["wave"] for wave in found["waves"]] == [1, 2]
     assert len(found["scores"]["reliability"]) == 10
