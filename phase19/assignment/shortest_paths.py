@@ -7,13 +7,12 @@ from numpy.typing import NDArray
 
 from phase19.assignment.pairs import Pairs
 
-_ROUNDS = 8  # between two searches for a cycle
 _REFRESHED_SCORES = 1 << 15  # reading so many scores takes about as long as one search among few agents
 
 
 def shortest_paths(
     givers: NDArray[np.int64], step: NDArray[np.float64], start: NDArray[np.float64], tolerance: float = 0.0
-) -> tuple[NDArray[np.float64], NDArray[np.int64], list[int]]:
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Compute the cheapest chain of moves that ends at each agent (Bellman-Ford).
 
     Parameters
@@ -28,40 +27,24 @@ def shortest_paths(
     Returns
     -------
     tuple
-        Loss of the chains, shape (m,); the agent before each on its chain, -1 at its start, shape (m,); and the
-        agents along a cycle of moves with a negative loss, or an empty list.
+        Loss of the chains, shape (m,), and the agent before each on its chain, -1 at its start, shape (m,).
     """
     to = np.arange(start.size)
     distance, before = start.copy(), np.full(start.size, -1)
-    active, rounds = np.flatnonzero(np.isfinite(start[givers])), 0
-    while active.size:
+    active = np.flatnonzero(np.isfinite(start[givers]))
+    for _ in range(start.size):  # no chain is longer
+        if not active.size:
+            break
         through = step[active] + distance[givers[active], None]
         best = through.argmin(axis=0)
         reached = through[best, to]
         is_improved = reached < distance - tolerance
         distance[is_improved], before[is_improved] = reached[is_improved], givers[active[best[is_improved]]]
         active = np.flatnonzero(is_improved[givers])
-        rounds += 1
-        if rounds % _ROUNDS == 0 and (cycle := _cycle(before)):
-            return distance, before, cycle
-    return distance, before, []
+    return distance, before
 
 
-def _cycle(before: NDArray[np.int64]) -> list[int]:
-    """Agents along a cycle of `before`, in the order of the moves; empty where there is none."""
-    ahead = before
-    for _ in range(before.size.bit_length()):  # after 2^k >= m steps only cycles are left
-        ahead = np.where(ahead >= 0, ahead[ahead], -1)
-    inside = np.flatnonzero(ahead >= 0)
-    if inside.size == 0:
-        return []
-    cycle = [int(ahead[inside[0]])]
-    while (agent := int(before[cycle[-1]])) != cycle[0]:
-        cycle.append(agent)
-    return cycle[::-1]
-
-
-def chain_to(end: int, before: NDArray[np.int64]) -> list[int]:
+def _chain_to(end: int, before: NDArray[np.int64]) -> list[int]:
     """Agents along the chain that ends at an agent, its start first."""
     chain = [end]
     while before[chain[-1]] >= 0:
@@ -120,14 +103,14 @@ class ShortestPathRepair:
         while (self.surplus > 0).any():
             cost = self._steps(agents) + (self.prices - self.prices[:, None])
             cost[cost <= self._rounding] = 0.0
-            distance, before, _ = shortest_paths(agents, cost, np.where(self.surplus > 0, 0.0, np.inf))
+            distance, before = shortest_paths(agents, cost, np.where(self.surplus > 0, 0.0, np.inf))
             ends = np.flatnonzero((self.surplus < 0) & np.isfinite(distance))
             if not ends.size:
                 return
             is_used = np.zeros(agents.size, dtype=np.bool_)
             changed, farthest = [], 0.0
             for end in ends[np.argsort(distance[ends], kind="stable")].tolist():
-                path = chain_to(end, before)
+                path = _chain_to(end, before)
                 if not is_used[path].any():
                     is_used[path] = True
                     is_moved, tasks = self._move(path)

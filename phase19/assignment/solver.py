@@ -6,16 +6,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from phase19.assignment.certificate import Certificate, certify, dual_bound, least_prices
-from phase19.assignment.infeasibility import check_each_task, find_conflict
+from phase19.assignment.infeasibility import conflict_error
 from phase19.assignment.pairs import Pairs, check_problem
 from phase19.assignment.prices import price
-from phase19.assignment.shortest_paths import ShortestPathRepair
+from phase19.assignment.shortest_paths import ShortestPathRepair, shortest_paths
 from phase19.errors import InfeasibleError, UsageError, plural
 
-__all__ = ["Assignment", "Certificate", "certify", "solve"]
-
 _SMALL = 1 << 14  # tasks times slots up to which linear_sum_assignment is faster
+_ULPS, _SCORE_ULPS = 64.0, 4.0  # rounding errors of a chain of moves, of its largest loss and of the largest score
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,28 +33,40 @@ class Assignment:
     agent_index: NDArray[np.int64]
     objective: float
     algorithm: str
-    _pairs: Pairs
+    _pairs: Pairs  # where tasks may be left out, with one more agent, the last, who takes them
     _capacity: NDArray[np.int64]
-    _chosen: NDArray[np.int64]  # agent of each task, where leaving it out is the last agent
-    _opt_out: float = 0.0  # score of leaving a task out
+    _left_out_score: float
 
     @cached_property
-    def _prices(self) -> NDArray[np.float64]:
-        return least_prices(self._pairs, self._chosen)
-
-    @property
     def prices(self) -> NDArray[np.float64]:
         """The smallest prices that prove it: the gain from one more unit of each agent's capacity, >= 0, shape (m,).
 
         Where tasks are left out, one more unit may place one, which outweighs any score.
+
+        Notes
+        -----
+        Let w_ab be the smallest loss of moving one of a's tasks to b, and -p_a the smallest loss of a chain of moves
+        that ends at a. Then p_a >= 0, p_a = 0 where there is room, and p_a <= p_b + w_ab: each task is with its best
+        agent after prices, so the assignment is optimal by complementary slackness. O(n m) and O(m^3) at worst.
         """
-        return self._prices[: self._capacity.size - bool(self._opt_out)]
+        n, m = self._pairs.shape
+        chosen = np.where(self.agent_index < 0, m - 1, self.agent_index)
+        used, step = self._pairs.exchanges(np.arange(n), chosen)
+        lost = float(np.abs(step).max(initial=0.0, where=np.isfinite(step)))
+        largest = float(np.abs(self._pairs.at(chosen)).max(initial=0.0))
+        eps = float(np.finfo(np.float64).eps)
+        tolerance = max(_ULPS * (eps * lost), _SCORE_ULPS * (eps * largest))  # in this order none overflows
+        loss, _ = shortest_paths(used, step, np.zeros(m), tolerance)
+        return np.maximum(-loss, 0.0)[: self._capacity.size]
 
     @cached_property
     def upper_bound(self) -> float:
-        """Dual bound that no assignment exceeds, computed from `prices` and the scores alone."""
-        bound = dual_bound(self._pairs, self._capacity, self._prices)
-        return bound - self._opt_out * int((self.agent_index < 0).sum())
+        """Bound that no assignment exceeds, for any prices p >= 0: sum_t max_a (S_ta - p_a) + sum_a cap_a p_a."""
+        n, m = self._pairs.shape
+        prices = np.append(self.prices, 0.0)[:m]
+        best = [float(self._pairs.after_prices(block, prices).max(axis=1).sum()) for block in self._pairs.blocks(n)]
+        left_out = self._left_out_score * int((self.agent_index < 0).sum())
+        return sum(best) + float((self.prices * self._capacity).sum()) - left_out
 
     @property
     def gap(self) -> float:
@@ -107,64 +117,66 @@ def solve(
     pairs = check_problem(scores, capacity, allowed)
     n, m = scores.shape
     room = np.where(capacity < n, capacity, n).astype(np.int64)  # more than n is as good as n
-    try:
-        if allowed is not None:
-            check_each_task(allowed, room)
-        if (total := int(room.sum())) < n:
-            found = f"no feasible plan: {plural(n, 'task')} for a total capacity of {total:,} over {plural(m, 'agent')}"
-            raise InfeasibleError(found)
-        chosen, algorithm = _assign(pairs, room)
-    except InfeasibleError as problem:
-        if allow_unassigned:
-            return _place_most(scores, allowed, room)
-        if allowed is None or problem.rows:
-            raise
-        part = find_conflict(allowed, room)
-        raise (part if len(part.rows) <= room.sum() else problem) from None
-    return Assignment(chosen, float(pairs.at(chosen).sum()), algorithm, pairs, room, chosen)
+    left_out_score, found = 0.0, _assign(pairs, room)
+    if found is None and allow_unassigned:
+        pairs, left_out_score = _with_tasks_left_out(pairs)
+        found = _assign(pairs, np.append(room, n))
+    if found is None:
+        raise _infeasible(allowed, room, n)
+    chosen, algorithm = found
+    objective = float(pairs.at(chosen).sum(where=chosen < m))
+    return Assignment(np.where(chosen < m, chosen, -1), objective, algorithm, pairs, room, left_out_score)
 
 
-def _place_most(
-    scores: NDArray[np.float64], allowed: NDArray[np.bool_] | None, capacity: NDArray[np.int64]
-) -> Assignment:
-    """The assignment that leaves out as few tasks as possible, and then as little score.
+def _with_tasks_left_out(pairs: Pairs) -> tuple[Pairs, float]:
+    """Add an agent, the last, who takes the tasks left out, and say for which score.
 
-    Leaving a task out is one more agent, the last, whose score is so low that no task is left out which could be
-    placed, even by moving one of every agent's tasks.
+    The score is so low that no task is left out which could be placed, even by moving one of every agent's tasks.
     """
+    scores, allowed = pairs.scores, pairs.allowed
     n, m = scores.shape
     is_used: NDArray[np.bool_] | bool = True if allowed is None else allowed
     lowest = float(scores.min(initial=np.inf, where=is_used))
     highest = float(scores.max(initial=-np.inf, where=is_used))
-    opt_out = -1.0
+    score = -1.0
     if lowest <= highest:
         with np.errstate(over="ignore"):
-            opt_out = lowest - (m + 1) * (max(abs(lowest), abs(highest), highest - lowest) or 1.0)
-            if not np.isfinite(n * opt_out):
+            score = lowest - (m + 1) * (max(abs(lowest), abs(highest), highest - lowest) or 1.0)
+            if not np.isfinite(n * score):
                 found = "scores too large to add up with one left out"
                 raise UsageError(f"assignment: expected finite scores, found {found}")
-    pairs = Pairs(
-        np.column_stack([scores, np.full(n, opt_out)]),
-        None if allowed is None else np.column_stack([allowed, np.ones(n, dtype=np.bool_)]),
+    more = None if allowed is None else np.column_stack([allowed, np.ones(n, dtype=np.bool_)])
+    return Pairs(np.column_stack([scores, np.full(n, score)]), more), score
+
+
+def _infeasible(allowed: NDArray[np.bool_] | None, capacity: NDArray[np.int64], n: int) -> InfeasibleError:
+    """Make the error for n tasks that cannot all be placed: the total capacity, or where a smaller part is in conflict
+    that part."""
+    total = int(capacity.sum())
+    if allowed is not None:
+        fewest_choices = np.repeat(-allowed.sum(axis=1, keepdims=True).astype(np.float64), capacity.size, axis=1)
+        placed = solve(fewest_choices, capacity, allowed, allow_unassigned=True).agent_index
+        problem = conflict_error(allowed, capacity, placed)
+        if len(problem.rows) <= total or not problem.columns:
+            return problem
+    return InfeasibleError(
+        f"no feasible plan: {plural(n, 'task')} for a total capacity of {total:,} over {plural(capacity.size, 'agent')}"
     )
-    room = np.append(capacity, n)
-    chosen, algorithm = _assign(pairs, room)
-    agent_index = np.where(chosen < m, chosen, -1)
-    objective = float(pairs.at(chosen).sum(where=chosen < m))
-    return Assignment(agent_index, objective, algorithm, pairs, room, chosen, opt_out)
 
 
-def _assign(pairs: Pairs, capacity: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:
-    """Agent of each task, shape (n,), and the algorithm's name."""
+def _assign(pairs: Pairs, capacity: NDArray[np.int64]) -> tuple[NDArray[np.int64], str] | None:
+    """Agent of each task, shape (n,), and the algorithm's name; None where not all tasks can be placed."""
     n, m = pairs.shape
-    if _is_small(n, m, int(capacity.sum())):
-        return _assign_slots(pairs, capacity), "linear_sum_assignment"
+    slots, allowed = int(capacity.sum()), pairs.allowed
+    if slots < n or (allowed is not None and not allowed[:, capacity > 0].any(axis=1).all()):
+        return None
+    if _is_small(n, m, slots):
+        chosen = _assign_slots(pairs, capacity)
+        return None if chosen is None else (chosen, "linear_sum_assignment")
     choices = price(pairs, capacity)
     repair = ShortestPathRepair(pairs, choices.best, choices.prices, capacity)
     repair.run()
-    if (repair.surplus > 0).any():
-        raise InfeasibleError("no assignment uses allowed pairs only")
-    return repair.agent_index, "prices_and_paths"
+    return None if (repair.surplus > 0).any() else (repair.agent_index, "prices_and_paths")
 
 
 def _is_small(n: int, m: int, slots: int) -> bool:
@@ -172,14 +184,12 @@ def _is_small(n: int, m: int, slots: int) -> bool:
     return n * slots <= max(_SMALL, m * m)
 
 
-def _assign_slots(pairs: Pairs, capacity: NDArray[np.int64]) -> NDArray[np.int64]:
+def _assign_slots(pairs: Pairs, capacity: NDArray[np.int64]) -> NDArray[np.int64] | None:
     from scipy.optimize import linear_sum_assignment
 
     slots = np.arange(capacity.size).repeat(capacity)
     scores = pairs.scores if pairs.allowed is None else pairs.after_prices(slice(None))
     try:
         return np.asarray(slots[linear_sum_assignment(scores[:, slots], maximize=True)[1]])
-    except ValueError as problem:
-        if pairs.allowed is None:
-            raise
-        raise InfeasibleError("no assignment uses allowed pairs only") from problem
+    except ValueError:  # infeasible, since the scores are checked
+        return None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from phase19.assignment import solver as assignment
-from phase19.assignment.solver import certify, solve
+from phase19.assignment.solver import solve
 from phase19.errors import InfeasibleError, UsageError
 
 # Few values, so that ties are common; and awkward ones.
@@ -237,7 +237,7 @@ def test_no_tasks():
             np.zeros((67, 34)),
             np.array([1] * 33 + [0]),
             np.eye(34, dtype=bool)[np.arange(67) // 2],
-            "no room for 1 task, because 1 task may use only 1 agent, whose total capacity is 0",
+            "no room for 34 tasks, because 1 task may use only 1 agent, whose total capacity is 0",
         ),
     ],
     ids=[
@@ -309,12 +309,12 @@ def test_without_agents_every_task_may_be_left_out():
     assert solve(np.zeros((3, 0)), np.zeros(0, int), allow_unassigned=True).agent_index.tolist() == [-1, -1, -1]
 
 
-def test_what_rounding_alone_gains_refutes_nothing():
+def test_rounding_leaves_no_gap():
     """Of two agents as good as each other but for a thousandth: differences of scores near 1 are known to 1e-16."""
     for seed in range(100):
         rng = np.random.default_rng(seed)
         scores = rng.random((60, 1)) + 0.5 + np.hstack([np.zeros((60, 1)), 1e-3 * rng.random((60, 1))])
-        assert certify(scores, np.array([30, 30]), solve(scores, np.array([30, 30])).agent_index).is_optimal
+        assert solve(scores, np.array([30, 30])).gap <= 1e-14 * scores.sum()
 
 
 def test_every_family_equals_linear_sum_assignment_and_is_proved():
@@ -331,8 +331,6 @@ def test_every_family_equals_linear_sum_assignment_and_is_proved():
         assert found.objective == pytest.approx(wanted, abs=tolerance)
         assert is_plan(found.agent_index, capacity, allowed)
         assert found.upper_bound == pytest.approx(wanted, abs=tolerance) and found.gap <= tolerance
-        proof = certify(scores, capacity, found.agent_index, allowed)
-        assert proof.is_optimal and proof.upper_bound == pytest.approx(wanted, abs=tolerance)
     assert feasible > 200
 
 
@@ -368,66 +366,6 @@ def test_prices_are_what_one_more_unit_of_capacity_adds():
         found = solve(scores, capacity, allowed)
         more = [by_slots(scores, capacity + one, allowed) for one in np.eye(capacity.size, dtype=int)]
         assert found.prices == pytest.approx(np.array(more) - base, abs=1e-10 * np.abs(scores).max() * len(scores))
-
-
-def test_a_corrupted_assignment_is_refuted_by_moves_that_improve_it():
-    refuted = 0
-    for rng, scores, capacity, allowed in cases(seed=3, count=384, largest=40):
-        best_sum = by_slots(scores, capacity, allowed)
-        if best_sum is None:
-            continue
-        worse = solve(scores, capacity, allowed).agent_index.copy()
-        n, m = scores.shape
-        changed = rng.integers(n, size=2)
-        worse[changed] = worse[changed[::-1]] if rng.random() < 0.5 else rng.integers(m, size=2)
-        proof = certify(scores, capacity, worse, allowed)
-        if not is_plan(worse, capacity, allowed):
-            assert not proof.is_optimal and not proof.moves
-            continue
-        lost = best_sum - scores[np.arange(n), worse].sum()
-        rounding = 1e-10 * np.abs(scores).max() * n
-        assert proof.is_optimal == (lost <= rounding)
-        if proof.is_optimal:
-            continue
-        refuted += 1
-        mended = worse.copy()
-        for task, giver, receiver in proof.moves:
-            assert mended[task] == giver
-            mended[task] = receiver
-        assert is_plan(mended, capacity, allowed)
-        assert scores[np.arange(n), mended].sum() == pytest.approx(proof.objective + proof.improvement, abs=rounding)
-        assert 0 < proof.improvement <= lost + rounding
-    assert refuted > 50
-
-
-def test_a_refutation_by_hand():
-    scores, capacity = np.array([[0.9, 0.2], [0.9, 0.8]]), np.array([1, 1])
-    proof = certify(scores, capacity, np.array([1, 0]))
-    # Swapping gains (0.9 - 0.2) + (0.8 - 0.9) = 0.6.
-    assert not proof.is_optimal and proof.reason == "a cycle of 2 moves improves it by 0.6"
-    assert set(proof.moves) == {(0, 1, 0), (1, 0, 1)} and proof.prices is None
-    assert proof.improvement == pytest.approx(0.6)
-    proof = certify(scores, np.array([1, 2]), np.array([1, 1]))  # agent 0 has room for task 0
-    assert proof.reason == "a chain of 1 move improves it by 0.7" and proof.moves == ((0, 1, 0),)
-    proof = certify(scores, capacity, np.array([0, 1]))
-    assert proof.is_optimal and proof.upper_bound == pytest.approx(proof.objective) == pytest.approx(1.7)
-
-
-@pytest.mark.parametrize(
-    ("agent_index", "reason"),
-    [([0, 0], "agent 0 has 2 tasks for a capacity of 1"), ([0, 2], "task 1 has no agent among the 2"),
-     ([-1, 0], "task 0 has no agent"), ([1, 0], "task 0 does not allow its agent 1")],
-    ids=["over capacity", "no such agent", "left out", "forbidden"],
-)  # fmt: skip
-def test_what_is_no_plan_is_refuted(agent_index, reason):
-    allowed = np.array([[True, False], [True, True]])
-    proof = certify(np.zeros((2, 2)), np.array([1, 1]), np.array(agent_index), allowed)
-    assert not proof.is_optimal and proof.reason.startswith(reason)
-
-
-def test_a_certificate_needs_an_agent_for_each_task():
-    with pytest.raises(UsageError, match="expected agent_index as 2 integers"):
-        certify(np.zeros((2, 2)), np.array([1, 1]), np.zeros(3, int))
 
 
 def test_a_conflict_names_tasks_and_agents_and_has_no_part_in_conflict():
@@ -521,4 +459,3 @@ def test_contests_that_grow_end_in_an_optimum(seed, n, m, monkeypatch):
     monkeypatch.setattr(assignment, "_is_small", IS_SMALL)
     scores, capacity = skill(np.random.default_rng(seed), n, m).round(2), np.full(m, n // m)
     assert solve(scores, capacity).gap < 1e-9
-    assert certify(scores, capacity, solve(scores, capacity).agent_index).is_optimal
