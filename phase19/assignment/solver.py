@@ -150,8 +150,7 @@ def _with_tasks_left_out(pairs: Pairs) -> tuple[Pairs, float]:
 
 
 def _infeasible(allowed: NDArray[np.bool_] | None, capacity: NDArray[np.int64], n: int) -> InfeasibleError:
-    """Make the error for n tasks that cannot all be placed: the total capacity, or where a smaller part is in conflict
-    that part."""
+    """Make the error for n tasks that cannot all be placed: it names a conflict of some tasks, or else the total."""
     total = int(capacity.sum())
     if allowed is not None:
         fewest_choices = np.repeat(-allowed.sum(axis=1, keepdims=True).astype(np.float64), capacity.size, axis=1)
