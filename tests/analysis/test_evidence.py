@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from phase19 import frames
-from phase19.analysis.evidence import _limited_mean, _two_sided, risk_evidence, wave_frames
+from phase19.analysis.evidence import risk_evidence, wave_frames
 from phase19.execution.simulate import SimulateExecutor
 from phase19.wave import positions
 from tests.builders import optimizer, random_attempts, run_waves
@@ -26,7 +26,10 @@ def wave():
     return run_waves(planner, executor)[0]
 
 
-def test_evidence_of_agents_agrees_with_a_recomputation_task_by_task(wave):
+@pytest.mark.parametrize("limit_ms", [math.inf, 800.0], ids=["no limit", "a limit"])
+def test_evidence_of_agents_agrees_with_a_recomputation_task_by_task(wave, limit_ms):
+    limited = replace(wave.model.duration, limit_ms=np.full(wave.tasks.height, limit_ms))
+    wave = replace(wave, model=replace(wave.model, duration=limited))
     found = wave_frames(wave)["agent_evidence"]
     frames.AGENT_EVIDENCE.validate(found)
     duration, executions = wave.model.duration, wave.executions
@@ -51,7 +54,8 @@ def test_evidence_of_agents_agrees_with_a_recomputation_task_by_task(wave):
             for x in own:
                 won = int(x["is_success"])
                 mean = duration.mean(tasks[i], np.int64(a)) + duration.outcome.shift()[won]
-                residual += math.log(x["duration_ms"]) - mean - duration.residuals[won].mean()
+                expected = np.minimum(duration.residuals[won], math.log(limit_ms) - mean).mean()
+                residual += math.log(x["duration_ms"]) - mean - expected
                 variance += duration.residuals[won].var()
                 known += duration.outcome.sd * duration.outcome.code[won]
                 third += (duration.residuals[won] ** 3).mean()
@@ -110,16 +114,15 @@ def test_evidence_is_of_the_tasks_that_ran(wave):
     assert found["agent_evidence"]["success_variance"].to_list() == [0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize(("found", "p"), [(1, 1.0), (0, 0.4), (2, 0.4), (5, 0.2), (-1, 0.2)])
-def test_a_two_sided_mid_p_by_hand(found, p):
-    # Draws 0, 1, 1, 2 and what was found: 1 is above 1 and level with 2 and itself, (1 + 3 / 2) / 5 = 1/2;
-    # 0 is level with 1 and itself, 1 / 5; what no draw reached is level with itself alone, 0.5 / 5.
-    draws = np.array([[0.0], [1.0], [1.0], [2.0]])
-    assert _two_sided(draws, np.array([float(found)])) == pytest.approx([p])
-
-
-def test_a_limit_cuts_the_mean_of_residuals_by_hand():
-    # After a failure residuals -1 and 1: under a limit at 0 they are -1 and 0, under one at -2 both -2.
-    residuals = np.array([[-1.0, 1.0], [-0.5, 0.5]])
-    found = _limited_mean(residuals, np.array([0, 0, 1, 1]), np.array([0.0, -2.0, np.inf, 0.25]))
-    assert found.tolist() == pytest.approx([-0.5, -2.0, 0.0, -0.125])
+@pytest.mark.parametrize(("completed", "p"), [(1, 1.0), (0, 0.4), (2, 0.4)])
+def test_a_two_sided_mid_p_by_hand(completed, p):
+    # Counts 0, 1, 1, 2 in the draws, and the actual one: 1 is above one of the five and level with three, which counts
+    # half, (1 + 3 / 2) / 5 = 1 / 2; 0 is level with two, 1 / 5. No draw takes as long as it took: 0.5 / 5 from the end.
+    rows = [execution(f"t{i}", status="completed" if i < completed else "failed") for i in range(2)]
+    draws = SimpleNamespace(
+        agent=np.zeros(2, np.int64),
+        succeeded=np.array([[False, False], [True, False], [False, True], [True, True]]),
+        busy_ms=np.ones((4, 2)),
+    )
+    found = risk_evidence(SimpleNamespace(executions=frames.EXECUTIONS.conform(rows), number=1), draws)
+    assert found.select("success_p_value", "busy_p_value").row(0) == pytest.approx((p, 0.2))
