@@ -54,21 +54,14 @@ def console_for(stream: TextIO) -> Console:
 def print_run(run_dir: Path, *, is_verbose: bool = False) -> None:
     """Print whether the plan held, the waves, what needs attention, the checks, health and where the results are."""
     from phase19.outputs import report
-    from phase19.outputs.provenance import lineage_sentences
 
     run = report.read_run(run_dir)
     verdict, *details = report.opening(run)
-    blocks: list[Block | None] = [
-        *details,
-        *lineage_sentences(run["optimization_summary"]),
-        report.waves_table(run),
-        report.attention_table(run),
-        report.metrics_table(run) if is_verbose else None,
-        report.checks_table(run),
-        report.health_sentence(run),
-    ]
-    results = f"{run_dir}, the report is {run_dir / report.HTML_FILE}"
-    show([block for block in blocks if block is not None], title=verdict, results=results)
+    blocks = [*details, report.waves_table(run), report.attention_table(run)]
+    if is_verbose:
+        blocks.append(report.metrics_table(run))
+    blocks += [report.checks_table(run), report.health_sentence(run)]
+    show(blocks, title=verdict, results=f"{run_dir}, the report is {run_dir / report.HTML_FILE}")
 
 
 def print_inputs(inputs: Inputs) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from phase19.errors import InputError, plural
+from phase19.errors import InputError
 from phase19.inputs.history import Previous
 from phase19.inputs.loading import Inputs
 from phase19.inputs.thresholds import Thresholds
@@ -65,20 +65,3 @@ def lineage(previous: Previous | None, thresholds: Thresholds) -> dict[str, Any]
         "convergence_row_count": previous.convergence.height,
     }
     return {"previous": taken, "thresholds": {"file": thresholds.file, "changed": dict(thresholds.changed)}}
-
-
-def lineage_sentences(summary: dict[str, Any]) -> list[str]:
-    """Say what a run took over from an earlier one and which thresholds were changed; nothing if neither applies."""
-    said = []
-    previous, changed = summary["previous"], summary["thresholds"]["changed"]
-    if previous is not None:
-        learned = (
-            f"{plural(previous['attempt_count'], 'attempt')}, {plural(previous['weight_count'], 'heuristic weight')}"
-        )
-        kind = "a dry run, so nothing was learned from it" if previous["simulated"] else f"learned from {learned}"
-        waves = f"its convergence history of {plural(previous['convergence_row_count'], 'wave')} is continued"
-        said.append(f"Earlier run {previous['run_id']}: {kind}; {waves}.")
-    if changed:
-        values = ", ".join(f"{name} = {value:g}" for name, value in changed.items())
-        said.append(f"Thresholds changed by {summary['thresholds']['file']}: {values}.")
-    return said

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +82,10 @@ def to_html(title: str, sections: Sequence[Section]) -> str:
 
 
 def _html_table(table: Table) -> str:
-    def cells(line: Sequence[str], tag: str) -> str:
-        kinds = zip_longest([""] * table.labels, line, fillvalue=' class="n"')
-        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in kinds)
+    def row(tag: str, cells: Sequence[str]) -> str:
+        kinds = ["" if column < table.labels else ' class="n"' for column in range(len(cells))]
+        marked = (f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
+        return f"<tr>{''.join(marked)}</tr>"
 
-    head = f"<thead><tr>{cells(table.header, 'th')}</tr></thead>"
-    rows = "\n".join(f"<tr>{cells(row, 'td')}</tr>" for row in table.rows)
-    return f'<div class="wide"><table>{head}<tbody>\n{rows}\n</tbody></table></div>'
+    rows = "\n".join(row("td", cells) for cells in table.rows)
+    return f'<div class="wide"><table><thead>{row("th", table.header)}</thead><tbody>\n{rows}\n</tbody></table></div>'

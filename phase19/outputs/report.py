@@ -1,13 +1,12 @@
 """The content of a run's report and of the screen after a run: sentences and tables made from the run's files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from phase19.analysis.results import Results
 from phase19.errors import OutputError, plural
 from phase19.outputs import text
-from phase19.outputs.provenance import lineage_sentences
 from phase19.outputs.rendering import Block, Section, Table, figures_table, records_table, to_html, to_markdown
 from phase19.publishing.files import write_errors
 
@@ -18,31 +17,35 @@ HTML_FILE = "report.html"
 _DOCUMENTS = ("optimization_summary", "system_health")
 _ROWS = (
     *("schedule_comparisons", "optimization_metrics", "scheduling_anomalies", "anomaly_tests", "alerts"),
-    *("learning_signals", "heuristic_updates", "safety_gate_decisions", "unassigned_tasks"),
+    *("learning_signals", "heuristic_updates", "unassigned_tasks"),
 )
 MAX_ROWS = 50  # of a table with a row an agent or task; a file lists them all
 _FEW_TASKS = 100  # below, an expected number of tasks has a decimal
-
-# What each executor's figures are, and what they say about the agents.
-_EXECUTORS = {
-    "simulate": (
-        "Dry run: every actual figure is simulated.",
-        "Simulated figures are drawn from the forecast: they are no evidence about the agents.",
-    ),
-    "replay": (
-        "Replay of recorded outcomes.",
-        "A task whose agent has no record of it is unobserved; rates cover the tasks that ran.",
-    ),
-    "live": ("Live run.", "Rates cover the tasks that ran."),
-}
-_METRICS_NOTE = (
-    "The normal range holds 90 % of the values that a correct plan leads to. A value outside its bounds but inside the "
-    "normal range is no evidence against the plan."
+# Section of the report, the file and key that it shows, and the columns; all by default.
+_TABLES = (
+    ("Anomalies", "scheduling_anomalies", "anomaly_type severity description recommendation"),
+    ("Trend of the forecasts", "system_health.convergence", ""),
+    ("Agents", "system_health.agent_utilization", "agent_id task_count busy_ms utilization"),
+    ("Unassigned tasks", "unassigned_tasks", "task_id wave reason"),
+    ("What was learned", "learning_signals", "type description recommendation confidence"),
+    ("Heuristic weights", "heuristic_updates", "heuristic_id reason previous_weight weight"),
+    ("Inputs", "optimization_summary.inputs", "file rows status ignored_fields"),
+    ("Earlier run", "optimization_summary.previous", ""),
+    ("Changed thresholds", "optimization_summary.thresholds.changed", ""),
+    ("Solver", "optimization_summary.solver", ""),
+    ("Forecast scores", "optimization_summary.forecast_scores", ""),
+    ("Yardsticks", "optimization_summary.yardsticks", ""),
 )
-_CHECKS_NOTE = (
-    "A problem of at least the size in the last column is detected with the required power, 90 % by default; a smaller "
-    "one may go unseen. 'none': too few tasks to detect any. An explained effect is caused by what another "
-    "check found. A check that needs more data says nothing about the plan. anomaly_tests.jsonl gives the reasons."
+_EXECUTORS = {
+    "simulate": "Dry run: every actual figure is simulated.",
+    "replay": "Replay of recorded outcomes.",
+    "live": "Live run.",
+}
+_NOTES = (
+    "The normal range holds 90 % of the values that a correct plan leads to. A problem of at least the size in the "
+    "last column of the checks is detected with the required power, 90 % by default; 'none': too few tasks to detect "
+    "any. An explained effect is caused by what another check found. A check that needs more data says nothing about "
+    "the plan. anomaly_tests.jsonl gives the reasons."
 )
 _RESULTS = {"found": "failed", "explained": "explained", "not_testable": "needs more data", "clear": "passed"}
 # How the effect of a check is written: factor, significant digits, unit, and what it measures.
@@ -104,52 +107,29 @@ def write_report(run_dir: Path) -> list[Path]:
 
 def report_sections(run: Run) -> list[Section]:
     """Return the report's sections in the order in which a reader asks: did it work, can I trust it, what next."""
-    summary, health = run["optimization_summary"], run["system_health"]
-    components = [
-        {"component": text.words(name), "score": score, "weight": health["component_weights"][name]}
-        for name, score in health["component_scores"].items()
+    summary, scores = run["optimization_summary"], run["system_health"]["component_scores"]
+    components = [{"component": text.words(name), "score": score} for name, score in scores.items()]
+    origin = f"Seed {summary['seed']}, run {summary['run_id']}, {summary['timestamp']}."
+    return [
+        Section("In short", [*opening(run), health_sentence(run), origin, attention_table(run)]),
+        Section("Waves", [waves_table(run)]),
+        Section("Metrics and checks", [metrics_table(run), checks_table(run), _NOTES]),
+        Section("Health", [records_table(components)]),
+        *(Section(title, _shown(run, source, columns)) for title, source, columns in _TABLES),
     ]
-    sections: dict[str, tuple[Block, ...]] = {
-        "In short": (
-            *opening(run),
-            _EXECUTORS[summary["executor"]][1],
-            f"Seed {summary['seed']}, run {summary['run_id']}, {summary['timestamp']}.",
-            *lineage_sentences(summary),
-            health_sentence(run),
-            figures_table("figure", summary["overall_metrics"]),
-        ),
-        "Waves": (waves_table(run),),
-        "Metrics": (_METRICS_NOTE, metrics_table(run)),
-        "Anomalies": _listing(
-            run["scheduling_anomalies"], "anomaly_type severity description recommendation", "No check failed."
-        ),
-        "Checks": (_CHECKS_NOTE, checks_table(run)),
-        "Health": (
-            records_table(components),
-            *_listing(health["anomaly_costs"], "anomaly_id anomaly_type severity points"),
-            convergence_sentence(health["convergence"]),
-        ),
-        "Who did what": (
-            *_listing(health["agent_utilization"], "agent_id task_count busy_ms utilization"),
-            *_listing(run["unassigned_tasks"], "task_id wave reason"),
-        ),
-        "What was learned": (
-            *_listing(run["learning_signals"], "type description recommendation confidence"),
-            *_listing(
-                run["heuristic_updates"],
-                "heuristic_id reason previous_weight weight",
-                "The inputs hold no heuristics, so no weights were learned.",
-            ),
-        ),
-        "Safety gates": (_gates_sentence(run["safety_gate_decisions"]),),
-        "How it was made": (
-            *_listing(summary["inputs"]),
-            *_listing(summary["solver"]),
-            figures_table("forecast score", summary["forecast_scores"]),
-            figures_table("yardstick", summary["yardsticks"]),
-        ),
-    }
-    return [Section(title, blocks) for title, blocks in sections.items()]
+
+
+def _shown(run: Run, source: str, columns: str) -> list[Block]:
+    """Show a part of a run's files as a table: the first rows of many, or the figures of one record."""
+    content: Any = run
+    for key in source.split("."):
+        content = content[key]
+    if not content:
+        return ["None."]
+    if isinstance(content, Mapping):
+        return [figures_table("figure", content)]
+    more = [f"{len(content) - MAX_ROWS:,} more in the files of the run."] if len(content) > MAX_ROWS else []
+    return [records_table(content[:MAX_ROWS], columns), *more]
 
 
 def opening(run: Run) -> list[str]:
@@ -157,7 +137,7 @@ def opening(run: Run) -> list[str]:
     summary = run["optimization_summary"]
     totals = {"task": "total_tasks", "agent": "total_agents", "wave": "total_waves_optimized"}
     sizes = ", ".join(plural(summary[key], noun) for noun, key in totals.items())
-    kind = f"{_EXECUTORS[summary['executor']][0]} {sizes}, strategy {summary['optimization_strategy']}."
+    kind = f"{_EXECUTORS[summary['executor']]} {sizes}, strategy {summary['optimization_strategy']}."
     counts = summary["task_counts"].items()
     idle = [f"{count:,} {state}" for state, count in counts if count and state not in {"total", "completed", "failed"}]
     reasons = "; unassigned_tasks.jsonl gives the reasons" if run["unassigned_tasks"] else ""
@@ -189,15 +169,14 @@ def _verdict(run: Run) -> str:
 
 def health_sentence(run: Run) -> str:
     """Say how healthy the run was, and how many of the checks had enough data."""
-    score, tests = run["system_health"]["overall_health_score"], run["anomaly_tests"]
-    state = (
-        text.NO_DATA if score is None else f"{text.number(score, 1)} of 100 ({run['system_health']['health_status']})"
-    )
+    health, tests = run["system_health"], run["anomaly_tests"]
+    score = health["overall_health_score"]
+    state = text.NO_DATA if score is None else f"{text.number(score, 1)} of 100 ({health['health_status']})"
     return f"Health {state}; checks run: {sum(row['status'] != 'not_testable' for row in tests)} of {len(tests)}."
 
 
-def attention_table(run: Run) -> Table | None:
-    """List failed checks and metrics outside bounds and normal range, with what to do; None if there are none."""
+def attention_table(run: Run) -> Block:
+    """List failed checks and metrics outside bounds and normal range, with what to do."""
     normal = {
         f"optimization_metrics: {row['metric_name']}"
         for row in run["optimization_metrics"]
@@ -206,7 +185,11 @@ def attention_table(run: Run) -> Table | None:
     }
     alerts = [row for row in run["alerts"] if row["source"] not in normal]
     rows = tuple((row["severity"], row["message"], row["action"]) for row in alerts)
-    return Table(("needs attention", "what happened", "what to do"), rows, labels=3) if rows else None
+    return (
+        Table(("needs attention", "what happened", "what to do"), rows, labels=3)
+        if rows
+        else "Nothing needs attention."
+    )
 
 
 def waves_table(run: Run) -> Table:
@@ -231,11 +214,15 @@ def waves_table(run: Run) -> Table:
 
 def metrics_table(run: Run) -> Table:
     """List the five metrics with their targets, bounds, normal ranges and status."""
-    ranges = {"bounds": ("threshold_min", "threshold_max"), "normal range": ("chance_low", "chance_high")}
     rows = [
-        {"metric": row["metric_name"], "status": text.words(row["status"])}
-        | {"value": row["value"], "target": row["target_value"]}
-        | {name: text.interval(row[low], row[high]) for name, (low, high) in ranges.items()}
+        {
+            "metric": row["metric_name"],
+            "status": text.words(row["status"]),
+            "value": row["value"],
+            "target": row["target_value"],
+            "bounds": text.interval(row["threshold_min"], row["threshold_max"]),
+            "normal range": text.interval(row["chance_low"], row["chance_high"]),
+        }
         for row in run["optimization_metrics"]
     ]
     return records_table(rows, labels=2)
@@ -257,32 +244,3 @@ def checks_table(run: Run) -> Table:
         rows.append((text.words(row["anomaly_type"]), _RESULTS[row["status"]], effect, effect_range, detectable))
     header = ("check", "result", "effect", "90 % interval", "smallest\nproblem this\nrun could\ndetect")
     return Table(header, tuple(rows), labels=3)
-
-
-def convergence_sentence(trend: Mapping[str, Any]) -> str:
-    """Say whether the forecast error shrinks from wave to wave, with the figures."""
-    kind = "simulated" if trend["simulated"] else "real"
-    evidence = f"{plural(trend['wave_count'], f'{kind} wave')} of {plural(trend['run_count'], 'run')}"
-    if trend["slope"] is None:
-        return f"Trend of the forecasts: {text.words(trend['verdict'])}, {evidence}; it takes three waves."
-    slope, low, high = (text.signed(trend[key]) for key in ("slope", "slope_low", "slope_high"))
-    return (
-        f"Trend of the forecasts: {text.words(trend['verdict'])}; over {evidence} the gap between planned and actual "
-        f"success changes by {slope} standard deviations a wave (90 % interval {low} to {high})."
-    )
-
-
-def _listing(rows: Sequence[Mapping[str, Any]], keys: str = "", empty: str = "") -> tuple[Block, ...]:
-    """Make a table of the first rows, with a sentence on how many more there are; without rows, say so."""
-    if not rows:
-        return (empty,) if empty else ()
-    more = f"{len(rows) - MAX_ROWS:,} more in the files of the run."
-    return (records_table(rows[:MAX_ROWS], keys), *([more] if len(rows) > MAX_ROWS else []))
-
-
-def _gates_sentence(decisions: list[Mapping[str, Any]]) -> str:
-    deferred, live = (sum(row[key] == "deferred" for row in decisions) for key in ("decision", "live_decision"))
-    return (
-        f"{deferred:,} of {plural(len(decisions), 'task')} were deferred; a live run with the same approvals would "
-        f"defer {live:,}. safety_gate_decisions.jsonl gives the reason for each."
-    )

@@ -2,14 +2,15 @@
 
 import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import Any
 
 NO_DATA = "no data"
+_THREE_DIGITS = 100  # from here on an amount has three digits, below it two: what people say
 _TINY = 1e-6  # smaller numbers are written with an exponent
-_UNITS_MS = {"days": 86_400_000.0, "h": 3_600_000.0, "min": 60_000.0, "s": 1_000.0, "ms": 1.0}
-_RATES_S = {"s": 1.0, "min": 60.0, "h": 3_600.0, "day": 86_400.0}
-_FEW = 2.0  # of the larger unit: below it the smaller one is used, so 90 s and not 1.5 min
+# Units from the largest, and their sizes.
+_DURATIONS_MS = {"days": 86_400_000.0, "h": 3_600_000.0, "min": 60_000.0, "s": 1_000.0, "ms": 1.0}
+_TASKS_PER_S = {"tasks/s": 1.0, "tasks/min": 1 / 60, "tasks/h": 1 / 3_600, "tasks/day": 1 / 86_400}
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -32,44 +33,33 @@ def percent(value: float | None) -> str:
     return NO_DATA if value is None else f"{value:.1%}".replace("100.0", "100").replace("%", " %")
 
 
-def signed(value: float) -> str:
-    """Write a difference to three significant digits, with its sign."""
-    return f"{'-' if value < 0 else '+'}{significant(abs(value))}"
-
-
 def interval(low: float | None, high: float | None) -> str:
     """Write a range with two decimals."""
     return NO_DATA if low is None or high is None else f"{low:.2f} to {high:.2f}"
 
 
-def duration(ms: float | None, like: float | None = None) -> str:
-    """Write a duration [ms] in the unit people use for it, or for a duration `like` it, such as a column's largest."""
-    if ms is None:
-        return NO_DATA
-    like = ms if like is None else like
-    unit, size = next((item for item in _UNITS_MS.items() if like >= _FEW * item[1]), ("ms", 1.0))
-    return f"{_trimmed(ms / size)} {unit}"
+def duration(ms: float | None) -> str:
+    """Write a duration [ms] in the largest unit of which it has at least 2: 90 s and not 1.5 min."""
+    return _in_unit(ms, _DURATIONS_MS, 2.0)
 
 
-def throughput(tasks_per_s: float | None, like: float | None = None) -> str:
-    """Write a throughput [tasks/s] per second, minute, hour or day: the first in which it, or `like`, is at least 1."""
-    if tasks_per_s is None:
+def throughput(tasks_per_s: float | None) -> str:
+    """Write a throughput [tasks/s] per second, minute, hour or day: the first of which it has at least 1."""
+    return _in_unit(tasks_per_s, _TASKS_PER_S, 1.0)
+
+
+def _in_unit(value: float | None, units: Mapping[str, float], least: float) -> str:
+    if value is None:
         return NO_DATA
-    like = tasks_per_s if like is None else like
-    unit, size = next((item for item in _RATES_S.items() if like * item[1] >= 1), ("day", 86_400.0))
-    return f"{_trimmed(tasks_per_s * size)} tasks/{unit}"
+    unit, size = next((item for item in units.items() if value >= least * item[1]), list(units.items())[-1])
+    amount = value / size
+    return f"{significant(amount, 2 if abs(amount) < _THREE_DIGITS else 3)} {unit}"
 
 
 def count_range(low: float, high: float, total: int) -> str:
     """Write the whole numbers of tasks that two success rates over `total` tasks mean."""
     first, last = round(low * total), round(high * total)
     return f"{first:,}" if first == last else f"{first:,} to {last:,}"
-
-
-def listed(names: Collection[str], last: str = "and") -> str:
-    """Join names as a sentence does."""
-    *most, final = names
-    return f"{', '.join(most)} {last} {final}" if most else final
 
 
 def words(key: str) -> str:
@@ -88,11 +78,6 @@ def cell(key: str, value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return next((write for pattern, write in _UNITS if re.search(pattern, key)), significant)(value)
-
-
-def _trimmed(value: float) -> str:
-    """Write a number to two significant digits after 10, three after 100: what people say."""
-    return significant(value, 2 if abs(value) < 100 else 3)  # noqa: PLR2004
 
 
 _UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (

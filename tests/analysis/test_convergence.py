@@ -12,7 +12,6 @@ from scipy import stats
 from phase19 import frames
 from phase19.analysis.session import analyse
 from phase19.inputs.thresholds import Rules
-from phase19.outputs.report import convergence_sentence
 from tests.synthetic import TIMESTAMP, execution, hand_frames, query, run_frame, synthetic_run, tables_of, wave_plan
 
 
@@ -226,19 +225,3 @@ class TestHealth:
             "agent_utilization"
         ][0]
         assert [row["utilization"] for row in found] == [None]
-
-    @pytest.mark.parametrize(
-        ("errors", "start"),
-        [
-            ([0.3, 0.21, 0.1, 0.0], "Trend of the forecasts: improving; over 4 simulated waves of 1 run"),
-            ([0.0, 0.1, 0.21, 0.3], "Trend of the forecasts: worsening; over 4"),
-            ([0.8, 0.81, 0.79, 0.8], "Trend of the forecasts: steady; over 4"),
-            ([2.1, 0.1, 2.2], "Trend of the forecasts: insufficient data; over 3"),
-            ([0.1], "Trend of the forecasts: insufficient data, 1 simulated wave of 1 run"),
-        ],
-    )
-    def test_the_report_says_it_in_words(self, errors, start):
-        found = trend([wave_row(i, value) for i, value in enumerate(errors, 1)])
-        said = convergence_sentence(found)
-        assert said.startswith(start)
-        assert ("90 % interval" in said) == (len(errors) > 2)

@@ -14,7 +14,6 @@ from phase19 import frames
 from phase19.errors import InputError
 from phase19.inputs.history import read_approvals, read_executions, read_previous
 from phase19.inputs.thresholds import Rules
-from phase19.outputs.provenance import lineage_sentences
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "outputs" / "phase18"
@@ -205,7 +204,8 @@ class TestWhatWasSimulatedNeverTeaches:
         said = f"{places / 'dry'} is a simulated run, so nothing is learned from it"
         assert done.stderr == f"warning: --previous: {said}\n"
         before = document(places / "dry" / "optimization_summary.json")["run_id"]
-        assert f"Earlier run {before}: a dry run, so nothing was learned from it" in done.stdout
+        report = (tmp_path / "after" / "PHASE_19_AUTONOMOUS_OPTIMIZATION.md").read_text()
+        assert f"| run id | {before} |\n| simulated | True |\n| attempt count | 0 |" in report
         forecasts = planned(tmp_path / "plain")
         assert len(forecasts) > 12
         assert planned(tmp_path / "after") == forecasts
@@ -240,7 +240,7 @@ class TestWhatWasRealTeaches:
         assert (taken["simulated"], taken["attempt_count"]) == (False, attempts)
         assert (taken["weight_count"], taken["convergence_row_count"]) == (len(weights) - 1, 3)
         report = (places / "second" / "PHASE_19_AUTONOMOUS_OPTIMIZATION.md").read_text()
-        assert f"Earlier run {taken['run_id']}: learned from {attempts} attempts, " in report
+        assert f"| run id | {taken['run_id']} |\n| simulated | False |\n| attempt count | {attempts} |" in report
         updates = {
             row["heuristic_id"]: row["previous_weight"] for row in rows(places / "second" / "heuristic_updates.jsonl")
         }
@@ -363,10 +363,3 @@ class TestWhatIsRefused:
         path = copy / "heuristic_weights.json"
         path.write_text(json.dumps({"H16_002": 1.0, "updated_at": document(path)["updated_at"]}))
         assert read_previous(copy, rules).weights == {"H16_002": 1.0}
-
-
-def test_a_run_without_a_past_has_nothing_to_say_of_it():
-    summary = {"previous": None, "thresholds": {"file": None, "changed": {}}}
-    assert lineage_sentences(summary) == []
-    summary["thresholds"] = {"file": "a.toml", "changed": {"rules.penalty_low": 7.0}}
-    assert lineage_sentences(summary) == ["Thresholds changed by a.toml: rules.penalty_low = 7."]

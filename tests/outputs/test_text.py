@@ -11,7 +11,7 @@ import phase19
 from phase19.analysis.session import sql_directory
 from phase19.inputs.sample import write_sample
 from phase19.outputs.explain import explain, explanation_tables, sentences
-from phase19.outputs.text import cell, count_range, duration, interval, percent, signed, significant, throughput
+from phase19.outputs.text import cell, count_range, duration, interval, percent, significant, throughput
 
 NOUNS = "agents|anomalies|attempts|heuristics|pairs|records|retries|runs|tasks|values|waves|weights"
 MANY_OF_ONE = re.compile(rf"(?<![\w.,-])1 (?:\w+ )?(?:{NOUNS})\b")
@@ -33,8 +33,6 @@ MANY_OF_ONE = re.compile(rf"(?<![\w.,-])1 (?:\w+ )?(?:{NOUNS})\b")
         (percent, 0.9351, "93.5 %"),
         (percent, 0.9996, "100 %"),
         (percent, None, "no data"),
-        (signed, -0.05, "-0.0500"),
-        (signed, 4.391, "+4.39"),
         (duration, 0.0, "0 ms"),
         (duration, 41.026, "41 ms"),
         (duration, 1999.0, "2,000 ms"),
