@@ -402,7 +402,7 @@ class AdaptiveOptimizer:
         world = model.world(self.seed if seed is None else seed)
         executor = SimulateExecutor(world, model.tasks["task_id"], model.agents["agent_id"])
         changes = (model.gains.population_failure, model.gains.population_success)
-        done, _ = execute_orders(executor, result.plans, changes)
+        done = execute_orders(executor, result.plans, changes)
         busy = done.group_by("agent_id").agg(pl.col("actual_duration_ms").sum())
         end_ms = largest(busy["actual_duration_ms"])
         share = dict(busy.with_columns(pl.col("actual_duration_ms") / end_ms).rows()) if end_ms else {}

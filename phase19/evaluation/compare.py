@@ -315,7 +315,7 @@ def _execute_plan(executor: Executor, plans: CandidatePlans, agent: NDArray[np.i
         priority=pl.int_range(1, pl.len() + 1).over("wave"),
     ).sort("wave", "agent_id", "priority")
     gains = plans.model.gains
-    outcomes, _ = execute_orders(executor, orders, (gains.population_failure, gains.population_success))
+    outcomes = execute_orders(executor, orders, (gains.population_failure, gains.population_success))
     return outcomes.with_columns(orders["wave"], retry_count=(pl.col("attempt_count") - 1).clip(0))
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import polars as pl
 
-from phase19.errors import UsageError
 from phase19.execution.live import LiveExecutor, LiveResult
 from phase19.execution.protocol import Executor
 from phase19.execution.replay import ReplayExecutor
@@ -21,7 +20,7 @@ def make_executor(
     agent_ids: pl.Series,
     runner: Callable[[dict[str, Any], int], LiveResult] | None = None,
 ) -> Executor:
-    """Make the executor that a run's options name.
+    """Make the executor that a run's options name; a live one needs a runner.
 
     Parameters
     ----------
@@ -36,16 +35,9 @@ def make_executor(
 
     Raises
     ------
-    UsageError
-        A live executor without a runner, or a runner without a live executor.
     InputError
         The file of executions breaks the contract.
     """
-    if (options.executor == "live") != (runner is not None):
-        raise UsageError(
-            "--executor live and a runner go together (from Python: phase19.run(..., runner=...)), "
-            "found only one of them"
-        )
     if runner is not None:
         return LiveExecutor(runner, options.censored_errors)
     if options.executions is not None:

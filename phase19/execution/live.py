@@ -9,17 +9,8 @@ from typing import Annotated, Any
 import msgspec
 import polars as pl
 
-from phase19.execution.protocol import Execution, attempt_rows
+from phase19.execution.protocol import MADE, Execution, attempt_rows
 from phase19.inputs.history import mark_censored
-
-_MADE = {
-    "task_id": pl.String,
-    "attempt": pl.Int64,
-    "is_success": pl.Boolean,
-    "duration_ms": pl.Float64,
-    "confidence_delta": pl.Float64,
-    "error_message": pl.String,
-}
 
 
 class LiveResult(msgspec.Struct, frozen=True):
@@ -73,7 +64,7 @@ class LiveExecutor:
             except KeyboardInterrupt:
                 self._stop.set()
                 made = [row for future in running for row in future.result()]
-        attempts = mark_censored(attempt_rows(orders, pl.DataFrame(made, schema=_MADE)), self.censored_errors)
+        attempts = mark_censored(attempt_rows(orders, pl.DataFrame(made, schema=MADE.dtypes)), self.censored_errors)
         return Execution(attempts, is_interrupted=self._stop.is_set())
 
     def _work(self, queue: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,6 +7,11 @@ import polars as pl
 
 from phase19 import frames
 
+# What an executor knows of an attempt; the order says the rest.
+MADE = frames.ATTEMPTS.select(
+    "made", "task_id attempt is_success duration_ms confidence_delta error_message is_censored timestamp"
+)
+
 
 class Execution(NamedTuple):
     """The attempts that an executor made.
@@ -53,10 +58,8 @@ class Executor(Protocol):
         ...
 
 
-def execute_orders(
-    executor: Executor, planned: pl.DataFrame, mean_change: Sequence[float]
-) -> tuple[pl.DataFrame, Execution]:
-    """Carry out planned rows: `task_outcomes` of them, and the attempts made.
+def execute_orders(executor: Executor, planned: pl.DataFrame, mean_change: Sequence[float]) -> pl.DataFrame:
+    """Carry out planned rows, and return their :func:`task_outcomes`.
 
     Parameters
     ----------
@@ -68,8 +71,7 @@ def execute_orders(
         See :func:`task_outcomes`.
     """
     orders = planned.select(*frames.ORDERS.columns)
-    execution = executor.execute(orders)
-    return task_outcomes(orders, execution, mean_change), execution
+    return task_outcomes(orders, executor.execute(orders), mean_change)
 
 
 def attempt_rows(orders: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
@@ -80,8 +82,7 @@ def attempt_rows(orders: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
     orders
         `frames.ORDERS`.
     made
-        One row an attempt: task_id, attempt, is_success, duration_ms, confidence_delta, and error_message,
-        is_censored or timestamp if known.
+        Columns of `MADE`, one row an attempt; error_message, is_censored and timestamp if known.
     """
     confidence_after = (pl.col("confidence") + pl.col("confidence_delta")).clip(0.0, 1.0)
     return frames.ATTEMPTS.conform(

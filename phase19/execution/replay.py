@@ -2,19 +2,9 @@
 
 import polars as pl
 
-from phase19.execution.protocol import Execution, attempt_rows
+from phase19.execution.protocol import MADE, Execution, attempt_rows
 
 _PAIR = ["task_id", "agent_id"]
-_FACTS = (
-    "task_id",
-    "attempt",
-    "is_success",
-    "duration_ms",
-    "confidence_delta",
-    "error_message",
-    "is_censored",
-    "timestamp",
-)
 
 
 class ReplayExecutor:
@@ -67,4 +57,4 @@ class ReplayExecutor:
     def execute(self, orders: pl.DataFrame) -> Execution:
         """Replay a wave."""
         made = self.attempts(orders.select(*_PAIR, "max_attempts"))
-        return Execution(attempt_rows(orders, made.select(_FACTS)), spent_ms=made["spent_ms"])
+        return Execution(attempt_rows(orders, made.select(*MADE.columns)), spent_ms=made["spent_ms"])
