@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from phase19.analysis.results import FEEDBACK_FILE, AnomalyTest, Results
 from phase19.arguments import WaveNumber, checked
-from phase19.errors import UsageError
+from phase19.errors import OutputError, UsageError
 from phase19.inputs.thresholds import Rules
 from phase19.publishing.delivery import deliver_feedback
 from phase19.publishing.files import agent_directories, write_agent_rows
@@ -57,6 +57,12 @@ class OptimizationFeedback:
     recommendation: str
     supporting_evidence: list[str]
     timestamp: str
+
+
+class _Delivered(Struct):
+    """What a line of feedback to a neighbour must have, so that it is delivered once."""
+
+    run_id: str
 
 
 @checked
@@ -143,8 +149,11 @@ class OptimizationFeedbackLoop:
         -----
         A weight moves by the shrunk lift, at most 0.05 a run, within [0.5, 1.5].
         """
-        weights = self.results.document("heuristic_weights.json")
-        weights.pop("updated_at", None)
+        stated = self.results.document("heuristic_weights.json", dict[str, float | str])
+        stated.pop("updated_at", None)
+        weights = {name: weight for name, weight in stated.items() if isinstance(weight, float)}
+        if len(weights) < len(stated):
+            raise OutputError(f"{self.results.directory / 'heuristic_weights.json'}: expected numbers, found text")
         if heuristic_performance is None:
             return weights
         for name, figures in heuristic_performance.items():
@@ -162,12 +171,12 @@ class OptimizationFeedbackLoop:
         strategy
             A strategy that the run used; all of them by default, by name.
         """
-        found = self.results.document("strategy_effectiveness.json")
+        found = self.results.document("strategy_effectiveness.json", dict[str, dict[str, Any]])
         if strategy is None:
             return found
         if strategy not in found:
             raise UsageError(f"strategy {str(strategy)!r}: expected one that the run used, {sorted(found)}")
-        return dict(found[strategy])
+        return found[strategy]
 
     def identify_optimization_failures(self) -> list[AnomalyTest]:
         """The failed checks of the plan itself: promised success or promised advantage that did not come."""
@@ -181,12 +190,12 @@ class OptimizationFeedbackLoop:
 
     def update_phase16_heuristics(self, phase16_dir: Path | str | None = None) -> list[Path]:
         """Append the run's heuristic weights to Phase 16's feedback, once per run; the file, if it grew."""
-        place = _existing("phase16_dir", self.phase16_dir if phase16_dir is None else phase16_dir)
+        place = self._neighbour("phase16", self.phase16_dir if phase16_dir is None else phase16_dir)
         return deliver_feedback(self.results.directory, place, None)
 
     def update_phase18_coordination(self, phase18_dir: Path | str | None = None) -> list[Path]:
         """Append the run's strategy figures to Phase 18's feedback, once per run; the file, if it grew."""
-        place = _existing("phase18_dir", self.phase18_dir if phase18_dir is None else phase18_dir)
+        place = self._neighbour("phase18", self.phase18_dir if phase18_dir is None else phase18_dir)
         return deliver_feedback(self.results.directory, None, place)
 
     def write_feedback_outputs(self, output_dir: Path | str | None = None) -> list[Path]:
@@ -204,11 +213,14 @@ class OptimizationFeedbackLoop:
         write_agent_rows(rows, paths[0].parent, FEEDBACK_FILE, waves=waves, directories=directories)
         return paths
 
-
-def _existing(argument: str, directory: Path | str | None) -> Path:
-    if directory is None or not Path(directory).is_dir():
-        raise UsageError(f"{argument}: expected a directory that exists, found {directory!r}")
-    return Path(directory)
+    def _neighbour(self, phase: str, directory: Path | str | None) -> Path:
+        """The directory to deliver to; refuses one that does not exist, and a run without feedback to deliver."""
+        if directory is None or not Path(directory).is_dir():
+            raise UsageError(f"{phase}_dir: expected a directory that exists, found {directory!r}")
+        name = f"feedback/{phase}_feedback.jsonl"
+        if not self.results.records(name, _Delivered):
+            raise OutputError(f"{self.results.directory / name}: expected feedback to deliver, found none")
+        return Path(directory)
 
 
 def _figures(kind: str, metrics: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from msgspec import Struct
 
 from phase19.analysis.results import AnomalyTest, Results
 from phase19.arguments import checked
+from phase19.errors import OutputError
 
 _FILES = (
     "optimization_metrics.jsonl",
@@ -56,6 +58,15 @@ class SchedulingAnomaly:
     timestamp: str
 
 
+class _AgentUtilization(Struct):
+    agent_id: str
+    utilization: float | None
+
+
+class _Utilization(Struct):
+    agent_utilization: list[_AgentUtilization]
+
+
 @checked
 class OptimizationMonitor:
     """Watches whether a run's plan holds and its system is healthy.
@@ -90,12 +101,12 @@ class OptimizationMonitor:
 
     def generate_system_health(self) -> dict[str, Any]:
         """The health score with its status, its components [0 to 100] and what they are made of."""
-        return self.results.document("system_health.json")
+        return self.results.document("system_health.json", dict[str, Any])
 
     def monitor_agent_utilization(self) -> dict[str, float | None]:
         """Busy share of the run's makespans by agent, fraction; 0 for idle agents, None where nothing ran."""
-        rows = self.generate_system_health()["agent_utilization"]
-        return {row["agent_id"]: row["utilization"] for row in rows}
+        health = self.results.document("system_health.json", _Utilization)
+        return {row.agent_id: row.utilization for row in health.agent_utilization}
 
     def detect_prediction_errors(self) -> AnomalyTest:
         """The check whether success was promised too high."""
@@ -124,5 +135,7 @@ class OptimizationMonitor:
         return self.results.copy(_FILES, output_dir)
 
     def _test(self, anomaly_type: str) -> AnomalyTest:
-        tests = self.results.records("anomaly_tests.jsonl", AnomalyTest)
-        return next(test for test in tests if test.anomaly_type == anomaly_type)
+        tests = {test.anomaly_type: test for test in self.results.records("anomaly_tests.jsonl", AnomalyTest)}
+        if anomaly_type not in tests:
+            raise OutputError(f"{self.results.directory / 'anomaly_tests.jsonl'}: found no check of {anomaly_type}")
+        return tests[anomaly_type]

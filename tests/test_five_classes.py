@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -212,6 +213,30 @@ def test_a_live_run_asks_the_scheduler_what_follows_a_failure(tmp_path, monkeypa
             executor="live",
             runner=lambda *_: phase19.LiveResult(is_success=False),
         )
+
+
+LOOP, MONITOR = OptimizationFeedbackLoop, OptimizationMonitor
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"weight": "much"}', '{"auto": 5, "agent_utilization": [1]}\n'])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("heuristic_weights.json", lambda run: LOOP(run).update_heuristic_weights()),
+        ("strategy_effectiveness.json", lambda run: LOOP(run).evaluate_strategy_effectiveness()),
+        ("feedback/phase16_feedback.jsonl", lambda run: LOOP(run).update_phase16_heuristics(run)),
+        ("wave_1/agent_0/optimization_feedback.json", lambda run: LOOP(run).generate_feedback_events()),
+        ("system_health.json", lambda run: MONITOR(run).monitor_agent_utilization()),
+        ("anomaly_tests.jsonl", lambda run: MONITOR(run).detect_schedule_drift()),
+        ("convergence.jsonl", lambda run: MONITOR(run).monitor_optimization_convergence()),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(result, tmp_path, name, call, text):
+    run = tmp_path / "run"
+    shutil.copytree(result.run_dir, run)
+    (run / name).write_text(text)
+    with pytest.raises(OutputError, match=re.escape(str(run))):
+        call(run)
 
 
 def parameters():

@@ -11,7 +11,7 @@ import polars as pl
 
 from phase19.errors import OutputError, UsageError
 from phase19.inputs.tasks import natural_order
-from phase19.publishing.files import SUMMARY_FILE, write_errors
+from phase19.publishing.files import SUMMARY_FILE, output_directory, write_errors
 
 Record = TypeVar("Record")
 Decoded = TypeVar("Decoded")
@@ -69,13 +69,16 @@ class Results:
         """The lines of a JSONL file as records; keys that the record does not have are left out."""
         return self._read(name, msgspec.json.Decoder(kind).decode_lines)
 
-    def document(self, name: str) -> dict[str, Any]:
-        """The object of a JSON file."""
-        return self._read(name, msgspec.json.Decoder(dict[str, Any]).decode)
+    def document(self, name: str, kind: type[Record]) -> Record:
+        """The value of a JSON file."""
+        return self._read(name, msgspec.json.Decoder(kind).decode)
 
     def frame(self, name: str) -> pl.DataFrame:
-        """The lines of a JSONL file as a frame."""
-        return pl.DataFrame(self.records(name, dict[str, Any]), infer_schema_length=None)
+        """The lines of a JSONL file, by wave, as a frame."""
+        rows = pl.DataFrame(self.records(name, dict[str, Any]), infer_schema_length=None)
+        if rows.get_column("wave", default=pl.Series([""])).dtype != pl.Int64:
+            raise OutputError(f"{self.directory / name}: expected rows with the number of a wave, found none")
+        return rows
 
     def agent_feedback(self) -> pl.DataFrame:
         """Planned against actual figures of each agent in each wave."""
@@ -84,6 +87,8 @@ class Results:
         files = [
             path.relative_to(self.directory).as_posix() for path in self.directory.glob(f"wave_*/*/{FEEDBACK_FILE}")
         ]
+        if not files:
+            raise OutputError(f"{self.directory}: expected wave_*/*/{FEEDBACK_FILE}, found no such file")
         return pl.concat([self.frame(name) for name in natural_order(files)], how="vertical_relaxed")
 
     def copy(self, names: Sequence[str], directory: Path | str | None) -> list[Path]:
@@ -94,7 +99,7 @@ class Results:
         OutputError
             A file cannot be written.
         """
-        target = self.directory if directory is None else Path(directory)
+        target = output_directory(directory, self.directory)
         for name in names:
             with write_errors(target / name):
                 (target / name).parent.mkdir(parents=True, exist_ok=True)

@@ -66,7 +66,7 @@ def read_run(run_dir: Path) -> Run:
         `run_dir` is not a Phase 19 run, or a file cannot be read or is not JSON of the right kind.
     """
     results = Results(run_dir)
-    documents = {name: results.document(f"{name}.json") for name in _DOCUMENTS}
+    documents = {name: results.document(f"{name}.json", dict[str, Any]) for name in _DOCUMENTS}
     return documents | {name: results.records(f"{name}.jsonl", dict[str, Any]) for name in _ROWS}
 
 
