@@ -26,9 +26,8 @@ from phase19.inputs.thresholds import Thresholds, read_thresholds
 from phase19.monitor import OptimizationMetric, OptimizationMonitor, SchedulingAnomaly
 from phase19.optimizer import AdaptiveOptimizer, ScheduleRecommendation
 from phase19.options import RunOptions
-from phase19.outputs.provenance import identify, lineage
 from phase19.outputs.report import write_report
-from phase19.outputs.summary import run_row, summary_document
+from phase19.outputs.summary import identify, lineage, run_row, summary_document
 from phase19.publishing.delivery import FEEDBACK_FILE
 from phase19.publishing.files import SUMMARY_FILE, write_json
 from phase19.publishing.run_directory import check_target, publish

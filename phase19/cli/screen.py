@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import polars as pl
     from rich.console import Console
+    from rich.table import Table as RichTable
 
     from phase19.inputs.loading import Inputs
     from phase19.outputs.rendering import Block
@@ -81,24 +82,19 @@ def print_frame(frame: pl.DataFrame) -> None:
 
 def show(blocks: Iterable[Block], *, title: str = "", results: str = "") -> None:
     """Print a title, paragraphs and tables with an empty line on either side, and the place of the results."""
+    from rich.text import Text
+
     console = console_for(sys.stdout)
-    if title:
-        console.print(title, style="bold")
-    is_first, was_table = not title, False
-    for block in blocks:
-        is_table = isinstance(block, Table)
-        if not is_first and (is_table or was_table):
+    parts = [*([Text(title, style="bold")] if title else []), *blocks]
+    for before, part in zip([None, *parts], parts, strict=False):
+        if before is not None and (isinstance(before, Table) or isinstance(part, Table)):
             console.print()
-        if isinstance(block, Table):
-            _print_table(block, console)
-        else:
-            console.print(block)
-        is_first, was_table = False, is_table
+        console.print(_rich_table(part) if isinstance(part, Table) else part)
     if results:
         console.print(f"Results are in {results}", soft_wrap=True)
 
 
-def _print_table(table: Table, console: Console) -> None:
+def _rich_table(table: Table) -> RichTable:
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -108,7 +104,7 @@ def _print_table(table: Table, console: Console) -> None:
         shown.add_column(title, justify="left" if position < table.labels else "right", overflow="fold")
     for row in table.rows:
         shown.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-    console.print(shown)
+    return shown
 
 
 @contextmanager

@@ -24,11 +24,11 @@ from phase19.inputs.wire import Population
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import BacktestOptions, RunOptions, WaveOptions
 from phase19.outputs.rendering import Section, Table, figures_table, records_table
+from phase19.outputs.summary import SCHEMA_VERSION
 from phase19.outputs.text import duration, percent
 from phase19.publishing.files import check_file_target, write_files
 from phase19.wave import ExecutedWave, agent_assignments, largest, mean, positions
 
-SCHEMA_VERSION = "1.0"
 _BINS = 10  # of the reliability table
 _ROUNDING = 1e-12
 _UNKNOWN_RATE = 0.5  # success rate of a population without earlier records; its summary would reveal later ones
@@ -168,7 +168,8 @@ def replay_plan(
     overall = _wave_measures(None, executions, np.sum(drawn, axis=0))
     overall["makespan_ms"] = sum(wave["makespan_ms"] for wave in waves)
     covered = [wave["is_covered"] for wave in waves if wave["is_covered"] is not None]
-    count, best = total["observed_count"], int(total["single_agent"].argmax())
+    count, best = overall["observed_count"], int(total["single_agent"].argmax())
+    plan_count = executions.filter(pl.col("status") == "completed").height
     base_rate, agent_ids = mean(model.attempts["is_success"]), model.agents["agent_id"]
     started = options.timestamp or datetime.now(UTC)
     document = {
@@ -187,13 +188,13 @@ def replay_plan(
         "pair_count": pairs.is_observed.size,
         "observed_share": _ratio(overall["observed_count"], overall["task_count"]),
         "success": {
-            "plan": _ratio(total["plan"], count),
+            "plan": _ratio(plan_count, count),
             "round_robin": _ratio(total["round_robin"], count),
             "best_single_agent": _ratio(float(total["single_agent"][best]), count),
             "best_single_agent_id": agent_ids[best] if count else None,
             "oracle": _ratio(total["oracle"], count),
-            "regret": _ratio(total["oracle"] - total["plan"], count),
-            "gap_closed": _ratio(total["plan"] - total["round_robin"], total["oracle"] - total["round_robin"]),
+            "regret": _ratio(total["oracle"] - plan_count, count),
+            "gap_closed": _ratio(plan_count - total["round_robin"], total["oracle"] - total["round_robin"]),
         },
         "overall": overall,
         "round_robin_makespan_ms": total["round_robin_makespan_ms"],
@@ -289,7 +290,7 @@ def count_successes(
     capacity: NDArray[np.int64],
     allowed: NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
-    """Count the successes of a wave's plan and of other assignments of the tasks whose planned pair has a record.
+    """Count the successes of other assignments of the wave's tasks whose planned pair has a record.
 
     Parameters
     ----------
@@ -305,10 +306,10 @@ def count_successes(
     Returns
     -------
     dict
-        `observed_count`, the number of those tasks; successes of the `plan`; of the `oracle`, the best assignment under
-        the same limits with all outcomes known; of `round_robin`, task i of the wave to agent (i + r) mod m, the mean
-        over all m rotations r, with its `round_robin_makespan_ms`; of each `single_agent` that gets all tasks, shape
-        (m,). For the last two, a pair without a record has the mean of the task's recorded pairs.
+        Successes of the `oracle`, the best assignment under the same limits with all outcomes known; of `round_robin`,
+        task i of the wave to agent (i + r) mod m, the mean over all m rotations r, with its `round_robin_makespan_ms`;
+        of each `single_agent` that gets all tasks, shape (m,). For the last two, a pair without a record has the mean
+        of the task's recorded pairs.
     """
     row, m = np.flatnonzero(pairs.is_observed[task, agent]), capacity.size
     free = capacity - np.bincount(np.delete(agent, row), minlength=m)  # the other tasks keep their agents
@@ -324,8 +325,6 @@ def count_successes(
     rotations = [(row + rotation) % m for rotation in range(m)]
     makespans_ms = [np.bincount(own, weights=duration_ms[each, own], minlength=m).max() for own in rotations]
     return {
-        "observed_count": row.size,
-        "plan": float(success[each, agent].sum()),
         "oracle": float(success[each, best].sum()),
         "round_robin": float(success_of_all.mean(axis=1).sum()),
         "round_robin_makespan_ms": float(np.mean(makespans_ms)),
@@ -375,21 +374,20 @@ def backtest_section(document: dict[str, Any]) -> Section:
     """What was tested, and tables of success rates, waves, scores and reliability."""
     success, overall, scores = (document[key] for key in ("success", "overall", "scores"))
     sizes = ", ".join(plural(document[f"total_{noun}s"], noun) for noun in ("task", "agent", "wave"))
-    rates = (
-        ("round robin, mean of rotations", success["round_robin"], duration(document["round_robin_makespan_ms"])),
-        ("plan", success["plan"], duration(overall["makespan_ms"])),
-        (f"{success['best_single_agent_id']} alone, without capacity", success["best_single_agent"], ""),
-        ("oracle, which knew every outcome", success["oracle"], ""),
-        ("share of the gap from round robin to oracle closed", success["gap_closed"], ""),
-    )
+    round_robin_time = duration(document["round_robin_makespan_ms"])
+    names = {
+        "round_robin": "round robin, mean of rotations",
+        "plan": "plan",
+        "best_single_agent": f"{success['best_single_agent_id']} alone, without capacity",
+        "oracle": "oracle, which knew every outcome",
+        "gap_closed": "share of the gap from round robin to oracle closed",
+    }
     return Section(
         f"Backtest: {sizes}, {document['optimization_strategy']}; {percent(document['observed_share'])} of the plan "
         f"and {scores['pair_count']:,} of {plural(document['pair_count'], 'pair')} have records",
         (
-            Table(
-                ("actual success", "rate", "makespan"),
-                tuple((name, percent(rate), makespan) for name, rate, makespan in rates),
-            ),
+            Table(("actual success", "rate"), tuple((text, percent(success[name])) for name, text in names.items())),
+            f"Makespan: {round_robin_time} by round robin, {duration(overall['makespan_ms'])} by the plan.",
             records_table([*document["waves"], overall | {"wave": "all"}], labels=1),
             figures_table("forecasts of recorded pairs", scores, "brier_score log_loss base_rate skill"),
             records_table([row for row in scores["reliability"] if row["count"]]),

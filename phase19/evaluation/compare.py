@@ -118,7 +118,7 @@ def compare(
     )
     if target is not None:
         write_files(target.parent, {target.name: table})
-    sizes = {"task": model.tasks.height, "agent": model.agents.height, "wave": len(plans.starts) + 1}
+    sizes = {"task": model.tasks.height, "agent": model.agents.height, "wave": len(optimizer.waves)}
     title = f"Comparison: {', '.join(plural(count, noun) for noun, count in sizes.items())}, {options.executor}"
     return Comparison(table, Section(title, _blocks(table.to_dicts())), inputs.warnings)
 
@@ -131,13 +131,7 @@ class CandidatePlans(NamedTuple):
     model
         The forecast before the first wave.
     tasks
-        `frames.TASKS`, wave after wave, sorted by task id within a wave.
-    starts
-        Positions of the first task of each wave but the first.
-    task
-        Index of each task in the model, shape (n,).
-    max_attempts
-        Attempts each task may have, shape (n,).
+        `frames.TASKS` and max_attempts, wave after wave, sorted by task id within a wave.
     expected
         Expected successes, attempts and confidence change of every pair, shape (3, n, m).
     agent
@@ -146,9 +140,6 @@ class CandidatePlans(NamedTuple):
 
     model: ForecastModel
     tasks: pl.DataFrame
-    starts: NDArray[np.int64]
-    task: NDArray[np.int64]
-    max_attempts: NDArray[np.int64]
     expected: NDArray[np.float64]
     agent: NDArray[np.int64]
 
@@ -189,16 +180,8 @@ def plan_candidates(optimizer: AdaptiveOptimizer) -> CandidatePlans:
         ]
         for wave, own in zip(waves, first, strict=True)
     ]
-    tasks = pl.concat([own.tasks for own in first])
-    return CandidatePlans(
-        model=model,
-        tasks=tasks,
-        starts=np.cumsum([own.tasks.height for own in first])[:-1],
-        task=positions(tasks["task_id"], model.tasks["task_id"]),
-        max_attempts=np.concatenate([own.max_attempts for own in first]),
-        expected=expected,
-        agent=np.hstack(agent),
-    )
+    tasks = pl.concat([own.tasks.with_columns(max_attempts=pl.Series(own.max_attempts)) for own in first])
+    return CandidatePlans(model, tasks, expected, np.hstack(agent))
 
 
 def simulate_candidates(plans: CandidatePlans, seed: int) -> tuple[Measures, Measures]:
@@ -224,20 +207,21 @@ def simulate_candidates(plans: CandidatePlans, seed: int) -> tuple[Measures, Mea
     imbalance are means over the draws; throughput is tasks over planned makespan.
     """
     (k, n), m = plans.agent.shape, plans.expected.shape[2]
-    max_attempts = np.zeros(n, dtype=np.int64)
-    max_attempts[plans.task] = plans.max_attempts
-    count = draw_count(k * max(map(len, np.split(plans.task, plans.starts))))
+    tasks = positions(plans.tasks["task_id"], plans.model.tasks["task_id"])
+    max_attempts = plans.tasks["max_attempts"].to_numpy()[np.argsort(tasks)]
+    starts = np.flatnonzero(np.diff(plans.tasks["wave"])) + 1
+    count = draw_count(k * max(map(len, np.split(tasks, starts))))
     sums, makespan_ms = np.zeros((3, k, count)), np.zeros((k, count))
     busy_ms = np.zeros((k, count, m))
     for rotation in range(min(m, count)):
         rows, size = slice(rotation, None, m), len(range(rotation, count, m))
-        pair, place = np.unique(plans.task * m + plans.rotated(rotation), return_inverse=True)
+        pair, place = np.unique(tasks * m + plans.rotated(rotation), return_inverse=True)
         task, agent = np.divmod(pair, m)
         drawn = draw_wave(plans.model, task, agent, max_attempts[task], seed=seed, wave=rotation, draws=size)
         for candidate, own in enumerate(place.reshape(k, n)):
             for total, values in zip(sums, (drawn.succeeded, drawn.attempts, drawn.confidence_delta), strict=True):
                 total[candidate, rows] = values[:, own].sum(axis=1)
-            for wave in np.split(own, plans.starts):
+            for wave in np.split(own, starts):
                 wave_ms = drawn.busy_ms[:, wave] @ np.eye(m)[agent[wave]]
                 makespan_ms[candidate, rows] += wave_ms.max(axis=1)
                 busy_ms[candidate, rows] += wave_ms
@@ -311,7 +295,6 @@ def _execute_plan(executor: Executor, plans: CandidatePlans, agent: NDArray[np.i
     """Execute a fixed plan: `frames.OUTCOMES` with wave and retry_count."""
     orders = plans.tasks.with_columns(
         plans.model.agents["agent_id"].gather(agent).alias("agent_id"),
-        pl.Series("max_attempts", plans.max_attempts),
         priority=pl.int_range(1, pl.len() + 1).over("wave"),
     ).sort("wave", "agent_id", "priority")
     gains = plans.model.gains

@@ -142,10 +142,10 @@ def successes(agent, pairs, capacity, allowed=None):
 
 
 def test_successes_of_three_tasks_and_two_agents():
-    # The plan: t0 -> a0 (1), t1 -> a1 (1), t2 -> a0 (0). Each task succeeds with one agent of two: round robin 3/2.
+    # Each task succeeds with one agent of two: round robin 3/2.
     # Alone, a0 does 1 and a1 does 2. The oracle, two tasks an agent at most: t0 -> a0, t1 -> a1, t2 -> a1.
     found = successes([0, 1, 0], outcomes([[1, 0], [0, 1], [0, 1]], [[10, 20], [30, 40], [50, 60]]), [2, 2])
-    assert [found[name] for name in ("observed_count", "plan", "round_robin", "oracle")] == [3, 2, 1.5, 3]
+    assert (found["round_robin"], found["oracle"]) == (1.5, 3)
     assert found["single_agent"].tolist() == [1, 2]
     # Rotation 0: a0 has 10 + 50, a1 40. Rotation 1: a0 has 30, a1 20 + 60. Mean of 60 and 80.
     assert found["round_robin_makespan_ms"] == 70
@@ -160,9 +160,9 @@ def test_capacity_and_the_tasks_own_agents_limit_the_oracle_too():
 def test_tasks_without_records_are_left_out_and_keep_their_agent_s_capacity():
     # t0 went to a0 and has no record there: a0, full with it, cannot take t1, whose only choice is then a1.
     found = successes([0, 1], outcomes([[0, 1], [1, 0]], is_observed=[[False, True], [True, True]]), [1, 1])
-    assert [found[name] for name in ("observed_count", "plan", "oracle", "round_robin")] == [1, 0, 0, 0.5]
+    assert (found["oracle"], found["round_robin"]) == (0, 0.5)
     nothing = successes([0], outcomes([[0, 1]], is_observed=[[False, True]]), [1, 1])
-    assert (nothing["observed_count"], nothing["single_agent"].tolist()) == (0, [0, 0])
+    assert (nothing["oracle"], nothing["single_agent"].tolist()) == (0, [0, 0])
 
 
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 3))
@@ -177,7 +177,6 @@ def test_the_oracle_is_the_best_of_all_assignments(seed, n, m):
     kept = seen[row, agent]
     same = [plan for plan in plans if (plan[~kept] == agent[~kept]).all() and seen[row, plan][kept].all()]
     assert found["oracle"] == max((won[row, plan][kept].sum() for plan in same), default=0)
-    assert found["plan"] <= found["oracle"]
 
 
 def test_pairs_follow_the_rules_of_replay():

@@ -29,6 +29,7 @@ from phase19.forecasting.predictive import draw_wave
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import OptimizationStrategy as S
 from phase19.options import PlanOptions, RunOptions
+from phase19.wave import positions
 from tests.builders import attempts, optimizer, random_attempts
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +61,16 @@ def plans(planner):
 @pytest.fixture(scope="module")
 def simulated(plans):
     return simulate_candidates(plans, seed=1)
+
+
+def task_of(plans):
+    """Index of each planned task in the model."""
+    return positions(plans.tasks["task_id"], plans.model.tasks["task_id"])
+
+
+def starts_of(plans):
+    """Position of the first task of each wave but the first."""
+    return np.flatnonzero(np.diff(plans.tasks["wave"])) + 1
 
 
 class Recorder:
@@ -96,8 +107,8 @@ def test_expected_measures_are_sums_of_the_first_forecast(fitted, plans, simulat
         for position, agent in enumerate(plans.agent[candidate]):
             own = slice(None) if candidate == ROUND_ROBIN else slice(agent, agent + 1)
             agents = np.arange(m)[own]
-            task = np.full(agents.size, plans.task[position])
-            pairs = fitted.forecast(task, agents, np.full(agents.size, plans.max_attempts[position]))
+            task = np.full(agents.size, task_of(plans)[position])
+            pairs = fitted.forecast(task, agents, np.full(agents.size, plans.tasks["max_attempts"][position]))
             success += pairs.planned_success.mean()
             retries += pairs.planned_attempts.mean() - 1
             change += pairs.planned_confidence_delta.mean()
@@ -113,8 +124,9 @@ def test_draws_agree_with_expected_measures_and_with_draws_of_one_plan_alone(fit
         error = draws[name].std(axis=1) / np.sqrt(draws[name].shape[1])
         assert (np.abs(draws[name].mean(axis=1) - planned[name]) < 4.5 * error + 1e-3).all(), name
     makespan, busy = 0.0, np.zeros((4000, 4))
-    own = draw_wave(fitted, plans.task, plans.agent[0], plans.max_attempts, seed=9, wave=0, draws=4000)
-    for wave in np.split(np.arange(plans.task.size), plans.starts):
+    most = plans.tasks["max_attempts"].to_numpy()
+    own = draw_wave(fitted, task_of(plans), plans.agent[0], most, seed=9, wave=0, draws=4000)
+    for wave in np.split(np.arange(most.size), starts_of(plans)):
         by_agent = [own.busy_ms[:, wave[plans.agent[0, wave] == agent]].sum(axis=1) for agent in range(4)]
         makespan, busy = makespan + np.max(by_agent, axis=0), busy + np.transpose(by_agent)
     imbalance = busy.std(axis=1) / busy.mean(axis=1)
@@ -136,7 +148,7 @@ def test_moving_one_task_changes_the_outcome_of_no_other_task(plans):
     agent = np.repeat(plans.agent[:1], len(CANDIDATES), axis=0)
     agent[1, 0] = (agent[1, 0] + 1) % 4
     _, draws = simulate_candidates(plans._replace(agent=agent), seed=1)
-    gap = np.abs(draws["success_rate"][1] - draws["success_rate"][0]) * plans.task.size
+    gap = np.abs(draws["success_rate"][1] - draws["success_rate"][0]) * plans.tasks.height
     assert gap.max() == pytest.approx(1.0)
     assert 0 < (gap > 0.5).mean() < 0.9
 
@@ -162,10 +174,10 @@ def test_more_agents_than_draws_or_tasks_are_simulated():
 def test_the_best_agent_takes_what_it_may_of_each_wave_and_the_next_best_the_rest(plans):
     success = plans.expected[0].sum(axis=0)
     best_first = np.argsort(-success)
-    for agents in np.split(plans.agent[CANDIDATES.index("best_single_agent_capped")], plans.starts):
+    for agents in np.split(plans.agent[CANDIDATES.index("best_single_agent_capped")], starts_of(plans)):
         # 5 tasks a wave and 4 agents: 2 tasks an agent at most.
         assert agents.tolist() == [*best_first[[0, 0, 1, 1]], best_first[2]]
-    for agents in np.split(plans.agent[ROUND_ROBIN], plans.starts):
+    for agents in np.split(plans.agent[ROUND_ROBIN], starts_of(plans)):
         assert agents.tolist() == [0, 1, 2, 3, 0]
 
 
