@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from phase19.analysis.results import FEEDBACK_FILE, AnomalyTest, Results
 from phase19.arguments import WaveNumber, checked
 from phase19.errors import OutputError, UsageError
-from phase19.inputs.thresholds import Rules
+from phase19.inputs.thresholds import Thresholds
 from phase19.publishing.delivery import deliver_feedback
 from phase19.publishing.files import agent_directories, write_agent_rows
 
@@ -251,10 +251,10 @@ def _lift(name: str, performance: Mapping[str, Mapping[str, int]]) -> float:
         side[0], side[1] = side[0] + counts[0], side[1] + counts[1]
     if not own[1] or not others[1]:
         return 0.0
-    return (own[0] / own[1] - others[0] / others[1]) * own[1] / (own[1] + Rules().heuristic_shrinkage)
+    return (own[0] / own[1] - others[0] / others[1]) * own[1] / (own[1] + Thresholds().rules["heuristic_shrinkage"])
 
 
 def _moved(weight: float, lift: float) -> float:
-    rules = Rules()
-    step = min(max(lift, -rules.heuristic_step), rules.heuristic_step)
-    return min(max(weight + step, rules.heuristic_weight_min), rules.heuristic_weight_max)
+    rules = Thresholds().rules
+    step = min(max(lift, -rules["heuristic_step"]), rules["heuristic_step"])
+    return min(max(weight + step, rules["heuristic_weight_min"]), rules["heuristic_weight_max"])

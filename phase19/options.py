@@ -244,7 +244,7 @@ class RunOptions(WaveOptions):
     previous: Path | None = _file(_INPUTS)
     """An earlier run, whose heuristic weights, outcomes and convergence this run continues."""
     thresholds: Path | None = _file(_INPUTS)
-    """A TOML file that replaces thresholds; docs/thresholds.toml lists them with their defaults."""
+    """A TOML file that replaces thresholds; phase19/inputs/thresholds.toml lists them all."""
     executor: Literal["simulate", "replay", "live"] = _option(
         _EXECUTING, "simulate", _choice(str, "simulate", "replay", "live")
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
-from phase19.inputs.thresholds import Rules
+from tests.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import stats
 
-from phase19.inputs.thresholds import metric_bounds
+from phase19.inputs.thresholds import Thresholds
 from tests.recomputation import STAMP, Rows, Says, World, accuracy, adherence, chance, over, recomputes
 
 
@@ -71,7 +71,7 @@ def values(world: World) -> dict[str, float | None]:
 @recomputes("optimization_metrics")
 def optimization_metrics(world: World) -> Rows:
     rows = []
-    for bounds in metric_bounds().to_dicts():
+    for bounds in Thresholds().frames()["metric_bounds"].to_dicts():
         name, least, most = bounds["metric_name"], bounds["threshold_min"], bounds["threshold_max"]
         value = values(world)[name]
         low, high = chance(np.array([row[name] for row in world["run_draws"]]))

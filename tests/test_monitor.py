@@ -7,8 +7,8 @@ import json
 import pytest
 
 from phase19 import frames
-from phase19.inputs.thresholds import Rules
 from phase19.monitor import OptimizationMonitor
+from tests.rules import Rules
 from tests.synthetic import analysis_of, execution, hand_frames, synthetic_run, wave_plan
 
 

@@ -19,7 +19,7 @@ from phase19.forecasting.retries import attempts_allowed
 from phase19.harness import Phase19Harness
 from phase19.inputs.history import read_executions
 from phase19.inputs.loading import Inputs, load_inputs, synthetic_tasks
-from phase19.inputs.thresholds import Rules
+from phase19.inputs.thresholds import Thresholds
 from phase19.inputs.wire import Population
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import BacktestOptions, RunOptions, WaveOptions
@@ -345,10 +345,10 @@ def score_forecasts(forecast: NDArray[np.float64], outcome: NDArray[np.float64],
     Notes
     -----
     Brier score: mean (forecast - outcome)^2; skill: 1 - Brier score over that of always forecasting `base_rate`; log
-    loss: mean of -log of the probability forecast for the outcome, kept `Rules.log_loss_floor` from 0 and 1.
+    loss: mean of -log of the probability forecast for the outcome, kept the rule `log_loss_floor` from 0 and 1.
     Reliability bins are tenths of [0, 1]: low <= forecast < high, and 1.0 is in the last.
     """
-    floor, edge = Rules().log_loss_floor, np.arange(_BINS + 1) / _BINS
+    floor, edge = Thresholds().rules["log_loss_floor"], np.arange(_BINS + 1) / _BINS
     likelihood = np.clip(np.where(outcome > 0, forecast, 1.0 - forecast), floor, 1.0 - floor)
     brier, base_brier = (float(((guess - outcome) ** 2).mean()) for guess in (forecast, base_rate))
     bins = np.minimum((forecast * _BINS).astype(np.int64), _BINS - 1)

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -244,7 +244,7 @@ def _concat(chunks: list[pl.DataFrame]) -> pl.DataFrame:
 
 # What is wrong with a text that was refused: this runs on errors only, so it may be slow.
 
-_Place = tuple[str | int, ...]
+_Place = tuple[str | int, ...]  # the keys and indices that lead to a value
 _WORDS = {
     "int": "an integer", "float": "a number", "str": "text", "bool": "true or false", "array": "a list",
     "object": "an object", "datetime": "an ISO 8601 timestamp",
@@ -255,62 +255,82 @@ _REASONS = {
     "Number out of range": "a number nearer to zero",
     "Integer value out of range": "an integer nearer to zero",
 }
-_STRING = r'"(?:[^"\\]|\\.)*"'
-_TOKEN = re.compile(
-    rf"(?P<key>{_STRING})\s*:|(?P<open>[{{\[])|(?P<close>[}}\]])|(?P<comma>,)|(?P<scalar>{_STRING}|[^\s{{}}\[\],:]+)"
-)
+_ONCE = "each key once"
+
+
+def shorten(text: str) -> str:
+    """At most 60 printable characters of a text, for a message."""
+    text = printable(text.strip()[: _FOUND_LENGTH + 1])
+    return text if len(text) <= _FOUND_LENGTH else text[:_FOUND_LENGTH] + "..."
+
+
+def line_of(text: str, place: _Place, key_form: str = r'"{}"\s*:') -> int:
+    """The line of a place in a document: each key is searched for after the one before, in the form given."""
+    at, skip_space = 0, re.compile(r"\s*").match
+    for step in place:
+        if isinstance(step, str):
+            key = re.compile(key_form.format(re.escape(step))).search(text, at)
+            at = key.end() if key else at
+        else:
+            at = text.find("[", at) + 1
+            for _ in range(step):
+                _, end = json.JSONDecoder().raw_decode(text, skip_space(text, at).end())  # type: ignore[union-attr]
+                at = text.find(",", end) + 1
+    return text.count("\n", 0, at) + 1
 
 
 def _explained(path: Path, text: str, shape: Any, problem: Exception, line: int | None) -> InputError:
     """Name the place and the value that `problem` is about; a field is a dotted path such as `agents.a.tasks`."""
-    places: dict[_Place, int] = {}
-
-    def error(expected: str, found: str, field: _Place = (), at: int | None = line) -> InputError:
-        if at is None:  # a missing field has no place of its own: point at the object it is missing from
-            start = next((places[field[:end]] for end in range(len(field), -1, -1) if field[:end] in places), 0)
-            at = text.count("\n", 0, start) + 1
-        name = ".".join(map(str, field)) or None
-        return InputError(str(path), line=at, field=name, expected=expected, found=found)
-
-    kind = "one complete JSON object a line" if line else "a complete JSON document"
-    if not text.strip():
-        return InputError(str(path), expected=kind, found="nothing")
+    expected, found = "one complete JSON object a line" if line else "a complete JSON document", "nothing"
+    place: _Place = ()
     try:
-        document = json.loads(text)
-        for field, start, leaf in _members(text):
-            if field in places:
-                return error("each key once", "it again", field, line or text.count("\n", 0, start) + 1)
-            places[field] = start
-            if isinstance(leaf, float) and not math.isfinite(leaf):
-                return error("a finite number", str(leaf), field)
+        if text.strip():
+            flaw = next(_flaws(json.loads(text, object_pairs_hook=_Members)), None)
+            if flaw is None and isinstance(problem, msgspec.ValidationError):
+                flaw = _mismatch(json.loads(text), shape, str(problem))
+            # Without a flaw, Python accepts what msgspec refuses: half a surrogate pair.
+            expected, found, place = flaw or (expected, f"{shorten(text)} ({problem})", ())
+            repeated = place[-1:] if expected == _ONCE else ()  # look for the key after the key
+            line = line or line_of(text, (*place, *repeated))
     except (ValueError, RecursionError) as broken:  # also integers of thousands of digits, nesting of thousands
-        reason = getattr(broken, "msg", broken)
-        return error(kind, f"{_shorten(text)} ({reason})", (), line or getattr(broken, "lineno", 1))
-    if not isinstance(problem, msgspec.ValidationError):  # JSON to Python's reader, with half a surrogate pair in it
-        return error(kind, f"{_shorten(text)} ({problem})", (), line or 1)
-    return error(*mismatch(document, shape, str(problem)))
+        found = f"{shorten(text)} ({getattr(broken, 'msg', broken)})"
+        line = line or getattr(broken, "lineno", 1)
+    field = ".".join(map(str, place)) or None
+    return InputError(str(path), line=line, field=field, expected=expected, found=found)
 
 
-def mismatch(
-    document: Any, shape: Any, problem: str, known: Iterable[_Place] = ()
-) -> tuple[str, str, tuple[str | int, ...]]:
-    """What was expected, what was found and where, from msgspec's message about a document that is not of a shape.
+class _Members(list[tuple[str, Any]]):
+    """The members of a JSON object, repeated names too."""
 
-    `known` are the paths of all fields, which are suggested for an unknown one where the shape forbids those.
-    """
+
+def _flaws(node: Any, place: _Place = ()) -> Iterator[tuple[str, str, _Place]]:
+    """Repeated keys and numbers that are not finite: what was expected, what was found and where."""
+    if isinstance(node, _Members):
+        names: set[str] = set()
+        for name, member in node:
+            if name in names:
+                yield _ONCE, "it again", (*place, name)
+            names.add(name)
+            yield from _flaws(member, (*place, name))
+    elif isinstance(node, list):
+        for index, item in enumerate(node):
+            yield from _flaws(item, (*place, index))
+    elif isinstance(node, float) and not math.isfinite(node):
+        yield "a finite number", str(node), place
+
+
+def _mismatch(document: Any, shape: Any, problem: str) -> tuple[str, str, _Place]:
+    """What was expected, what was found and where, from msgspec's message about a document that is not of a shape."""
     reason, _, place = problem.rpartition(" - at `") if " - at `" in problem else (problem, "", "")
     is_key = place.startswith("key` in ")
     node, field = document, tuple[str | int, ...]()
     for name, index in re.findall(r"\.([^.[`]+)|\[(\d+|\.\.\.)\]", place + "[...]" * is_key):
-        step = name or (_culprit(document, node, shape, problem) if index == "..." else int(index))
+        step = name or (_refused_member(document, node, shape, problem) if index == "..." else int(index))
         node, field = node[step], (*field, step)
     if missing := re.fullmatch("Object missing required field `(.*)`", reason):
         others = [name for name in node if name not in getattr(shape, "__struct_encode_fields__", ())]
         return "this required field", f"nothing{suggestion(missing[1], others)}", (*field, missing[1])
-    if unknown := re.fullmatch("Object contains unknown field `(.*)`", reason, re.DOTALL):
-        names = list(dict.fromkeys(str(path[len(field)]) for path in known if path[: len(field)] == field))
-        return f"one of {', '.join(names)}", f"{unknown[1]!r}{suggestion(unknown[1], names)}", (*field, unknown[1])
-    found = _shorten(json.dumps(field[-1] if is_key else node, ensure_ascii=False, default=str))
+    found = shorten(json.dumps(field[-1] if is_key else node, ensure_ascii=False))
     if reason.startswith("Invalid enum value"):
         kinds = [info.type for info in msgspec.structs.fields(shape) if info.encode_name == field[-1]]
         options = [value for kind in (*kinds, *get_args(kinds[0])) for value in get_args(kind)]
@@ -318,45 +338,20 @@ def mismatch(
         return " or ".join(choices), found + suggestion(node, choices), field
     expected = re.sub(r"`([^`]*)`", lambda kinds: " or ".join(_WORDS.get(k, k) for k in kinds[1].split(" | ")), reason)
     expected = next((words for start, words in _REASONS.items() if reason.startswith(start)), expected)
-    expected, _, stated = expected.removeprefix("Expected ").partition(", got ")[0].partition(", found ")
-    found = stated or found  # our own checks say what they found
+    expected = expected.removeprefix("Expected ").partition(", got ")[0]
     return f"a name that is {expected}" if is_key else expected, found, field
 
 
-def _culprit(document: Any, members: dict[str, Any], shape: Any, problem: str) -> str:
+def _refused_member(document: Any, members: dict[str, Any], shape: Any, problem: str) -> str:
     """The key of `members`, a dict within the document, that msgspec refuses with the message `problem`."""
-    for name, value in list(members.items()):
-        everything = members.copy()
+    everything = members.copy()
+    for name, value in everything.items():
         members.clear()
         members[name] = value
         try:
             msgspec.json.decode(json.dumps(document), type=shape)
         except msgspec.MsgspecError as refused:
             if str(refused) == problem:
-                return name
-        members.update(everything)
-    raise AssertionError(f"no member is refused with {problem!r}")
-
-
-def _members(text: str) -> Iterator[tuple[_Place, int, Any]]:
-    """Path, offset and scalar value (None for a container) of every member of valid JSON text, repeated ones too."""
-    path: list[Any] = []  # the key or index in each open container
-    key_start = 0
-    for token in _TOKEN.finditer(text):
-        kind, written = str(token.lastgroup), token[str(token.lastgroup)]
-        if kind == "key":
-            path[-1], key_start = json.loads(written), token.start()
-        elif kind == "comma":
-            path[-1] = path[-1] + 1 if isinstance(path[-1], int) else ""
-        elif kind == "close":
-            path.pop()
-        else:
-            start = key_start if path and isinstance(path[-1], str) else token.start()
-            yield tuple(path), start, None if kind == "open" else json.loads(written)
-            if kind == "open":
-                path.append(0)
-
-
-def _shorten(text: str) -> str:
-    text = printable(text.strip()[: _FOUND_LENGTH + 1])
-    return text if len(text) <= _FOUND_LENGTH else text[:_FOUND_LENGTH] + "..."
+                break
+    members.update(everything)
+    return name

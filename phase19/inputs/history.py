@@ -1,7 +1,7 @@
 """Records of attempts, whichever file they are from; approvals; and what an earlier run hands on."""
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from phase19.frames import ATTEMPTS, CONVERGENCE, has_run
 from phase19.inputs import wire
 from phase19.inputs.decoding import LINE, decode_document, decode_json, decode_lines, decode_text
 from phase19.inputs.tasks import natural_order
-from phase19.inputs.thresholds import Rules
+from phase19.inputs.thresholds import Thresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def read_approvals(path: Path) -> pl.Series:
     return pl.Series("task_id", list(ids), dtype=pl.String)
 
 
-def read_previous(run_dir: Path, rules: Rules | None = None) -> Previous:
+def read_previous(run_dir: Path, rules: Mapping[str, float] | None = None) -> Previous:
     """Read what an earlier run hands on to this one (``--previous``).
 
     Parameters
@@ -153,7 +153,7 @@ def read_previous(run_dir: Path, rules: Rules | None = None) -> Previous:
     convergence = _convergence(run_dir / "convergence.jsonl")
     if summary.simulated:
         return Previous(summary.run_id, {}, ATTEMPTS.empty(), is_simulated=True, convergence=convergence)
-    weights = _weights(run_dir / "heuristic_weights.json", Rules() if rules is None else rules)
+    weights = _weights(run_dir / "heuristic_weights.json", rules or Thresholds().rules)
     attempts = [_previous_attempts(path) for path in natural_paths(run_dir, "wave_*/*/scheduled_tasks.jsonl")]
     records = pl.concat([ATTEMPTS.empty(), *attempts])
     return Previous(summary.run_id, weights, records, is_simulated=False, convergence=convergence)
@@ -174,9 +174,9 @@ def _convergence(path: Path) -> pl.DataFrame:
     return frame.drop(LINE)
 
 
-def _weights(path: Path, rules: Rules) -> dict[str, float]:
+def _weights(path: Path, rules: Mapping[str, float]) -> dict[str, float]:
     """Weight by heuristic, within the rules' bounds (widened to include 1)."""
-    low, high = min(rules.heuristic_weight_min, 1.0), max(rules.heuristic_weight_max, 1.0)
+    low, high = min(rules["heuristic_weight_min"], 1.0), max(rules["heuristic_weight_max"], 1.0)
     weights: dict[str, float | str] = decode_document(path, dict[wire.Id, wire.Weight | str]).value
     weights.pop("updated_at", None)
     for name, weight in weights.items():

@@ -1,33 +1,30 @@
-"""Every threshold that the SQL compares with: metric bounds and rules, their defaults, and a `--thresholds` file."""
+"""The thresholds that the SQL compares with: the defaults in thresholds.toml, and a `--thresholds` file."""
 
-import math
 import re
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
 import polars as pl
-from msgspec import Meta
 
-from phase19.errors import InputError
-from phase19.inputs.decoding import decode_text, mismatch
+from phase19.errors import InputError, suggestion
+from phase19.inputs.decoding import decode_text, line_of, shorten
 
-Threshold = Annotated[float, Meta(ge=0.0, le=1e6)]  # far above any that means something, and far from overflow
-Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
-LogMargin = Annotated[float, Meta(ge=0.0, le=10.0)]  # on the log scale: at most 22,000 times as long
-# Shared among the tests of a run, the smallest probability still has a quantile; above one half it is not in the tail.
-TailProbability = Annotated[float, Meta(ge=1e-9, le=0.5)]
-Power = Annotated[float, Meta(ge=0.5, le=1 - 1e-9)]
-
-# The bounds of the metrics (Phase 19 definition): unit, target, min, max.
-_METRICS: dict[str, tuple[str, float, float, float]] = {
-    "schedule_accuracy": ("fraction", 0.90, 0.85, 1.0),
-    "throughput_efficiency": ("ratio", 0.95, 0.90, 1.0),
-    "agent_utilization": ("fraction", 0.80, 0.60, 1.0),
-    "confidence_trajectory": ("ratio", 1.0, 0.90, 1.1),
-    "schedule_adherence": ("fraction", 0.90, 0.85, 1.0),
+_DEFAULTS = Path(__file__).with_name("thresholds.toml")
+_RATIOS = ("throughput_efficiency", "confidence_trajectory")  # metrics that may exceed 1; the others are fractions
+# Smallest and largest value, by the end of the dotted name; the first that fits applies.
+_LIMITS = {
+    # Shared among the tests of a run, the smallest probability still has a quantile; 0.5 is the middle, not a tail.
+    "_probability": (1e-9, 0.5),
+    "log_loss_floor": (1e-9, 0.5),
+    "detection_power": (0.5, 1 - 1e-9),
+    "schedule_drift_margin": (0.0, 10.0),  # on the log scale: at most 22,000 times as long
+    **{f"{name}.{key}": (0.0, 1e6) for name in _RATIOS for key in ("target", "min", "max")},
+    **dict.fromkeys((".target", ".min", ".max"), (0.0, 1.0)),
+    "": (0.0, 1e6),  # far above any that means something, and far from overflow
 }
 _CHECKS = ("prediction_error", "schedule_drift", "performance_degradation", "optimization_failure")
 _ORDERED = (
@@ -38,140 +35,9 @@ _ORDERED = (
 )
 
 
-class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Thresholds of metrics, anomalies, health, weights and signals.
-
-    Severities compare an anomaly's effect with `<type>_medium` and `<type>_high`; below medium it is low.
-    """
-
-    # A metric is critical when it is outside its bounds by more than this part of the bound (Phase 19 definition).
-    critical_margin: Threshold = 0.10
-    # Planned confidence change below which the trajectory has no meaning (Phase 19 definition).
-    negligible_confidence_delta: Threshold = 1e-6
-    # Forecasts are kept this far from 0 and 1 in the log loss, which is infinite there.
-    log_loss_floor: TailProbability = 1e-6
-    # False-alarm probability of each anomaly type in a calibrated run, one-sided.
-    alarm_probability: TailProbability = 0.0125
-    # Probability of detecting a problem of the size that a test calls detectable.
-    detection_power: Power = 0.90
-    # Overestimate of the success rate that does not matter, even if significant.
-    prediction_error_margin: Threshold = 0.01
-    # Overestimate of the success rate.
-    prediction_error_medium: Threshold = 0.05
-    prediction_error_high: Threshold = 0.15
-    # Delay that does not matter, on the log scale: log(1.05) is 5 % longer than forecast.
-    schedule_drift_margin: LogMargin = math.log(1.05)
-    # Duration as a multiple of its forecast.
-    schedule_drift_medium: Threshold = 1.25
-    schedule_drift_high: Threshold = 1.5
-    # Drop of an agent's success rate against its peers.
-    performance_degradation_medium: Threshold = 0.10
-    performance_degradation_high: Threshold = 0.25
-    # Drop that does not matter, even if significant.
-    performance_degradation_margin: Threshold = 0.02
-    # Information about the promised advantage below which its slope is not reported.
-    optimization_failure_information: Threshold = 3.0
-    # Part of the promised advantage whose loss does not matter: the best of many forecasts promises too much.
-    optimization_failure_margin: Threshold = 0.10
-    # Missing part of the promised advantage; 1 if all of it is missing.
-    optimization_failure_medium: Threshold = 0.5
-    optimization_failure_high: Threshold = 1.0
-    # Smallest detectable problem above which a check needs more data: no run passes that cannot detect that a fifth
-    # of all tasks fail, times double, half of an agent's tasks fail, or the whole advantage is lost.
-    prediction_error_limit: Threshold = 0.20
-    schedule_drift_limit: Threshold = 2.0
-    performance_degradation_limit: Threshold = 0.5
-    optimization_failure_limit: Threshold = 1.0
-    # Points that an anomaly takes from system stability (Phase 19 definition).
-    penalty_low: Threshold = 5.0
-    penalty_medium: Threshold = 15.0
-    penalty_high: Threshold = 30.0
-    # Lowest health score of each status; below fair it is poor (Phase 19 definition).
-    health_excellent: Threshold = 85.0
-    health_good: Threshold = 70.0
-    health_fair: Threshold = 50.0
-    # Weights of the health components; those without data are left out of the mean.
-    weight_optimization_accuracy: Threshold = 1.0
-    weight_schedule_adherence: Threshold = 1.0
-    weight_throughput_efficiency: Threshold = 1.0
-    weight_system_stability: Threshold = 1.0
-    # Change of the error over all waves, in standard deviations of chance, up to which forecasts count as stable.
-    convergence_margin: Threshold = 1.0
-    # Tasks of evidence at which a lift counts half: outcome variance over the variance of true lifts, 0.2 / 0.1^2
-    # where lifts of 10 points are typical.
-    heuristic_shrinkage: Threshold = 20.0
-    # Largest change of a weight in a run (Phase 19 definition).
-    heuristic_step: Threshold = 0.05
-    # Bounds of a weight (Phase 19 definition).
-    heuristic_weight_min: Threshold = 0.5
-    heuristic_weight_max: Threshold = 1.5
-    # Smallest change of a weight that becomes a learning signal.
-    heuristic_signal_step: Threshold = 0.01
-    # Probability of one false signal among all signals of one kind.
-    signal_probability: TailProbability = 0.05
-    # Tasks that an agent and its peers must each have at a risk level before they are compared.
-    specialization_count: Threshold = 10.0
-
-    def __post_init__(self) -> None:
-        for low, high in _ORDERED:
-            if getattr(self, low) > getattr(self, high):
-                raise ValueError(f"{low} <= {high}, found {getattr(self, low):g} and {getattr(self, high):g}")
-        if not any(getattr(self, name) > 0 for name in self.__struct_fields__ if name.startswith("weight_")):
-            raise ValueError("at least one weight_* above 0, found none")
-
-    def frame(self) -> pl.DataFrame:
-        """The rules as one row, a column a rule, the way the SQL reads them."""
-        return pl.DataFrame([msgspec.structs.asdict(self)])
-
-
-def _check_order(bounds: Any) -> None:
-    if not bounds.min <= bounds.target <= bounds.max:
-        raise ValueError(f"min <= target <= max, found {bounds.min:g}, {bounds.target:g} and {bounds.max:g}")
-
-
-def _table(name: str, *fields: tuple[str, Any, Any], check: Callable[[Any], None] | None = None) -> Any:
-    """A TOML table with these keys, their types and defaults."""
-    namespace = {"__post_init__": check} if check else {}
-    return msgspec.defstruct(name, fields, namespace=namespace, kw_only=True, forbid_unknown_fields=True)
-
-
-def _bounds(name: str, unit: str, *values: float) -> tuple[str, Any, Any]:
-    kind = Fraction if unit == "fraction" else Threshold
-    keys = ((key, kind, value) for key, value in zip(("target", "min", "max"), values, strict=True))
-    table = _table(name, *keys, check=_check_order)
-    return name, table, msgspec.field(default_factory=table)
-
-
-_Metrics = _table("Metrics", *(_bounds(name, *bounds) for name, bounds in _METRICS.items()))
-_Document = _table(
-    "Thresholds",
-    ("rules", Rules, msgspec.field(default_factory=Rules)),
-    ("metrics", _Metrics, msgspec.field(default_factory=_Metrics)),
-)
-
-
-def metric_bounds(metrics: Any = None) -> pl.DataFrame:
-    """Target and bounds of the five metrics, one row each, in the order they are reported.
-
-    Returns
-    -------
-    polars.DataFrame
-        position (from 1), metric_name, unit, target_value, threshold_min, threshold_max.
-
-    References
-    ----------
-    Phase 19 definition, "Bounds".
-    """
-    tables = msgspec.to_builtins(_Metrics() if metrics is None else metrics)
-    return pl.DataFrame(
-        [
-            (position, name, unit, *tables[name].values())
-            for position, (name, (unit, *_)) in enumerate(_METRICS.items(), 1)
-        ],
-        schema={"position": pl.Int64, "metric_name": pl.String, "unit": pl.String}
-        | dict.fromkeys(("target_value", "threshold_min", "threshold_max"), pl.Float64),
-        orient="row",
-    )
+@cache
+def _defaults() -> dict[str, dict[str, Any]]:
+    return tomllib.loads(_DEFAULTS.read_text("utf-8"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,23 +47,34 @@ class Thresholds:
     Attributes
     ----------
     rules
-        The rules.
-    bounds
-        The metrics' bounds, as :func:`metric_bounds` gives them.
+        Thresholds of metrics, anomalies, health, weights and signals by name.
+    metrics
+        `target`, `min` and `max` of the metrics by name, in the order they are reported.
     changed
         What differs from the defaults, as `rules.alarm_probability` or `metrics.schedule_accuracy.min`, and its value.
     file
         Name of the file they are from; None where there is none.
     """
 
-    rules: Rules = field(default_factory=Rules)
-    bounds: pl.DataFrame = field(default_factory=metric_bounds)
+    rules: Mapping[str, float] = field(default_factory=lambda: _defaults()["rules"])
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: _defaults()["metrics"])
     changed: Mapping[str, float] = field(default_factory=dict)
     file: str | None = None
 
     def frames(self) -> dict[str, pl.DataFrame]:
-        """The frames that the SQL reads them from."""
-        return {"rules": self.rules.frame(), "metric_bounds": self.bounds}
+        """The frames that the SQL reads: the rules as one row, the metrics as a row each."""
+        metric_bounds = [
+            {
+                "position": position,
+                "metric_name": name,
+                "unit": "ratio" if name in _RATIOS else "fraction",
+                "target_value": bounds["target"],
+                "threshold_min": bounds["min"],
+                "threshold_max": bounds["max"],
+            }
+            for position, (name, bounds) in enumerate(self.metrics.items(), 1)
+        ]
+        return {"rules": pl.DataFrame([self.rules]), "metric_bounds": pl.DataFrame(metric_bounds)}
 
 
 def read_thresholds(path: Path) -> Thresholds:
@@ -206,8 +83,7 @@ def read_thresholds(path: Path) -> Thresholds:
     Parameters
     ----------
     path
-        TOML: a table `rules` with fields of :class:`Rules`, and tables `metrics.NAME` with any of `target`, `min` and
-        `max`, in the unit of the metric.
+        TOML with any of the tables and keys of `thresholds.toml`.
 
     Raises
     ------
@@ -215,8 +91,6 @@ def read_thresholds(path: Path) -> Thresholds:
         The file cannot be read or is not TOML, a key is unknown, a value is of the wrong type or out of bounds, or two
         values contradict each other.
     """
-    import tomllib  # 10 ms, and few runs have a file
-
     text = decode_text(path).replace("\r\n", "\n")  # TOML refuses a part that ends with a carriage return
     try:
         document = tomllib.loads(text)
@@ -224,32 +98,39 @@ def read_thresholds(path: Path) -> Thresholds:
         at = re.search(r" \(at line (\d+), column \d+\)$", str(problem))
         last = int(at[1]) if at else text.count("\n") + 1
         raise InputError(str(path), line=last, expected="TOML", found=f"an error ({problem})") from problem
-    defaults = _flat(msgspec.to_builtins(_Document()))
-    try:
-        found = msgspec.convert(document, _Document)
-    except msgspec.ValidationError as problem:
-        expected, shown, keys = mismatch(document, _Document, str(problem), defaults)
-        expected = expected.replace("an object", "a table")
-        name, line = ".".join(map(str, keys)), _line_of(text, keys)
-        raise InputError(str(path), line=line, field=name, expected=expected, found=shown) from problem
-    bounds = metric_bounds(found.metrics)
-    values = _flat(msgspec.to_builtins(found))
-    changed = {".".join(keys): value for keys, value in values.items() if value != defaults[keys]}
-    return Thresholds(found.rules, bounds, changed, path.name)
+    changed: dict[str, float] = {}
 
+    def error(keys: tuple[str, ...], expected: str, found: str) -> InputError:
+        line = line_of(re.sub("#.*", "", text), keys, key_form=r"\b{}\b")
+        return InputError(str(path), line=line, field=".".join(keys), expected=expected, found=found)
 
-def _flat(tables: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """The values of nested tables by their keys."""
-    flat: dict[tuple[str, ...], Any] = {}
-    for name, value in tables.items():
-        flat |= _flat(value, (*prefix, name)) if isinstance(value, dict) else {(*prefix, name): value}
-    return flat
+    def replace(default: Any, value: Any, keys: tuple[str, ...]) -> Any:
+        """The default with what the file gives in its place; a table keeps the keys that the file leaves out."""
+        if isinstance(default, dict):
+            if not isinstance(value, dict):
+                raise error(keys, "a table", shorten(repr(value)))
+            for key in value:
+                if key not in default:
+                    raise error((*keys, key), f"one of {', '.join(default)}", f"{key!r}{suggestion(key, default)}")
+            return default | {key: replace(default[key], value[key], (*keys, key)) for key in value}
+        name = ".".join(keys)
+        low, high = next(limits for end, limits in _LIMITS.items() if name.endswith(end))
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not low <= value <= high:
+            raise error(keys, f"a number from {low:.9g} to {high:.9g}", shorten(repr(value)))
+        if value != default:
+            changed[name] = float(value)
+        return float(value)
 
-
-def _line_of(text: str, keys: tuple[str | int, ...]) -> int:
-    """The line of the last of these keys, each of which is searched for after the one before."""
-    code, place = re.sub("#.*", "", text), 0
-    for key in keys:
-        found = re.compile(rf"\b{re.escape(str(key))}\b").search(code, place)
-        place = found.end() if found else place
-    return code.count("\n", 0, place) + 1
+    tables = replace(_defaults(), document, ())
+    rules, metrics = tables["rules"], tables["metrics"]
+    for low, high in _ORDERED:
+        if rules[low] > rules[high]:
+            raise error(("rules",), f"{low} <= {high}", f"{rules[low]:g} and {rules[high]:g}")
+    if not any(value > 0 for name, value in rules.items() if name.startswith("weight_")):
+        raise error(("rules",), "at least one weight_* above 0", "none")
+    for name, bounds in metrics.items():
+        if not bounds["min"] <= bounds["target"] <= bounds["max"]:
+            found = f"{bounds['min']:g}, {bounds['target']:g} and {bounds['max']:g}"
+            raise error(("metrics", name), "min <= target <= max", found)
+    return Thresholds(rules, metrics, changed, path.name)

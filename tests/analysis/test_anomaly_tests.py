@@ -12,7 +12,7 @@ from scipy.stats import binom
 
 from benchmarks.detection import measure
 from phase19 import frames
-from phase19.inputs.thresholds import Rules
+from tests.rules import Rules
 from tests.synthetic import agents_frame, execution, hand_frames, sure_draws, synthetic_run, tables_of, wave_plan
 
 TYPES = ["prediction_error", "schedule_drift", "performance_degradation", "optimization_failure"]

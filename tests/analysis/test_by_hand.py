@@ -21,9 +21,9 @@ import pytest
 
 from phase19 import frames
 from phase19.analysis.session import sql_directory
-from phase19.inputs.thresholds import Rules
 from tests import test_feedback_loop, test_monitor
 from tests.analysis import test_anomaly_tests, test_convergence, test_heuristic_updates, test_queries
+from tests.rules import Rules
 from tests.synthetic import (
     TIMESTAMP,
     agents_frame,

@@ -11,7 +11,7 @@ from scipy import stats
 
 from phase19 import frames
 from phase19.analysis.session import analyse
-from phase19.inputs.thresholds import Rules
+from tests.rules import Rules
 from tests.synthetic import TIMESTAMP, execution, hand_frames, query, run_frame, synthetic_run, tables_of, wave_plan
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phase19.inputs.thresholds import Rules
+from tests.rules import Rules
 from tests.synthetic import execution, hand_frames, query, run_frame, tables_of, wave_plan
 
 KEYS = [

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from phase19.inputs.thresholds import Rules
 from tests.random_run import random_run
+from tests.rules import Rules
 from tests.synthetic import every_table
 
 RUNS = st.fixed_dictionaries(

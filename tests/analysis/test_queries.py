@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 from phase19.analysis.queries import QUERIES
 from phase19.analysis.session import analyse, sql_directory
-from phase19.inputs.thresholds import Rules
+from tests.rules import Rules
 from tests.synthetic import (
     empty_frames,
     every_table,

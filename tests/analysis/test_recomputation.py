@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 
 from phase19.analysis.queries import QUERIES
-from phase19.inputs.thresholds import Rules
 from tests import (  # noqa: F401 (they say what they recompute)
     recomputed_agents,
     recomputed_anomalies,
@@ -18,6 +17,7 @@ from tests import (  # noqa: F401 (they say what they recompute)
 )
 from tests.random_run import random_run
 from tests.recomputation import RECOMPUTED, World, problems
+from tests.rules import Rules
 from tests.synthetic import every_table
 
 STEMS = [query.stem for query in QUERIES]

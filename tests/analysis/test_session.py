@@ -14,8 +14,8 @@ from phase19.analysis.queries import QUERIES
 from phase19.analysis.results import Results
 from phase19.analysis.session import analyse, connect, define_functions, lock, sql_directory
 from phase19.errors import OutputError
-from phase19.inputs.thresholds import Rules
 from tests.random_run import random_run
+from tests.rules import Rules
 from tests.synthetic import analysis_of, empty_frames, synthetic_run
 
 
@@ -117,7 +117,7 @@ SMALLEST = {"alarm_probability": 1e-9, "log_loss_floor": 1e-9, "signal_probabili
     [
         pytest.param(
             {
-                **dict.fromkeys(Rules.__struct_fields__, 1000000.0),
+                **dict.fromkeys(vars(Rules()), 1000000.0),
                 **SMALLEST,
                 "detection_power": 1 - 1e-9,
                 "schedule_drift_margin": 10.0,
@@ -126,7 +126,7 @@ SMALLEST = {"alarm_probability": 1e-9, "log_loss_floor": 1e-9, "signal_probabili
         ),
         pytest.param(
             {
-                **dict.fromkeys(Rules.__struct_fields__, 0.0),
+                **dict.fromkeys(vars(Rules()), 0.0),
                 **dict.fromkeys(SMALLEST, 0.5),
                 "detection_power": 0.5,
                 "weight_system_stability": 1e-300,

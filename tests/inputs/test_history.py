@@ -13,7 +13,7 @@ import phase19
 from phase19 import frames
 from phase19.errors import InputError
 from phase19.inputs.history import read_approvals, read_executions, read_previous
-from phase19.inputs.thresholds import Rules
+from tests.rules import Rules
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "outputs" / "phase18"
@@ -354,12 +354,12 @@ class TestWhatIsRefused:
     def test_the_bounds_of_a_weight_are_those_of_the_rules(self, copy):
         path = copy / "heuristic_weights.json"
         path.write_text(json.dumps(document(path) | {"H16_002": 1.8}))
-        assert read_previous(copy, Rules(heuristic_weight_max=2.0)).weights["H16_002"] == 1.8
+        assert read_previous(copy, vars(Rules(heuristic_weight_max=2.0))).weights["H16_002"] == 1.8
         with pytest.raises(InputError, match=r"expected a number in \[0.5, 1.7\], found 1.8"):
-            read_previous(copy, Rules(heuristic_weight_max=1.7))
+            read_previous(copy, vars(Rules(heuristic_weight_max=1.7)))
 
     @pytest.mark.parametrize("rules", [Rules(heuristic_weight_min=1.1), Rules(heuristic_weight_max=0.9)])
     def test_a_weight_on_its_way_from_1_into_the_bounds_is_taken_over(self, copy, rules):
         path = copy / "heuristic_weights.json"
         path.write_text(json.dumps({"H16_002": 1.0, "updated_at": document(path)["updated_at"]}))
-        assert read_previous(copy, rules).weights == {"H16_002": 1.0}
+        assert read_previous(copy, vars(rules)).weights == {"H16_002": 1.0}
