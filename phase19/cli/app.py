@@ -195,7 +195,7 @@ def explain(task: str, /, *, run: Path = DEFAULT_RUN, json: Flag = False) -> Non
     run
         The run directory.
     json
-        Print one JSON object instead.
+        Print every figure of the task as one JSON object instead.
     """
     from phase19.outputs import explain as explaining
 
@@ -203,7 +203,7 @@ def explain(task: str, /, *, run: Path = DEFAULT_RUN, json: Flag = False) -> Non
     if json:
         print(dumps(found))
     else:
-        screen.show([*explaining.sentences(found), *explaining.explanation_tables(found)])
+        screen.show(explaining.sentences(found))
 
 
 @app.command(sort_key=8)

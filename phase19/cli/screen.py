@@ -113,9 +113,8 @@ def wave_progress(stream: TextIO) -> Iterator[Callable[[str, int, int], None]]:
     if not stream.isatty():
         yield lambda _stage, _done, _total: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console_for(stream), transient=True) as bar:
+    with Progress(console=console_for(stream), transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total or None)

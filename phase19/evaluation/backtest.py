@@ -434,7 +434,7 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
     success_rate = mean(history["is_success"])
     counts = history.group_by("agent_id").agg(record_count=pl.len())
     agents = (
-        inputs.agents.select("agent_id")
+        inputs.agents.select("agent_id", "capacity")
         .join(counts, on="agent_id", how="left", maintain_order="left")
         .with_columns(pl.col("record_count").fill_null(0))
         .with_columns(evidence=pl.when(pl.col("record_count") > 0).then(pl.lit("records")).otherwise(pl.lit("none")))

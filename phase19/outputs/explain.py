@@ -7,8 +7,7 @@ from typing import Any
 
 from phase19.analysis.querying import json_lines
 from phase19.errors import UsageError, plural
-from phase19.outputs.rendering import Table, figures_table
-from phase19.outputs.text import significant
+from phase19.outputs.text import percent, significant
 
 _QUESTION = """
 select
@@ -22,17 +21,6 @@ left join plans on decisions.task_id = plans.task_id
 left join unassigned on decisions.task_id = unassigned.task_id
 where decisions.task_id = $task_id
 """
-
-
-# Columns of the tables below the sentences, by title.
-_FIGURES = {
-    "forecast": "success_probability success_low success_high planned_success baseline_success planned_attempts "
-    "max_attempts duration_ms_p50 duration_ms_p90 record_count",
-    "score": "success_term throughput_term confidence_term score runner_up_score score_margin agent_price",
-    "time from the wave's start": "scheduled_start_time scheduled_end_time actual_start_time actual_end_time",
-    "confidence": "confidence confidence_boost updated_confidence planned_confidence_delta actual_confidence_delta "
-    "heuristics_applied live_decision reason",
-}
 _SLIGHT = 0.01  # difference of two scores
 _SMALLEST = 0.001  # amount of score written in full
 
@@ -59,10 +47,8 @@ def sentences(task: dict[str, Any]) -> list[str]:
     if agent is None:
         why = task["unassigned_reason"] or f"its safety gate {task['decision']} it ({task['reason']})"
         return [f"{name} was not assigned: {why}."]
-    said = [
-        f"{name} was assigned to {agent} in wave {task['wave']}, with priority {task['priority']}.",
-        _runner_up_sentence(task),
-    ]
+    place = f"{name} was assigned to {agent} in wave {task['wave']}, with priority {task['priority']}"
+    said = [f"{place} and {percent(task['planned_success'])} planned success.", _runner_up_sentence(task)]
     if task["agent_price"] > 0:
         said.append(f"Room for one more task at {agent} would add {_worth(task, task['agent_price'])}.")
     if task["status"] in {"completed", "failed"}:
@@ -106,8 +92,3 @@ def _worth(task: dict[str, Any], value: float) -> str:
     """Write an amount of the wave's summed score, which counts expected successes if a score is the success."""
     size = significant(value, 2) if value >= _SMALLEST else f"less than {_SMALLEST}"
     return f"{size} {'expected successes' if _is_success(task) else 'of its total score'}"
-
-
-def explanation_tables(task: dict[str, Any]) -> tuple[Table, ...]:
-    """Show the figures behind the sentences; none for a task that was not assigned."""
-    return tuple(figures_table(title, task, keys) for title, keys in _FIGURES.items()) if task["agent_id"] else ()

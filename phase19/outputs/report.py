@@ -184,12 +184,10 @@ def attention_table(run: Run) -> Block:
         and low <= value <= high
     }
     alerts = [row for row in run["alerts"] if row["source"] not in normal]
+    if not alerts:
+        return "No check failed, and no metric left its normal range."
     rows = tuple((row["severity"], row["message"], row["action"]) for row in alerts)
-    return (
-        Table(("needs attention", "what happened", "what to do"), rows, labels=3)
-        if rows
-        else "Nothing needs attention."
-    )
+    return Table(("needs attention", "what happened", "what to do"), rows, labels=3)
 
 
 def waves_table(run: Run) -> Table:

@@ -84,8 +84,5 @@ _UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (
     (r"_ms(_|$)|_time$", duration),
     (r"throughput$", throughput),
     (r"weight$", number),
-    (
-        r"(rate|success|probability|confidence|accuracy|adherence|utilization|coverage)(_low|_high)?$",
-        percent,
-    ),
+    (r"(rate|success|probability|confidence|accuracy|adherence|utilization|coverage)(_low|_high)?$", percent),
 )

@@ -252,6 +252,12 @@ def test_a_split_derives_agents_and_population_from_earlier_records(case):
     assert all(row == sorted(row) for row in numbers["timestamp"].to_list())
 
 
+def test_a_split_keeps_the_capacity_of_an_agent(case):
+    inputs = first_of(case)
+    limited = replace(inputs, agents=inputs.agents.with_columns(capacity=pl.lit(5, dtype=pl.Int64)))
+    assert split_inputs(limited, SPLIT)[0].agents["capacity"].to_list() == [5] * inputs.agents.height
+
+
 def test_a_split_before_every_record_leaves_wide_forecasts(case):
     past, later = split_inputs(first_of(case), datetime(2020, 1, 1, tzinfo=UTC))
     assert past.agents["evidence"].unique().to_list() == ["none"]
