@@ -100,7 +100,6 @@ def draw_world(size: Size, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, World
     agents = frames.AGENTS.conform(
         [{"agent_id": f"agent_{i:02d}", "record_count": 0, "evidence": "records"} for i in range(m)]
     )
-    residuals = np.sort(rng.normal(0.0, 0.5, (2, 400)), axis=1)
     return (
         tasks,
         agents,
@@ -115,7 +114,7 @@ def draw_world(size: Size, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, World
             agent_log_ms=rng.normal(0.0, 0.3, m),
             pair_log_ms=PairEffects(np.arange(n * m), rng.normal(0.0, 0.2, n * m), np.zeros(n * m), 0.0, m),
             outcome_log_ms=np.array([0.3, 0.0]),  # failures take a third longer
-            residuals=residuals - residuals.mean(axis=1, keepdims=True),
+            residual_sd=np.full(2, 0.5),
             limit_ms=np.full(n, np.inf),
             gains=ConfidenceChanges(np.full(m, GAINS[1]), np.full(m, GAINS[0]), 0.02, GAINS[1], GAINS[0]),
         ),
@@ -131,10 +130,10 @@ def fit_history(size: Size, tasks: pl.DataFrame, agents: pl.DataFrame, world: Wo
     duration_ms = attempt_ms(
         world.task_log_ms[task] + world.agent_log_ms[agent] + world.pair_log_ms.at(task, agent)[0],
         world.outcome_log_ms,
-        world.residuals,
+        world.residual_sd,
         world.limit_ms[task],
         is_success=won,
-        uniforms=rng.random(won.shape),
+        normals=rng.standard_normal(won.shape),
     )
     records = pl.DataFrame(
         {

@@ -8,11 +8,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from phase19 import frames
+from phase19.forecasting.confidence import clipped_normal_mean
 from phase19.forecasting.predictive import WaveDraws
 from phase19.inputs.history import Previous
 from phase19.wave import ExecutedWave, Wave, largest, mean, positions
 
 _ROUNDING = 1e-9  # relative; a load that exceeds the limit by less keeps it
+_FAR_SDS = 40.0  # no normal comes this far
 _INTERVAL = (0.05, 0.95)  # a 90 % interval
 _OF_WAVES = (
     *(frames.DECISIONS, frames.UNASSIGNED, frames.EXECUTIONS, frames.WAVE_PLANS, frames.WAVE_DRAWS),
@@ -132,9 +134,10 @@ def _duration_evidence(wave: ExecutedWave, draws: WaveDraws) -> dict[str, NDArra
     task, agent = positions(tasks["task_id"], wave.model.tasks["task_id"])[row], draws.agent[row]
     outcome = attempts["is_success"].to_numpy().astype(np.int64)
     forecast = model.mean(task, agent) + model.outcome.shift()[outcome]
-    # An attempt is stopped at its task's limit: the mean over the residuals, each cut there.
-    room = np.log(model.limit_ms[task]) - forecast
-    expected = sum(np.minimum(points[outcome], room) for points in model.residuals.T) / model.residuals.shape[1]
+    sd = model.residual_sd[outcome]
+    # An attempt is stopped at its task's limit.
+    room = np.minimum((np.log(model.limit_ms[task]) - forecast) / sd, _FAR_SDS)
+    expected = sd * clipped_normal_mean(np.zeros(sd.size), 1.0, np.full(sd.size, -_FAR_SDS), room)
     # Attempts share the forecast error of their task, and that of their agent.
     tries = np.bincount(row, minlength=tasks.height)[row]
     shared = model.task.sd[task] ** 2 + model.pair.at(task, agent)[1] ** 2
@@ -146,10 +149,9 @@ def _duration_evidence(wave: ExecutedWave, draws: WaveDraws) -> dict[str, NDArra
     return {
         "duration_count": count,
         "log_duration_residual_sum": total(np.log(attempts["duration_ms"].to_numpy()) - forecast - expected),
-        "log_duration_variance": total(model.residuals.var(axis=1)[outcome] + tries * shared)
-        + (count * model.agent.sd) ** 2,
+        "log_duration_variance": total(sd**2 + tries * shared) + (count * model.agent.sd) ** 2,
         "log_duration_outcome_sd": total(model.outcome.sd * model.outcome.code[outcome]),
-        "log_duration_third_moment": total((model.residuals**3).mean(axis=1)[outcome]),
+        "log_duration_third_moment": np.zeros(m),
     }
 
 

@@ -8,15 +8,10 @@ import numpy as np
 from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.records import Effects, Records
 
-_RESIDUALS = 200  # points of the residual distribution; its mean is then exact to 0.1 % for log sd below 1
-_FEW_RESIDUALS = 50  # below this a normal distribution knows the tails better than the sample does
+_HALVINGS = 10  # a quantile is known to 1/2,000 of the distance of the outcomes' quantiles
 _MAX_ROUNDS = 40
 _TOLERANCE = 3e-4  # a fit has converged when durations change by less than 0.03 %, root mean square
 _TINY = 1e-12
-# Nodes of the table of times. In between it is linear: quantiles are off by less than 0.01 in probability (tested).
-_TIME_NODES, _SD_NODES, _CHANCE_NODES = 97, 7, 65
-_MIN_SD = 1e-3
-_REACH_SDS = 4.0  # standard deviations of the normal part that the table holds; 3e-5 lie outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,124 +78,55 @@ class DurationSpread(NamedTuple):
     record_count: int
 
 
-class TimeTable(NamedTuple):
-    """Distribution of the log time of one attempt about its pair's mean.
-
-    Attributes
-    ----------
-    log_time, sd
-        Evenly spaced nodes, shapes (z,) and (v,); `sd` is that of a pair's mean.
-    below
-        Probability of less than a log time after a failure and after a success, shape (2, v, z).
-    growth
-        Mean of the exponentiated log time after each outcome, for a pair without variance, shape (2,).
-
-    Notes
-    -----
-    The log time is normal about its forecast, plus a residual from a sample. Relative to the forecast's mean its
-    distribution depends on the pair's variance and success probability alone, so a table over these two serves all
-    pairs.
-    """
-
-    log_time: Floats
-    sd: Floats
-    below: Floats
-    growth: Floats
-
-    @classmethod
-    def of(cls, outcome: OutcomeContrast, residuals: Floats, highest_variance: float) -> "TimeTable":
-        """Tabulate pairs whose variance is between 0 and `highest_variance`; residuals have shape (2, q), q even."""
-        from scipy.special import ndtr
-
-        shift, shift_variance = outcome.shift(), (outcome.sd * outcome.code) ** 2
-        nodes = np.linspace(0.0, max(np.sqrt(highest_variance), _MIN_SD), _SD_NODES)
-        reach = _REACH_SDS * np.sqrt(highest_variance + shift_variance.max()) + 10 * _MIN_SD
-        # Two neighbours of a fine sample are replaced by their mean: half the work, no visible change of a quantile.
-        centre = shift[:, None] + residuals.reshape(2, -1, 2).mean(axis=-1)
-        log_time = np.linspace(centre.min() - reach, centre.max() + reach, _TIME_NODES)
-        sd = np.maximum(np.sqrt(nodes**2 + shift_variance[:, None]), _MIN_SD)
-        gap = log_time[:, None] - centre[:, None, :]
-        below = ndtr(gap[:, None] / sd[..., None, None]).mean(axis=-1)
-        return cls(log_time, nodes, below, np.exp(shift + 0.5 * shift_variance) * np.exp(residuals).mean(axis=1))
-
-
 @dataclass(frozen=True, slots=True)
 class AttemptTimes:
     """Distribution of the time one attempt takes, for pairs of one shape.
 
     Attributes
     ----------
-    table
-        The distribution about a pair's mean.
-    mean, variance
-        Of the log duration of the pairs' average attempt, any shape.
-    log_limit
-        Log of the time at which an attempt is stopped, infinite for never; broadcast against `mean`.
+    mean, sd
+        Of the normal log time after a failure and after a success, shape (2, ...).
+    limit_ms
+        Time at which an attempt is stopped, infinite for never; broadcast against `mean`.
     """
 
-    table: TimeTable
     mean: Floats
-    variance: Floats
-    log_limit: Floats
+    sd: Floats
+    limit_ms: Floats
 
-    def expected_ms(self) -> tuple[Floats, Floats]:
-        """Expected time of a failed and of a successful attempt [ms].
+    def expected_ms(self) -> Floats:
+        """Expected time of a failed and of a successful attempt [ms], shape (2, ...).
 
         Notes
         -----
-        Without a limit, exp(mean + variance / 2) times the mean of the exponentiated residuals (smearing: Duan, 1983):
-        neither the median nor the tail of a fitted normal. A limit L leaves the share E min(X, L) / E X of it, where
-        E min(X, L) is the integral of P(X > x) up to L.
+        E min(X, L) = exp(mean + sd^2 / 2) P(Z < room - sd) + L P(Z > room) with room = (log L - mean) / sd.
         """
-        average = np.exp(self.mean + 0.5 * self.variance)
-        failed, succeeded = average * self.table.growth[0], average * self.table.growth[1]
-        if np.isfinite(self.log_limit).any():
-            log_time, nodes, below, _ = self.table
-            step = (log_time[1] - log_time[0]) * np.exp(log_time) * (1.0 - below)
-            upto = np.cumsum(step, axis=-1) - 0.5 * step + np.exp(log_time[0])
-            column = _place(np.minimum(self.log_limit - self.mean, log_time[-1]), log_time)
-            row = _place(np.sqrt(self.variance), nodes)
-            left = [_interpolate(upto[outcome] / upto[outcome, :, -1:], row, column) for outcome in (0, 1)]
-            # Below the table every attempt is stopped: it takes the limit.
-            limit_ms = np.exp(self.log_limit)
-            failed, succeeded = np.minimum(failed * left[0], limit_ms), np.minimum(succeeded * left[1], limit_ms)
-        return failed, succeeded
+        from scipy.special import ndtr
+
+        room = (np.log(self.limit_ms) - self.mean) / self.sd
+        limit_ms = np.where(np.isfinite(self.limit_ms), self.limit_ms, 0.0)
+        return np.asarray(np.exp(self.mean + 0.5 * self.sd**2) * ndtr(room - self.sd) + limit_ms * ndtr(-room))
 
     def quantiles_ms(self, success_probability: Floats, *levels: float) -> list[Floats]:
-        """Quantiles of the time over both outcomes [ms], given the success probability."""
-        log_time, nodes, below, _ = self.table
-        chance = np.linspace(0.0, 1.0, _CHANCE_NODES)
-        mixed = below[0][:, None, :] + chance[:, None] * (below[1] - below[0])[:, None, :]
-        row, column = _place(np.sqrt(self.variance), nodes), _place(success_probability, chance)
-        return [
-            np.exp(np.minimum(self.mean + _interpolate(_inverse(mixed, log_time, at), row, column), self.log_limit))
-            for at in levels
-        ]
+        """Quantiles of the time over both outcomes [ms], given the success probability.
 
+        Notes
+        -----
+        The quantile of the mixture lies between those of the two outcomes; bisection.
+        """
+        from scipy.special import ndtr, ndtri
 
-_Place = tuple[Ints, Floats]
-
-
-def _place(value: Floats, nodes: Floats) -> _Place:
-    """Index of the node below each value, and the fraction of the way to the next; `nodes` are evenly spaced."""
-    way = np.clip((value - nodes[0]) / (nodes[1] - nodes[0]), 0.0, nodes.size - 1.0)
-    index = np.minimum(way.astype(np.int64), nodes.size - 2)
-    return index, way - index
-
-
-def _interpolate(table: Floats, row: _Place, column: _Place) -> Floats:
-    """Interpolate bilinearly in a table (rows, columns)."""
-    (i, u), (j, w) = row, column
-    upper, lower = (table[at, j] + w * (table[at, j + 1] - table[at, j]) for at in (i, i + 1))
-    return np.asarray(upper + u * (lower - upper))
-
-
-def _inverse(below: Floats, log_time: Floats, level: float) -> Floats:
-    """Quantiles at `level` of distributions (v, c, z), shape (v, c)."""
-    after = np.clip((below < level).sum(axis=-1), 1, log_time.size - 1)[..., None]
-    low, high = (np.take_along_axis(below, at, axis=-1)[..., 0] for at in (after - 1, after))
-    way = np.clip((level - low) / np.maximum(high - low, 1e-300), 0.0, 1.0)
-    return np.asarray(log_time[after[..., 0] - 1] + way * (log_time[1] - log_time[0]))
+        chance = np.stack([1.0 - success_probability, success_probability])
+        found = []
+        for level in levels:
+            ends = self.mean + self.sd * ndtri(level)
+            low, high = ends.min(axis=0), ends.max(axis=0)
+            for _ in range(_HALVINGS):
+                middle = 0.5 * (low + high)
+                is_below = (chance * ndtr((middle - self.mean) / self.sd)).sum(axis=0) < level
+                low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
+            found.append(np.minimum(np.exp(0.5 * (low + high)), self.limit_ms))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,12 +141,10 @@ class DurationPosterior:
         Effects of shapes (m,) and (n,), log ms.
     pair, outcome
         What a pair, and what failure or success adds, log ms.
-    residuals
-        Sorted equally likely residuals after a failure and after a success, shape (2, q), about zero.
+    residual_sd
+        Standard deviation of the log durations of one pair's attempts after a failure and after a success, shape (2,).
     limit_ms
         Time at which an attempt at a task is stopped, infinite for never, shape (n,).
-    table
-        Distribution of one attempt's log duration about `mean`.
     spread
         Variances of the fit.
 
@@ -235,9 +159,8 @@ class DurationPosterior:
     task: Effects
     pair: PairEffects
     outcome: OutcomeContrast
-    residuals: Floats
+    residual_sd: Floats
     limit_ms: Floats
-    table: TimeTable
     spread: DurationSpread
 
     def mean(self, task: Ints, agent: Ints) -> Floats:
@@ -247,18 +170,20 @@ class DurationPosterior:
     def times(self, task: Ints, agent: Ints) -> AttemptTimes:
         """Distribution of the time one attempt takes, for pairs whose indices broadcast."""
         own, own_sd = self.pair.at(task, agent)
+        mean = self.level + self.task.mean[task] + self.agent.mean[agent] + own
+        variance = self.task.sd[task] ** 2 + self.agent.sd[agent] ** 2 + own_sd**2
+        by_outcome = (self.outcome.sd * self.outcome.code) ** 2 + self.residual_sd**2
         return AttemptTimes(
-            table=self.table,
-            mean=self.level + self.task.mean[task] + self.agent.mean[agent] + own,
-            variance=self.task.sd[task] ** 2 + self.agent.sd[agent] ** 2 + own_sd**2,
-            log_limit=np.log(self.limit_ms)[task],
+            mean=np.stack([mean + shift for shift in self.outcome.shift()]),
+            sd=np.sqrt(np.stack([variance + outcome for outcome in by_outcome])),
+            limit_ms=self.limit_ms[task],
         )
 
 
 def attempt_ms(
-    log_ms: Floats, shift: Floats, residuals: Floats, limit_ms: Floats, *, is_success: Bools, uniforms: Floats
+    log_ms: Floats, shift: Floats, residual_sd: Floats, limit_ms: Floats, *, is_success: Bools, normals: Floats
 ) -> Floats:
-    """Time each attempt takes [ms]; the shape (k, ..., p) of `uniforms`.
+    """Time each attempt takes [ms]; the shape (k, ..., p) of `normals`.
 
     Parameters
     ----------
@@ -266,14 +191,13 @@ def attempt_ms(
         Log duration of the pairs' average attempt, shape (..., p).
     shift
         What a failure and what a success adds, shape (..., 2).
-    residuals, limit_ms
+    residual_sd, limit_ms
         As in :class:`DurationPosterior`, the limit that of the pairs' tasks, shape (p,).
-    is_success, uniforms
-        Outcome of each attempt, and random numbers in (0, 1) that choose its residual.
+    is_success, normals
+        Outcome of each attempt, and a standard normal for its residual.
     """
-    place = (uniforms * residuals.shape[1]).astype(np.int64)
     outcome = np.where(is_success, shift[..., 1:], shift[..., :1])
-    latent_ms = np.exp(log_ms + outcome + residuals[is_success.astype(np.int64), place])
+    latent_ms = np.exp(log_ms + outcome + np.where(is_success, residual_sd[1], residual_sd[0]) * normals)
     return np.asarray(np.minimum(latent_ms, limit_ms))
 
 
@@ -354,7 +278,6 @@ def fit_durations(
         last, mean = mean, log_ms - residual
         if ((mean - last) ** 2).mean() < _TOLERANCE**2:
             break
-    residuals = _residuals(recorded, mean, outcome, is_censored, residual_variance)
     # A summary's mean is one over tasks and attempts, as the population's; the agent is the same in all of them.
     within = float(np.abs(code[::-1]) @ residual_variance) + sum(variances[1:])
     return DurationPosterior(
@@ -363,9 +286,8 @@ def fit_durations(
         task=_with_estimates(effects[1], variances[1], estimated_ms),
         pair=_pair_effects(effects[2], variances[2], records, estimated_ms.size),
         outcome=contrast,
-        residuals=residuals,
+        residual_sd=np.sqrt(residual_variance),
         limit_ms=_limits(recorded, groups[1], is_censored, records.task_count)[: estimated_ms.size],
-        table=TimeTable.of(contrast, residuals, sum(variances)),
         spread=DurationSpread(tuple(variances), residual_variance, kept.record_count if kept else recorded.size),
     )
 
@@ -451,58 +373,6 @@ def _pair_effects(pair: Effects, variance: float, records: Records, tasks: int) 
     ours = ((records.agent >= 0) & (records.task < tasks))[first]
     mean, sd = (part[records.pair[first[ours]]] for part in pair)
     return PairEffects(key[ours], mean, sd, variance**0.5, records.agent_count)
-
-
-def _residuals(recorded: Floats, mean: Floats, outcome: Ints, is_censored: Bools, variance: Floats) -> Floats:
-    """Sorted equally likely residuals after a failure and after a success, shape (2, q); a normal's if they are few."""
-    levels = (np.arange(_RESIDUALS) + 0.5) / _RESIDUALS
-    log_ms, left = _impute_censored(recorded, mean, np.sqrt(variance[outcome]), is_censored)
-    found = []
-    for own, sd in zip((outcome == 0, outcome == 1), np.sqrt(variance), strict=True):
-        if np.count_nonzero(own) < _FEW_RESIDUALS:
-            from scipy.special import ndtri
-
-            quantiles = ndtri(levels)
-            scale = quantiles.std()
-        else:
-            quantiles = residual_quantiles((recorded - mean)[own], is_censored[own], sd, levels)
-            # Fitted effects leave residuals too small; the variance found allows for that.
-            scale = max(((log_ms - mean) ** 2 + left)[own].mean(), _TINY) ** 0.5
-        found.append(quantiles * (sd / scale))
-    return np.stack(found)
-
-
-def residual_quantiles(residual: Floats, is_censored: Bools, sd: float, levels: Floats) -> Floats:
-    """Quantiles of residuals of which some are known to be larger than recorded.
-
-    Parameters
-    ----------
-    residual, is_censored
-        Shape (r,), r >= 2.
-    sd
-        Standard deviation of the normal that gives the tail above the largest uncensored residual.
-    levels
-        Ascending, in (0, 1).
-
-    Notes
-    -----
-    The product-limit estimate (Kaplan, Meier, 1958), linear between residuals; without censored ones it is
-    `numpy.quantile`. The order statistic i of r stands at level i / (r - 1).
-    """
-    from scipy.special import ndtr, ndtri
-
-    order = np.lexsort((is_censored, residual))  # at equal times the censored attempt lasted longer
-    value, ended = residual[order], ~is_censored[order]
-    surviving = np.cumprod(1.0 - ended / np.arange(value.size, 0, -1))
-    before = np.concatenate([[1.0], surviving[:-1]])
-    place = (1.0 - before[ended]) * value.size / (value.size - 1.0)
-    if ended[-1]:
-        return np.interp(levels, place, value[ended])
-    # The estimate stops short of 1: the rest lies above the last uncensored residual, in a normal's tail.
-    last, reached = (value[ended][-1], 1.0 - surviving[-1]) if ended.any() else (value[0], 0.0)
-    tail = (1.0 - levels) / (1.0 - reached) * ndtr(-last / sd)
-    within = np.interp(levels, place, value[ended]) if ended.any() else np.full(levels.shape, last)
-    return np.where(levels <= reached, within, -sd * ndtri(np.minimum(tail, ndtr(-last / sd))))
 
 
 def _limits(log_ms: Floats, task: Ints, is_censored: Bools, tasks: int) -> Floats:

@@ -222,7 +222,7 @@ class ForecastModel:
             agent_log_ms=duration.agent.mean + duration.agent.sd * normals(seed, "agentms", agent_keys),
             pair_log_ms=duration.pair,
             outcome_log_ms=duration.outcome.shift(normals(seed, "outcomems", np.zeros(1, np.uint64)))[0],
-            residuals=duration.residuals,
+            residual_sd=duration.residual_sd,
             limit_ms=duration.limit_ms,
             gains=self.gains,
         )

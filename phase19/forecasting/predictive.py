@@ -137,10 +137,10 @@ def draw_wave(
     spent_ms = attempt_ms(
         log_ms,
         duration.outcome.shift(rng.standard_normal(draws)),
-        duration.residuals,
+        duration.residual_sd,
         duration.limit_ms[own],
         is_success=won,
-        uniforms=rng.random(attempts),
+        normals=rng.standard_normal(attempts),
     )
     outcomes = make_attempts(won, allowed, spent_ms)
     confidence = model.tasks["confidence"].to_numpy()[own]

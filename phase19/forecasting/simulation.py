@@ -27,8 +27,8 @@ class World:
         Parts of the log duration of an attempt, log ms; the pairs' with mean and spread.
     outcome_log_ms
         What a failure and what a success adds, log ms, shape (2,).
-    residuals
-        Sorted equally likely residuals of the log duration after a failure and after a success, shape (2, q).
+    residual_sd
+        Standard deviation of the log durations of one pair's attempts after a failure and after a success, shape (2,).
     limit_ms
         Time at which an attempt at a task is stopped, infinite for never, shape (n,).
     gains
@@ -45,7 +45,7 @@ class World:
     agent_log_ms: Floats
     pair_log_ms: PairEffects
     outcome_log_ms: Floats
-    residuals: Floats
+    residual_sd: Floats
     limit_ms: Floats
     gains: ConfidenceChanges
 
@@ -75,10 +75,10 @@ class World:
         spent_ms = attempt_ms(
             self.task_log_ms[task] + self.agent_log_ms[agent] + own,
             self.outcome_log_ms,
-            self.residuals,
+            self.residual_sd,
             self.limit_ms[task],
             is_success=won,
-            uniforms=uniforms(self.seed, "duration", *keys),
+            normals=normals(self.seed, "duration", *keys),
         )
         return make_attempts(won, allowed, spent_ms), spent_ms
 
