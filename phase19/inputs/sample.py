@@ -6,8 +6,6 @@ as an earlier phase would judge it.
 """
 
 import json
-import shutil
-import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import expit
 
 from phase19.errors import OutputError, UsageError
 from phase19.frames import STRINGS
@@ -44,7 +44,7 @@ def write_sample(directory: Path, *, tasks: int, agents: int, waves: int, seed: 
     Parameters
     ----------
     directory
-        Where `phase16`, `phase17` and `phase18` are made, each of them whole; it is created where it does not exist.
+        Where `phase16`, `phase17` and `phase18` are made; it is created where it does not exist.
     tasks, agents, waves
         Sizes, 1 or more; no more waves than tasks.
     seed
@@ -86,20 +86,16 @@ def write_sample(directory: Path, *, tasks: int, agents: int, waves: int, seed: 
         **_phase18_documents(later, agents, start + timedelta(days=8)),
     }
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=directory, prefix=".sample-") as scratch:
-            for phase in _PHASES:
-                Path(scratch, phase).mkdir()
-            shutil.copyfile(_HEURISTICS, Path(scratch, "phase16", "heuristics.jsonl"))
-            for name, content in files.items():
-                if isinstance(content, pl.DataFrame):
-                    content.write_ndjson(Path(scratch, name))
-                elif name.endswith(".jsonl"):
-                    Path(scratch, name).write_text("".join(json.dumps(row) + "\n" for row in content), "utf-8")
-                else:
-                    Path(scratch, name).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-            for phase in _PHASES:
-                shutil.move(Path(scratch, phase), directory / phase)
+        for phase in _PHASES:
+            (directory / phase).mkdir(parents=True)
+        (directory / "phase16" / "heuristics.jsonl").write_bytes(_HEURISTICS.read_bytes())
+        for name, content in files.items():
+            if isinstance(content, pl.DataFrame):
+                content.write_ndjson(directory / name)
+            elif name.endswith(".jsonl"):
+                (directory / name).write_text("".join(json.dumps(row) + "\n" for row in content), "utf-8")
+            else:
+                (directory / name).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     except OSError as problem:
         raise OutputError(f"{directory}: {problem.strerror or problem}") from problem
 
@@ -113,13 +109,9 @@ def _draw(rng: np.random.Generator, tasks: int, agents: int, waves: int) -> tupl
     edges = np.quantile(judged, np.cumsum(list(_RISK_SHARES.values()))[:-1])
     risk = np.searchsorted(edges, judged)
     confidence = np.clip(0.84 - 0.06 * judged + rng.normal(0, 0.03, tasks), 0.4, 0.98).round(2)
-    # Solve mean sigmoid(intercept + skill - difficulty) = _MEAN_SUCCESS over round-robin pairs, by bisection.
-    logits = skill[np.arange(tasks) % agents, category] - difficulty
-    low, high = -20.0, 20.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _sigmoid(middle + logits).mean() < _MEAN_SUCCESS else (low, middle)
-    world = (skill + low, difficulty, rng.normal(0, _SPEED_SD, agents))
+    logits = skill[np.arange(tasks) % agents, category] - difficulty  # of round-robin pairs
+    intercept = brentq(lambda level: expit(level + logits).mean() - _MEAN_SUCCESS, -20.0, 20.0)
+    world = (skill + intercept, difficulty, rng.normal(0, _SPEED_SD, agents))
     base, slope = np.array(list(_PREDICTION.values())).T
     boosted = pl.lit(["H16_001", "H16_002"], dtype=STRINGS)
     is_boosted = (risk == 1) & (confidence >= _BOOSTED[0]) & (confidence <= _BOOSTED[1])
@@ -150,7 +142,7 @@ def _execute(
     skill, difficulty, speed = world
     agent = (np.arange(planned.height) + offset) % len(speed)
     category = planned["category"].cast(pl.Enum(_CATEGORIES)).to_physical().to_numpy()
-    probability = _sigmoid(skill[agent, category] - difficulty)
+    probability = expit(skill[agent, category] - difficulty)
     running = np.arange(planned.height)
     is_retried = planned["risk_level"].is_in(RETRIED_RISKS).to_numpy()
     attempts = []
@@ -193,10 +185,6 @@ def _execute(
     )
 
 
-def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 1 / (1 + np.exp(-logits))
-
-
 def _phase18_documents(outcomes: pl.DataFrame, agent_count: int, timestamp: datetime) -> dict[str, Any]:
     """Phase 18's summary of an execution by file name; a list of rows for a JSONL file. Rates are over attempts."""
     means = (
@@ -210,7 +198,6 @@ def _phase18_documents(outcomes: pl.DataFrame, agent_count: int, timestamp: date
     by_agent = outcomes.group_by("agent_id", maintain_order=True)
     performance = by_agent.agg(*means, busy_ms=pl.col("execution_time_ms").sum()).sort(number)
     overall = outcomes.select(*means).row(0, named=True)
-    written = timestamp.strftime("%Y-%m-%dT%H:%M:%SZ")
     first_wave = outcomes.filter(pl.col("wave") == 1)
     dealt = first_wave.unique(["agent_id", "task_id"], maintain_order=True)
     assigned = dealt.group_by("agent_id", maintain_order=True).agg("task_id").sort(number)
@@ -220,10 +207,7 @@ def _phase18_documents(outcomes: pl.DataFrame, agent_count: int, timestamp: date
     best = performance.sort("success_rate", "tasks", number, descending=[True, True, False]).row(0, named=True)
     best_text = f"{best['agent_id']} succeeds most often ({best['success_rate']:.3f})"
     weak_text = "Round robin gives agents tasks of categories they are weak in"
-    signals = (
-        ("LS_001", "agent_specialization", 0.9, best_text),
-        ("LS_002", "coordination_improvement", 0.8, weak_text),
-    )
+    written = {"timestamp": timestamp.strftime("%Y-%m-%dT%H:%M:%SZ")}
     del overall["tasks"]
     return {
         "phase18/multi_agent_summary.json": {
@@ -232,7 +216,7 @@ def _phase18_documents(outcomes: pl.DataFrame, agent_count: int, timestamp: date
             "total_waves": outcomes["wave"].max(),
             **overall,
             "agent_performance": {row.pop("agent_id"): row for row in performance.drop("busy_ms").to_dicts()},
-            "timestamp": written,
+            **written,
         },
         "phase18/coordination_patterns.json": [
             {
@@ -246,9 +230,10 @@ def _phase18_documents(outcomes: pl.DataFrame, agent_count: int, timestamp: date
             "overall_health_score": health,
             "health_status": ("POOR", "FAIR", "GOOD", "EXCELLENT")[sum(health >= low for low in (50, 70, 85))],
             "component_scores": {"coordination": balance, "execution": execution},
-            "timestamp": written,
+            **written,
         },
         "phase18/learning_signals.jsonl": [
-            dict(zip(("signal_id", "type", "confidence", "description"), signal, strict=True)) for signal in signals
+            {"signal_id": "LS_001", "type": "agent_specialization", "confidence": 0.9, "description": best_text},
+            {"signal_id": "LS_002", "type": "coordination_improvement", "confidence": 0.8, "description": weak_text},
         ],
     }
