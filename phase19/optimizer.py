@@ -24,7 +24,7 @@ from phase19.forecasting.predictive import draw_count, draw_wave
 from phase19.forecasting.retries import attempts_allowed
 from phase19.inputs.heuristics import Heuristics, read_heuristics
 from phase19.inputs.history import Previous
-from phase19.inputs.loading import Inputs, load_inputs, no_inputs
+from phase19.inputs.loading import Inputs, load_inputs
 from phase19.inputs.tasks import (
     Rows,
     agent_rows,
@@ -178,7 +178,7 @@ class AdaptiveOptimizer:
         )
         self.output_dir = None if phase19_output_dir is None else Path(phase19_output_dir)
         self.options = PlanOptions() if options is None else options
-        self.inputs, self.previous = inputs or no_inputs(), previous
+        self.inputs, self.previous = inputs or Inputs(), previous
         self.wave_count, self.agent_count, self.seed = checked.waves, checked.agents, checked.seed
         self.timestamp = checked.timestamp or datetime.now(UTC)
         self._plans: dict[int, _KeptPlan] = {}

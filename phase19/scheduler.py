@@ -21,7 +21,7 @@ from phase19.execution.simulate import SimulateExecutor
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.retries import attempt_probability, attempts_allowed
 from phase19.inputs.heuristics import Heuristics
-from phase19.inputs.loading import Inputs, load_inputs, no_inputs
+from phase19.inputs.loading import Inputs, load_inputs
 from phase19.inputs.tasks import Rows, agent_rows, by_priority, natural_order, rows_of, task_rows
 from phase19.options import PriorityStrategy
 from phase19.publishing.files import agent_directories, output_directory, write_agent_rows
@@ -156,7 +156,7 @@ class AdaptiveScheduler:
             raise UsageError("AdaptiveScheduler: expected dry_run=False with a live executor, found a dry run")
         self.output_dir = phase19_output_dir
         if inputs is None:
-            inputs = no_inputs() if phase18_dir is None else load_inputs(Path(phase18_dir))
+            inputs = Inputs() if phase18_dir is None else load_inputs(Path(phase18_dir))
         self.dry_run, self.executor, self.inputs = dry_run, executor, inputs
         self.heuristics = heuristics or Heuristics()
         self.priority = _priority(priority)

@@ -3,7 +3,7 @@
 Rules that this phase can follow are read strictly; all others are ignored, whatever their shape.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
 
@@ -66,12 +66,14 @@ class Heuristics:
 
     def boosted(self, tasks: pl.DataFrame) -> pl.DataFrame:
         """Add the boost of their confidence to tasks (`frames.TASKS`), and the heuristic that gives it."""
-        confidence, amount, who = pl.col("confidence"), pl.lit(0.0), pl.lit(None, dtype=pl.String)
-        for boost in reversed(self.boosts):
-            fits = pl.col("risk_level").is_in(boost.risk_levels) & confidence.is_between(boost.low, boost.high)
-            amount = pl.when(fits).then(boost.amount * self.weights.get(boost.heuristic_id, 1.0)).otherwise(amount)
-            who = pl.when(fits).then(pl.lit(boost.heuristic_id)).otherwise(who)
-        amount = amount.clip(-confidence, 1.0 - confidence).fill_null(0.0)
+        confidence = pl.col("confidence")
+        fits = [
+            (pl.col("risk_level").is_in(boost.risk_levels) & confidence.is_between(boost.low, boost.high), boost)
+            for boost in self.boosts
+        ]
+        scaled = ((fit, boost.amount * self.weights.get(boost.heuristic_id, 1.0)) for fit, boost in fits)
+        amount = _first(scaled, 0.0).clip(-confidence, 1.0 - confidence).fill_null(0.0)
+        who = _first(((fit, boost.heuristic_id) for fit, boost in fits), pl.lit(None, dtype=pl.String))
         return tasks.with_columns(confidence_boost=amount, heuristics_applied=append_heuristic(who))
 
     def ordered(self, tasks: pl.DataFrame) -> pl.DataFrame:
@@ -87,18 +89,14 @@ class Heuristics:
     def bucket(self) -> pl.Expr:
         """Rank of a task in the order of priority, by its boosted confidence; one past the last if no rule matches."""
         confidence = pl.col("confidence") + pl.col("confidence_boost")
-        place = pl.lit(len(self.priority_order))
-        for at, (risk_level, least) in reversed(list(enumerate(self.priority_order))):
-            fits = (pl.col("risk_level") == risk_level) & (confidence >= least)
-            place = pl.when(fits).then(at).otherwise(place)
-        return place
+        order = enumerate(self.priority_order)
+        fits = (((pl.col("risk_level") == level) & (confidence >= least), place) for place, (level, least) in order)
+        return _first(fits, len(self.priority_order))
 
     def claims(self, attempts: pl.DataFrame) -> pl.DataFrame:
         """Add the boost that their recorded heuristics claim to attempts (`frames.ATTEMPTS`)."""
-        claimed = pl.lit(0.0)
-        for boost in reversed(self.boosts):
-            applied = pl.col("heuristics_applied").list.contains(boost.heuristic_id)
-            claimed = pl.when(applied).then(boost.amount).otherwise(claimed)
+        applied = pl.col("heuristics_applied")
+        claimed = _first(((applied.list.contains(boost.heuristic_id), boost.amount) for boost in self.boosts), 0.0)
         return attempts.with_columns(confidence_boost=claimed)
 
     def relaxation(self, rate_before: float | None, threshold: float, least: float) -> tuple[float, str | None]:
@@ -149,6 +147,11 @@ class _Rule(msgspec.Struct):
     max_retries: Annotated[int, msgspec.Meta(ge=0)] | None = None
     confidence_penalty: Change | None = None
     parameters: _Parameters = msgspec.field(default_factory=_Parameters)
+
+
+def _first(cases: Iterable[tuple[pl.Expr, float | str]], otherwise: float | pl.Expr) -> pl.Expr:
+    """The value of the first case that holds."""
+    return pl.coalesce(*(pl.when(holds).then(pl.lit(value)) for holds, value in cases), otherwise)
 
 
 def append_heuristic(heuristic_id: pl.Expr | pl.Series) -> pl.Expr:

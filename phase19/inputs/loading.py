@@ -21,13 +21,14 @@ from phase19.inputs.wire import Population
 
 _TASK_OUTCOMES = "task_outcomes.jsonl"
 _WAVE_OUTCOMES = f"wave_*/*/{_TASK_OUTCOMES}"
+_EVEN_ODDS = Population(success_rate=0.5, agent_count=0, task_count=0)
 _NAMED_AGENTS = 5  # in one error
 _WARNED_FIELDS = 10  # names in one warning; further ones are counted
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Everything a run knows before it plans, in the frames of frames.py.
+    """Everything a run knows before it plans, in the frames of frames.py; by default no records and even odds.
 
     Attributes
     ----------
@@ -49,34 +50,17 @@ class Inputs:
         SHA-256 over the names and bytes of everything read, wherever the directories are.
     """
 
-    tasks: pl.DataFrame
-    attempts: pl.DataFrame
-    agents: pl.DataFrame
-    heuristics: pl.DataFrame
-    patterns: pl.DataFrame
-    signals: pl.DataFrame
-    sources: pl.DataFrame
-    population: Population
-    task_source: str
-    warnings: tuple[str, ...]
-    digest: str
-
-
-def no_inputs() -> Inputs:
-    """The inputs of a caller who has no records: even odds, and no times."""
-    return Inputs(
-        tasks=TASKS.empty(),
-        attempts=ATTEMPTS.empty(),
-        agents=AGENTS.empty(),
-        heuristics=HEURISTICS.empty(),
-        patterns=PATTERNS.empty(),
-        signals=SIGNALS.empty(),
-        sources=SOURCES.empty(),
-        population=wire.Population(success_rate=0.5, agent_count=0, task_count=0),
-        task_source="",
-        warnings=(),
-        digest="",
-    )
+    tasks: pl.DataFrame = field(default_factory=TASKS.empty)
+    attempts: pl.DataFrame = field(default_factory=ATTEMPTS.empty)
+    agents: pl.DataFrame = field(default_factory=AGENTS.empty)
+    heuristics: pl.DataFrame = field(default_factory=HEURISTICS.empty)
+    patterns: pl.DataFrame = field(default_factory=PATTERNS.empty)
+    signals: pl.DataFrame = field(default_factory=SIGNALS.empty)
+    sources: pl.DataFrame = field(default_factory=SOURCES.empty)
+    population: Population = _EVEN_ODDS
+    task_source: str = ""
+    warnings: tuple[str, ...] = ()
+    digest: str = ""
 
 
 def load_inputs(

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from phase19.errors import OutputError
@@ -60,16 +60,16 @@ def publish(target: Path) -> Iterator[Path]:
     """
     target = target.resolve()
     check_target(target)
-    with write_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target.parent):
-            _clear_leftovers(target)
-            staging = hidden_path(target, "staging")
-            staging.mkdir()
-            # Locked while this process lives, so that the next run leaves a staging directory in use alone.
-            in_use = os.open(staging, os.O_RDONLY)
-            fcntl.flock(in_use, fcntl.LOCK_EX)
-    try:
+    with ExitStack() as held:
+        with write_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(target.parent):
+                _clear_leftovers(target)
+                staging = hidden_path(target, "staging")
+                staging.mkdir()
+                held.callback(shutil.rmtree, staging, ignore_errors=True)
+                # Locked while this process lives, so that the next run leaves a staging directory in use alone.
+                held.enter_context(_locked(staging))
         with write_errors(target, only=NO_SPACE):
             yield staging
         with write_errors(target):
@@ -77,16 +77,14 @@ def publish(target: Path) -> Iterator[Path]:
             with _locked(target.parent):
                 check_target(target)
                 _swap(staging, target)
-    finally:
-        os.close(in_use)
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def _locked(directory: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock of a directory; BlockingIOError where another process has it and this one may not `wait`."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(descriptor)
@@ -97,35 +95,22 @@ def _clear_leftovers(target: Path) -> None:
     pattern = re.compile(rf"\.{re.escape(target.name)}\.\d+-[0-9a-f]{{8}}\.(staging|aside)")
     for path in sorted(target.parent.iterdir()):
         match = pattern.fullmatch(path.name)
-        if match is None or (match[1] == "staging" and _is_in_use(path)):
-            continue
-        if match[1] == "aside" and not target.exists():
+        if match and match[1] == "aside" and not target.exists():
             path.rename(target)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_in_use(staging: Path) -> bool:
-    descriptor = os.open(staging, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+        elif match:
+            with suppress(BlockingIOError), _locked(path, wait=False):  # a staging directory may be in use
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _swap(staging: Path, target: Path) -> None:
     """Replace `target` by `staging`; the parent is locked."""
     aside = hidden_path(target, "aside")
-    is_replacing = target.exists()
-    if is_replacing:
+    if target.exists():
         target.rename(aside)
     try:
         staging.rename(target)
     except BaseException:
-        if is_replacing and not target.exists():
+        if aside.exists() and not target.exists():
             aside.rename(target)
         raise
     sync(target.parent)
