@@ -1,5 +1,6 @@
 """The files of a run directory: their names, and writing them whole or not at all."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -117,6 +118,17 @@ def publish_file(target: Path) -> Iterator[Path]:
             partial.replace(place)
         finally:
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(directory: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock of a directory; BlockingIOError where another process has it and this one may not `wait`."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Publishing a run directory: stage it, swap it in by renaming, and clean up after killed runs."""
 
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -10,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from phase19.errors import OutputError
-from phase19.publishing.files import SUMMARY_FILE, hidden_path, sync, write_errors
+from phase19.publishing.files import SUMMARY_FILE, hidden_path, locked, sync, write_errors
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -63,31 +62,20 @@ def publish(target: Path) -> Iterator[Path]:
     with ExitStack() as held:
         with write_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(target.parent):
+            with locked(target.parent):
                 _clear_leftovers(target)
                 staging = hidden_path(target, "staging")
                 staging.mkdir()
                 held.callback(shutil.rmtree, staging, ignore_errors=True)
                 # Locked while this process lives, so that the next run leaves a staging directory in use alone.
-                held.enter_context(_locked(staging))
+                held.enter_context(locked(staging))
         with write_errors(target, only=NO_SPACE):
             yield staging
         with write_errors(target):
             _sync_tree(staging)
-            with _locked(target.parent):
+            with locked(target.parent):
                 check_target(target)
                 _swap(staging, target)
-
-
-@contextmanager
-def _locked(directory: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold a lock of a directory; BlockingIOError where another process has it and this one may not `wait`."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _clear_leftovers(target: Path) -> None:
@@ -98,7 +86,7 @@ def _clear_leftovers(target: Path) -> None:
         if match and match[1] == "aside" and not target.exists():
             path.rename(target)
         elif match:
-            with suppress(BlockingIOError), _locked(path, wait=False):  # a staging directory may be in use
+            with suppress(BlockingIOError), locked(path, wait=False):  # a staging directory may be in use
                 shutil.rmtree(path, ignore_errors=True)
 
 
