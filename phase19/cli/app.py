@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from phase19 import __version__
 from phase19.cli import screen
-from phase19.cli.parsing import OUTPUT, Count, Flag, discard, print_errors, refuse_empty, takes_options
+from phase19.cli.parsing import OUTPUT, Count, Flag, discard, print_errors, takes_options
 from phase19.errors import Phase19Error, UsageError, suggestion
 from phase19.options import BacktestOptions, CompareOptions, InputOptions, RunOptions, WaveOptions
 
@@ -270,7 +270,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Half of a short run is imports, which make many objects and no cycles to collect.
     gc.set_threshold(200_000, 20, 20)
     try:
-        refuse_empty(given)
+        if "" in given:  # an unset variable leaves it; as a path it would mean this directory
+            before = ["command", *given][given.index("")]
+            raise UsageError(f"{before}: expected a value, found nothing")
         if given and not given[0].startswith("-") and given[0] not in app:
             hint = suggestion(given[0], app) or "; see --help"
             raise UsageError(f"expected a command or an option, found {given[0]!r}{hint}")

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
-from itertools import pairwise
 from typing import Annotated, Any, TextIO, get_type_hints
 
 from cyclopts import Group, Parameter, Token
@@ -50,14 +49,6 @@ def takes_options(command: Callable[..., int | None]) -> Callable[..., int | Non
     parsed = type(declared.__name__, (declared,), {"__annotations__": annotations, "__doc__": None})
     command.__annotations__["options"] = Annotated[parsed, Parameter(name="*")]
     return command
-
-
-def refuse_empty(arguments: Sequence[str]) -> None:
-    """Refuse arguments without text, as an unset variable leaves them: an empty path would mean this directory."""
-    for before, argument in pairwise(("", *arguments)):
-        option, is_joined, value = argument.partition("=")
-        if not argument or (option.startswith("--") and is_joined and not value):
-            raise UsageError(f"{(before if not argument else option) or 'command'}: expected a value, found nothing")
 
 
 def print_errors(lines: Iterable[str]) -> None:

@@ -27,8 +27,7 @@ STYLES = {
     **dict.fromkeys(("warning", "low"), "yellow"),
     **dict.fromkeys(("critical", "high", "failed"), "bold red"),
     "medium": "dark_orange",
-    "recommended": "bold green",
-    **dict.fromkeys(("dominated", "needs more data"), "dim"),
+    "needs more data": "dim",
 }
 
 

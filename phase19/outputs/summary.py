@@ -5,14 +5,13 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from phase19 import frames
-from phase19.errors import InputError
 from phase19.forecasting.model import ForecastModel
+from phase19.inputs.decoding import decode_text
 from phase19.inputs.history import Previous
 from phase19.inputs.loading import Inputs
 from phase19.inputs.thresholds import Thresholds
@@ -47,10 +46,11 @@ def identify(options: RunOptions, inputs: Inputs, previous: Previous | None, thr
         A file of the options cannot be read.
     """
     moment = options.timestamp or datetime.now(UTC)
+    files = [decode_text(path) for path in (options.executions, options.approve) if path is not None]
     decided = {
         "schema_version": SCHEMA_VERSION,
         "inputs": inputs.digest,
-        "files": [_digest(path) for path in (options.executions, options.approve) if path is not None],
+        "files": [hashlib.sha256(text.encode()).hexdigest() for text in files],
         "previous": previous.run_id if previous is not None else None,
         **options.deciding(),
     }
@@ -58,15 +58,8 @@ def identify(options: RunOptions, inputs: Inputs, previous: Previous | None, thr
         decided["thresholds"] = dict(thresholds.changed)
     if options.executor == "live":
         decided["timestamp"] = moment.isoformat()
-    text = json.dumps(decided, sort_keys=True, separators=(",", ":"))
-    return RunIdentity(f"p19-{hashlib.sha256(text.encode()).hexdigest()[:16]}", moment)
-
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as problem:
-        raise InputError(str(path), expected="a file that can be read", found=str(problem.strerror)) from problem
+    known = json.dumps(decided, sort_keys=True, separators=(",", ":"))
+    return RunIdentity(f"p19-{hashlib.sha256(known.encode()).hexdigest()[:16]}", moment)
 
 
 def lineage(previous: Previous | None, thresholds: Thresholds) -> dict[str, Any]:

@@ -187,7 +187,7 @@ def test_names_with_markup_or_outside_the_encoding_are_printed(run_cli, inputs, 
             ["--input", "{inputs}", "--output", "{inputs}/../x"], "x: expected a directory", id="output is file"
         ),
         pytest.param(["--input", "{inputs}", "--output", ""], "--output: expected a value, found nothing", id="empty"),
-        pytest.param(["--input="], "--input: expected a value, found nothing", id="joined empty"),
+        pytest.param(["--input="], "--input: expected a path, found ''", id="joined empty"),
         pytest.param(["--input", "{inputs}", "--output", "{inputs}/a"], "is inside the input", id="output in input"),
         pytest.param(["--input", "{inputs}", "--seed", str(2**63)], "--seed: expected a whole number", id="seed"),
         pytest.param(["--input", "{inputs}/\x1b[31m\u2028b"], "\\x1b[31m\\u2028b: expected a directory", id="controls"),
