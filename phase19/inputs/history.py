@@ -1,6 +1,6 @@
 """Records of attempts, whichever file they are from; approvals; and what an earlier run hands on."""
 
-import unicodedata
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,17 +113,12 @@ def read_approvals(path: Path) -> pl.Series:
     InputError
         The file cannot be read, an object has no task_id, or an id holds control characters.
     """
-    ids: dict[str, None] = {}
+    ids = []
     for number, line in enumerate(decode_text(path).split("\n"), 1):
-        task_id = line.strip()
-        if task_id.startswith("{"):
-            task_id = decode_json(path, task_id, wire.APPROVALS.struct, line=number)[0].task_id
-        elif any(unicodedata.category(character) == "Cc" for character in task_id):
-            expected = "a task id without control characters"
-            raise InputError(str(path), line=number, field="task_id", expected=expected, found=ascii(task_id))
-        ids[task_id] = None
-    ids.pop("", None)
-    return pl.Series("task_id", list(ids), dtype=pl.String)
+        if stated := line.strip():
+            text = stated if stated.startswith("{") else json.dumps({"task_id": stated})
+            ids.append(decode_json(path, text, wire.APPROVALS.struct, line=number)[0].task_id)
+    return pl.Series("task_id", ids, dtype=pl.String).unique(maintain_order=True)
 
 
 def read_previous(run_dir: Path, rules: Mapping[str, float] | None = None) -> Previous:
