@@ -214,7 +214,7 @@ class Phase19Harness:
         options = self.options
         target = options.output_dir.resolve()
         files = (options.executions, options.approve, options.thresholds)
-        for source in (options.input, options.phase16_dir, options.phase17_dir, *files):
+        for source in (*options.sources, *files):
             if source is not None and target in (source.resolve(), *source.resolve().parents):
                 raise UsageError(f"--output: {options.output_dir} is or holds the input {source}")
         if options.input.resolve() in target.parents:
@@ -226,12 +226,9 @@ class Phase19Harness:
         options = self.options
         with self._stage("load"):
             self.thresholds = read_thresholds(options.thresholds) if options.thresholds else Thresholds()
+            phase18, phase16, phase17 = options.sources
             self.optimizer = AdaptiveOptimizer(
-                options.input,
-                phase16_dir=options.phase16_dir,
-                phase17_dir=options.phase17_dir,
-                options=options,
-                seed=options.seed,
+                phase18, phase16_dir=phase16, phase17_dir=phase17, options=options, seed=options.seed
             )
             self.optimizer.load_phase18_data(options.censored_errors)
             self.previous = read_previous(options.previous, self.thresholds.rules) if options.previous else None
@@ -385,10 +382,10 @@ class Phase19Harness:
         options = self.options
         if not options.deliver_feedback:
             return result
-        loop = OptimizationFeedbackLoop(result)
-        grown = [] if options.phase16_dir is None else loop.update_phase16_heuristics(options.phase16_dir)
-        grown += loop.update_phase18_coordination(options.input)
-        places = [place / FEEDBACK_FILE for place in (options.phase16_dir, options.input) if place is not None]
+        loop, (phase18, phase16, _) = OptimizationFeedbackLoop(result), options.sources
+        grown = [] if phase16 is None else loop.update_phase16_heuristics(phase16)
+        grown += loop.update_phase18_coordination(phase18)
+        places = [place / FEEDBACK_FILE for place in (phase16, phase18) if place is not None]
         known = f"the feedback of run {result['run_id']} is there already; nothing was added"
         more = [f"{place}: {known}" for place in places if place not in grown]
         return replace(result, warnings=(*result.warnings, *more))

@@ -156,23 +156,16 @@ class InputOptions(_Options):
     """Comma-separated error messages that mean 'timed out'."""
 
     @property
-    def phase16_dir(self) -> Path | None:
-        """Phase 16's directory: `--phase16`, else `phase16` beside the input where it exists."""
-        return self.phase16 or self._existing("phase16")
-
-    @property
-    def phase17_dir(self) -> Path | None:
-        """Phase 17's directory: `--phase17`, else `phase17` beside the input where it exists."""
-        return self.phase17 or self._existing("phase17")
+    def sources(self) -> tuple[Path, Path | None, Path | None]:
+        """Phase 18's, 16's and 17's directories; `phase16` and `phase17` beside the input by default, if they exist."""
+        beside = (self.beside_input(name) for name in ("phase16", "phase17"))
+        phase16, phase17 = (path if path.is_dir() else None for path in beside)
+        return self.input, self.phase16 or phase16, self.phase17 or phase17
 
     def beside_input(self, name: str) -> Path:
         """The path of this name in the directory that holds the input."""
         is_named = self.input.name not in {"", ".."}  # `.` and `..` have no parent by name
         return (self.input if is_named else self.input.resolve()).parent / name
-
-    def _existing(self, name: str) -> Path | None:
-        path = self.beside_input(name)
-        return path if path.is_dir() else None
 
 
 @dataclass(frozen=True, kw_only=True)

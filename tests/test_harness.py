@@ -65,7 +65,7 @@ class TestPhase19Harness:
         run = harness(tmp_path)
         assert run.options.strategy is OptimizationStrategy.MAXIMIZE_SUCCESS
         assert run.options.max_retries == 2
-        assert run.options.phase16_dir == SAMPLE.parent / "phase16"
+        assert run.options.sources[1] == SAMPLE.parent / "phase16"
         with pytest.raises(UsageError, match="live and a runner go together"):
             harness(tmp_path, executor="live")
 

@@ -80,7 +80,7 @@ def validate(options: InputOptions, *, json: Flag = False) -> None:
     """
     from phase19.inputs.loading import load_inputs
 
-    inputs = load_inputs(options.input, options.phase16_dir, options.phase17_dir, options.censored_errors)
+    inputs = load_inputs(*options.sources, options.censored_errors)
     _warn(inputs.warnings)
     if json:
         counts = {f"{name}_count": getattr(inputs, f"{name}s").height for name in ("task", "agent", "attempt")}
@@ -106,10 +106,10 @@ def forecast(options: InputOptions, *, output: OutputFile = None) -> None:
     from phase19.optimizer import AdaptiveOptimizer
     from phase19.publishing.files import check_file_target, publish_file
 
-    sources = (options.input, options.phase16_dir, options.phase17_dir)
     if output is not None:
-        check_file_target(output, sources)
-    optimizer = AdaptiveOptimizer(options.input, phase16_dir=sources[1], phase17_dir=sources[2])
+        check_file_target(output, options.sources)
+    phase18, phase16, phase17 = options.sources
+    optimizer = AdaptiveOptimizer(phase18, phase16_dir=phase16, phase17_dir=phase17)
     optimizer.load_phase18_data(options.censored_errors)
     _warn(optimizer.inputs.warnings)
     table = forecast_table(optimizer.model)

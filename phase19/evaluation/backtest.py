@@ -99,10 +99,9 @@ def backtest(
     """
     options = options or BacktestOptions.of(**settings)
     target = None if output is None else Path(output)
-    sources = (options.input, options.phase16_dir, options.phase17_dir)
     if target is not None:
-        check_file_target(target, (*sources, options.executions))
-    inputs = load_inputs(*sources, options.censored_errors)
+        check_file_target(target, (*options.sources, options.executions))
+    inputs = load_inputs(*options.sources, options.censored_errors)
     if options.executions is not None:
         replayed = read_executions(options.executions, options.censored_errors)
     elif options.split_at is not None:

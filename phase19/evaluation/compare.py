@@ -91,10 +91,9 @@ def compare(
     """
     options = options or CompareOptions.of(**settings)
     target, started = None if output is None else Path(output), options.timestamp or datetime.now(UTC)
-    sources = (options.input, options.phase16_dir, options.phase17_dir)
     if target is not None:
-        check_file_target(target, (*sources, options.executions))
-    inputs = load_inputs(*sources, options.censored_errors)
+        check_file_target(target, (*options.sources, options.executions))
+    inputs = load_inputs(*options.sources, options.censored_errors)
     optimizer = AdaptiveOptimizer(
         inputs=inputs, options=options, waves=options.waves, agents=options.agents, seed=options.seed
     )

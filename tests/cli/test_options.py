@@ -20,7 +20,7 @@ def test_defaults_follow_the_input(tmp_path):
     (tmp_path / "phase17").mkdir()
     options = RunOptions(input=tmp_path / "phase18")
     assert options.output_dir == tmp_path / "phase19"
-    assert (options.phase16_dir, options.phase17_dir) == (None, tmp_path / "phase17")
+    assert options.sources == (tmp_path / "phase18", None, tmp_path / "phase17")
     assert (options.strategy, options.executor, options.max_retries) == ("maximize_success", "simulate", 2)
     assert options.weights == DEFAULT_WEIGHTS
 
@@ -29,14 +29,14 @@ def test_directories_beside_an_input_of_dots_are_found(tmp_path, monkeypatch):
     for name in ("phase16", "phase18/deep"):
         (tmp_path / name).mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "phase18")
-    assert RunOptions(input=Path()).phase16_dir == tmp_path.resolve() / "phase16"
+    assert RunOptions(input=Path()).sources[1] == tmp_path.resolve() / "phase16"
     monkeypatch.chdir(tmp_path / "phase18/deep")
     assert RunOptions(input=Path("..")).output_dir == tmp_path.resolve() / "phase19"
 
 
 def test_paths_given_are_kept():
     options = RunOptions.of(input="a", output="o", phase16="p", phase17="q")
-    assert (options.output_dir, options.phase16_dir, options.phase17_dir) == (Path("o"), Path("p"), Path("q"))
+    assert (options.output_dir, *options.sources) == (Path("o"), Path("a"), Path("p"), Path("q"))
 
 
 def test_settings_are_read_as_a_user_writes_them():
