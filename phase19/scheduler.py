@@ -282,7 +282,7 @@ class AdaptiveScheduler:
             capacity=np.full(m, n),
             max_load_factor=self.max_load_factor,
         )
-        return scheduled.with_columns(agents.gather(found.agent_index))
+        return scheduled.with_columns(agents.gather(found))
 
     def execute_schedule(
         self, wave: WaveNumber, scheduled: Rows, *, confidence_changes: tuple[_Change, _Change] = _DEFAULT_CHANGES

@@ -90,7 +90,7 @@ class PlannedWave(Wave):
         """Move tasks off agents whose planned time exceeds this multiple of the mean, losing little score."""
         if max_load_factor is None:
             return self
-        found = adjust_load(
+        agent_index = adjust_load(
             self.agent_index,
             self.assignment.scores,
             self.forecast.planned_duration_ms,
@@ -98,7 +98,7 @@ class PlannedWave(Wave):
             max_load_factor=max_load_factor,
             allowed=self.allowed,
         )
-        return replace(self, agent_index=found.agent_index)
+        return replace(self, agent_index=agent_index)
 
     @property
     def agent_assignments(self) -> dict[str, list[str]]:

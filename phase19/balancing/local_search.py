@@ -1,62 +1,35 @@
-"""Search among plans: every plan of a small wave, single moves and swaps of tasks in a larger one."""
+"""Local search among plans, by single moves and swaps of tasks."""
 
 from collections.abc import Callable
-from copy import copy
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-_MOST_PLANS = 20_000  # listed within some milliseconds; a wave of 7 tasks on 7 agents of capacity 1 has 5,040
-_MOST_TASKS = 512  # tasks of one agent that a step considers; among more, nearly always one fits
-_FEW_TASKS = 500
-_MOST_SEEN = 20_000_000  # steps, a second or two
-_MOST_SHAKEN = 2_000_000
-_SHAKES, _SHAKEN_STEPS = 100, 4
-_WORSE = 0.02  # how much worse a plan may be from which the search continues
+_GRID = 2.0**32  # durations are counted in 2^-32 of the longest: their sums are exact, so that ties are ties
+_MOST_OWN, _MOST_OTHER = 256, 512  # tasks of an agent, and about as many of others, that its steps consider
+_MOST_SEEN = 30_000_000  # steps: a count and no clock, so that the plan does not depend on the machine
 _NONE = -1
 
 
-def every_plan(
-    n: int, capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None = None
-) -> NDArray[np.int64] | None:
-    """List the plans of n tasks that keep to the capacities, (m,), and the allowed pairs, (n, m).
-
-    Returns
-    -------
-    numpy.ndarray or None
-        Agent of each task, shape (k, n), in lexicographic order; None where there are too many to list.
-    """
-    m = capacity.size
-    plans, count = np.zeros((1, 0), dtype=np.int64), np.zeros((1, m), dtype=np.int64)
-    for task in range(n):
-        room = count < capacity
-        if allowed is not None:
-            room &= allowed[task]
-        plan, agent = np.nonzero(room)
-        if plan.size > _MOST_PLANS:
-            return None
-        plans = np.column_stack([plans[plan], agent])
-        count = count[plan]
-        count[np.arange(plan.size), agent] += 1
-    return plans
+def on_grid(planned_ms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Durations as whole numbers, of which the longest is 2^32, in any unit of time; shape (n, m)."""
+    return np.rint(planned_ms / (float(planned_ms.max(initial=0.0)) or 1.0) * _GRID)
 
 
-def total(values: NDArray[np.float64], plans: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sum of the pairs' values, (n, m), over each plan, (..., n), shape (...)."""
-    return np.asarray(values[np.arange(values.shape[0]), plans].sum(axis=-1))
+def total(values: NDArray[np.float64], agent_index: NDArray[np.int64]) -> float:
+    """Sum of the pairs' values, (n, m), over a plan, (n,)."""
+    return float(values[np.arange(agent_index.size), agent_index].sum())
 
 
-def busy_time(planned: NDArray[np.float64], plans: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Busy time of each agent in each plan, (..., n), shape (..., m), where task i takes `planned[i, plan[i]]`."""
+def busy_time(planned: NDArray[np.float64], agent_index: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Busy time of each agent, shape (m,), where task i takes `planned[i, agent_index[i]]`."""
     n, m = planned.shape
-    time = planned[np.arange(n), plans]
-    if plans.ndim == 1:
-        return np.bincount(plans, weights=time, minlength=m).astype(np.float64)
-    return np.stack([time.sum(axis=-1, where=plans == agent) for agent in range(m)], axis=-1)
+    time = planned[np.arange(n), agent_index]
+    return np.bincount(agent_index, weights=time, minlength=m).astype(np.float64)
 
 
-class Neighbours(NamedTuple):
+class Steps(NamedTuple):
     """Plans in which one agent gives a task away, takes one, or swaps two; shape (r, c) throughout.
 
     Attributes
@@ -115,24 +88,22 @@ class LocalSearch:
         self.agent_index = agent_index.copy()
         self.load = busy_time(planned, agent_index)
         self.count = np.bincount(agent_index, minlength=capacity.size)
-        self.seen_count = 0
 
-    def copy(self) -> "LocalSearch":
-        """A search that starts from the same plan."""
-        twin = copy(self)
-        twin.agent_index, twin.load, twin.count = self.agent_index.copy(), self.load.copy(), self.count.copy()
-        return twin
+    def makespan(self) -> float:
+        """Busy time of the busiest agent."""
+        return float(self.load.max())
 
-    def neighbours(self, agent: int, among: NDArray[np.bool_] | None = None) -> Neighbours:
-        """Plans one step of an agent away, with the partners in `among`, shape (m,), all by default."""
-        own = np.flatnonzero(self.agent_index == agent)
-        own = own[:: own.size // _MOST_TASKS + 1]
-        is_partner = np.arange(self.load.size) != agent
-        if among is not None:
-            is_partner &= among
-        other = np.flatnonzero(is_partner[self.agent_index])
-        other = other[:: other.size // (_MOST_TASKS * 32) + 1]
-        idle = np.flatnonzero(is_partner)
+    def steps(self, agent: int) -> Steps:
+        """Plans one step of an agent away: of a busy agent and the idlest, or of an idle one and the busiest.
+
+        Where tasks are many, only those of some partners are considered, and of one agent's every few.
+        """
+        is_busy = self.load[agent] >= self.load.mean()
+        order = np.argsort(self.load if is_busy else -self.load, kind="stable")
+        order = order[order != agent]
+        idle = np.sort(order[: 1 + int(np.searchsorted(np.cumsum(self.count[order]), _MOST_OTHER))])
+        own, other = np.flatnonzero(self.agent_index == agent), np.flatnonzero(np.isin(self.agent_index, idle))
+        own, other = own[:: own.size // _MOST_OWN + 1], other[:: other.size // (4 * _MOST_OTHER) + 1]
         partner = np.concatenate([self.agent_index[other], idle])
         own, other = np.append(own, _NONE), np.concatenate([other, np.full(idle.size, _NONE)])
         is_possible = np.ones((own.size, other.size), dtype=bool)
@@ -141,41 +112,51 @@ class LocalSearch:
             is_possible &= self.allowed[other, agent] | (other == _NONE)
         is_possible[:, other == _NONE] &= self.count[idle] < self.capacity[idle]
         is_possible[-1] &= (self.count[agent] < self.capacity[agent]) & (other != _NONE)
-        self.seen_count += is_possible.size
         left, right = _exchange(self.planned, agent, own, other, partner)
-        return Neighbours(agent, own, other, partner, is_possible, self.load[agent] + left, self.load[partner] + right)
+        return Steps(agent, own, other, partner, is_possible, self.load[agent] + left, self.load[partner] + right)
 
-    def take(self, near: Neighbours, place: int) -> None:
-        """Take the step at a place of the flattened neighbours."""
-        row, column = divmod(place, near.other.size)
-        partner = near.partner[column]
-        if near.own[row] != _NONE:
-            self.agent_index[near.own[row]] = partner
-        if near.other[column] != _NONE:
-            self.agent_index[near.other[column]] = near.agent
-        self.load[near.agent] = near.agent_after[row, column]
-        self.load[partner] = near.partner_after[row, column]
-        change = int(near.other[column] != _NONE) - int(near.own[row] != _NONE)
-        self.count[near.agent] += change
+    def take(self, steps: Steps, place: int) -> None:
+        """Take the step at a place of the flattened steps."""
+        row, column = divmod(place, steps.other.size)
+        partner = steps.partner[column]
+        if steps.own[row] != _NONE:
+            self.agent_index[steps.own[row]] = partner
+        if steps.other[column] != _NONE:
+            self.agent_index[steps.other[column]] = steps.agent
+        self.load[steps.agent] = steps.agent_after[row, column]
+        self.load[partner] = steps.partner_after[row, column]
+        change = int(steps.other[column] != _NONE) - int(steps.own[row] != _NONE)
+        self.count[steps.agent] += change
         self.count[partner] -= change
 
-    def take_best(
-        self, near: Neighbours, is_kept: NDArray[np.bool_], worth: NDArray[np.float64], least: float = -np.inf
-    ) -> int | None:
-        """Take the step of largest worth among those kept, if it is worth more than `least`; return its place."""
-        worth = np.where(near.is_possible & is_kept, worth, -np.inf)
-        place = int(np.argmax(worth)) if worth.size else 0
-        if not worth.size or worth.flat[place] <= least:
-            return None
-        self.take(near, place)
-        return place
+    def improve(self, worth: Callable[[Steps], NDArray[np.float64]]) -> None:
+        """Take the best step of the busiest agent that has one, while any agent has a step worth more than 0.
 
-    def few_agents(self, load: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """The agents of least `load`, as many as have some hundreds of tasks between them, shape (m,)."""
-        order = np.argsort(load, kind="stable")
-        among = np.zeros(order.size, dtype=bool)
-        among[order[: 1 + int(np.searchsorted(np.cumsum(self.count[order] + 1), _FEW_TASKS))]] = True
-        return among
+        Parameters
+        ----------
+        worth
+            Worth of each step, shape (r, c).
+
+        Notes
+        -----
+        An agent without such a step is passed over until it takes part in another agent's step, or all are.
+        """
+        seen_count, is_changed = 0, self.agent_index.size > 0
+        while is_changed:
+            is_changed, is_done = False, np.zeros(self.load.size, dtype=np.bool_)
+            while not is_done.all():
+                agent = int(np.argmax(np.where(is_done, -1.0, self.load)))
+                steps = self.steps(agent)
+                seen_count += steps.is_possible.size
+                if seen_count > _MOST_SEEN:
+                    return
+                worths = np.where(steps.is_possible, worth(steps), -np.inf)
+                place = int(np.argmax(worths)) if worths.size else 0
+                is_done[agent] = not worths.size or worths.flat[place] <= 0.0
+                if not is_done[agent]:
+                    self.take(steps, place)
+                    is_done[steps.partner[place % steps.other.size]] = False
+                    is_changed = True
 
 
 def _exchange(
@@ -192,104 +173,3 @@ def _exchange(
     placed = values[own][:, partner]
     placed[own == _NONE] = 0.0
     return taken - given[:, None], placed - freed
-
-
-def relieve(search: LocalSearch, enough: float) -> LocalSearch:
-    """Take steps that relieve the busiest agent, each the one that leaves its two agents least busy at most.
-
-    Parameters
-    ----------
-    search
-        The first plan; changed, and returned.
-    enough
-        Busy time of the busiest agent at which to stop.
-
-    Notes
-    -----
-    Ends where no move and no swap relieves the busiest agent without making another as busy, or after some millions of
-    steps: a count and no clock, so that the plan does not depend on the machine.
-    """
-    most_seen = _MOST_SEEN + search.seen_count
-    while search.seen_count < most_seen:
-        giver = int(np.argmax(search.load))
-        if search.load[giver] <= enough or not any(
-            _relieve_once(search, giver, among) for among in (search.few_agents(search.load), None)
-        ):
-            break
-    return search
-
-
-def _relieve_once(search: LocalSearch, giver: int, among: NDArray[np.bool_] | None) -> bool:
-    near = search.neighbours(giver, among)
-    busier = np.maximum(near.agent_after, near.partner_after)
-    return search.take_best(near, busier < search.load[giver], -busier) is not None
-
-
-def shake(search: LocalSearch, enough: float) -> LocalSearch:
-    """Continue where no step relieves the busiest agent: take random steps, relieve again, keep what is no worse.
-
-    Parameters
-    ----------
-    search
-        The first plan.
-    enough
-        Busy time of the busiest agent at which to stop.
-
-    Returns
-    -------
-    LocalSearch
-        The best plan found.
-
-    References
-    ----------
-    Lourenço, Martin, Stützle, Iterated local search, 2003.
-    """
-    rng = np.random.default_rng(0)
-    best = current = search
-    most_seen = _MOST_SHAKEN + search.seen_count
-    for _ in range(_SHAKES):
-        if best.load.max() <= enough or current.seen_count >= most_seen:
-            break
-        trial = current.copy()
-        agents = [int(np.argmax(trial.load)), *rng.integers(trial.load.size, size=_SHAKEN_STEPS - 1).tolist()]
-        for agent in agents:
-            near = trial.neighbours(agent)
-            places = np.flatnonzero(near.is_possible)
-            if places.size:
-                trial.take(near, int(rng.choice(places)))
-        relieve(trial, enough)
-        is_kept = trial.load.max() <= current.load.max() * (1 + _WORSE)
-        current.seen_count = trial.seen_count
-        current = trial if is_kept else current
-        best = min(best, trial, key=lambda one: float(one.load.max()))
-    return best
-
-
-def improve(
-    search: LocalSearch, gain: Callable[[Neighbours], NDArray[np.float64]], limit: float, least: float
-) -> LocalSearch:
-    """Take the best step of each agent in turn, while one gains more than `least` and keeps both within the limit.
-
-    Parameters
-    ----------
-    search
-        The first plan; changed, and returned.
-    gain
-        Gain of each step, shape (r, c) of the neighbours.
-    limit
-        Busy time that no agent may exceed by a step.
-    least
-        Gain up to which a step is rounding.
-    """
-    most_seen = _MOST_SEEN + search.seen_count
-    is_done = np.zeros(search.load.size, dtype=bool)
-    while not is_done.all() and search.seen_count < most_seen:
-        agent = int(np.argmin(is_done))
-        near = search.neighbours(agent)
-        is_kept = (near.agent_after <= limit) & (near.partner_after <= limit)
-        place = search.take_best(near, is_kept, gain(near), least)
-        if place is None:
-            is_done[agent] = True
-        else:
-            is_done[near.partner[place % near.other.size]] = False
-    return search

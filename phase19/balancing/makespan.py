@@ -6,22 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phase19.assignment.solver import Assignment, solve
-from phase19.balancing.local_search import (
-    LocalSearch,
-    Neighbours,
-    busy_time,
-    every_plan,
-    improve,
-    relieve,
-    shake,
-    total,
-)
+from phase19.balancing.local_search import LocalSearch, Steps, busy_time, on_grid
 
-_GRID = 2.0**32  # durations are counted in 2^-32 of a makespan: their sums are exact, so that ties are ties in any unit
-_CLOSE = 1e-3  # of the bound; no forecast of a duration is as accurate
-_GOOD = 5e-3  # of the bound, from where no other start is tried
-_POWER = 8  # with some twenty agents whose loads scatter by a fifth, the 8-norm is about the expected maximum
-_ROUNDING, _TIE_BREAK = 1e-12, 1e-9  # of one agent's term at the limit
+_CLOSE = 5e-3  # of the bound, from where no other start is tried; no forecast of a duration is as accurate
+_ROUNDING = 1e-9  # of the makespan; a bound so close below it is equal
+_LEAST_GAIN = 1e-12  # of preference; less is rounding
+_SHAKES, _SHAKEN_STEPS = 50, 4
 _NO_PRICE = 1e-6
 _MOST_PAIRS, _SAMPLED_PAIRS = 50_000, 20_000  # above so many pairs a sample of the tasks gives the first prices
 _MOST_REFINEMENTS, _FIRST_LENGTH = 24, 0.1  # the length is a power of an agent's busy time over the mean
@@ -37,9 +27,6 @@ class Makespan:
         Agent of each task, shape (n,).
     makespan_ms, lower_bound_ms
         Of the plan, and a bound that no plan within the capacities and the allowed pairs goes below.
-    algorithm
-        `enumeration` where all plans were compared, else `makespan_local_search`; `makespan_assignment` where every
-        task has an agent that takes no time for it.
     scores
         Minus the planned time of each pair, times the price of the agent's time: the increase of the makespan by one
         more ms of it. In units of the makespan that the tasks would have if each went to its quickest agent and their
@@ -51,7 +38,6 @@ class Makespan:
     agent_index: NDArray[np.int64]
     makespan_ms: float
     lower_bound_ms: float
-    algorithm: str
     scores: NDArray[np.float64]
     priced: Assignment
 
@@ -73,12 +59,12 @@ def minimize_makespan(
     allowed
         Pairs that may be used, shape (n, m); all by default.
     preference
-        Among plans with the same busy times the one with the larger sum of these is taken, shape (n, m).
+        At the end steps are taken that gain preference and make no agent busier, shape (n, m).
 
     Returns
     -------
     Makespan
-        Optimal where all plans can be listed; else a local optimum, never worse than `longest_first`.
+        A local optimum, never worse than `longest_first`.
 
     Raises
     ------
@@ -90,44 +76,30 @@ def minimize_makespan(
     Unrelated machines. A plan's busy times weighted by prices that sum to 1 never exceed its makespan, and the smallest
     such sum is an assignment: a bound, largest at the dual prices of the linear relaxation. Starts are the relaxed
     shares and the prices, both rounded by assignment, and longest first; each is followed by moves and swaps that
-    relieve the busiest agent. Among plans with the same makespan the one with the smallest sum of 8th powers of busy
-    times is taken: actual durations scatter around the planned ones, and any agent that is nearly as busy as the
-    busiest may be the last. Where not all plans can be listed, a makespan counts as the same within half a percent of
-    the bound and no longer than any start's. The unit of time changes nothing.
+    relieve the busier of two agents. The search ends within half a percent of the bound: no forecast of a duration is
+    as accurate. The unit of time changes nothing.
 
     References
     ----------
     Lenstra, Shmoys, Tardos, Approximation algorithms for scheduling unrelated parallel machines, 1990.
     """
-    n, m = planned_ms.shape
-    usable_ms = planned_ms if allowed is None else np.where(allowed, planned_ms, np.inf)
-    quickest_ms = usable_ms.min(axis=1, initial=np.inf)
-    unit_ms = float(quickest_ms.sum()) / m
-    solve(np.zeros((n, m)), capacity, allowed)  # refuses a wave without a plan
-    if not 0.0 < unit_ms < np.inf:  # no time to share out: the smallest total time
-        scores = -planned_ms / (planned_ms.max(initial=0.0) or 1.0)
-        priced = solve(scores if preference is None else scores + _TIE_BREAK * preference, capacity, allowed)
-        makespan_ms = float(busy_time(planned_ms, priced.agent_index).max(initial=0.0))
-        return Makespan(priced.agent_index, makespan_ms, 0.0, "makespan_assignment", scores, priced)
-    planned = np.rint(planned_ms / unit_ms * _GRID)
-    price, share = _prices(planned / _GRID, capacity, allowed)
-    scores = -price * (planned / _GRID)
+    planned = on_grid(planned_ms)
+    usable = planned if allowed is None else np.where(allowed, planned, np.inf)
+    quickest, longest = usable.min(axis=1, initial=np.inf), float(planned.max(initial=0.0)) or 1.0
+    unit = float(quickest.sum()) / capacity.size or longest
+    price, share = _prices(planned / unit, capacity, allowed)
+    scores = -price * (planned / unit)
     priced = solve(scores, capacity, allowed)
-    bound = max(-priced.upper_bound, float(quickest_ms.max()) / unit_ms)
-    plans = every_plan(n, capacity, allowed)
-    if plans is not None:
-        found, algorithm = _best_of(plans, planned, preference), "enumeration"
-    else:
-        starts = [priced.agent_index, longest_first(planned, capacity, allowed)]
-        starts += [] if share is None else [solve(share, capacity, allowed).agent_index]
-        searches = [LocalSearch(planned, capacity, allowed, start) for start in starts if start is not None]
-        enough = min(bound * (1 + _GOOD) * _GRID, *(float(search.load.max()) for search in searches))
-        search = _search(searches, bound * _GRID)
-        _level(search, preference, max(enough, float(search.load.max())))
-        found, algorithm = search.agent_index, "makespan_local_search"
-    makespan_ms = float(busy_time(planned_ms, found).max())
-    lower_bound_ms = makespan_ms if plans is not None else min(bound * unit_ms, makespan_ms)
-    return Makespan(found, makespan_ms, lower_bound_ms, algorithm, scores, priced)
+    bound = max(-priced.upper_bound * unit, float(quickest.max(initial=0.0)))
+    starts = [priced.agent_index, longest_first(planned, capacity, allowed)]
+    starts += [] if share is None else [solve(share, capacity, allowed).agent_index]
+    searches = [LocalSearch(planned, capacity, allowed, start) for start in starts if start is not None]
+    preference = np.zeros_like(planned) if preference is None else preference
+    plan = _search(searches, preference, bound * (1 + _CLOSE)).agent_index
+    makespan_ms = float(busy_time(planned_ms, plan).max())
+    bound_ms = bound / longest * float(planned_ms.max(initial=0.0))
+    lower_bound_ms = bound_ms if bound_ms < makespan_ms * (1 - _ROUNDING) else makespan_ms
+    return Makespan(plan, makespan_ms, lower_bound_ms, scores, priced)
 
 
 def longest_first(
@@ -170,6 +142,8 @@ def _prices(
     A sample's prices are refined on all tasks: raised where they leave an agent too busy, by ever smaller steps. How
     far depends on how alike agents are: further while the busiest agent gets less busy, else back.
     """
+    if not planned.any():
+        return np.full(capacity.size, 1.0 / capacity.size), None
     if planned.size <= _MOST_PAIRS:
         return _relax(planned, capacity, allowed)
     every = -(-planned.size // _SAMPLED_PAIRS)
@@ -183,7 +157,7 @@ def _prices(
             best, load, lowest, length = price, found, float(found.max()), length * 1.2
         else:
             length *= 0.5
-        if lowest <= -priced.upper_bound * (1 + _GOOD):
+        if lowest <= -priced.upper_bound * (1 + _CLOSE):
             break
         price = _rounded(np.maximum(best, _NO_PRICE) * np.maximum(load / load.mean(), _NO_PRICE) ** length)
     return best, None
@@ -227,36 +201,47 @@ def _rounded(price: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(price / price.sum())
 
 
-def _search(searches: list[LocalSearch], bound: float) -> LocalSearch:
-    """The best of several starts, each relieved until one is good: never worse than the best start."""
-    searches = sorted(searches, key=lambda search: float(search.load.max()))
-    best = searches[0]
-    for search in searches:
-        best = min(best, relieve(search, bound * (1 + _CLOSE)), key=lambda search: float(search.load.max()))
-        if best.load.max() <= bound * (1 + _GOOD):
+def _search(searches: list[LocalSearch], preference: NDArray[np.float64], enough: float) -> LocalSearch:
+    """The shortest makespan from several starts, each relieved until one is short enough; else shake the best of them.
+
+    To shake is to take random steps, relieve again, and continue from there if the makespan is no longer.
+
+    References
+    ----------
+    Lourenço, Martin, Stützle, Iterated local search, 2003.
+    """
+    best = min(searches, key=LocalSearch.makespan)
+    for search in sorted(searches, key=LocalSearch.makespan):
+        _relieve(search, preference, enough)
+        best = min(best, search, key=LocalSearch.makespan)
+        if best.makespan() <= enough:
             return best
-    return shake(best, bound * (1 + _GOOD))
+    rng = np.random.default_rng(0)
+    for _ in range(_SHAKES):
+        trial = LocalSearch(best.planned, best.capacity, best.allowed, best.agent_index)
+        agents = [int(np.argmax(trial.load)), *rng.integers(trial.load.size, size=_SHAKEN_STEPS - 1).tolist()]
+        for agent in agents:
+            steps = trial.steps(agent)
+            if (places := np.flatnonzero(steps.is_possible)).size:
+                trial.take(steps, int(rng.choice(places)))
+        _relieve(trial, preference, enough)
+        best = min(trial, best, key=LocalSearch.makespan)
+        if best.makespan() <= enough:
+            break
+    return best
 
 
-def _level(search: LocalSearch, preference: NDArray[np.float64] | None, limit: float) -> None:
-    """Lower the sum of powers of the busy times, all within the limit; the preference resolves ties."""
-    scale = _TIE_BREAK / max(1.0, 0.0 if preference is None else float(np.abs(preference).max()))
+def _relieve(search: LocalSearch, preference: NDArray[np.float64], enough: float) -> None:
+    """Relieve the busier of two agents by the best step, the busiest first; then gain preference for free."""
 
-    def gain(near: Neighbours) -> NDArray[np.float64]:
-        before = (search.load[near.agent] / limit) ** _POWER + (search.load[near.partner] / limit) ** _POWER
-        fall = before - (near.agent_after / limit) ** _POWER - (near.partner_after / limit) ** _POWER
-        return np.asarray(fall if preference is None else fall + scale * near.change(preference))
+    def relief(steps: Steps) -> NDArray[np.float64]:
+        before = np.maximum(search.load[steps.agent], search.load[steps.partner])
+        least = _CLOSE * search.load.mean() if search.makespan() <= enough else 0.0
+        return np.asarray(before - np.maximum(steps.agent_after, steps.partner_after) - least)
 
-    improve(search, gain, limit, _ROUNDING)
+    def gain(steps: Steps) -> NDArray[np.float64]:
+        is_free = (steps.agent_after <= search.load[steps.agent]) & (steps.partner_after <= search.load[steps.partner])
+        return np.where(is_free, steps.change(preference) - _LEAST_GAIN, 0.0)
 
-
-def _best_of(
-    plans: NDArray[np.int64], planned: NDArray[np.float64], preference: NDArray[np.float64] | None
-) -> NDArray[np.int64]:
-    """The plan with the smallest makespan, then the smallest sum of powers, then the largest preference."""
-    load = busy_time(planned, plans)
-    makespan = load.max(axis=1)
-    is_shortest = makespan == makespan.min()
-    plans, level = plans[is_shortest], ((load[is_shortest] / makespan.min()) ** _POWER).sum(axis=1)
-    plans = plans[level <= level.min() + _ROUNDING]
-    return np.asarray(plans[0 if preference is None else int(np.argmax(total(preference, plans)))])
+    search.improve(relief)
+    search.improve(gain)

@@ -78,7 +78,7 @@ class WaveAssignment:
     @property
     def algorithm(self) -> str:
         """Name of the algorithm that computed the plan, before its load was balanced."""
-        return self.assignment.algorithm if self.makespan is None else self.makespan.algorithm
+        return self.assignment.algorithm if self.makespan is None else "makespan_local_search"
 
     @property
     def upper_bound(self) -> float:
@@ -96,7 +96,7 @@ class WaveAssignment:
             Busy time of every pair in ms, shape (n, m).
         """
         if self.makespan is None:
-            return float(total(self.scores, agent_index))
+            return total(self.scores, agent_index)
         return -float(busy_time(planned_ms, agent_index).max(initial=0.0))
 
 
@@ -226,8 +226,7 @@ def optimize(
     Returns
     -------
     WaveAssignment
-        Optimal for its strategy; for throughput and balance where all plans of the wave can be listed, else no single
-        move or swap makes it better.
+        Optimal for its strategy; for throughput and balance a local optimum among single moves and swaps.
 
     Raises
     ------

@@ -35,7 +35,7 @@ def test_a_wave_s_plans_are_judged_by_mean_success_and_by_the_busiest_agent():
     assert recommend_wave(worse, np.array([[0, 0], [1, 1]])) == 0
 
 
-@pytest.mark.parametrize(("capacity", "chosen"), [(None, S.WEIGHTED), (4, S.MAXIMIZE_SUCCESS)])
+@pytest.mark.parametrize(("capacity", "chosen"), [(None, S.BALANCE_LOAD), (4, S.BALANCE_LOAD)])
 def test_auto_takes_a_wave_s_plan_by_the_rule_loads_evened_out(capacity, chosen):
     fitted = model(random_attempts(5, 60), task_count=8)
     tasks = fitted.tasks.with_columns(wave=1)

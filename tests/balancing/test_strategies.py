@@ -75,7 +75,7 @@ def test_throughput_minimises_the_makespan():
     forecast = forecast_of(planned_duration_ms=[[100.0, 300.0]] * 4)
     found = optimize(forecast, SolverParameters(strategy=S.MAXIMIZE_THROUGHPUT, capacity=4))
     assert np.bincount(found.agent_index).tolist() == [3, 1]
-    assert (found.algorithm, found.upper_bound) == ("enumeration", -300.0)
+    assert (found.algorithm, found.upper_bound) == ("makespan_local_search", -300.0)
     assert found.objective(found.agent_index, forecast.planned_duration_ms) == -300.0
     assert found.objective(np.zeros(4, int), forecast.planned_duration_ms) == -400.0
     # The priced assignment behind it proves what could be reached were tasks shared out: 3 x 100 x 300 / 400.
