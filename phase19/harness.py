@@ -1,9 +1,7 @@
 """Phase19Harness: the run from end to end."""
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -62,8 +60,6 @@ class RunResult(Mapping[str, Any]):
         Frames by name: `executions`, `decisions`, and the tables of the SQL that have no row for each task.
     warnings
         What was not used: unknown fields, a simulated earlier run, feedback that was delivered before.
-    stage_seconds
-        Seconds by stage.
     is_interrupted
         Whether the run was stopped before its end.
     """
@@ -86,7 +82,6 @@ class RunResult(Mapping[str, Any]):
     convergence: pl.DataFrame = field(repr=False)
     tables: Mapping[str, pl.DataFrame] = field(repr=False)
     warnings: tuple[str, ...]
-    stage_seconds: Mapping[str, float]
     is_interrupted: bool
 
     @property
@@ -143,7 +138,6 @@ class Phase19Harness:
         self.options = RunOptions.of(**settings) if options is None else options
         self.runner = runner
         self.progress = progress or (lambda _stage, _done, _total: None)
-        self.stage_seconds: dict[str, float] = defaultdict(float)
         self._started = time.perf_counter()
         self._warnings: list[str] = []
         self._enforce_dry_run()
@@ -169,7 +163,6 @@ class Phase19Harness:
         """
         self._started = time.perf_counter()
         self._warnings.clear()
-        self.stage_seconds.clear()
         self._check_output()
         inputs = self._load_phase18_data()
         optimizer = self._initialize_optimizer(inputs, waves, agents)
@@ -224,19 +217,16 @@ class Phase19Harness:
     def _load_phase18_data(self) -> Inputs:
         """Read the records, the thresholds and an earlier run; name this run by them."""
         options = self.options
-        with self._stage("load"):
-            self.thresholds = read_thresholds(options.thresholds) if options.thresholds else Thresholds()
-            phase18, phase16, phase17 = options.sources
-            self.optimizer = AdaptiveOptimizer(
-                phase18, phase16_dir=phase16, phase17_dir=phase17, options=options, seed=options.seed
-            )
-            self.optimizer.load_phase18_data(options.censored_errors)
-            self.previous = read_previous(options.previous, self.thresholds.rules) if options.previous else None
-            if self.previous is not None and self.previous.is_simulated:
-                self._warnings.append(
-                    f"--previous: {options.previous} is a simulated run, so nothing is learned from it"
-                )
-            return self.optimizer.inputs
+        self.thresholds = read_thresholds(options.thresholds) if options.thresholds else Thresholds()
+        phase18, phase16, phase17 = options.sources
+        self.optimizer = AdaptiveOptimizer(
+            phase18, phase16_dir=phase16, phase17_dir=phase17, options=options, seed=options.seed
+        )
+        self.optimizer.load_phase18_data(options.censored_errors)
+        self.previous = read_previous(options.previous, self.thresholds.rules) if options.previous else None
+        if self.previous is not None and self.previous.is_simulated:
+            self._warnings.append(f"--previous: {options.previous} is a simulated run, so nothing is learned from it")
+        return self.optimizer.inputs
 
     def _initialize_optimizer(
         self, inputs: Inputs, waves: int | None = None, agents: int | None = None
@@ -253,8 +243,7 @@ class Phase19Harness:
         optimizer = self.optimizer
         optimizer.previous, optimizer.timestamp = self.previous, self.identity.moment
         optimizer.wave_count, optimizer.agent_count = options.waves, options.agents
-        with self._stage("forecast"):
-            model = self.model = optimizer.model
+        model = self.model = optimizer.model
         executor = make_executor(options, model.world, model.tasks["task_id"], model.agents["agent_id"], self.runner)
         self.prepare_waves(optimizer, executor)
         return optimizer
@@ -286,92 +275,82 @@ class Phase19Harness:
 
     def _optimize_wave(self, wave: Wave) -> PlannedWave:
         """Plan a wave, and keep the load limit where there is one."""
-        with self._stage("optimize"):
-            result = self.optimizer.calculate_optimal_schedule(wave.tasks, wave=wave.number)
-            planned = replace(result.wave, decisions=wave.decisions, max_load_factor=self.options.max_load_factor)
-            if self.options.max_load_factor is None:
-                return planned
-            moved = self.scheduler.adjust_for_agent_load(planned.plans, planned)
-            return self.optimizer.reassign(planned, moved["agent_id"])
+        result = self.optimizer.calculate_optimal_schedule(wave.tasks, wave=wave.number)
+        planned = replace(result.wave, decisions=wave.decisions, max_load_factor=self.options.max_load_factor)
+        if self.options.max_load_factor is None:
+            return planned
+        moved = self.scheduler.adjust_for_agent_load(planned.plans, planned)
+        return self.optimizer.reassign(planned, moved["agent_id"])
 
     def _apply_scheduler(self, wave: PlannedWave) -> PlannedWave:
         """Put a planned wave on the agents' timelines."""
-        with self._stage("schedule"):
-            rows = self.scheduler.assign_tasks_to_agents(
-                wave.tasks, wave.agent_assignments, wave.number, plans=wave.plans
-            )
-            return replace(wave, plans=rows)
+        rows = self.scheduler.assign_tasks_to_agents(wave.tasks, wave.agent_assignments, wave.number, plans=wave.plans)
+        return replace(wave, plans=rows)
 
     def _execute_wave(self, wave: PlannedWave) -> ExecutedWave:
         """Execute a scheduled wave; the executor sees no forecast."""
-        with self._stage("execute"):
-            gains = wave.model.gains
-            changes = (gains.population_failure, gains.population_success)
-            done = self.scheduler.execute_schedule(wave.number, wave.plans, confidence_changes=changes)
-            return ExecutedWave.grown_from(
-                wave, executions=done.executions, attempts=done.attempts, is_interrupted=done.is_interrupted
-            )
+        gains = wave.model.gains
+        changes = (gains.population_failure, gains.population_success)
+        done = self.scheduler.execute_schedule(wave.number, wave.plans, confidence_changes=changes)
+        return ExecutedWave.grown_from(
+            wave, executions=done.executions, attempts=done.attempts, is_interrupted=done.is_interrupted
+        )
 
     def _analyse(self, waves: list[dict[str, pl.DataFrame]], inputs: Inputs, staging: Path) -> Analysis:
         """Compute the tables of the run; the SQL writes its files to the staging directory."""
-        with self._stage("analyse"):
-            tables = analysis_frames(waves, inputs.heuristics, self.previous)
-            run = run_row(self.options, self.identity, self.model, tables["wave_plans"].height)
-            tables |= {"agents": self.model.agents, "run": run, **self.thresholds.frames()}
-            return Analysis(staging, {**tables, **analyse(tables, staging)})
+        tables = analysis_frames(waves, inputs.heuristics, self.previous)
+        run = run_row(self.options, self.identity, self.model, tables["wave_plans"].height)
+        tables |= {"agents": self.model.agents, "run": run, **self.thresholds.frames()}
+        return Analysis(staging, {**tables, **analyse(tables, staging)})
 
     def _generate_feedback(self, analysis: Analysis) -> dict[str, Any]:
         """Write the feedback files, and return these fields of the result."""
-        with self._stage("analyse"):
-            loop = OptimizationFeedbackLoop(analysis)
-            loop.write_feedback_outputs(analysis.directory)
-            waves = analysis.tables["schedule_comparisons"]["wave"].to_list()
-            return {
-                "comparisons": [loop.evaluate_schedule_outcome(wave) for wave in waves],
-                "signals": loop.generate_learning_signals(),
-                "advice": loop.recommend_strategy_adjustments(),
-                "failures": loop.identify_optimization_failures(),
-                "strategies": loop.evaluate_strategy_effectiveness(),
-                "heuristic_weights": loop.update_heuristic_weights(),
-            }
+        loop = OptimizationFeedbackLoop(analysis)
+        loop.write_feedback_outputs(analysis.directory)
+        waves = analysis.tables["schedule_comparisons"]["wave"].to_list()
+        return {
+            "comparisons": [loop.evaluate_schedule_outcome(wave) for wave in waves],
+            "signals": loop.generate_learning_signals(),
+            "advice": loop.recommend_strategy_adjustments(),
+            "failures": loop.identify_optimization_failures(),
+            "strategies": loop.evaluate_strategy_effectiveness(),
+            "heuristic_weights": loop.update_heuristic_weights(),
+        }
 
     def _monitor_optimization(self, analysis: Analysis) -> dict[str, Any]:
         """Write the monitoring files, and return these fields of the result."""
-        with self._stage("analyse"):
-            monitor = OptimizationMonitor(analysis)
-            monitor.write_monitoring_outputs(analysis.directory)
-            return {
-                "metrics": monitor.calculate_metrics(),
-                "anomalies": monitor.detect_anomalies(),
-                "checks": monitor.run_checks(),
-                "health": monitor.generate_system_health(),
-                "alerts": monitor.generate_alerts(),
-                "utilization": monitor.monitor_agent_utilization(),
-                "convergence": monitor.monitor_optimization_convergence(),
-            }
+        monitor = OptimizationMonitor(analysis)
+        monitor.write_monitoring_outputs(analysis.directory)
+        return {
+            "metrics": monitor.calculate_metrics(),
+            "anomalies": monitor.detect_anomalies(),
+            "checks": monitor.run_checks(),
+            "health": monitor.generate_system_health(),
+            "alerts": monitor.generate_alerts(),
+            "utilization": monitor.monitor_agent_utilization(),
+            "convergence": monitor.monitor_optimization_convergence(),
+        }
 
     def _generate_reports(self, analysis: Analysis, feedback: dict[str, Any], monitored: dict[str, Any]) -> RunResult:
         """Write the plans, the schedules, the summary and the report."""
         options, staging, tables = self.options, analysis.directory, analysis.tables
-        with self._stage("write"):
-            self.optimizer.write_optimization_outputs(
-                staging, scheduled=tables["executions"], unassigned=tables["unassigned"]
-            )
-            for wave in tables["wave_plans"]["wave"].to_list():
-                self.scheduler.write_schedule_outputs(wave, staging)
-            yardsticks = self.optimizer.calculate_optimization_metrics()
-            elapsed_ms = (time.perf_counter() - self._started) * 1000.0
-            summary = summary_document(self.optimizer.inputs, self.model, yardsticks, tables, elapsed_ms)
-            summary |= lineage(self.previous, self.thresholds)
-            write_json(staging / SUMMARY_FILE, summary)
-            write_report(staging)
+        self.optimizer.write_optimization_outputs(
+            staging, scheduled=tables["executions"], unassigned=tables["unassigned"]
+        )
+        for wave in tables["wave_plans"]["wave"].to_list():
+            self.scheduler.write_schedule_outputs(wave, staging)
+        yardsticks = self.optimizer.calculate_optimization_metrics()
+        elapsed_ms = (time.perf_counter() - self._started) * 1000.0
+        summary = summary_document(self.optimizer.inputs, self.model, yardsticks, tables, elapsed_ms)
+        summary |= lineage(self.previous, self.thresholds)
+        write_json(staging / SUMMARY_FILE, summary)
+        write_report(staging)
         return RunResult(
             summary=summary,
             run_dir=options.output_dir,
             recommendations=self.optimizer.generate_schedule_recommendations(),
             tables=tables,
             warnings=(*self.optimizer.inputs.warnings, *self._warnings),
-            stage_seconds=dict(self.stage_seconds),
             is_interrupted=self._is_interrupted,
             **feedback,
             **monitored,
@@ -389,12 +368,6 @@ class Phase19Harness:
         known = f"the feedback of run {result['run_id']} is there already; nothing was added"
         more = [f"{place}: {known}" for place in places if place not in grown]
         return replace(result, warnings=(*result.warnings, *more))
-
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self.stage_seconds[name] += time.perf_counter() - started
 
 
 def run(

@@ -48,7 +48,7 @@ def run(options: RunOptions, *, json: Flag = False, quiet: Flag = False, verbose
     quiet
         Print nothing.
     verbose
-        Also print the five metrics and how long each stage took.
+        Also print the five metrics.
     """
     if quiet and (json or verbose):
         raise UsageError("--quiet goes with neither --json nor --verbose, found both")
@@ -59,8 +59,6 @@ def run(options: RunOptions, *, json: Flag = False, quiet: Flag = False, verbose
         result = harness.run(options, progress=progress)
     if not quiet:
         _warn(result.warnings)
-        if verbose:
-            print_errors(f"{stage}: {seconds * 1000:.0f} ms" for stage, seconds in result.stage_seconds.items())
         if json:
             print((result.run_dir / SUMMARY_FILE).read_text("utf-8"), end="")
         else:

@@ -232,7 +232,7 @@ def test_an_interrupt_exits_with_130_and_says_that_nothing_was_written(monkeypat
 
 
 def test_an_interrupted_run_that_was_published_exits_with_130(monkeypatch):
-    result = SimpleNamespace(is_interrupted=True, warnings=(), stage_seconds={}, run_dir=Path())
+    result = SimpleNamespace(is_interrupted=True, warnings=(), run_dir=Path())
     assert run_main(monkeypatch, result, "--quiet") == 130
 
 
