@@ -94,13 +94,13 @@ def play(plan: Plan, fitted: AdaptiveOptimizer, world: World, staging: Path) -> 
     finished = []
     for wave in optimizer.waves:
         approved = gate.approve(wave)
-        planned = optimizer.calculate_optimal_schedule(approved.tasks, wave=wave.number).wave
+        planned = optimizer.calculate_optimal_schedule(approved).wave
         plans = scheduler.assign_tasks_to_agents(
             planned.tasks, planned.agent_assignments, wave.number, plans=planned.plans
         )
         done = scheduler.execute_schedule(wave.number, plans)
         executed = ExecutedWave.grown_from(
-            replace(planned, plans=plans, decisions=approved.decisions),
+            replace(planned, plans=plans),
             executions=done.executions,
             attempts=done.attempts,
             is_interrupted=False,

@@ -275,8 +275,8 @@ class Phase19Harness:
 
     def _optimize_wave(self, wave: Wave) -> PlannedWave:
         """Plan a wave, and keep the load limit where there is one."""
-        result = self.optimizer.calculate_optimal_schedule(wave.tasks, wave=wave.number)
-        planned = replace(result.wave, decisions=wave.decisions, max_load_factor=self.options.max_load_factor)
+        result = self.optimizer.calculate_optimal_schedule(wave)
+        planned = replace(result.wave, max_load_factor=self.options.max_load_factor)
         if self.options.max_load_factor is None:
             return planned
         moved = self.scheduler.adjust_for_agent_load(planned.plans, planned)

@@ -43,7 +43,7 @@ from phase19.schema import Schema
 from phase19.wave import ExecutedWave, PlannedWave, Wave, largest, mean, positions
 
 Agents = pl.DataFrame | pl.Series | Sequence[str] | None
-Tasks = Rows | None
+Tasks = Rows | Wave | None
 
 # What `compare` compares, and what `auto` chooses from in each wave.
 CANDIDATES = tuple(strategy for strategy in OptimizationStrategy if strategy is not OptimizationStrategy.AUTO)
@@ -255,26 +255,19 @@ class AdaptiveOptimizer:
         return [Wave(number=int(tasks["wave"][0]), tasks=tasks) for tasks in by_wave]
 
     def calculate_optimal_schedule(
-        self,
-        tasks: Tasks = None,
-        agents: Agents = None,
-        strategy: OptimizationStrategy | str | None = None,
-        *,
-        wave: WaveNumber | None = None,
+        self, tasks: Tasks = None, agents: Agents = None, strategy: OptimizationStrategy | str | None = None
     ) -> OptimizationResult:
         """Assign the tasks of one wave, optimally for the strategy.
 
         Parameters
         ----------
         tasks
-            `frames.TASKS` or dicts of its fields; what is missing comes from the records. By default the first wave
-            without a plan.
+            A wave, `frames.TASKS` or dicts of its fields; what is missing comes from the records. By default the first
+            of :attr:`waves` without a plan.
         agents
             Agent ids or `frames.AGENTS`; the run's agents by default.
         strategy
             One of :class:`OptimizationStrategy`; that of the options by default.
-        wave
-            Number of the wave; that of its tasks by default.
 
         Raises
         ------
@@ -286,38 +279,30 @@ class AdaptiveOptimizer:
         chosen = self.options.strategy if strategy is None else PlanOptions.of(strategy=strategy).strategy
         match chosen:
             case OptimizationStrategy.MAXIMIZE_SUCCESS:
-                return self.optimize_for_success(tasks, agents, wave=wave)
+                return self.optimize_for_success(tasks, agents)
             case OptimizationStrategy.MAXIMIZE_THROUGHPUT:
-                return self.optimize_for_throughput(tasks, agents, wave=wave)
+                return self.optimize_for_throughput(tasks, agents)
             case OptimizationStrategy.MINIMIZE_RETRIES:
-                return self.optimize_for_minimize_retries(tasks, agents, wave=wave)
+                return self.optimize_for_minimize_retries(tasks, agents)
             case OptimizationStrategy.CONFIDENCE_OPTIMIZATION:
-                return self.optimize_for_confidence(tasks, agents, wave=wave)
-        return self._optimize(tasks, agents, chosen, wave)
+                return self.optimize_for_confidence(tasks, agents)
+        return self._optimize(tasks, agents, chosen)
 
-    def optimize_for_success(
-        self, tasks: Tasks = None, agents: Agents = None, *, wave: WaveNumber | None = None
-    ) -> OptimizationResult:
+    def optimize_for_success(self, tasks: Tasks = None, agents: Agents = None) -> OptimizationResult:
         """Maximise the expected number of successes; parameters as :meth:`calculate_optimal_schedule`."""
-        return self._optimize(tasks, agents, OptimizationStrategy.MAXIMIZE_SUCCESS, wave)
+        return self._optimize(tasks, agents, OptimizationStrategy.MAXIMIZE_SUCCESS)
 
-    def optimize_for_throughput(
-        self, tasks: Tasks = None, agents: Agents = None, *, wave: WaveNumber | None = None
-    ) -> OptimizationResult:
+    def optimize_for_throughput(self, tasks: Tasks = None, agents: Agents = None) -> OptimizationResult:
         """Minimise the makespan; parameters as :meth:`calculate_optimal_schedule`."""
-        return self._optimize(tasks, agents, OptimizationStrategy.MAXIMIZE_THROUGHPUT, wave)
+        return self._optimize(tasks, agents, OptimizationStrategy.MAXIMIZE_THROUGHPUT)
 
-    def optimize_for_minimize_retries(
-        self, tasks: Tasks = None, agents: Agents = None, *, wave: WaveNumber | None = None
-    ) -> OptimizationResult:
+    def optimize_for_minimize_retries(self, tasks: Tasks = None, agents: Agents = None) -> OptimizationResult:
         """Minimise the expected number of retries; parameters as :meth:`calculate_optimal_schedule`."""
-        return self._optimize(tasks, agents, OptimizationStrategy.MINIMIZE_RETRIES, wave)
+        return self._optimize(tasks, agents, OptimizationStrategy.MINIMIZE_RETRIES)
 
-    def optimize_for_confidence(
-        self, tasks: Tasks = None, agents: Agents = None, *, wave: WaveNumber | None = None
-    ) -> OptimizationResult:
+    def optimize_for_confidence(self, tasks: Tasks = None, agents: Agents = None) -> OptimizationResult:
         """Maximise the expected gain of confidence; parameters as :meth:`calculate_optimal_schedule`."""
-        return self._optimize(tasks, agents, OptimizationStrategy.CONFIDENCE_OPTIMIZATION, wave)
+        return self._optimize(tasks, agents, OptimizationStrategy.CONFIDENCE_OPTIMIZATION)
 
     def reassign(self, wave: PlannedWave, agent_ids: pl.Series | Sequence[str]) -> PlannedWave:
         """Give the tasks of a planned wave to other agents, for example to keep a load limit.
@@ -514,18 +499,18 @@ class AdaptiveOptimizer:
             raise UsageError("expected a plan, found none; call calculate_optimal_schedule first")
         return found
 
-    def _optimize(
-        self, tasks: Tasks, agents: Agents, strategy: OptimizationStrategy, wave: int | None
-    ) -> OptimizationResult:
+    def _optimize(self, tasks: Tasks, agents: Agents, strategy: OptimizationStrategy) -> OptimizationResult:
         if tasks is None:
-            tasks = next((each.tasks for each in self.waves if each.number not in self._plans), None)
+            tasks = next((wave for wave in self.waves if wave.number not in self._plans), None)
         if tasks is None:
             raise UsageError("tasks: expected the tasks of a wave, found none, and every wave of the run has a plan")
-        model, known = self._model_for(tasks, agents)
-        number = wave if wave is not None else int(known["wave"][0]) if known.height else len(self._plans) + 1
+        model, known = self._model_for(tasks.tasks if isinstance(tasks, Wave) else tasks, agents)
+        if isinstance(tasks, Wave):
+            wave = replace(tasks, tasks=known)
+        else:
+            wave = Wave(number=int(known["wave"][0]) if known.height else len(self._plans) + 1, tasks=known)
         strategies = CANDIDATES if strategy is OptimizationStrategy.AUTO else (strategy,)
-        gated = Wave(number=number, tasks=known)
-        candidates = assign_wave(gated, model, self.options, self.heuristics, strategies)
+        candidates = assign_wave(wave, model, self.options, self.heuristics, strategies)
         chosen = candidates[recommended(candidates, self.options.max_load_factor)]
         learned = self._observed[-1].height if self._observed else None
         return self._complete(replace(chosen, learned_attempt_count=learned))
