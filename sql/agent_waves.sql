@@ -4,7 +4,7 @@
 -- Columns: agent_position = natural order of the agents, from 1. *_count [tasks, retries, attempts]. *_sum = sum over
 --     the tasks that ran, of the column or product of columns of task_results that the name says. *_skew_sum = third
 --     moments of the tasks that lengthen the tail of a shortfall [tasks^3]. *_ms [ms]. capacity [tasks]. slot_worth
---     [score]. success_variance, advantage_variance = what the forecasts do not know of the agent's tasks [tasks^2].
+--     [score]. success_variance, advantage_variance = uncertainty of the forecasts for the agent's tasks [tasks^2].
 --     log_duration_* = as in agent_evidence [log time]. Sums are null where the agent ran nothing.
 with
 

@@ -8,8 +8,8 @@
 --     bounds. A weight that starts out of bounds stays or moves inwards.
 -- The variance of the lift is that of the outcomes, p (1 - p) a task, plus the covariance of tasks that one agent has
 -- in one wave: an error in the agent's forecast moves all of them. For every two such tasks the covariance is taken as
--- (Var(sum p) - sum V) / (n (n - 1)), with V the variance of a task's forecast. Waves are independent, since each
--- forecast knew the waves before.
+-- (Var(sum p) - sum V) / (n (n - 1)), with V the variance of a task's forecast. Each forecast uses the outcomes of the
+-- waves before it, so the errors of waves are independent.
 with
 
 ran as (

@@ -8,8 +8,8 @@
 --     beyond the rules' margin [standard scores]. threshold [standard scores]: the rules' alarm probability divided by
 --     the number of rows. detectable_effect = smallest fall that is detected with the rules' power. is_anomaly.
 -- The shortfall of an agent with a share s of the wave's tasks has the variance (1 - 2 s) v + s^2 sum(v over agents),
--- where v is the noise of the outcomes plus the variance of the draws. Waves are independent, since each forecast knew
--- the waves before.
+-- where v is the noise of the outcomes plus the variance of the draws. Each forecast uses the outcomes of the waves
+-- before it, so the errors of waves are independent.
 with
 
 shares as (

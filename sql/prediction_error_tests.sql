@@ -1,4 +1,4 @@
--- Question: did the run's plans promise more success than came?
+-- Question: did the run's plans promise more success than there was?
 -- Grain: one row, the run.
 -- Inputs: agent_waves, wave_totals, performance_degradation_tests, optimization_failure_tests, rules.
 -- Columns: effect = planned less actual success rate [fraction], with its 90 % interval. statistic = effect beyond the
@@ -8,8 +8,8 @@
 --     forecasts for round robin [standard scores]. is_beyond_chance. is_anomaly = beyond chance, also without degraded
 --     agents and, if the promised advantage failed, also by the forecasts for round robin. Null where nothing ran or
 --     without draws.
--- The variance is the noise of the outcomes plus the variance of expected success over the draws. Waves are
--- independent, since each forecast knew the waves before.
+-- The variance is the noise of the outcomes plus the variance of expected success over the draws. Each forecast uses
+-- the outcomes of the waves before it, so the errors of waves are independent.
 with
 
 degraded_agents as (

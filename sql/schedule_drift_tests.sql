@@ -7,8 +7,8 @@
 --     power [ratio]. first_wave = first wave of the second half. duration_count [attempts]. p_value. is_anomaly = above
 --     the threshold and above the margin; for the pooled row also without the agents that are late by themselves.
 -- Each attempt is compared with the forecast for its outcome, so that failing more often does not count as being slow.
--- The variance is the scatter of attempts plus what the forecasts do not know of pairs, agents and outcomes. Waves are
--- independent, since each forecast knew the waves before.
+-- The variance is the scatter of attempts plus the forecasts' uncertainty about pairs, agents and outcomes. Each
+-- forecast uses the outcomes of the waves before it, so the errors of waves are independent.
 with
 
 waves as (

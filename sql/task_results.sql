@@ -33,7 +33,7 @@ ran_tasks as (
     where status in ('completed', 'failed')
 ),
 
--- From executions again: to keep ran_tasks for a second use would take the memory of all its columns.
+-- Read executions again: keeping ran_tasks for a second use would hold all its columns in memory.
 wave_means as (
     select
         wave as mean_wave,

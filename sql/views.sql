@@ -86,24 +86,24 @@ select
     unnest(overall_metrics),
     system_health_score,
 from documents_of('optimization_summary.json', {
-    'run_id': 'varchar',
-    'timestamp': 'timestamp',
-    'optimization_strategy': 'varchar',
-    'executor': 'varchar',
-    'simulated': 'boolean',
-    'seed': 'bigint',
-    'total_waves_optimized': 'bigint',
-    'total_agents': 'bigint',
-    'total_tasks': 'bigint',
+    'run_id': 'varchar',  -- id made of the inputs and options
+    'timestamp': 'timestamp',  -- moment of the run, UTC
+    'optimization_strategy': 'varchar',  -- strategy of the run
+    'executor': 'varchar',  -- simulate, replay or live
+    'simulated': 'boolean',  -- the outcomes are those of a dry run
+    'seed': 'bigint',  -- seed of all random numbers
+    'total_waves_optimized': 'bigint',  -- waves that were planned
+    'total_agents': 'bigint',  -- agents of the run
+    'total_tasks': 'bigint',  -- tasks of the run
     'overall_metrics': {
-        'expected_success_rate': 'double',
-        'actual_success_rate': 'double',
-        'prediction_accuracy': 'double',
-        'expected_throughput': 'double',
-        'actual_throughput': 'double',
-        'schedule_adherence': 'double'
+        'expected_success_rate': 'double',  -- planned success rate of the tasks that ran [fraction]
+        'actual_success_rate': 'double',  -- completed tasks of those that ran [fraction]
+        'prediction_accuracy': 'double',  -- 1 - |planned - actual| / planned success rate [fraction]
+        'expected_throughput': 'double',  -- planned throughput [tasks/s]
+        'actual_throughput': 'double',  -- tasks that ran / sum of makespans [tasks/s]
+        'schedule_adherence': 'double'  -- 1 - mean shift of start and end / end of the timeline [fraction]
     },
-    'system_health_score': 'double'
+    'system_health_score': 'double'  -- health score, 0 to 100
 });
 
 -- The run_id of each run, read once so that the views need not read the summaries.
@@ -131,55 +131,55 @@ set variable run_ids = (
 -- One row a scheduled task of any status: its planned and actual times.
 create or replace temp view tasks as
 from rows_of('scheduled_tasks.jsonl', {
-    'task_id': 'varchar',
-    'agent_id': 'varchar',
-    'wave': 'bigint',
-    'scheduled_start_time': 'double',
-    'scheduled_end_time': 'double',
-    'actual_start_time': 'double',
-    'actual_end_time': 'double',
-    'priority': 'bigint',
-    'status': 'varchar',
-    'confidence': 'double',
-    'retry_count': 'bigint',
-    'risk_level': 'varchar',
-    'category': 'varchar',
-    'heuristics_applied': 'varchar[]',
-    'actual_duration_ms': 'double',
-    'actual_confidence_delta': 'double',
-    'confidence_after': 'double',
-    'is_duration_measured': 'boolean',
-    'is_censored': 'boolean'
+    'task_id': 'varchar',  -- task
+    'agent_id': 'varchar',  -- agent it was planned for
+    'wave': 'bigint',  -- wave, from 1
+    'scheduled_start_time': 'double',  -- planned start [ms]
+    'scheduled_end_time': 'double',  -- planned end [ms]
+    'actual_start_time': 'double',  -- actual start; null if unknown [ms]
+    'actual_end_time': 'double',  -- actual end; null if unknown [ms]
+    'priority': 'bigint',  -- rank in its wave, 1 first
+    'status': 'varchar',  -- completed, failed, unobserved or interrupted
+    'confidence': 'double',  -- recorded confidence, before any boost [fraction]
+    'retry_count': 'bigint',  -- attempts after the first
+    'risk_level': 'varchar',  -- LOW, MEDIUM, HIGH or UNKNOWN
+    'category': 'varchar',  -- kind of task; null if none is recorded
+    'heuristics_applied': 'varchar[]',  -- ids of the Phase 16 heuristics applied
+    'actual_duration_ms': 'double',  -- busy time of all attempts; null where it did not run [ms]
+    'actual_confidence_delta': 'double',  -- change of confidence; null where it did not run [fraction]
+    'confidence_after': 'double',  -- confidence after its attempts; null where it did not run [fraction]
+    'is_duration_measured': 'boolean',  -- the time of every attempt was recorded
+    'is_censored': 'boolean'  -- a limit stopped an attempt, which would have lasted longer
 });
 
 -- One row a scheduled task: the forecast that it was planned with.
 create or replace temp view plans as
 from rows_of('planned_tasks.jsonl', {
-    'task_id': 'varchar',
-    'agent_id': 'varchar',
-    'wave': 'bigint',
-    'success_probability': 'double',
-    'success_low': 'double',
-    'success_high': 'double',
-    'planned_success': 'double',
-    'baseline_success': 'double',
-    'planned_attempts': 'double',
-    'max_attempts': 'bigint',
-    'duration_ms_p50': 'double',
-    'duration_ms_p90': 'double',
-    'planned_duration_ms': 'double',
-    'planned_confidence_delta': 'double',
-    'confidence_boost': 'double',
-    'updated_confidence': 'double',
-    'success_term': 'double',
-    'throughput_term': 'double',
-    'confidence_term': 'double',
-    'score': 'double',
-    'agent_price': 'double',
-    'runner_up_agent_id': 'varchar',
-    'runner_up_score': 'double',
-    'score_margin': 'double',
-    'record_count': 'bigint'
+    'task_id': 'varchar',  -- task
+    'agent_id': 'varchar',  -- agent it is assigned to
+    'wave': 'bigint',  -- wave, from 1
+    'success_probability': 'double',  -- probability that the first attempt succeeds
+    'success_low': 'double',  -- 5 % quantile of that probability
+    'success_high': 'double',  -- 95 % quantile of that probability
+    'planned_success': 'double',  -- probability that one of its attempts succeeds
+    'baseline_success': 'double',  -- the same, averaged over all agents: round robin
+    'planned_attempts': 'double',  -- expected number of attempts
+    'max_attempts': 'bigint',  -- attempts allowed in the wave
+    'duration_ms_p50': 'double',  -- median duration of one attempt [ms]
+    'duration_ms_p90': 'double',  -- 90 % quantile of the duration of one attempt [ms]
+    'planned_duration_ms': 'double',  -- expected busy time of all attempts [ms]
+    'planned_confidence_delta': 'double',  -- expected change of confidence [fraction]
+    'confidence_boost': 'double',  -- what a heuristic adds to the confidence [fraction]
+    'updated_confidence': 'double',  -- confidence after boosts and the outcomes of earlier waves [fraction]
+    'success_term': 'double',  -- success term of the score, scaled to 0 to 1
+    'throughput_term': 'double',  -- throughput term of the score, scaled to 0 to 1
+    'confidence_term': 'double',  -- confidence term of the score, scaled to 0 to 1
+    'score': 'double',  -- score that the assignment maximised
+    'agent_price': 'double',  -- score that one more slot at its agent would add to the wave
+    'runner_up_agent_id': 'varchar',  -- next best agent; null where no other may do it
+    'runner_up_score': 'double',  -- score with the next best agent
+    'score_margin': 'double',  -- score that the wave would lose with the next best agent
+    'record_count': 'bigint'  -- recorded attempts of this task by this agent
 });
 
 -- One row a task that ran: all columns of tasks and plans.
@@ -195,204 +195,204 @@ where tasks.status in ('completed', 'failed');
 -- One row a wave: planned and actual figures.
 create or replace temp view comparisons as
 from rows_of('schedule_comparisons.jsonl', {
-    'wave': 'bigint',
-    'planned_success_rate': 'double',
-    'actual_success_rate': 'double',
-    'planned_throughput': 'double',
-    'actual_throughput': 'double',
-    'planned_confidence_delta': 'double',
-    'actual_confidence_delta': 'double',
-    'accuracy_score': 'double',
-    'ran_count': 'bigint',
-    'success_rate_low': 'double',
-    'success_rate_high': 'double',
-    'throughput_low': 'double',
-    'throughput_high': 'double',
-    'throughput_efficiency': 'double',
-    'schedule_adherence': 'double',
-    'agent_utilization': 'double',
-    'brier_score': 'double',
-    'log_loss': 'double'
+    'wave': 'bigint',  -- wave, from 1
+    'planned_success_rate': 'double',  -- mean planned success [fraction]
+    'actual_success_rate': 'double',  -- completed tasks of those that ran [fraction]
+    'planned_throughput': 'double',  -- tasks / planned makespan [tasks/s]
+    'actual_throughput': 'double',  -- tasks that ran / actual makespan [tasks/s]
+    'planned_confidence_delta': 'double',  -- mean expected change of confidence [fraction]
+    'actual_confidence_delta': 'double',  -- mean change of confidence [fraction]
+    'accuracy_score': 'double',  -- 1 - |planned - actual| / planned success rate [fraction]
+    'ran_count': 'bigint',  -- tasks that ran
+    'success_rate_low': 'double',  -- 5 % quantile of the success rate under the plan [fraction]
+    'success_rate_high': 'double',  -- 95 % quantile of the success rate under the plan [fraction]
+    'throughput_low': 'double',  -- 5 % quantile of the throughput under the plan [tasks/s]
+    'throughput_high': 'double',  -- 95 % quantile of the throughput under the plan [tasks/s]
+    'throughput_efficiency': 'double',  -- actual / planned throughput [ratio]
+    'schedule_adherence': 'double',  -- 1 - mean shift of start and end / end of the timeline [fraction]
+    'agent_utilization': 'double',  -- busy time / (agents x makespan) [fraction]
+    'brier_score': 'double',  -- mean squared error of planned success
+    'log_loss': 'double'  -- mean -log of the probability forecast for each outcome
 });
 
 -- One row a metric.
 create or replace temp view metrics as
 from rows_of('optimization_metrics.jsonl', {
-    'metric_name': 'varchar',
-    'value': 'double',
-    'unit': 'varchar',
-    'target_value': 'double',
-    'threshold_min': 'double',
-    'threshold_max': 'double',
-    'status': 'varchar',
-    'timestamp': 'timestamp',
-    'chance_low': 'double',
-    'chance_high': 'double'
+    'metric_name': 'varchar',  -- one of the five metrics
+    'value': 'double',  -- its value; null without data
+    'unit': 'varchar',  -- unit of the value and its bounds
+    'target_value': 'double',  -- value to aim for
+    'threshold_min': 'double',  -- least normal value
+    'threshold_max': 'double',  -- largest normal value
+    'status': 'varchar',  -- normal, warning, critical or insufficient_data
+    'timestamp': 'timestamp',  -- moment of the run, UTC
+    'chance_low': 'double',  -- 5 % quantile of the value under the plan
+    'chance_high': 'double'  -- 95 % quantile of the value under the plan
 });
 
 -- One row a wave, agent and risk level where a task ran: plan, outcome and how unusual it is.
 create or replace temp view evidence as
 from rows_of('evidence.jsonl', {
-    'wave': 'bigint',
-    'agent_id': 'varchar',
-    'risk_level': 'varchar',
-    'task_count': 'bigint',
-    'planned_success_count': 'double',
-    'actual_success_count': 'bigint',
-    'success_sd': 'double',
-    'success_low': 'double',
-    'success_high': 'double',
-    'success_p_value': 'double',
-    'planned_busy_ms': 'double',
-    'actual_busy_ms': 'double',
-    'busy_sd_ms': 'double',
-    'busy_low_ms': 'double',
-    'busy_high_ms': 'double',
-    'busy_p_value': 'double',
-    'simulated': 'boolean'
+    'wave': 'bigint',  -- wave, from 1
+    'agent_id': 'varchar',  -- agent
+    'risk_level': 'varchar',  -- LOW, MEDIUM, HIGH or UNKNOWN
+    'task_count': 'bigint',  -- tasks that ran
+    'planned_success_count': 'double',  -- expected number of completed tasks
+    'actual_success_count': 'bigint',  -- completed tasks
+    'success_sd': 'double',  -- standard deviation of the completed tasks under the plan
+    'success_low': 'double',  -- 5 % quantile of the completed tasks under the plan
+    'success_high': 'double',  -- 95 % quantile of the completed tasks under the plan
+    'success_p_value': 'double',  -- probability of a count at least as unusual under the plan
+    'planned_busy_ms': 'double',  -- expected busy time [ms]
+    'actual_busy_ms': 'double',  -- busy time [ms]
+    'busy_sd_ms': 'double',  -- standard deviation of the busy time under the plan [ms]
+    'busy_low_ms': 'double',  -- 5 % quantile of the busy time under the plan [ms]
+    'busy_high_ms': 'double',  -- 95 % quantile of the busy time under the plan [ms]
+    'busy_p_value': 'double',  -- probability of a time at least as unusual under the plan
+    'simulated': 'boolean'  -- the outcomes are those of a dry run
 });
 
 -- One row an anomaly type: what its test found, and the smallest problem that it could detect.
 create or replace temp view anomaly_tests as
 from rows_of('anomaly_tests.jsonl', {
-    'anomaly_type': 'varchar',
-    'status': 'varchar',
-    'effect': 'double',
-    'effect_low': 'double',
-    'effect_high': 'double',
-    'unit': 'varchar',
-    'statistic': 'double',
-    'threshold': 'double',
-    'detectable_effect': 'double',
-    'largest_effect': 'double',
-    'reason': 'varchar'
+    'anomaly_type': 'varchar',  -- type of anomaly
+    'status': 'varchar',  -- found, explained (by another anomaly), clear or not_testable
+    'effect': 'double',  -- measured size [unit]
+    'effect_low': 'double',  -- lower end of its 90 % interval [unit]
+    'effect_high': 'double',  -- upper end of its 90 % interval [unit]
+    'unit': 'varchar',  -- unit of the effects
+    'statistic': 'double',  -- size beyond the margin [standard scores]
+    'threshold': 'double',  -- the test fires above it [standard scores]
+    'detectable_effect': 'double',  -- smallest size that this run detects 90 % of the time [unit]
+    'largest_effect': 'double',  -- largest possible size [unit]
+    'reason': 'varchar'  -- the result as a sentence
 });
 
 -- One row an agent with timed attempts in the second half of the run, and one for all agents (agent_id null).
 create or replace temp view drift_tests as
 from rows_of('schedule_drift_tests.jsonl', {
-    'agent_id': 'varchar',
-    'first_wave': 'bigint',
-    'duration_count': 'bigint',
-    'effect': 'double',
-    'effect_low': 'double',
-    'effect_high': 'double',
-    'statistic': 'double',
-    'threshold': 'double',
-    'detectable_effect': 'double',
-    'p_value': 'double',
-    'is_anomaly': 'boolean'
+    'agent_id': 'varchar',  -- agent; null for all agents together
+    'first_wave': 'bigint',  -- first wave of the second half
+    'duration_count': 'bigint',  -- attempts with a recorded time
+    'effect': 'double',  -- geometric mean of actual / forecast duration [ratio]
+    'effect_low': 'double',  -- lower end of its 90 % interval [ratio]
+    'effect_high': 'double',  -- upper end of its 90 % interval [ratio]
+    'statistic': 'double',  -- log of the effect / its standard error [standard scores]
+    'threshold': 'double',  -- the test fires above it [standard scores]
+    'detectable_effect': 'double',  -- smallest slow-down that this run detects 90 % of the time [ratio]
+    'p_value': 'double',  -- probability of a statistic at least as large without drift
+    'is_anomaly': 'boolean'  -- the test fired, and the effect exceeds the margin
 });
 
 -- One row an agent, baseline and window of last waves: the fall of its success rate compared with its peers.
 create or replace temp view degradation_tests as
 from rows_of('performance_degradation_tests.jsonl', {
-    'agent_id': 'varchar',
-    'baseline': 'varchar',
-    'first_wave': 'bigint',
-    'task_count': 'bigint',
-    'planned_rate': 'double',
-    'shortfall': 'double',
-    'effect': 'double',
-    'effect_low': 'double',
-    'effect_high': 'double',
-    'statistic': 'double',
-    'threshold': 'double',
-    'detectable_effect': 'double',
-    'is_anomaly': 'boolean'
+    'agent_id': 'varchar',  -- agent
+    'baseline': 'varchar',  -- record (its forecasts) or run (its earlier waves)
+    'first_wave': 'bigint',  -- first wave of the window
+    'task_count': 'bigint',  -- its tasks in the window that ran
+    'planned_rate': 'double',  -- their planned success rate [fraction]
+    'shortfall': 'double',  -- planned less completed tasks, less its share of the wave's [tasks]
+    'effect': 'double',  -- fall of its success rate compared with its peers [fraction]
+    'effect_low': 'double',  -- lower end of its 90 % interval [fraction]
+    'effect_high': 'double',  -- upper end of its 90 % interval [fraction]
+    'statistic': 'double',  -- fall beyond the margin [standard scores]
+    'threshold': 'double',  -- the test fires above it [standard scores]
+    'detectable_effect': 'double',  -- smallest fall that this run detects 90 % of the time [fraction]
+    'is_anomaly': 'boolean'  -- the test fired
 });
 
 -- One row an anomaly.
 create or replace temp view anomalies as
 from rows_of('scheduling_anomalies.jsonl', {
-    'anomaly_id': 'varchar',
-    'anomaly_type': 'varchar',
-    'severity': 'varchar',
-    'description': 'varchar',
-    'affected_waves': 'bigint[]',
-    'affected_agents': 'varchar[]',
-    'recommendation': 'varchar',
-    'timestamp': 'timestamp',
-    'effect': 'double',
-    'statistic': 'double',
-    'threshold': 'double',
-    'effect_low': 'double',
-    'effect_high': 'double',
-    'evidence': 'varchar[]'
+    'anomaly_id': 'varchar',  -- AN_001, AN_002, ...
+    'anomaly_type': 'varchar',  -- type of anomaly
+    'severity': 'varchar',  -- low, medium or high, by the effect
+    'description': 'varchar',  -- what was found, as a sentence
+    'affected_waves': 'bigint[]',  -- waves where it shows
+    'affected_agents': 'varchar[]',  -- agents where it shows
+    'recommendation': 'varchar',  -- what to do about it
+    'timestamp': 'timestamp',  -- moment of the run, UTC
+    'effect': 'double',  -- measured size [unit of its test]
+    'statistic': 'double',  -- size beyond the margin [standard scores]
+    'threshold': 'double',  -- the test fires above it [standard scores]
+    'effect_low': 'double',  -- lower end of the effect's 90 % interval
+    'effect_high': 'double',  -- upper end of the effect's 90 % interval
+    'evidence': 'varchar[]'  -- counts and rates, as sentences
 });
 
 -- One row a learning signal.
 create or replace temp view signals as
 from rows_of('learning_signals.jsonl', {
-    'signal_id': 'varchar',
-    'type': 'varchar',
-    'confidence': 'double',
-    'description': 'varchar',
-    'recommendation': 'varchar',
-    'feedback_id': 'varchar',
-    'feedback_type': 'varchar',
-    'supporting_evidence': 'varchar[]',
-    'timestamp': 'timestamp',
-    'simulated': 'boolean'
+    'signal_id': 'varchar',  -- P19_LS_001, P19_LS_002, ...
+    'type': 'varchar',  -- type of signal, such as strategy_validation
+    'confidence': 'double',  -- 1 - p-value; schedule_accuracy for strategy_validation [fraction]
+    'description': 'varchar',  -- what was learned, as a sentence
+    'recommendation': 'varchar',  -- what to do about it
+    'feedback_id': 'varchar',  -- FB_001, FB_002, ...
+    'feedback_type': 'varchar',  -- the same as type
+    'supporting_evidence': 'varchar[]',  -- counts, rates and intervals, as sentences
+    'timestamp': 'timestamp',  -- moment of the run, UTC
+    'simulated': 'boolean'  -- the outcomes are those of a dry run
 });
 
 -- One row a heuristic: its weight and the reason.
 create or replace temp view heuristic_updates as
 from rows_of('heuristic_updates.jsonl', {
-    'heuristic_id': 'varchar',
-    'previous_weight': 'double',
-    'weight': 'double',
-    'lift': 'double',
-    'lift_low': 'double',
-    'lift_high': 'double',
-    'shrunk_lift': 'double',
-    'applied_count': 'bigint',
-    'other_count': 'bigint',
-    'is_step_bounded': 'boolean',
-    'weight_bound': 'varchar',
-    'reason': 'varchar',
-    'simulated': 'boolean',
-    'timestamp': 'timestamp'
+    'heuristic_id': 'varchar',  -- Phase 16 heuristic
+    'previous_weight': 'double',  -- weight before the run
+    'weight': 'double',  -- weight after the run
+    'lift': 'double',  -- mean (outcome - forecast) with it, less that without it [fraction]
+    'lift_low': 'double',  -- lower end of the lift's 90 % interval [fraction]
+    'lift_high': 'double',  -- upper end of the lift's 90 % interval [fraction]
+    'shrunk_lift': 'double',  -- lift, shrunk by its number of tasks [fraction]
+    'applied_count': 'bigint',  -- tasks that ran with it
+    'other_count': 'bigint',  -- tasks that ran without it
+    'is_step_bounded': 'boolean',  -- the shrunk lift is more than a run may move a weight
+    'weight_bound': 'varchar',  -- minimum or maximum, where the weight is held there; else null
+    'reason': 'varchar',  -- why it has its weight, as sentences
+    'simulated': 'boolean',  -- the outcomes are those of a dry run
+    'timestamp': 'timestamp'  -- moment of the run, UTC
 });
 
 -- One row a wave of this run and of the runs before it, with the run_id of its own run.
 create or replace temp view convergence as
 select * exclude (run_id_1),
 from rows_of('convergence.jsonl', {
-    'run_id': 'varchar',
-    'run_rank': 'bigint',
-    'wave': 'bigint',
-    'planned_success_rate': 'double',
-    'actual_success_rate': 'double',
-    'success_rate_error': 'double',
-    'chance_error': 'double',
-    'standardized_error': 'double',
-    'accuracy_score': 'double',
-    'brier_score': 'double',
-    'log_loss': 'double',
-    'ran_count': 'bigint',
-    'simulated': 'boolean',
-    'timestamp': 'timestamp'
+    'run_id': 'varchar',  -- run that the wave belongs to
+    'run_rank': 'bigint',  -- rank of that run, the oldest first, from 1
+    'wave': 'bigint',  -- wave, from 1
+    'planned_success_rate': 'double',  -- mean planned success [fraction]
+    'actual_success_rate': 'double',  -- completed tasks of those that ran [fraction]
+    'success_rate_error': 'double',  -- |planned - actual| [fraction]
+    'chance_error': 'double',  -- standard deviation of the error if the forecasts are right [fraction]
+    'standardized_error': 'double',  -- success_rate_error / chance_error
+    'accuracy_score': 'double',  -- 1 - |planned - actual| / planned success rate [fraction]
+    'brier_score': 'double',  -- mean squared error of planned success
+    'log_loss': 'double',  -- mean -log of the probability forecast for each outcome
+    'ran_count': 'bigint',  -- tasks that ran
+    'simulated': 'boolean',  -- the outcomes are those of a dry run
+    'timestamp': 'timestamp'  -- moment of that run, UTC
 });
 
 -- One row a task: the decision of the safety gates.
 create or replace temp view decisions as
 from rows_of('safety_gate_decisions.jsonl', {
-    'task_id': 'varchar',
-    'wave': 'bigint',
-    'risk_level': 'varchar',
-    'confidence': 'double',
-    'decision': 'varchar',
-    'live_decision': 'varchar',
-    'reason': 'varchar'
+    'task_id': 'varchar',  -- task
+    'wave': 'bigint',  -- wave, from 1
+    'risk_level': 'varchar',  -- LOW, MEDIUM, HIGH or UNKNOWN
+    'confidence': 'double',  -- recorded confidence, before any boost [fraction]
+    'decision': 'varchar',  -- approved or deferred, by this run
+    'live_decision': 'varchar',  -- approved or deferred, as a live run would decide
+    'reason': 'varchar'  -- the rule that decided
 });
 
 -- One row a task without an agent: why it was left out.
 create or replace temp view unassigned as
 from rows_of('unassigned_tasks.jsonl', {
-    'task_id': 'varchar',
-    'wave': 'bigint',
-    'reason': 'varchar'
+    'task_id': 'varchar',  -- task
+    'wave': 'bigint',  -- wave, from 1
+    'reason': 'varchar'  -- why no agent got it
 });
 
 -- One row a run: its health score and its components.
@@ -403,16 +403,16 @@ select
     run,
     getvariable('run_ids')[run] as run_id,
 from documents_of('system_health.json', {
-    'overall_health_score': 'double',
-    'health_status': 'varchar',
+    'overall_health_score': 'double',  -- mean of the component scores, 0 to 100
+    'health_status': 'varchar',  -- EXCELLENT, GOOD, FAIR or POOR
     'component_scores': {
-        'optimization_accuracy': 'double',
-        'schedule_adherence': 'double',
-        'throughput_efficiency': 'double',
-        'system_stability': 'double'
+        'optimization_accuracy': 'double',  -- 100 x schedule_accuracy
+        'schedule_adherence': 'double',  -- 100 x schedule_adherence
+        'throughput_efficiency': 'double',  -- 100 x throughput_efficiency, at most 100
+        'system_stability': 'double'  -- 100 less 5, 15 or 30 for each low, medium or high anomaly
     },
-    'detected_anomalies': 'bigint',
-    'timestamp': 'timestamp'
+    'detected_anomalies': 'bigint',  -- number of anomalies
+    'timestamp': 'timestamp'  -- moment of the run, UTC
 });
 
 -- One row a view, in the order of this file: its columns with their types.

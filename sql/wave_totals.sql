@@ -4,10 +4,9 @@
 -- Columns: *_count [tasks, retries]. *_sum = sum over the tasks that ran, of the column or product of columns of
 --     task_results that the name says: advantage stands for centred_advantage, sensitivity for centred_sensitivity.
 --     *_ms [ms]. Planned figures count the tasks that ran only; sums, means and maxima are null where nothing ran.
---     success_forecast_variance = variance over the draws of the wave's expected successes [tasks^2], which is what the
---     forecast does not know. advantage_forecast_variance = the same of the sum of centred_advantage times success
---     probability. Both are null without draws. Each wave's forecast knew the waves before it, so they add up over
---     waves.
+--     success_forecast_variance = variance over the draws of the wave's expected successes [tasks^2].
+--     advantage_forecast_variance = the same of the sum of centred_advantage times success probability. Both are null
+--     without draws. Each wave's forecast uses the outcomes before it, so they add up over waves.
 with
 
 states as (
