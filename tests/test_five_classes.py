@@ -241,7 +241,7 @@ def test_a_damaged_file_of_a_run_is_named(result, tmp_path, name, call, text):
 
 def parameters():
     for owner, methods in COMMAND.items():
-        for method in ("__init__", *methods, *BY_NAME.get(owner, ())):
+        for method in ("__init__", *methods, *sorted(BY_NAME.get(owner, ()))):
             for name, parameter in inspect.signature(getattr(owner, method)).parameters.items():
                 if name not in {"self", "source"} and parameter.kind is not parameter.VAR_KEYWORD:
                     yield owner, method, name

@@ -242,7 +242,7 @@ def weights_move_towards_their_lift_by_a_step_at_most_and_stay_in_bounds(run):
     },
     rules={},
 )
-@settings(max_examples=15, phases=[Phase.explicit, Phase.generate])  # each takes its time: no shrinking
+@settings(max_examples=10, phases=[Phase.explicit, Phase.generate])  # each takes its time: no shrinking
 @given(options=RUNS, rules=WEIGHTS)
 def test_every_identity_holds(options, rules):
     run = Outcome(options, rules)

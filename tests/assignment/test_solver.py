@@ -102,7 +102,7 @@ def cases(seed, count, largest):
         yield rng, family(rng, n, m), kind(rng, n, m).astype(np.int64), allowed
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(problems())
 def test_brute_force_finds_nothing_better(problem):
     scores, capacity, allowed = problem

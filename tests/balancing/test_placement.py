@@ -135,7 +135,7 @@ def test_more_tasks_go_before_a_better_score():
 
 
 @given(st.data())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_the_tasks_placed_are_as_many_as_can_be_with_the_largest_sum(data):
     n, m = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 3))
     cells = st.lists(st.integers(0, 10), min_size=n * m, max_size=n * m)
@@ -254,7 +254,7 @@ def waves(draw):
 
 
 @given(waves())
-@settings(max_examples=80)
+@settings(max_examples=40)
 def test_as_many_tasks_as_can_be_are_planned_and_no_constraint_is_broken(wave):
     frame, team, parameters = wave
     model = fitted(frame, team)

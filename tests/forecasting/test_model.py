@@ -59,7 +59,7 @@ ROWS = st.lists(
 
 
 @given(ROWS, st.sampled_from([0.0, 0.5, 1.0]), st.integers(1, 4))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_any_records_give_a_sane_forecast(rows, rate, allowed):
     fitted = model(rows, population=replace(POPULATION, success_rate=rate, duration_ms=None, confidence_delta=None))
     forecast = all_pairs(fitted, allowed)
@@ -205,7 +205,7 @@ def test_the_posterior_before_any_record_is_the_prior():
 
 
 @given(st.integers(0, 10_000), st.integers(0, 3), st.integers(0, 2))
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_one_more_success_of_a_pair_never_lowers_its_forecast(seed, task, agent):
     rows = [{**row, "confidence_before": 0.7} for row in random_attempts(seed, seed % 200)]  # scales chosen from 50 on
     more = [*rows, {"task_id": f"t{task}", "agent_id": f"a{agent}", "is_success": True, "confidence_before": 0.7}]
