@@ -199,20 +199,6 @@ def wave_frames(waves: pl.DataFrame, rng: np.random.Generator) -> dict[str, pl.D
                 log_duration_residual_sum=0.01 * share,
                 log_duration_variance=0.16 * share,
                 log_duration_outcome_sd=pl.lit(0.0),
-                log_duration_third_moment=pl.lit(0.0),
-            )
-        ),
-        "risk_evidence": frames.RISK_EVIDENCE.conform(
-            cells.join(pl.DataFrame({"risk_level": RISKS}), how="cross").select(
-                *("wave", "agent_id", "risk_level"),
-                success_sd=0.4 * share.sqrt(),
-                success_low=0.2 * share,
-                success_high=0.3 * share,
-                success_p_value=pl.lit(0.5),
-                busy_sd_ms=100.0 * share.sqrt(),
-                busy_low_ms=300.0 * share,
-                busy_high_ms=400.0 * share,
-                busy_p_value=pl.lit(0.5),
             )
         ),
     }

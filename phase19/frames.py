@@ -45,9 +45,7 @@ _WAVE, _WAVE_KEY = (count("wave, from 1", low=1, key=is_key) for is_key in (Fals
 _TASK = identifier("task", key=True)
 _AGENT = identifier("agent", key=True)
 _CATEGORY = text("kind of task")
-_RISK_LEVEL, _RISK_KEY = (
-    choice("LOW, MEDIUM, HIGH or UNKNOWN", *RISK_LEVELS, default="MEDIUM", key=is_key) for is_key in (False, True)
-)
+_RISK_LEVEL = choice("LOW, MEDIUM, HIGH or UNKNOWN", *RISK_LEVELS, default="MEDIUM")
 _HEURISTICS_APPLIED = strings("ids of the Phase 16 heuristics applied", default=[])
 _BOOST = change("what a heuristic adds to the confidence", default=0.0)
 _IS_CENSORED = flag("a limit stopped an attempt: it would have lasted longer", default=False)
@@ -285,23 +283,6 @@ AGENT_EVIDENCE = Schema(
     log_duration_outcome_sd=number(
         "its signed standard deviation from uncertainty about outcomes, equal for all agents"
     ),
-    log_duration_third_moment=number("third central moment of that sum"),
-)
-
-# The range that chance allows for an agent's tasks of one risk level, from the plan's draws over the tasks that ran.
-RISK_EVIDENCE = Schema(
-    "risk_evidence",
-    wave=_WAVE_KEY,
-    agent_id=_AGENT,
-    risk_level=_RISK_KEY,
-    success_sd=number("predictive standard deviation of its completed tasks", "tasks"),
-    success_low=number("5 % quantile of its completed tasks", "tasks"),
-    success_high=number("95 % quantile of its completed tasks", "tasks"),
-    success_p_value=rate("two-sided mid-p of its completed tasks"),
-    busy_sd_ms=milliseconds("predictive standard deviation of its busy time"),
-    busy_low_ms=milliseconds("5 % quantile of its busy time"),
-    busy_high_ms=milliseconds("95 % quantile of its busy time"),
-    busy_p_value=rate("two-sided mid-p of its busy time"),
 )
 
 PREVIOUS_WEIGHTS = Schema(

@@ -17,7 +17,6 @@ _FILES = (
     "scheduling_anomalies.jsonl",
     "anomalies.jsonl",
     "anomaly_tests.jsonl",
-    "evidence.jsonl",
     "system_health.json",
     "alerts.jsonl",
     "convergence.jsonl",

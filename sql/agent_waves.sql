@@ -90,7 +90,6 @@ select
     evidence.log_duration_residual_sum,
     evidence.log_duration_variance,
     evidence.log_duration_outcome_sd,
-    evidence.log_duration_third_moment,
 from places
 left join plans on places.wave = plans.wave and places.agent_id = plans.agent_id
 left join results on places.wave = results.wave and places.agent_id = results.agent_id

@@ -38,7 +38,6 @@ places as (
         agent_waves.log_duration_residual_sum as residual,
         agent_waves.log_duration_variance as variance,
         agent_waves.log_duration_outcome_sd as outcome_sd,
-        agent_waves.log_duration_third_moment as third_moment,
         later_waves.first_wave,
     from agent_waves
     inner join later_waves on agent_waves.wave = later_waves.wave
@@ -53,7 +52,6 @@ agents as (
         sum(places.duration_count) as n,
         sum(places.residual) as residual,
         sum(places.variance + places.outcome_sd * places.outcome_sd) as variance,
-        sum(places.third_moment) as third_moment,
         any_value(rules.alarm_probability) / 2 / count(*) over () as probability,
     from places
     cross join rules
@@ -67,7 +65,7 @@ late_agents as (
     where
         agents.residual > rules.schedule_drift_margin * agents.n
         and ratio(agents.residual, sqrt(agents.variance))
-        > skewed_score(upper_quantile(agents.probability), ratio(agents.third_moment, pow(agents.variance, 1.5e0)))
+        > upper_quantile(agents.probability)
 ),
 
 -- The error of the outcomes' durations is shared by all agents, so it is summed before it is squared.
@@ -77,7 +75,6 @@ pooled_waves as (
         sum(places.duration_count) as n,
         sum(places.residual) as residual,
         sum(places.variance) + pow(sum(places.outcome_sd), 2) as variance,
-        sum(places.third_moment) as third_moment,
         coalesce(sum(places.duration_count) filter (where late.agent_id is null), 0) as others_n,
         sum(places.residual) filter (where late.agent_id is null) as others_residual,
         sum(places.variance) filter (where late.agent_id is null)
@@ -95,7 +92,6 @@ tests as (
         n,
         residual,
         variance,
-        third_moment,
         n as others_n,
         residual as others_residual,
         variance as others_variance,
@@ -109,7 +105,6 @@ tests as (
         sum(pooled.n) as n,
         sum(pooled.residual) as residual,
         sum(pooled.variance) as variance,
-        sum(pooled.third_moment) as third_moment,
         sum(pooled.others_n) as others_n,
         sum(pooled.others_residual) as others_residual,
         sum(pooled.others_variance) as others_variance,
@@ -131,9 +126,7 @@ scores as (
         ratio(tests.residual, sqrt(tests.variance)) as statistic,
         ratio(tests.others_residual, tests.others_n) as others_log_effect,
         ratio(tests.others_residual, sqrt(tests.others_variance)) as others_statistic,
-        skewed_score(
-            upper_quantile(tests.probability), ratio(tests.third_moment, pow(tests.variance, 1.5e0))
-        ) as threshold,
+        upper_quantile(tests.probability) as threshold,
         upper_quantile(1e0 - rules.detection_power) as power_score,
     from tests
     cross join rules

@@ -230,28 +230,6 @@ from rows_of('optimization_metrics.jsonl', {
     'chance_high': 'double'  -- 95 % quantile of the value under the plan
 });
 
--- One row a wave, agent and risk level where a task ran: plan, outcome and how unusual it is.
-create or replace temp view evidence as
-from rows_of('evidence.jsonl', {
-    'wave': 'bigint',  -- wave, from 1
-    'agent_id': 'varchar',  -- agent
-    'risk_level': 'varchar',  -- LOW, MEDIUM, HIGH or UNKNOWN
-    'task_count': 'bigint',  -- tasks that ran
-    'planned_success_count': 'double',  -- expected number of completed tasks
-    'actual_success_count': 'bigint',  -- completed tasks
-    'success_sd': 'double',  -- standard deviation of the completed tasks under the plan
-    'success_low': 'double',  -- 5 % quantile of the completed tasks under the plan
-    'success_high': 'double',  -- 95 % quantile of the completed tasks under the plan
-    'success_p_value': 'double',  -- probability of a count at least as unusual under the plan
-    'planned_busy_ms': 'double',  -- expected busy time [ms]
-    'actual_busy_ms': 'double',  -- busy time [ms]
-    'busy_sd_ms': 'double',  -- standard deviation of the busy time under the plan [ms]
-    'busy_low_ms': 'double',  -- 5 % quantile of the busy time under the plan [ms]
-    'busy_high_ms': 'double',  -- 95 % quantile of the busy time under the plan [ms]
-    'busy_p_value': 'double',  -- probability of a time at least as unusual under the plan
-    'simulated': 'boolean'  -- the outcomes are those of a dry run
-});
-
 -- One row an anomaly type: what its test found, and the smallest problem that it could detect.
 create or replace temp view anomaly_tests as
 from rows_of('anomaly_tests.jsonl', {

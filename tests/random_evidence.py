@@ -68,32 +68,9 @@ def agent_evidence_frame(
                     + rng.normal(0, 0.4) * timed**0.5,
                     "log_duration_variance": 0.2 * timed,
                     "log_duration_outcome_sd": rng.normal(0, 0.01) * timed,
-                    "log_duration_third_moment": rng.normal(0.01, 0.02) * timed,
                 }
             )
     return frames.AGENT_EVIDENCE.conform(rows)
-
-
-def risk_evidence_frame(rng: np.random.Generator, executions: pl.DataFrame) -> pl.DataFrame:
-    ran = executions.filter(pl.col("status").is_in(["completed", "failed"]))
-    rows = [
-        {
-            "wave": w,
-            "agent_id": agent,
-            "risk_level": risk,
-            "success_sd": rng.random(),
-            "success_low": rng.uniform(0, 3),
-            "success_high": rng.uniform(3, 9),
-            "success_p_value": rng.random(),
-            "busy_sd_ms": rng.random(),
-            "busy_low_ms": rng.uniform(0, 500),
-            "busy_high_ms": rng.uniform(500, 900),
-            "busy_p_value": rng.random(),
-        }
-        for w, agent, risk in sorted(ran.select("wave", "agent_id", "risk_level").unique().rows())
-        if rng.random() < 0.95
-    ]
-    return frames.RISK_EVIDENCE.conform(rows)
 
 
 def previous_frame(rng: np.random.Generator) -> pl.DataFrame:

@@ -12,7 +12,6 @@ from tests.random_evidence import (
     agent_evidence_frame,
     draws_frame,
     previous_frame,
-    risk_evidence_frame,
 )
 from tests.synthetic import run_frame, wave_plan
 
@@ -139,7 +138,6 @@ def random_run(
         "wave_plans": _plans(rng, executions, strategies, wave_count),
         "wave_draws": draws_frame(rng, executions, draw_count, is_advantage_real=is_advantage_real),
         "agent_evidence": agent_evidence_frame(rng, executions, agents, wave_count, late),
-        "risk_evidence": risk_evidence_frame(rng, executions),
         "decisions": _decisions(rng, executions),
         "heuristics": frames.HEURISTICS.conform([{"heuristic_id": name} for name in (*HEURISTICS, "H_unused")]),
         "previous_weights": pl.DataFrame({"heuristic_id": ["H_1", "H_2", "H_before"], "weight": [1.48, 0.51, 0.9]}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 
 import numpy as np
@@ -39,7 +38,6 @@ def agent_waves(world: World) -> Rows:
         "log_duration_residual_sum",
         "log_duration_variance",
         "log_duration_outcome_sd",
-        "log_duration_third_moment",
     ]
     assigned: dict[tuple[int, str], int] = defaultdict(int)
     for task in world.tasks:
@@ -89,36 +87,6 @@ def agent_feedback(world: World) -> Rows:
                 "capacity": row["capacity"],
                 "slot_worth": row["slot_worth"],
                 "timestamp": STAMP,
-                "simulated": world.is_simulated,
-            }
-        )
-    return rows
-
-
-@recomputes("evidence")
-def evidence(world: World) -> Rows:
-    chances = {
-        (row["wave"], row["agent_id"], row["risk_level"]): row for row in world.frames["risk_evidence"].to_dicts()
-    }
-    cells = defaultdict(list)
-    for task in world["task_results"]:
-        cells[task["wave"], world.agents.index(task["agent_id"]), task["risk_level"]].append(task)
-    rows = []
-    for (wave, position, risk), tasks in sorted(cells.items()):
-        agent = world.agents[position]
-        found = chances.get((wave, agent, risk), {})
-        rows.append(
-            {
-                "wave": wave,
-                "agent_id": agent,
-                "risk_level": risk,
-                "task_count": len(tasks),
-                "planned_success_count": math.fsum(task["planned_success"] for task in tasks),
-                "actual_success_count": sum(task["is_completed"] for task in tasks),
-                **{f"success_{name}": found.get(f"success_{name}") for name in ("sd", "low", "high", "p_value")},
-                "planned_busy_ms": math.fsum(task["planned_duration_ms"] for task in tasks),
-                "actual_busy_ms": math.fsum(task["actual_duration_ms"] for task in tasks),
-                **{f"busy_{name}": found.get(f"busy_{name}") for name in ("sd_ms", "low_ms", "high_ms", "p_value")},
                 "simulated": world.is_simulated,
             }
         )

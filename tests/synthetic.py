@@ -83,7 +83,6 @@ def empty_frames(**changes: pl.DataFrame) -> dict[str, pl.DataFrame]:
         "wave_plans": frames.WAVE_PLANS.empty(),
         "wave_draws": frames.WAVE_DRAWS.empty(),
         "agent_evidence": frames.AGENT_EVIDENCE.empty(),
-        "risk_evidence": frames.RISK_EVIDENCE.empty(),
         "decisions": frames.DECISIONS.empty(),
         "heuristics": frames.HEURISTICS.empty(),
         "previous_weights": frames.PREVIOUS_WEIGHTS.empty(),
@@ -344,7 +343,6 @@ def synthetic_run(
                 "log_duration_residual_sum": float(np.log(actual / median)[agent == a].sum()),
                 "log_duration_variance": float(sigma**2 * (agent == a).sum() + (0.1 * (agent == a).sum()) ** 2),
                 "log_duration_outcome_sd": 0.0,
-                "log_duration_third_moment": 0.0,
             }
             for a in range(m)
         ]

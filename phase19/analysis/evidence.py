@@ -1,7 +1,6 @@
 """What the analysis reads of a run's waves: executions, plans, draws, and each agent's distance from its forecasts."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -15,10 +14,9 @@ from phase19.wave import ExecutedWave, Wave, largest, mean, positions
 
 _ROUNDING = 1e-9  # relative; a load that exceeds the limit by less keeps it
 _FAR_SDS = 40.0  # no normal comes this far
-_INTERVAL = (0.05, 0.95)  # a 90 % interval
 _OF_WAVES = (
     *(frames.DECISIONS, frames.UNASSIGNED, frames.EXECUTIONS, frames.WAVE_PLANS, frames.WAVE_DRAWS),
-    *(frames.AGENT_EVIDENCE, frames.RISK_EVIDENCE),
+    frames.AGENT_EVIDENCE,
 )
 
 
@@ -40,7 +38,6 @@ def wave_frames(wave: Wave) -> dict[str, pl.DataFrame]:
         "wave_plans": _wave_plan(wave, planned),
         "wave_draws": planned.clear() if is_idle else planned,
         "agent_evidence": agent_evidence(wave, draws),
-        "risk_evidence": risk_evidence(wave, draws),
     }
 
 
@@ -105,7 +102,7 @@ def agent_evidence(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:
     that an agent is not called slow only because it fails more often.
     """
     model, executions = wave.model, wave.executions
-    m, ran = model.agents.height, _has_run(executions)
+    m, ran = model.agents.height, executions.select(frames.has_run()).to_series().to_numpy()
     advantage = (executions["planned_success"] - executions["baseline_success"]).to_numpy()[ran]
     centred = advantage - (advantage.mean() if advantage.size else 0.0)
     chance, agent = draws.success_probability[:, ran], draws.agent[ran]
@@ -151,42 +148,7 @@ def _duration_evidence(wave: ExecutedWave, draws: WaveDraws) -> dict[str, NDArra
         "log_duration_residual_sum": total(np.log(attempts["duration_ms"].to_numpy()) - forecast - expected),
         "log_duration_variance": total(sd**2 + tries * shared) + (count * model.agent.sd) ** 2,
         "log_duration_outcome_sd": total(model.outcome.sd * model.outcome.code[outcome]),
-        "log_duration_third_moment": np.zeros(m),
     }
-
-
-def risk_evidence(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:
-    """Evidence of a wave by agent and risk level, where a task ran: `frames.RISK_EVIDENCE`.
-
-    Notes
-    -----
-    The actual value is ranked among the draws as one more draw; its two-sided p-value is a mid-p: equal values
-    count half. With s draws none is below 1 / (s + 1).
-    """
-    ran = _has_run(wave.executions)
-    rows = wave.executions.filter(ran)
-    if rows.is_empty():
-        return frames.RISK_EVIDENCE.empty()
-    level = rows["risk_level"].replace_strict(frames.RISK_LEVELS, range(len(frames.RISK_LEVELS))).to_numpy()
-    cell = draws.agent[ran] * len(frames.RISK_LEVELS) + level
-    _, first = np.unique(cell, return_index=True)
-    is_completed = (rows["status"] == "completed").to_numpy()
-    success = np.vstack([draws.succeeded[:, ran], is_completed])
-    busy_ms = np.vstack([draws.busy_ms[:, ran], rows["actual_duration_ms"].to_numpy()])
-    return pl.DataFrame(
-        [
-            np.full(first.size, wave.number),
-            rows["agent_id"].gather(first),
-            rows["risk_level"].gather(first),
-            *_spread(_sums(success, cell), "inverted_cdf"),
-            *_spread(_sums(busy_ms, cell), "linear"),
-        ],
-        schema=frames.RISK_EVIDENCE.dtypes,
-    )
-
-
-def _has_run(executions: pl.DataFrame) -> NDArray[np.bool_]:
-    return executions["status"].is_in(frames.RAN).to_numpy()
 
 
 def _sums(values: NDArray[np.generic], group: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -194,12 +156,3 @@ def _sums(values: NDArray[np.generic], group: NDArray[np.int64]) -> NDArray[np.f
     order = np.argsort(group, kind="stable")
     _, first = np.unique(group[order], return_index=True)
     return np.asarray(np.add.reduceat(values[:, order], first, axis=1, dtype=np.float64))
-
-
-def _spread(sums: NDArray[np.float64], method: Literal["inverted_cdf", "linear"]) -> Iterator[NDArray[np.float64]]:
-    """Standard deviation and 90 % interval over all rows but the last, and the mid-p of the last among all rows."""
-    drawn, actual = sums[:-1], sums[-1]
-    share = ((sums < actual).sum(axis=0) + 0.5 * (sums == actual).sum(axis=0)) / sums.shape[0]
-    yield drawn.std(axis=0)
-    yield from np.quantile(drawn, _INTERVAL, axis=0, method=method)
-    yield 2.0 * np.minimum(share, 1.0 - share)

@@ -32,7 +32,6 @@ QUERIES = (
     Query("run_draws"),
     Query("optimization_metrics", ("optimization_metrics.jsonl", "metrics.jsonl")),
     Query("agent_waves"),
-    Query("evidence", ("evidence.jsonl",)),
     Query("schedule_drift_tests", ("schedule_drift_tests.jsonl",)),
     Query("performance_degradation_tests", ("performance_degradation_tests.jsonl",)),
     Query("optimization_failure_tests"),

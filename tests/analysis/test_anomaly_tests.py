@@ -415,17 +415,6 @@ def test_the_four_types_are_always_there_in_order_and_agree_with_the_anomalies(d
             assert row["evidence"] and row["affected_agents"] and row["affected_waves"]
 
 
-def test_the_evidence_file_adds_up_to_the_agents(tmp_path):
-    found = tables_of(synthetic_run(), tmp_path, "evidence", "agent_waves")
-    summed = found["evidence"].group_by("wave", "agent_id").agg(pl.col("task_count", "actual_success_count").sum())
-    waves = (
-        found["agent_waves"].filter(pl.col("ran_count") > 0).select("wave", "agent_id", "ran_count", "completed_count")
-    )
-    both = waves.join(summed, on=["wave", "agent_id"], how="full", coalesce=True)
-    assert (both["ran_count"] == both["task_count"]).all()
-    assert (both["completed_count"] == both["actual_success_count"]).all()
-
-
 def test_runs_without_a_fault_rarely_raise_alarms(detect):
     # Each of four types fires with probability 0.0125: 20 runs give 1 on average, more than 4 with 0.4 %.
     options = LARGE | {"wave_count": 6, "tasks_a_wave": 40, "agent_count": 4}

@@ -16,7 +16,6 @@ import json
 from typing import TYPE_CHECKING
 
 import duckdb
-import polars as pl
 import pytest
 
 from phase19 import frames
@@ -116,16 +115,12 @@ def analysed(tmp_path_factory):
         *draws(1, 3, (1 / 3, 4000.0, 8000.0, 0.05, 0.0), (1.0, 6000.0, 10000.0, 0.03, 2000.0)),
         *draws(2, 1, (0.0, 1000.0, 1000.0, 0.06, 0.0), (1.0, 1000.0, 500.0, 0.06, 0.0)),
     ]
-    evidence = {name: 0.5 for name, column in frames.RISK_EVIDENCE.columns.items() if column.dtype == pl.Float64}
     gate = {"task_id": "t1", "wave": 1, "risk_level": "LOW", "confidence": 0.4, "decision": "approved"}
     hand = hand_frames(
         rows,
         plans,
         agents=agents_frame(3),
         wave_draws=frames.WAVE_DRAWS.conform(told),
-        risk_evidence=frames.RISK_EVIDENCE.conform(
-            [evidence | {"wave": 1, "agent_id": "agent_0", "risk_level": "HIGH", "success_p_value": 0.75}]
-        ),
         decisions=frames.DECISIONS.conform([gate | {"live_decision": "deferred", "reason": "dry run"}]),
         run=run_frame(agent_count=3, task_count=6, wave_count=3),
         rules=Rules(optimization_failure_information=0.3).frame(),
@@ -297,16 +292,6 @@ def test_utilization_over_the_run(tables):
         ("agent_1", 3, 5500.0, pytest.approx(1.0)),
         ("agent_2", 0, 0.0, 0.0),
     ]
-
-
-@by_hand("evidence")
-def test_evidence_by_risk(tables):
-    rows = tables["evidence"].rows_by_key(["wave", "agent_id", "risk_level"], named=True, unique=True)
-    assert list(rows) == [(1, "agent_0", "HIGH"), (1, "agent_0", "LOW"), (1, "agent_1", "LOW"), (2, "agent_1", "LOW")]
-    told = ("task_count", "planned_success_count", "actual_success_count", "planned_busy_ms", "actual_busy_ms")
-    assert [rows[1, "agent_0", "HIGH"][name] for name in told] == [1, 0.5, 0, 2000, 2000]
-    assert [rows[1, "agent_0", "LOW"][name] for name in told] == [1, 0.8, 1, 1000, 2000]
-    assert [row["success_p_value"] for row in rows.values()] == [0.75, None, None, None]
 
 
 @by_hand("wave_summary")

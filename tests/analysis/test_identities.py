@@ -76,7 +76,6 @@ def total(table, name):
 def tasks_agents_waves_strategies_and_the_run_add_up(run):
     results, waves, agents, overall = run["task_results"], run["wave_totals"], run["agent_waves"], run.one("overall")
     assert results.height == waves["ran_count"].sum() == agents["ran_count"].sum() == overall["ran_count"]
-    assert run["evidence"]["task_count"].sum() == results.height
     assert waves["task_count"].sum() == agents["task_count"].sum() == run.frames["executions"].height
     utilizations = pl.DataFrame(run.one("system_health")["agent_utilization"])
     assert utilizations["task_count"].sum() == run.frames["executions"].height
@@ -91,10 +90,6 @@ def tasks_agents_waves_strategies_and_the_run_add_up(run):
     for name in ("task_count", "ran_count", "retry_count"):
         assert run["strategy_effectiveness"][name].sum() == waves[name].sum()
     assert sorted(w for part in run["strategy_effectiveness"]["waves"] for w in part) == waves["wave"].to_list()
-    evidence = run["evidence"]
-    assert total(evidence, "planned_success_count") == pytest.approx(total(waves, "planned_success_sum"), abs=1e-9)
-    assert total(evidence, "actual_success_count") == (overall["completed_count"] or 0)
-    assert total(evidence, "actual_busy_ms") == pytest.approx(total(waves, "actual_busy_ms"), abs=1e-9)
 
 
 @holds

@@ -25,7 +25,6 @@ FILES = {
     "executions": "wave_*/*/planned_tasks.jsonl",
     "comparisons": "schedule_comparisons.jsonl",
     "metrics": "optimization_metrics.jsonl",
-    "evidence": "evidence.jsonl",
     "anomaly_tests": "anomaly_tests.jsonl",
     "signals": "learning_signals.jsonl",
     "heuristic_updates": "heuristic_updates.jsonl",
