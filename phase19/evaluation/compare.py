@@ -1,7 +1,7 @@
-"""Compare all strategies and two baselines on one input: plan, simulate and execute each, and recommend one."""
+"""Compare all strategies and two baselines on one input: plan each, simulate or replay it, and recommend one."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,22 +10,23 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from phase19 import frames
 from phase19.balancing.recommendation import recommend
 from phase19.errors import plural
-from phase19.execution import make_executor
-from phase19.execution.protocol import Executor, execute_orders
+from phase19.evaluation.backtest import replay_pairs
+from phase19.execution.replay import ReplayExecutor
+from phase19.forecasting import Floats, Ints
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.predictive import draw_count, draw_wave
 from phase19.harness import Phase19Harness
+from phase19.inputs.history import read_executions
 from phase19.inputs.loading import load_inputs
 from phase19.optimizer import CANDIDATES as SINGLE_STRATEGIES
 from phase19.optimizer import AdaptiveOptimizer, assign_wave, recommended
-from phase19.options import CompareOptions, OptimizationStrategy, RunOptions
+from phase19.options import CompareOptions, OptimizationStrategy
 from phase19.outputs.rendering import Block, Section, Table
 from phase19.outputs.text import cell, percent
 from phase19.publishing.files import check_file_target, write_files
-from phase19.wave import ExecutedWave, mean, positions
+from phase19.wave import positions
 
 BASELINES = ("round_robin", "best_single_agent_capped")
 CANDIDATES = (*map(str, OptimizationStrategy), *BASELINES)  # single strategies first, then auto
@@ -34,10 +35,13 @@ MEASURES = ("success_rate", "throughput", "makespan_ms", "load_imbalance", "retr
 _SINGLE = slice(0, len(SINGLE_STRATEGIES))  # auto and the baselines are never recommended
 _VISIBLE = 0.0005  # of a success rate; less is printed as 0.0 points
 _LEGEND = (
-    "Imbalance: standard deviation of the agents' busy time over its mean. Actual figures are over the tasks that ran."
+    "Imbalance: standard deviation of the agents' busy time over its mean. "
+    "Actual figures of a replay are over the tasks with records."
 )
 
-Measures = dict[str, NDArray[np.float64]]
+Measures = dict[str, Floats]
+# Of p pairs in s draws, shape (s, p): successes, attempts, confidence changes, busy times in ms.
+Outcomes = Sequence[NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +101,23 @@ def compare(
     optimizer = AdaptiveOptimizer(
         inputs=inputs, options=options, waves=options.waves, agents=options.agents, seed=options.seed
     )
-    model = optimizer.model
-    executor = make_executor(options, model.world, model.tasks["task_id"], model.agents["agent_id"])
-    Phase19Harness(options).prepare_waves(optimizer, executor)
+    model, records = optimizer.model, None
+    if options.executions is not None:
+        records = read_executions(options.executions, options.censored_errors)
+        Phase19Harness(options).prepare_waves(optimizer, ReplayExecutor(records))  # limits retries to the records
+    progress("strategies", 0, 2)
     plans = plan_candidates(optimizer)
+    progress("strategies", 1, 2)
     planned, draws = simulate_candidates(plans, options.seed)
-    actual = execute_candidates(optimizer, executor, plans, options, progress)
     columns: dict[str, Any] = {"strategy": CANDIDATES, "is_baseline": [name in BASELINES for name in CANDIDATES]}
     for name in MEASURES:
         low, high = np.quantile(draws[name], [0.05, 0.95], axis=1)
         columns |= {f"planned_{name}": planned[name], f"{name}_low": low, f"{name}_high": high}
-        columns[f"actual_{name}"] = [measures[name] for measures in actual]
-    columns["observed_share"] = [measures["observed_share"] for measures in actual]
+    if records is not None:
+        columns |= replay_candidates(plans, records)
     table = pl.DataFrame(columns | compare_success(planned, draws)).with_columns(
         executor=pl.lit(options.executor),
-        simulated=executor.is_simulated,
+        simulated=pl.lit(records is None),
         seed=options.seed,
         timestamp=pl.lit(f"{started:%Y-%m-%dT%H:%M:%SZ}"),
     )
@@ -139,10 +145,16 @@ class CandidatePlans(NamedTuple):
 
     model: ForecastModel
     tasks: pl.DataFrame
-    expected: NDArray[np.float64]
-    agent: NDArray[np.int64]
+    expected: Floats
+    agent: Ints
 
-    def rotated(self, rotation: int) -> NDArray[np.int64]:
+    @property
+    def max_attempts(self) -> Ints:
+        """Attempts that each task of the model may have, shape (n,)."""
+        order = positions(self.model.tasks["task_id"], self.tasks["task_id"])
+        return self.tasks["max_attempts"].to_numpy()[order]
+
+    def rotated(self, rotation: int) -> Ints:
         """`agent` with round robin in another rotation."""
         agent = self.agent.copy()
         agent[ROUND_ROBIN] = (agent[ROUND_ROBIN] + rotation) % self.expected.shape[2]
@@ -205,133 +217,88 @@ def simulate_candidates(plans: CandidatePlans, seed: int) -> tuple[Measures, Mea
     robin is in rotation i mod m. Success, retries and confidence are expected values of the forecast; makespan and load
     imbalance are means over the draws; throughput is tasks over planned makespan.
     """
+    k, n = plans.agent.shape
+    count = draw_count(k * int(plans.tasks["wave"].value_counts()["count"].to_numpy().max(initial=0)))
+
+    def draw(task: Ints, agent: Ints, rotation: int, size: int) -> Outcomes:
+        allowed = plans.max_attempts[task]
+        drawn = draw_wave(plans.model, task, agent, allowed, seed=seed, wave=rotation, draws=size)
+        return drawn.succeeded, drawn.attempts, drawn.confidence_delta, drawn.busy_ms
+
+    draws = _measure_plans(plans, draw, count)
+    expected = plans.expected[:, np.arange(n), plans.agent].sum(axis=2)
+    expected[:, ROUND_ROBIN] = plans.expected.mean(axis=2).sum(axis=1)
+    times = (draws[name].mean(axis=1) for name in ("makespan_ms", "load_imbalance"))
+    return _measures(n, expected, *times), draws
+
+
+def replay_candidates(plans: CandidatePlans, records: pl.DataFrame) -> dict[str, list[float | None]]:
+    """Replay every candidate's plan: no plan learns from an outcome.
+
+    Parameters
+    ----------
+    plans
+        Plans of k candidates.
+    records
+        `frames.ATTEMPTS`: the recorded outcomes.
+
+    Returns
+    -------
+    dict
+        `actual_` and the name of each of `MEASURES`, over the tasks with records, and `observed_share`, the share of
+        tasks with records: k values, None where nothing was recorded. Round robin has the means over its m rotations.
+    """
+    pairs = replay_pairs(plans.model, records, plans.max_attempts)
+
+    def look_up(task: Ints, agent: Ints, _rotation: int, _size: int) -> Outcomes:
+        return [
+            values[task, agent][None]
+            for values in (pairs.success, pairs.attempts, pairs.confidence_delta, pairs.duration_ms)
+        ]
+
+    measured = _measure_plans(plans, look_up, plans.expected.shape[2])
+    means = {name: pl.DataFrame(values.T).fill_nan(None).mean().row(0) for name, values in measured.items()}
+    return {name if name == "observed_share" else f"actual_{name}": list(values) for name, values in means.items()}
+
+
+def _measure_plans(plans: CandidatePlans, outcomes: Callable[[Ints, Ints, int, int], Outcomes], count: int) -> Measures:
+    """Measures and observed share of k plans in s draws, shape (k, s); round robin is in rotation i mod m in draw i.
+
+    `outcomes(task, agent, rotation, size)` gives the draws of a rotation for p distinct pairs, shape (size, p); a task
+    without attempts did not run.
+    """
     (k, n), m = plans.agent.shape, plans.expected.shape[2]
     tasks = positions(plans.tasks["task_id"], plans.model.tasks["task_id"])
-    max_attempts = plans.tasks["max_attempts"].to_numpy()[np.argsort(tasks)]
     starts = np.flatnonzero(np.diff(plans.tasks["wave"])) + 1
-    count = draw_count(k * max(map(len, np.split(tasks, starts))))
-    sums, makespan_ms = np.zeros((3, k, count)), np.zeros((k, count))
+    ran, sums, makespan_ms = np.zeros((k, count)), np.zeros((3, k, count)), np.zeros((k, count))
     busy_ms = np.zeros((k, count, m))
     for rotation in range(min(m, count)):
         rows, size = slice(rotation, None, m), len(range(rotation, count, m))
         pair, place = np.unique(tasks * m + plans.rotated(rotation), return_inverse=True)
         task, agent = np.divmod(pair, m)
-        drawn = draw_wave(plans.model, task, agent, max_attempts[task], seed=seed, wave=rotation, draws=size)
+        *summed, spent_ms = outcomes(task, agent, rotation, size)
         for candidate, own in enumerate(place.reshape(k, n)):
-            for total, values in zip(sums, (drawn.succeeded, drawn.attempts, drawn.confidence_delta), strict=True):
+            ran[candidate, rows] = (summed[1][:, own] > 0).sum(axis=1)
+            for total, values in zip(sums, summed, strict=True):
                 total[candidate, rows] = values[:, own].sum(axis=1)
             for wave in np.split(own, starts):
-                wave_ms = drawn.busy_ms[:, wave] @ np.eye(m)[agent[wave]]
+                wave_ms = spent_ms[:, wave] @ np.eye(m)[agent[wave]]
                 makespan_ms[candidate, rows] += wave_ms.max(axis=1)
                 busy_ms[candidate, rows] += wave_ms
-    imbalance = load_imbalance(busy_ms)
-    expected = plans.expected[:, np.arange(n), plans.agent].sum(axis=2)
-    expected[:, ROUND_ROBIN] = plans.expected.mean(axis=2).sum(axis=1)
-    planned = _measures(n, expected, makespan_ms.mean(axis=1), imbalance.mean(axis=1))
-    return planned, _measures(n, sums, makespan_ms, imbalance)
+    found = _measures(ran, sums, makespan_ms, load_imbalance(busy_ms))
+    return {name: np.where(ran > 0, values, np.nan) for name, values in found.items()} | {"observed_share": ran / n}
 
 
-def _measures(
-    task_count: int, sums: NDArray[np.float64], makespan_ms: NDArray[np.float64], imbalance: NDArray[np.float64]
-) -> Measures:
-    """Measures by name; `sums` are successes, attempts and confidence changes over the tasks."""
+def _measures(ran: Floats | int, sums: Floats, makespan_ms: Floats, imbalance: Floats) -> Measures:
+    """Measures by name over the tasks that ran; `sums` are their successes, attempts and confidence changes."""
     success, attempts, confidence = sums
-    values = (
-        success / task_count,
-        task_count * 1000.0 / makespan_ms,
-        makespan_ms,
-        imbalance,
-        attempts - task_count,
-        confidence / task_count,
-    )
+    with np.errstate(divide="ignore", invalid="ignore"):  # nothing ran, or in no time
+        throughput = np.where(makespan_ms > 0, ran * 1000.0 / makespan_ms, np.nan)
+        values = (success / ran, throughput, makespan_ms, imbalance, attempts - ran, confidence / ran)
     return dict(zip(MEASURES, values, strict=True))
 
 
-def execute_candidates(
-    optimizer: AdaptiveOptimizer,
-    executor: Executor,
-    plans: CandidatePlans,
-    options: RunOptions,
-    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
-) -> list[dict[str, float | None]]:
-    """Execute every candidate with the same executor, each from the same first model.
-
-    Parameters
-    ----------
-    optimizer
-        Has planned nothing and learned nothing yet.
-    executor
-        Gives the same outcome to the same (task, agent, attempt) whichever candidate asks.
-    plans
-        Plans of all candidates, of which those of the baselines are executed; they learn nothing.
-    options
-        Those of the run, in which each strategy plans wave by wave and learns from its own outcomes.
-    progress
-        Called as `progress(stage, done, total)`.
-
-    Returns
-    -------
-    list of dict
-        `measure_executions` of each candidate; for round robin the means over its rotations.
-    """
-    agent_ids, found = plans.model.agents["agent_id"], []
-    for done, strategy in enumerate(OptimizationStrategy):
-        progress("strategies", done, len(CANDIDATES))
-        run = Phase19Harness(replace(options, strategy=strategy))
-        own = optimizer.copy_with(run.options)
-        run.prepare_waves(own, executor)
-        waves = [wave.executions for wave in run.run_waves(own) if isinstance(wave, ExecutedWave)]
-        found.append(measure_executions(pl.concat(waves), agent_ids))
-    rotations = [
-        measure_executions(_execute_plan(executor, plans, plans.rotated(rotation)[ROUND_ROBIN]), agent_ids)
-        for rotation in range(agent_ids.len())
-    ]
-    best_agent = measure_executions(_execute_plan(executor, plans, plans.agent[BEST_AGENT]), agent_ids)
-    return [*found, pl.DataFrame(rotations).mean().row(0, named=True), best_agent]
-
-
-def _execute_plan(executor: Executor, plans: CandidatePlans, agent: NDArray[np.int64]) -> pl.DataFrame:
-    """Execute a fixed plan: `frames.OUTCOMES` with wave and retry_count."""
-    orders = plans.tasks.with_columns(
-        plans.model.agents["agent_id"].gather(agent).alias("agent_id"),
-        priority=pl.int_range(1, pl.len() + 1).over("wave"),
-    ).sort("wave", "agent_id", "priority")
-    gains = plans.model.gains
-    outcomes = execute_orders(executor, orders, (gains.population_failure, gains.population_success))
-    return outcomes.with_columns(orders["wave"], retry_count=(pl.col("attempt_count") - 1).clip(0))
-
-
-def measure_executions(executions: pl.DataFrame, agent_ids: pl.Series) -> dict[str, float | None]:
-    """Measure what was executed.
-
-    Parameters
-    ----------
-    executions
-        wave, agent_id, status, retry_count, actual_duration_ms and actual_confidence_delta of every task.
-    agent_ids
-        All agents, idle ones too.
-
-    Returns
-    -------
-    dict
-        `MEASURES` over the tasks that ran, None where none did, and `observed_share`, the share of tasks that ran.
-    """
-    ran = executions.filter(frames.has_run())
-    share = mean(executions.select(frames.has_run()).to_series())
-    if ran.is_empty():
-        return {**dict.fromkeys(MEASURES), "observed_share": share}
-    waves, wave = np.unique(ran["wave"].to_numpy(), return_inverse=True)
-    busy_ms = np.zeros((waves.size, agent_ids.len()))
-    np.add.at(busy_ms, (wave, positions(ran["agent_id"], agent_ids)), ran["actual_duration_ms"].to_numpy())
-    attempts, change = ran.height + ran["retry_count"].sum(), ran["actual_confidence_delta"].sum()
-    sums = np.array([(ran["status"] == "completed").sum(), attempts, change])
-    with np.errstate(divide="ignore"):
-        measures = _measures(ran.height, sums, busy_ms.max(axis=1).sum(), load_imbalance(busy_ms.sum(axis=0)))
-    finite = {name: float(value) if np.isfinite(value) else None for name, value in measures.items()}
-    return {**finite, "observed_share": share}
-
-
-def load_imbalance(busy_ms: NDArray[np.float64]) -> NDArray[np.float64]:
+def load_imbalance(busy_ms: Floats) -> Floats:
     """Coefficient of variation of the agents' busy time: 0 where all are equally busy, larger the less even.
 
     Parameters
@@ -400,7 +367,7 @@ def _blocks(rows: list[dict[str, Any]]) -> list[Block]:
         (row["strategy"], row["compared_with"], f"{100 * row['success_margin']:+.1f}", _interval(row)) for row in rows
     )
     return [
-        *(_measures_table(kind, rows) for kind in ("planned", "actual")),
+        *(_measures_table(kind, rows) for kind in ("planned", "actual") if f"{kind}_success_rate" in rows[0]),
         Table(("planned success", "less that of", "points", "90 % interval"), margins, labels=2),
         _LEGEND,
         f"Recommended: {chosen['strategy']}. It {chosen['rationale']}.",

@@ -16,28 +16,25 @@ from phase19.evaluation.compare import (
     MEASURES,
     ROUND_ROBIN,
     compare_success,
-    execute_candidates,
     load_imbalance,
-    measure_executions,
     plan_candidates,
+    replay_candidates,
     simulate_candidates,
 )
-from phase19.execution.replay import ReplayExecutor
-from phase19.execution.simulate import SimulateExecutor
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.predictive import draw_wave
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import OptimizationStrategy as S
-from phase19.options import PlanOptions, RunOptions
+from phase19.options import PlanOptions
 from phase19.wave import positions
 from tests.builders import attempts, optimizer, random_attempts
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = RunOptions(input=Path("phase18"))  # nothing is read
 STAMP = ("--seed", "5", "--timestamp", "2026-02-05T12:00:00Z")
-FIGURES = [key for name in MEASURES for key in (f"planned_{name}", f"{name}_low", f"{name}_high", f"actual_{name}")]
+FIGURES = [key for name in MEASURES for key in (f"planned_{name}", f"{name}_low", f"{name}_high")]
+REPLAYED = [*(f"actual_{name}" for name in MEASURES), "observed_share"]
 KEYS = [
-    "strategy", "is_baseline", *FIGURES, "observed_share", "is_recommended", "compared_with", "success_margin",
+    "strategy", "is_baseline", *FIGURES, "is_recommended", "compared_with", "success_margin",
     "success_margin_low", "success_margin_high", "rationale", "executor", "simulated",
     "seed", "timestamp",
 ]  # fmt: skip
@@ -71,30 +68,6 @@ def task_of(plans):
 def starts_of(plans):
     """Position of the first task of each wave but the first."""
     return np.flatnonzero(np.diff(plans.tasks["wave"])) + 1
-
-
-class Recorder:
-    """Simulates orders, and keeps the attempts of every call."""
-
-    is_simulated = True
-    most_attempts = None
-
-    def __init__(self, fitted: ForecastModel, seed: int = 3) -> None:
-        ids = fitted.tasks["task_id"], fitted.agents["agent_id"]
-        self.inner = SimulateExecutor(fitted.world(seed), *ids)
-        self.seen: list[pl.DataFrame] = []
-
-    def execute(self, orders: pl.DataFrame):
-        found = self.inner.execute(orders)
-        self.seen.append(found.attempts.with_columns(call=pl.lit(len(self.seen))))
-        return found
-
-
-@pytest.fixture(scope="module")
-def executed(planner, plans):
-    """The recorder of all candidates' executions, and their measures."""
-    recorder = Recorder(plans.model)
-    return recorder, execute_candidates(planner, recorder, plans, OPTIONS)
 
 
 # Planned measures
@@ -196,78 +169,61 @@ def test_load_imbalance_by_hand():
 # Actual measures
 
 
-def test_measures_of_executions_by_hand():
-    # Wave 1: a0 is busy for 30, a1 for 50; wave 2: a0 for 20. Makespans 50 + 20. Busy in all: 50, 50, 0: mean 100 / 3,
-    # deviation sqrt(((50 / 3)^2 * 2 + (100 / 3)^2) / 3) = sqrt(5000 / 9).
-    columns = ("wave", "agent_id", "status", "retry_count", "actual_duration_ms", "actual_confidence_delta")
+def test_measures_of_a_replay_by_hand(planner, plans):
+    # All tasks go to a0 but the second, which goes to a1. Three tasks of wave 1 and one of wave 2 have records.
+    # Wave 1: a0 is busy for 10 + 20, a1 for 50; wave 2: a0 for 20. Makespans 50 + 20. Busy in all: 50, 50, 0, 0: mean
+    # and deviation are 25. The third task's change of confidence is the mean change after a failure.
+    gains, (first, second, third), other = planner.model.gains, plans.tasks["task_id"][:3], plans.tasks["task_id"][5]
     rows = [
-        (1, "a0", "completed", 0, 10.0, 0.1),
-        (1, "a0", "failed", 2, 20.0, -0.2),
-        (1, "a1", "completed", 1, 50.0, 0.4),
-        (2, "a0", "completed", 0, 20.0, 0.1),
-        (2, "a2", "unobserved", 0, None, None),
-    ]
-    found = measure_executions(pl.DataFrame(rows, schema=columns, orient="row"), pl.Series(["a0", "a1", "a2"]))
-    assert found == pytest.approx(
+        {"task_id": first, "agent_id": "a0", "is_success": True, "duration_ms": 10.0, "confidence_delta": 0.1},
+        {"task_id": second, "agent_id": "a1", "is_success": False, "duration_ms": 20.0, "confidence_delta": 0.3},
+        {"task_id": second, "agent_id": "a1", "attempt": 2, "is_success": True, "duration_ms": 30.0,
+         "confidence_delta": 0.4},
+        {"task_id": third, "agent_id": "a0", "is_success": False, "duration_ms": 20.0, "confidence_delta": None},
+        {"task_id": other, "agent_id": "a0", "is_success": True, "duration_ms": 20.0, "confidence_delta": 0.1},
+    ]  # fmt: skip
+    assert plans.tasks["wave"].to_list() == [1] * 5 + [2] * 5
+    agent = np.zeros_like(plans.agent)
+    agent[:, 1] = 1
+    tasks = plans.tasks.with_columns(max_attempts=pl.lit(2))
+    found = replay_candidates(plans._replace(agent=agent, tasks=tasks), attempts(*rows))
+    assert {name: values[0] for name, values in found.items()} == pytest.approx(
         {
-            "success_rate": 0.75,
-            "throughput": 4 / 0.070,
-            "makespan_ms": 70.0,
-            "load_imbalance": np.sqrt(5000 / 9) / (100 / 3),
-            "retry_count": 3.0,
-            "confidence_delta": 0.1,
-            "observed_share": 0.8,
+            "actual_success_rate": 0.75,
+            "actual_throughput": 4 / 0.070,
+            "actual_makespan_ms": 70.0,
+            "actual_load_imbalance": 1.0,
+            "actual_retry_count": 1.0,
+            "actual_confidence_delta": (0.1 + 0.4 + gains.population_failure + 0.1) / 4,
+            "observed_share": 0.4,
         }
     )
 
 
-def test_nothing_is_measured_if_nothing_ran(planner, plans):
-    nobody = ReplayExecutor(attempts({"task_id": "t0", "agent_id": "someone else"}))
-    for found in execute_candidates(planner, nobody, plans, OPTIONS):
-        assert found == {**dict.fromkeys(MEASURES), "observed_share": 0.0}
+def test_nothing_is_measured_if_nothing_is_recorded(plans):
+    found = replay_candidates(plans, attempts({"task_id": "t0", "agent_id": "someone else"}))
+    assert list(found) == REPLAYED
+    assert found.pop("observed_share") == [0.0] * len(CANDIDATES)
+    assert set(map(tuple, found.values())) == {(None,) * len(CANDIDATES)}
 
 
-def test_a_pair_has_the_same_outcome_whichever_candidate_chose_it(executed):
-    seen = pl.concat(executed[0].seen)
-    same = seen.group_by("task_id", "agent_id", "attempt").agg(
-        pl.col("call").n_unique(),
-        pl.col("is_success", "duration_ms", "confidence_delta").n_unique().name.suffix("_count"),
-    )
-    assert (same["call"] > 1).sum() > 10
-    assert same.select(pl.col("^.*_count$").max()).row(0) == (1, 1, 1)
-
-
-def test_each_strategy_begins_with_its_own_plan_and_auto_with_the_recommended_one(fitted, plans, executed):
-    begun = [found.select("task_id", "agent_id").unique() for found in executed[0].seen[: 2 * len(S) : 2]]
-    first = plans.tasks["wave"].to_numpy() == 1
-    for found, agent in zip(begun, plans.agent, strict=False):
-        expected = zip(
-            plans.tasks.filter(first)["task_id"], fitted.agents["agent_id"].gather(agent[first]), strict=True
-        )
-        assert sorted(found.rows()) == sorted(expected)
-    own = plans.agent[:, first].tolist()
-    auto = own[CANDIDATES.index("auto")]
-    assert auto in own[1:6] and auto != own[0]
-
-
-def test_round_robin_is_the_mean_of_its_rotations_and_a_strategy_has_the_figures_of_its_run(fitted, executed):
-    recorder, found = executed
-    # Every pair is executed once over the rotations: the mean of rates is the mean over all pairs.
-    tasks, agents = (frame.height for frame in (fitted.tasks, fitted.agents))
-    last = (
-        pl.concat(recorder.seen[2 * len(S) : 2 * len(S) + agents])
-        .group_by("task_id", "agent_id")
-        .agg(pl.col("is_success").any(), pl.len(), pl.col("confidence_delta").last())
-    )
-    assert last.height == tasks * agents
-    assert found[ROUND_ROBIN]["success_rate"] == pytest.approx(last["is_success"].mean())
-    assert found[ROUND_ROBIN]["retry_count"] == pytest.approx((last["len"].sum() - last.height) / agents)
-    own = pl.concat(recorder.seen[:2])
-    assert found[0]["success_rate"] == own["is_success"].sum() / tasks
-    busy = own.group_by("wave", "agent_id").agg(pl.col("duration_ms").sum())
-    assert found[0]["makespan_ms"] == pytest.approx(
-        busy.group_by("wave").agg(pl.col("duration_ms").max())["duration_ms"].sum()
-    )
+def test_round_robin_is_the_mean_of_its_rotations(plans):
+    # Every pair is replayed once over the rotations: the mean of the rates is the mean over all pairs.
+    rng = np.random.default_rng(2)
+    rows = [
+        {"task_id": task, "agent_id": agent, "is_success": bool(rng.integers(2)), "duration_ms": rng.uniform(1, 9)}
+        for task in plans.tasks["task_id"]
+        for agent in plans.model.agents["agent_id"]
+    ]
+    found = replay_candidates(plans, attempts(*rows))
+    assert found["actual_success_rate"][ROUND_ROBIN] == pytest.approx(np.mean([row["is_success"] for row in rows]))
+    assert found["observed_share"] == [1.0] * len(CANDIDATES)
+    busy = np.array([row["duration_ms"] for row in rows]).reshape(2, 5, 4)
+    makespans = [
+        sum(max(sum(wave[i, a] for i in range(5) if (i + r) % 4 == a) for a in range(4)) for wave in busy)
+        for r in range(4)
+    ]
+    assert found["actual_makespan_ms"][ROUND_ROBIN] == pytest.approx(np.mean(makespans))
 
 
 # The recommendation
@@ -334,13 +290,13 @@ def test_compare_writes_a_line_a_candidate_beside_the_input_and_recommends_one(r
     (chosen,) = [row for row in rows if row["is_recommended"]]
     assert all(row["planned_success_rate"] <= chosen["planned_success_rate"] + 0.005 for row in rows)
     for row in rows:
-        assert (row["observed_share"], row["simulated"], row["seed"]) == (1.0, True, 5)
+        assert (row["simulated"], row["seed"]) == (True, 5)
         for name in MEASURES:
             assert row[f"{name}_low"] <= row[f"{name}_high"]
     printed = " ".join(done.stdout.split())
     assert f"Recommended: {chosen['strategy']}. It {chosen['rationale']}. Results are in {target}" in printed
-    tables = done.stdout.split("\n\n")[1:4]
-    assert [table.split()[0] for table in tables] == ["planned", "actual", "planned"]
+    tables = done.stdout.split("\n\n")[1:3]
+    assert [table.split()[0] for table in tables] == ["planned", "planned"]
     assert all([line.split()[0] for line in table.splitlines()[2:]] == list(CANDIDATES) for table in tables)
 
 
@@ -364,23 +320,16 @@ def test_settings_that_compare_does_not_take_are_refused(inputs, setting):
         phase19.compare(input=inputs, executor="live")
 
 
-def test_actual_figures_of_a_strategy_are_those_of_its_own_run(run_cli, inputs):
-    run_cli("compare", "--input", inputs, *STAMP)
-    for row in lines(inputs.parent / "strategy_comparison.jsonl")[:2]:
-        done = run_cli("--input", inputs, *STAMP, "--strategy", row["strategy"], "--json")
-        metrics = json.loads(done.stdout)["overall_metrics"]
-        assert row["actual_success_rate"] == pytest.approx(metrics["actual_success_rate"])
-        assert row["actual_throughput"] == pytest.approx(metrics["actual_throughput"])
-
-
-def test_a_replay_states_the_share_of_tasks_with_records(run_cli, inputs):
+def test_a_replay_adds_actual_figures_and_the_share_of_tasks_with_records(run_cli, inputs):
     records = inputs.parent / "phase17" / "execution_outcomes.jsonl"
     done = run_cli("compare", "--input", inputs, *STAMP, "--executor", "replay", "--executions", records)
     assert (done.returncode, done.stderr) == (0, "")
     rows = lines(inputs.parent / "strategy_comparison.jsonl")
     assert {row["simulated"] for row in rows} == {False}
+    assert all(set(row) == {*KEYS, *REPLAYED} for row in rows)
     assert all(0.0 < row["observed_share"] < 1.0 for row in rows)
-    assert "Actual figures are over the tasks that ran." in " ".join(done.stdout.split())
+    assert [table.split()[0] for table in done.stdout.split("\n\n")[1:4]] == ["planned", "actual", "planned"]
+    assert "Actual figures of a replay are over the tasks with records." in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(
