@@ -14,11 +14,12 @@ from phase19.analysis.session import Analysis, analyse
 from phase19.arguments import checked
 from phase19.balancing.capacity import never_planned
 from phase19.errors import UsageError, plural
-from phase19.execution import make_executor
-from phase19.execution.live import LiveResult
+from phase19.execution.live import LiveExecutor, LiveResult
 from phase19.execution.protocol import Executor
+from phase19.execution.replay import ReplayExecutor
+from phase19.execution.simulate import SimulateExecutor
 from phase19.feedback_loop import OptimizationFeedback, OptimizationFeedbackLoop, ScheduleComparison
-from phase19.inputs.history import read_approvals, read_previous
+from phase19.inputs.history import read_approvals, read_executions, read_previous
 from phase19.inputs.loading import Inputs
 from phase19.inputs.thresholds import Thresholds, read_thresholds
 from phase19.monitor import OptimizationMetric, OptimizationMonitor, SchedulingAnomaly
@@ -244,7 +245,13 @@ class Phase19Harness:
         optimizer.previous, optimizer.timestamp = self.previous, self.identity.moment
         optimizer.wave_count, optimizer.agent_count = options.waves, options.agents
         model = self.model = optimizer.model
-        executor = make_executor(options, model.world, model.tasks["task_id"], model.agents["agent_id"], self.runner)
+        executor: Executor
+        if self.runner is not None:
+            executor = LiveExecutor(self.runner, options.censored_errors)
+        elif options.executions is not None:
+            executor = ReplayExecutor(read_executions(options.executions, options.censored_errors))
+        else:
+            executor = SimulateExecutor(model.world(options.seed), model.tasks["task_id"], model.agents["agent_id"])
         self.prepare_waves(optimizer, executor)
         return optimizer
 

@@ -51,14 +51,6 @@ class Forecast(NamedTuple):
     record_count: Ints
 
 
-class Estimate(NamedTuple):
-    """A figure and its 90 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
 @dataclass(frozen=True, slots=True)
 class ForecastModel:
     """Posterior of success, duration and confidence for n tasks and m agents.
@@ -192,16 +184,6 @@ class ForecastModel:
         stated = (self.tasks["confidence"] + self.tasks["confidence_boost"]).to_numpy()
         shift = self.success.task_log_odds() - self.first_log_odds
         return np.where(shift == 0.0, stated, sigmoid(logit(stated) + shift))
-
-    def boost_slope(self) -> Estimate:
-        """Share of a claimed boost of confidence that shows in the log odds of success, with its 90 % interval.
-
-        Notes
-        -----
-        0.5 is the prior; 1 means that success rises as much as the boost claims, 0 that it does not rise at all.
-        """
-        mean, sd = self.success.coefficients[-1], float(np.linalg.norm(self.success.coefficient_root[-1]))
-        return Estimate(float(mean), float(mean - _Z90 * sd), float(mean + _Z90 * sd))
 
     def world(self, seed: int) -> World:
         """Draw the world of a dry run; random numbers depend on the ids, not on their order."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -105,7 +104,6 @@ def summary_document(
     planned = dict(tables["schedule_comparisons"].select("wave", "planned_success_rate").rows())
     states = dict(status.value_counts().rows())
     solver = plans.select("wave", pl.col("solver").alias("algorithm"), *_SOLVER.split())
-    learning = plans.filter(pl.col("learned_attempt_count").is_not_null())
     return {
         "phase": 19,
         "timestamp": run["timestamp"].strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -143,7 +141,6 @@ def summary_document(
         },
         "forecast_scores": {name: overall[name] for name in _SCORES.split()},
         "tasks_from": inputs.task_source,
-        "agents_judged_by": dict(sorted(Counter(model.agents["evidence"]).items())),
         "yardsticks": {
             "planned_success_rate": yardsticks["expected_success_rate"],
             "round_robin_success_rate": yardsticks["round_robin_success_rate"],
@@ -152,20 +149,4 @@ def summary_document(
         # Share of the assigned tasks that ran; in a replay, of those with a record.
         "observed_share": mean(status.is_in(frames.RAN)),
         "solver": solver.to_dicts(),
-        "learning": learning.select("wave", attempt_count="learned_attempt_count").to_dicts(),
-        "heuristics": _heuristics(tables),
-        "boost_slope": model.boost_slope()._asdict(),
     }
-
-
-def _heuristics(tables: Mapping[str, pl.DataFrame]) -> list[dict[str, Any]]:
-    """Return the run's heuristics with the weight each was applied with and the number of tasks planned under it."""
-    applied = tables["executions"]["heuristics_applied"].explode().drop_nulls().value_counts(name="task_count")
-    return (
-        tables["heuristics"]
-        .select("heuristic_id")
-        .join(tables["previous_weights"], on="heuristic_id", how="left", maintain_order="left")
-        .join(applied, left_on="heuristic_id", right_on="heuristics_applied", how="left", maintain_order="left")
-        .select("heuristic_id", pl.col("weight").fill_null(1.0), pl.col("task_count").fill_null(0))
-        .to_dicts()
-    )

@@ -216,15 +216,6 @@ def test_where_the_records_show_that_a_boost_is_not_true_the_forecast_wins():
     assert true[1] > true[0] + 0.01
 
 
-def test_what_a_boost_is_worth_is_told_with_its_interval():
-    few, many = (
-        ForecastModel.fit(tasks(count=2), agents("a0"), BOOST.claims(attempts(*records)), POPULATION).boost_slope()
-        for records in ([], records_of(400, boosted_wins=0.55, other_wins=0.72))
-    )
-    assert few.mean > 0 > many.mean
-    assert few.low < few.mean < few.high
-
-
 # H16_004
 
 
