@@ -12,7 +12,7 @@ from phase19.balancing.load_limit import adjust_load
 from phase19.balancing.strategies import WaveAssignment
 from phase19.errors import UsageError, suggestion
 from phase19.forecasting.model import Forecast, ForecastModel
-from phase19.forecasting.predictive import WaveDraws
+from phase19.forecasting.predictive import NO_DRAWS, WaveDraws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class PlannedWave(Wave):
     agent_index: NDArray[np.int64]
     plans: pl.DataFrame = field(default_factory=frames.PLANS.empty)
     slot_value: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    draws: WaveDraws = field(default_factory=WaveDraws.empty)
+    draws: WaveDraws = NO_DRAWS
     max_load_factor: float | None = None
 
     def limited(self, max_load_factor: float | None) -> Self:

@@ -1,40 +1,16 @@
 """Dry run: outcomes follow one world drawn from the forecast's posterior."""
 
-from typing import Any, Protocol
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from phase19.execution.protocol import Execution, attempt_rows
 
-
-class World(Protocol):
-    """True parameters of all tasks and agents in one run, such as `phase19.forecasting.simulation.World`.
-
-    The outcome of a (task, agent, attempt) is the same whenever it is asked for.
-    """
-
-    @property
-    def limit_ms(self) -> NDArray[np.float64]:
-        """Time at which an attempt at each task is stopped, shape (n,)."""
-        ...
-
-    def play(
-        self, task: NDArray[np.int64], agent: NDArray[np.int64], allowed: NDArray[np.int64]
-    ) -> tuple[Any, NDArray[np.float64]]:
-        """Pairs' `succeeded`, `attempts` and `busy_ms`, shape (p,), and each attempt's time in ms, shape (k, p)."""
-        ...
-
-    def confidence_change(
-        self,
-        task: NDArray[np.int64],
-        agent: NDArray[np.int64],
-        succeeded: NDArray[np.bool_],
-        confidence: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
-        """Change of confidence after the tasks' outcomes, shape (p,)."""
-        ...
+if TYPE_CHECKING:
+    from phase19.forecasting.simulation import World
 
 
 class SimulateExecutor:
@@ -43,7 +19,7 @@ class SimulateExecutor:
     Parameters
     ----------
     world
-        The run's world.
+        The run's world: the outcome of a (task, agent, attempt) is the same whenever it is asked for.
     task_ids, agent_ids
         Ids in the order of the world's indices.
     """

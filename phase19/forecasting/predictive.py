@@ -1,10 +1,10 @@
 """Random outcomes of a planned wave, drawn before it runs."""
 
-from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from phase19 import frames
 from phase19.forecasting import Bools, Floats, Ints
@@ -21,8 +21,7 @@ def draw_count(largest_wave: int) -> int:
     return int(np.clip(_VALUES_PER_WAVE // max(largest_wave, 1), 32, 512))
 
 
-@dataclass(frozen=True, slots=True)
-class WaveDraws:
+class WaveDraws(NamedTuple):
     """A wave's p tasks in s draws: `agent` has shape (p,), the other arrays (s, p)."""
 
     agent: Ints
@@ -32,22 +31,9 @@ class WaveDraws:
     confidence_delta: Floats
     attempts: Ints
 
-    @classmethod
-    def empty(cls) -> Self:
-        """No draws of no tasks."""
-        nothing = np.zeros((1, 0))
-        return cls(
-            agent=np.zeros(0, dtype=np.int64),
-            success_probability=nothing,
-            succeeded=nothing.astype(np.bool_),
-            busy_ms=nothing,
-            confidence_delta=nothing,
-            attempts=nothing.astype(np.int64),
-        )
-
     def reordered(self, order: Ints) -> "WaveDraws":
         """The draws with their tasks in another order, shape (p,)."""
-        return WaveDraws(**{part.name: getattr(self, part.name)[..., order] for part in fields(self)})
+        return WaveDraws._make(part[..., order] for part in self)
 
     def summary(self, wave: int, executions: pl.DataFrame) -> pl.DataFrame:
         """Measures of the wave in every draw, over the tasks that ran: `frames.WAVE_DRAWS`.
@@ -88,6 +74,10 @@ class WaveDraws:
             },
             schema=frames.WAVE_DRAWS.dtypes,
         )
+
+
+_NONE: NDArray[Any] = np.zeros((1, 0))
+NO_DRAWS = WaveDraws(*[_NONE] * len(WaveDraws._fields))
 
 
 def draw_wave(
