@@ -15,8 +15,8 @@ from phase19.arguments import WaveNumber, checked
 from phase19.assignment.sensitivity import ChoiceReasons, explain_choices
 from phase19.balancing.capacity import agent_capacity, left_out
 from phase19.balancing.recommendation import recommend_wave
-from phase19.balancing.strategies import SolverParameters, allowed_pairs, optimize, placed_tasks
-from phase19.errors import UsageError
+from phase19.balancing.strategies import allowed_pairs, name_conflict, optimize, placed_tasks
+from phase19.errors import InfeasibleError, UsageError
 from phase19.execution.protocol import execute_orders
 from phase19.execution.simulate import SimulateExecutor
 from phase19.forecasting.model import ForecastModel
@@ -614,16 +614,19 @@ def assign_wave(
     allowed = allowed_pairs(tasks, model.agents)
     capacity = agent_capacity(tasks.height, model.agents["capacity"], options.capacity, allowed)
     unassigned = frames.UNASSIGNED.empty()
-    solvers = [SolverParameters(strategy, options.weights, capacity, options.explore) for strategy in strategies]
+    each = [replace(options, strategy=strategy) for strategy in strategies]
     if options.allow_unassigned:
-        is_placed = placed_tasks(forecast, solvers[0], capacity, allowed)
+        is_placed = placed_tasks(forecast, each[0], capacity, allowed)
         unassigned = left_out(
             tasks.filter(~is_placed), model.agents, capacity, None if allowed is None else allowed[~is_placed]
         )
         tasks, max_attempts = tasks.filter(is_placed), max_attempts[is_placed]
         allowed = None if allowed is None else allowed[is_placed]
         forecast = forecast._replace(**{name: values[is_placed] for name, values in forecast._asdict().items()})
-    found = [optimize(forecast, solver, allowed, tasks, model.agents) for solver in solvers]
+    try:
+        found = [optimize(forecast, own, capacity, allowed) for own in each]
+    except InfeasibleError as problem:
+        raise name_conflict(problem, tasks, model.agents) from problem
     return [
         PlannedWave.grown_from(
             wave,

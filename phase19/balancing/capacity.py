@@ -14,7 +14,7 @@ _NAMED = 5  # agents in one reason; further ones are counted
 def agent_capacity(
     task_count: int,
     own: pl.Series,
-    limit: int | NDArray[np.int64] | None = None,
+    limit: int | None = None,
     allowed: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
     """Tasks each of m agents may take of a wave of n.
@@ -26,7 +26,7 @@ def agent_capacity(
     own
         Each agent's own capacity, null where it has none, shape (m,).
     limit
-        Limits every agent beside its own capacity: the smaller one holds. An array, shape (m,), is the capacity itself.
+        Limits every agent beside its own capacity: the smaller one holds.
     allowed
         Pairs that may be used, shape (n, m); all by default.
 
@@ -36,8 +36,6 @@ def agent_capacity(
         Shape (m,). Without a limit, agents without a capacity of their own share one default: the even share
         ceil(n / m), or the smallest above it with which as many tasks find an agent as could with any.
     """
-    if isinstance(limit, np.ndarray):
-        return limit
     if limit is not None:
         return np.asarray(np.minimum(own.fill_null(limit).to_numpy(), limit))
 

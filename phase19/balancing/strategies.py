@@ -1,7 +1,7 @@
 """The score matrix of each strategy, and the plan of a wave that is best by it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -9,13 +9,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from phase19.assignment.solver import Assignment, solve
-from phase19.balancing.capacity import agent_capacity
 from phase19.balancing.load_limit import even_out
 from phase19.balancing.local_search import busy_time, total
 from phase19.balancing.makespan import Makespan, minimize_makespan
 from phase19.errors import InfeasibleError
 from phase19.forecasting.model import Forecast
-from phase19.options import DEFAULT_WEIGHTS, OptimizationStrategy
+from phase19.options import OptimizationStrategy, PlanOptions
 
 BALANCE_TOLERANCE = 0.01  # share of the expected successes that balance_load may give up for even loads
 _TIE_BREAK = 1e-7  # success decides between plans that differ by less in their own measure
@@ -29,20 +28,6 @@ class ScoreTerms(NamedTuple):
     success: NDArray[np.float64]
     throughput: NDArray[np.float64]
     confidence: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class SolverParameters:
-    """Parameters of an assignment.
-
-    `capacity` is the most tasks an agent takes in a wave, for all agents, or exactly of each, shape (m,); by default
-    that of `agent_capacity`.
-    """
-
-    strategy: OptimizationStrategy = OptimizationStrategy.MAXIMIZE_SUCCESS
-    weights: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
-    capacity: int | NDArray[np.int64] | None = None
-    explore: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +101,7 @@ def score_terms(forecast: Forecast) -> ScoreTerms:
     )
 
 
-def score_matrix(forecast: Forecast, terms: ScoreTerms, parameters: SolverParameters) -> NDArray[np.float64]:
+def score_matrix(forecast: Forecast, terms: ScoreTerms, options: PlanOptions) -> NDArray[np.float64]:
     """Score of every pair under a strategy, shape (n, m).
 
     Balance starts from the assignment with the most successes. The scores of throughput keep the sum of planned times
@@ -127,9 +112,9 @@ def score_matrix(forecast: Forecast, terms: ScoreTerms, parameters: SolverParame
     ValueError
         The strategy is `auto`, which chooses among plans.
     """
-    match parameters.strategy:
+    match options.strategy:
         case OptimizationStrategy.MAXIMIZE_SUCCESS | OptimizationStrategy.BALANCE_LOAD:
-            return terms.success + _exploration_bonus(forecast, parameters)
+            return terms.success + _exploration_bonus(forecast, options)
         case OptimizationStrategy.MAXIMIZE_THROUGHPUT:
             own = terms.throughput
         case OptimizationStrategy.MINIMIZE_RETRIES:
@@ -138,17 +123,17 @@ def score_matrix(forecast: Forecast, terms: ScoreTerms, parameters: SolverParame
         case OptimizationStrategy.CONFIDENCE_OPTIMIZATION:
             own = terms.confidence
         case OptimizationStrategy.WEIGHTED:
-            weights = parameters.weights
+            weights = options.weights
             own = np.asarray(
                 sum((weights[name] / sum(weights.values())) * getattr(terms, name) for name in terms._fields)
             )
         case OptimizationStrategy.AUTO:
-            raise ValueError(f"expected a strategy that scores pairs, found {parameters.strategy}")
-    return own + _TIE_BREAK * terms.success + _exploration_bonus(forecast, parameters)
+            raise ValueError(f"expected a strategy that scores pairs, found {options.strategy}")
+    return own + _TIE_BREAK * terms.success + _exploration_bonus(forecast, options)
 
 
-def _exploration_bonus(forecast: Forecast, parameters: SolverParameters) -> NDArray[np.float64] | float:
-    return _EXPLORATION_BONUS * np.sqrt(forecast.planned_success_variance) if parameters.explore else 0.0
+def _exploration_bonus(forecast: Forecast, options: PlanOptions) -> NDArray[np.float64] | float:
+    return _EXPLORATION_BONUS * np.sqrt(forecast.planned_success_variance) if options.explore else 0.0
 
 
 def allowed_pairs(tasks: pl.DataFrame, agents: pl.DataFrame) -> NDArray[np.bool_] | None:
@@ -169,7 +154,7 @@ def allowed_pairs(tasks: pl.DataFrame, agents: pl.DataFrame) -> NDArray[np.bool_
 
 def placed_tasks(
     forecast: Forecast,
-    parameters: SolverParameters,
+    options: PlanOptions,
     capacity: NDArray[np.int64],
     allowed: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
@@ -179,8 +164,8 @@ def placed_tasks(
     ----------
     forecast
         Of all pairs, shape (n, m), rows sorted by task id.
-    parameters
-        The strategy, whose scores decide; for throughput the sum of planned times does.
+    options
+        Their strategy, whose scores decide; for throughput the sum of planned times does.
     capacity
         Tasks each agent may take, shape (m,).
     allowed
@@ -200,16 +185,12 @@ def placed_tasks(
     n = forecast.planned_success.shape[0]
     if allowed is None and np.minimum(capacity, n).sum() >= n:
         return np.ones(n, dtype=np.bool_)
-    scores = score_matrix(forecast, score_terms(forecast), parameters)
+    scores = score_matrix(forecast, score_terms(forecast), options)
     return np.asarray(solve(scores, capacity, allowed, allow_unassigned=True).agent_index >= 0)
 
 
 def optimize(
-    forecast: Forecast,
-    parameters: SolverParameters,
-    allowed: NDArray[np.bool_] | None = None,
-    tasks: pl.DataFrame | None = None,
-    agents: pl.DataFrame | None = None,
+    forecast: Forecast, options: PlanOptions, capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None = None
 ) -> WaveAssignment:
     """Assign a wave's tasks.
 
@@ -217,11 +198,12 @@ def optimize(
     ----------
     forecast
         Of all pairs, shape (n, m), rows sorted by task id.
+    options
+        Strategy, weights and exploration.
+    capacity
+        Tasks each agent may take, shape (m,).
     allowed
         Pairs that may be used, shape (n, m).
-    tasks, agents
-        `frames.TASKS` of the rows and `frames.AGENTS` of the columns: for the agents' own capacities, and to name
-        tasks in conflict where there is no plan.
 
     Returns
     -------
@@ -235,30 +217,12 @@ def optimize(
     ValueError
         The strategy is `auto`, which chooses among plans (`recommendation.recommend_wave`).
     """
-    n, m = forecast.planned_success.shape
-    own = pl.repeat(None, m, dtype=pl.Int64, eager=True) if agents is None else agents["capacity"]
-    capacity = agent_capacity(n, own, parameters.capacity, allowed)
-    try:
-        return _optimize(forecast, parameters, capacity, allowed)
-    except InfeasibleError as problem:
-        place = "" if tasks is None else _place(problem, tasks, agents)
-        excludes = tasks is not None and (tasks["excluded_agents"].list.len() > 0).any()
-        advice = (
-            f"raise --capacity, the agents' own or --agents, widen required_agents, "
-            f"{'shorten excluded_agents, ' if excludes else ''}or leave tasks out with --allow-unassigned"
-        )
-        raise InfeasibleError(f"{problem}{place}; {advice}", problem.rows, problem.columns) from problem
-
-
-def _optimize(
-    forecast: Forecast, parameters: SolverParameters, capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None
-) -> WaveAssignment:
-    strategy, terms, planned_ms = parameters.strategy, score_terms(forecast), forecast.planned_duration_ms
+    strategy, terms, planned_ms = options.strategy, score_terms(forecast), forecast.planned_duration_ms
     if strategy is OptimizationStrategy.MAXIMIZE_THROUGHPUT:
-        preference = terms.success + _exploration_bonus(forecast, parameters)
+        preference = terms.success + _exploration_bonus(forecast, options)
         found = minimize_makespan(planned_ms, capacity, allowed, preference)
         return WaveAssignment(strategy, found.priced, capacity, found.scores, terms, found.agent_index, found)
-    scores = score_matrix(forecast, terms, parameters)
+    scores = score_matrix(forecast, terms, options)
     solved = solve(scores, capacity, allowed)
     agent_index = solved.agent_index
     if strategy is OptimizationStrategy.BALANCE_LOAD:
@@ -269,12 +233,16 @@ def _optimize(
     return WaveAssignment(strategy, solved, capacity, scores, terms, agent_index)
 
 
-def _place(problem: InfeasibleError, tasks: pl.DataFrame, agents: pl.DataFrame | None) -> str:
-    """The wave, and the first few tasks and agents that conflict."""
-    named = [_named("task", tasks["task_id"], problem.rows)]
-    if agents is not None:
-        named.append(_named("agent", agents["agent_id"], problem.columns))
-    return f" (wave {'; '.join([str(tasks['wave'][0]), *filter(None, named)])})"
+def name_conflict(problem: InfeasibleError, tasks: pl.DataFrame, agents: pl.DataFrame) -> InfeasibleError:
+    """The error with the wave, the first few tasks and agents that conflict, and what to do."""
+    named = [_named("task", tasks["task_id"], problem.rows), _named("agent", agents["agent_id"], problem.columns)]
+    place = "; ".join([f"wave {tasks['wave'][0]}", *filter(None, named)])
+    shorten = "shorten excluded_agents, " if (tasks["excluded_agents"].list.len() > 0).any() else ""
+    advice = (
+        f"raise --capacity, the agents' own or --agents, widen required_agents, {shorten}or leave tasks out with "
+        "--allow-unassigned"
+    )
+    return InfeasibleError(f"{problem} ({place}); {advice}", problem.rows, problem.columns)
 
 
 def _named(noun: str, ids: pl.Series, places: Sequence[int]) -> str:

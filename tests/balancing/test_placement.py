@@ -17,11 +17,11 @@ from scipy.sparse.csgraph import maximum_flow
 
 import phase19
 from phase19.balancing.capacity import agent_capacity, left_out
-from phase19.balancing.strategies import SolverParameters, allowed_pairs, optimize, placed_tasks
+from phase19.balancing.strategies import allowed_pairs, optimize, placed_tasks
 from phase19.errors import InfeasibleError, InputError
 from phase19.forecasting.model import ForecastModel
 from phase19.inputs.loading import load_inputs
-from phase19.options import OptimizationStrategy
+from phase19.options import OptimizationStrategy, PlanOptions
 from phase19.wave import positions
 from tests.builders import POPULATION, agents, assigned, attempts, forecast_of, random_attempts, tasks
 
@@ -122,7 +122,7 @@ def test_with_room_for_one_task_the_strategy_says_which(strategy, expected):
     # Weighted: 0.6 x success + 0.3 x (1 - time / 100) + 0.1 x gain is 0.54, 0.63, 0.48 and 0.58; with confidence
     # alone it is the last one.
     weights = {"success": 0.0, "throughput": 0.0, "confidence": 1.0}
-    found = placed_tasks(forecast, SolverParameters(strategy, weights), np.array([1]))
+    found = placed_tasks(forecast, PlanOptions(strategy=strategy, weights=weights), np.array([1]))
     assert np.flatnonzero(found).tolist() == [expected]
 
 
@@ -130,8 +130,8 @@ def test_more_tasks_go_before_a_better_score():
     # a0 alone would get 0.9 for task 1; with both placed the sum is 0.1 + 0.2.
     forecast = forecast_of(planned_success=[[0.1, 0.8], [0.9, 0.2]])
     allowed = np.array([[True, False], [True, True]])
-    assert placed_tasks(forecast, SolverParameters(), np.array([1, 1]), allowed).all()
-    assert placed_tasks(forecast, SolverParameters(), np.array([1, 0]), allowed).tolist() == [False, True]
+    assert placed_tasks(forecast, PlanOptions(), np.array([1, 1]), allowed).all()
+    assert placed_tasks(forecast, PlanOptions(), np.array([1, 0]), allowed).tolist() == [False, True]
 
 
 @given(st.data())
@@ -142,7 +142,7 @@ def test_the_tasks_placed_are_as_many_as_can_be_with_the_largest_sum(data):
     success = np.array(data.draw(cells), dtype=float).reshape(n, m) / 10
     allowed = np.array(data.draw(st.lists(st.booleans(), min_size=n * m, max_size=n * m))).reshape(n, m)
     capacity = np.array(data.draw(st.lists(st.integers(0, 2), min_size=m, max_size=m)))
-    is_placed = placed_tasks(forecast_of(planned_success=success), SolverParameters(), capacity, allowed)
+    is_placed = placed_tasks(forecast_of(planned_success=success), PlanOptions(), capacity, allowed)
     # Brute force: every way to give each task an agent or none, as (tasks placed, sum of scores).
     worth = {}
     for plan in product(range(-1, m), repeat=n):
@@ -186,11 +186,11 @@ def test_terms_of_the_rest_are_scaled_without_what_was_left_out():
         planned_success=[[0.9, 0.6], [0.5, 0.5], [0.1, 0.1]],
         planned_duration_ms=[[100.0, 50.0], [100.0, 100.0], [1000.0, 1000.0]],
     )
-    parameters = SolverParameters(S.WEIGHTED, {"success": 0.5, "throughput": 0.5, "confidence": 0.0}, np.array([1, 1]))
-    is_placed = placed_tasks(forecast, parameters, np.array([1, 1]))
+    options = PlanOptions(strategy=S.WEIGHTED, weights={"success": 0.5, "throughput": 0.5})
+    is_placed = placed_tasks(forecast, options, np.array([1, 1]))
     assert is_placed.tolist() == [True, True, False]
     rest = forecast._replace(**{name: values[is_placed] for name, values in forecast._asdict().items()})
-    assert optimize(rest, parameters).agent_index.tolist() == [1, 0]
+    assert optimize(rest, options, np.array([1, 1])).agent_index.tolist() == [1, 0]
 
 
 # Why a task is left out

@@ -4,18 +4,19 @@ import numpy as np
 import polars as pl
 import pytest
 
+from phase19.balancing import strategies
+from phase19.balancing.capacity import agent_capacity
 from phase19.balancing.local_search import busy_time
 from phase19.balancing.strategies import (
     BALANCE_TOLERANCE,
-    SolverParameters,
     allowed_pairs,
-    optimize,
+    name_conflict,
     score_matrix,
     score_terms,
 )
 from phase19.errors import InfeasibleError
 from phase19.optimizer import CANDIDATES
-from phase19.options import OptimizationStrategy
+from phase19.options import OptimizationStrategy, PlanOptions
 from tests.builders import agents, forecast_of, tasks
 
 S = OptimizationStrategy
@@ -41,9 +42,21 @@ def contrary():
     )
 
 
-def plan(forecast, strategy, **parameters):
-    found = optimize(forecast, SolverParameters(strategy=strategy, **parameters))
-    return found.agent_index
+def optimize(forecast, allowed=None, frame=None, team=None, *, capacity=None, **options):
+    """The plan of a wave; of tasks and agents, where they are given, an error names those in conflict."""
+    n, m = forecast.planned_success.shape
+    own = pl.repeat(None, m, dtype=pl.Int64, eager=True) if team is None else team["capacity"]
+    limits = agent_capacity(n, own, capacity, allowed)
+    try:
+        return strategies.optimize(forecast, PlanOptions(**options), limits, allowed)
+    except InfeasibleError as problem:
+        if frame is None:
+            raise
+        raise name_conflict(problem, frame, team) from problem
+
+
+def plan(forecast, strategy, **options):
+    return optimize(forecast, strategy=strategy, **options).agent_index
 
 
 def total(values, agent_index):
@@ -73,7 +86,7 @@ def test_each_strategy_wins_its_own_measure(contrary, strategy, capacity):
 def test_throughput_minimises_the_makespan():
     # 400 by the quick agent alone in all, 300 by both at once: 3 x 100 | 1 x 300.
     forecast = forecast_of(planned_duration_ms=[[100.0, 300.0]] * 4)
-    found = optimize(forecast, SolverParameters(strategy=S.MAXIMIZE_THROUGHPUT, capacity=4))
+    found = optimize(forecast, strategy=S.MAXIMIZE_THROUGHPUT, capacity=4)
     assert np.bincount(found.agent_index).tolist() == [3, 1]
     assert (found.algorithm, found.upper_bound) == ("makespan_local_search", -300.0)
     assert found.objective(found.agent_index, forecast.planned_duration_ms) == -300.0
@@ -86,7 +99,7 @@ def test_throughput_minimises_the_makespan():
 def test_balance_gives_up_one_success_in_a_hundred_for_even_loads():
     # All four on agent 0: 4 x 0.9 = 3.6 in 400 | 0. One on agent 1 loses 0.03, two 0.06: more than 0.036.
     forecast = forecast_of(planned_success=[[0.9, 0.87]] * 4, planned_duration_ms=np.full((4, 2), 100.0))
-    found = optimize(forecast, SolverParameters(strategy=S.BALANCE_LOAD, capacity=4))
+    found = optimize(forecast, strategy=S.BALANCE_LOAD, capacity=4)
     assert np.bincount(found.agent_index).tolist() == [3, 1]
     assert found.assignment.agent_index.tolist() == [0, 0, 0, 0]
     assert found.upper_bound == pytest.approx(3.6)
@@ -120,7 +133,7 @@ def test_terms_by_hand():
 @pytest.mark.parametrize("strategy", CANDIDATES)
 def test_terms_and_scores_are_finite_where_all_pairs_are_alike_or_take_no_time(strategy):
     forecast = forecast_of(planned_duration_ms=np.zeros((3, 2)))
-    found = optimize(forecast, SolverParameters(strategy=strategy))
+    found = optimize(forecast, strategy=strategy)
     assert np.isfinite(found.scores).all()
     assert all(((term >= 0) & (term <= 1)).all() for term in found.terms)
 
@@ -133,9 +146,11 @@ def test_no_tasks(strategy):
 def test_weights_are_normalised(contrary):
     weights = {"success": 0.6, "throughput": 0.3, "confidence": 0.1}
     terms = score_terms(contrary)
-    scores = score_matrix(contrary, terms, SolverParameters(S.WEIGHTED, weights))
+    scores = score_matrix(contrary, terms, PlanOptions(strategy=S.WEIGHTED, weights=weights))
     tenfold = score_matrix(
-        contrary, terms, SolverParameters(S.WEIGHTED, {name: 10 * weight for name, weight in weights.items()})
+        contrary,
+        terms,
+        PlanOptions(strategy=S.WEIGHTED, weights={name: 10 * weight for name, weight in weights.items()}),
     )
     assert tenfold == pytest.approx(scores, abs=1e-12)
     by_hand = 0.6 * terms.success + 0.3 * terms.throughput + 0.1 * terms.confidence
@@ -194,13 +209,13 @@ def test_exploring_favours_the_unknown_and_not_against_a_clear_advantage():
 
 def test_auto_is_a_choice_among_plans_and_has_no_scores():
     with pytest.raises(ValueError, match="found auto"):
-        optimize(forecast_of(planned_success=[[0.9, 0.7]]), SolverParameters(strategy=S.AUTO))
+        optimize(forecast_of(planned_success=[[0.9, 0.7]]), strategy=S.AUTO)
 
 
 @pytest.mark.parametrize(("n", "m", "expected"), [(4, 4, 1), (5, 4, 2), (1, 4, 1), (8, 4, 2)])
 def test_capacity_is_the_even_share_by_default(n, m, expected):
     forecast = forecast_of(planned_success=np.full((n, m), 0.5))
-    assert optimize(forecast, SolverParameters()).capacity.tolist() == [expected] * m
+    assert optimize(forecast).capacity.tolist() == [expected] * m
 
 
 def test_required_agents_are_respected_against_the_score():
@@ -213,7 +228,7 @@ def test_required_agents_are_respected_against_the_score():
     allowed = allowed_pairs(frame, agents("a0", "a1"))
     assert allowed.tolist() == [[False, True], [True, True], [True, True], [False, True]]
     forecast = forecast_of(planned_success=[[0.9, 0.1]] * 4)
-    found = optimize(forecast, SolverParameters(), allowed)
+    found = optimize(forecast, allowed)
     assert found.assignment.agent_index.tolist() == [1, 0, 0, 1]
 
 
@@ -228,10 +243,13 @@ def test_an_infeasible_wave_says_what_to_do():
     advice = r"no room for 1 task, .*\(wave 1; task 'a'\); raise --capacity, .* leave tasks out with --allow-un"
     with pytest.raises(InfeasibleError, match=advice):
         optimize(
-            forecast_of(planned_success=np.full((2, 2), 0.5)), SolverParameters(), allowed, frame.with_columns(wave=1)
+            forecast_of(planned_success=np.full((2, 2), 0.5)),
+            allowed,
+            frame.with_columns(wave=1),
+            agents("a0", "a1"),
         )
     with pytest.raises(InfeasibleError, match="3 tasks for a total capacity of 2"):
-        optimize(forecast_of(planned_success=np.full((3, 2), 0.5)), SolverParameters(capacity=1))
+        optimize(forecast_of(planned_success=np.full((3, 2), 0.5)), capacity=1)
 
 
 def test_a_conflict_names_the_tasks_and_the_agents_that_are_too_few_for_them():
@@ -240,9 +258,9 @@ def test_a_conflict_names_the_tasks_and_the_agents_that_are_too_few_for_them():
     both = agents("a0", "a1", "a2")
     forecast = forecast_of(planned_success=np.full((3, 3), 0.5))
     with pytest.raises(InfeasibleError, match=r"\(wave 3; tasks 'x0', 'x1'; agent 'a1'\)"):
-        optimize(forecast, SolverParameters(capacity=1), allowed_pairs(frame, both), frame, both)
+        optimize(forecast, allowed_pairs(frame, both), frame, both, capacity=1)
     with pytest.raises(InfeasibleError, match=r"3 tasks for a total capacity of 0 over 3 agents \(wave 3\)"):
-        optimize(forecast, SolverParameters(capacity=0), None, frame, both)
+        optimize(forecast, None, frame, both, capacity=0)
 
 
 def test_of_too_little_capacity_the_smallest_part_is_named():
@@ -257,7 +275,7 @@ def test_of_too_little_capacity_the_smallest_part_is_named():
     ):
         forecast = forecast_of(planned_success=np.full((frame.height, 3), 0.5))
         with pytest.raises(InfeasibleError, match=named):
-            optimize(forecast, SolverParameters(), allowed_pairs(frame, team), frame, team)
+            optimize(forecast, allowed_pairs(frame, team), frame, team)
 
 
 @pytest.mark.parametrize("excluded", [["a0"], [], None])
@@ -267,10 +285,10 @@ def test_the_advice_speaks_of_excluded_agents_where_there_are_some(excluded):
     with pytest.raises(InfeasibleError) as caught:
         optimize(
             forecast_of(planned_success=np.full((2, 2), 0.5)),
-            SolverParameters(capacity=0),
             allowed_pairs(frame, team),
             frame,
             team,
+            capacity=0,
         )
     assert ("shorten excluded_agents" in str(caught.value)) == bool(excluded)
 
@@ -280,9 +298,9 @@ def test_of_many_tasks_without_room_the_first_five_are_named():
     with pytest.raises(InfeasibleError, match=r"7 tasks, .*\(wave 2; tasks 'x0', 'x1', 'x2', 'x3', 'x4', \.\.\.\)"):
         optimize(
             forecast_of(planned_success=np.full((7, 2), 0.5)),
-            SolverParameters(),
             allowed_pairs(frame, agents("a0", "a1")),
             frame,
+            agents("a0", "a1"),
         )
 
 
@@ -290,9 +308,9 @@ def test_the_default_capacity_rises_to_the_least_that_required_agents_need():
     # Of 6 tasks 4 need a0 or nobody else, 1 a0 or a1: the even share of 2 is too little, 4 is enough.
     allowed = np.array([[True, False, False]] * 4 + [[True, True, False]] + [[True] * 3])
     forecast = forecast_of(planned_success=np.full((6, 3), 0.5))
-    found = optimize(forecast, SolverParameters(), allowed)
+    found = optimize(forecast, allowed)
     assert found.capacity.tolist() == [4, 4, 4]
     assert found.assignment.agent_index[:5].tolist() == [0, 0, 0, 0, 1]
     # The limit a user gave stands.
     with pytest.raises(InfeasibleError, match="no room for 1 task, because 4 tasks may use only 1 agent"):
-        optimize(forecast, SolverParameters(capacity=3), allowed)
+        optimize(forecast, allowed, capacity=3)
