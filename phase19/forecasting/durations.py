@@ -33,6 +33,9 @@ class DurationPriors:
     residual_weight: float = 5.0
 
 
+_PRIORS = DurationPriors()
+
+
 class OutcomeContrast(NamedTuple):
     """Log duration of a failure less a success, Normal(mean, sd^2), and its share in each outcome.
 
@@ -205,7 +208,7 @@ def fit_durations(
     records: Records,
     population_ms: float | None,
     estimated_ms: Floats,
-    priors: DurationPriors,
+    priors: DurationPriors = _PRIORS,
     before: DurationPosterior | None = None,
 ) -> DurationPosterior:
     """Fit the posterior to the records' durations.

@@ -4,7 +4,7 @@ Stages use :class:`ForecastModel` alone: `forecast` for the plan, `world` for a 
 model replaces the three fits and nothing else.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -12,7 +12,7 @@ import polars as pl
 
 from phase19.forecasting import Floats, Ints
 from phase19.forecasting.confidence import ConfidenceChanges, fit_confidence
-from phase19.forecasting.durations import DurationPosterior, DurationPriors, fit_durations
+from phase19.forecasting.durations import DurationPosterior, fit_durations
 from phase19.forecasting.keyed_random import id_keys, normals
 from phase19.forecasting.records import FEATURE_COUNT, logit, read_records, sigmoid
 from phase19.forecasting.retries import within_attempts
@@ -25,14 +25,6 @@ _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
 _Z90 = 1.6448536269514722  # 95 % quantile of the standard normal: a 90 % interval
 _CHUNK_PAIRS = 1_000_000  # pairs forecast at once: about 100 MB of arrays
 _COLUMNS = "success_probability success_low success_high duration_ms_p50 duration_ms_p90 confidence_delta record_count"
-
-
-@dataclass(frozen=True, slots=True)
-class ForecastPriors:
-    """Priors of success and duration."""
-
-    success: SuccessPriors = field(default_factory=SuccessPriors)
-    duration: DurationPriors = field(default_factory=DurationPriors)
 
 
 class Forecast(NamedTuple):
@@ -71,7 +63,7 @@ class ForecastModel:
     agents: pl.DataFrame
     attempts: pl.DataFrame
     population: Population
-    priors: ForecastPriors
+    priors: SuccessPriors
     success: SuccessPosterior
     duration: DurationPosterior
     gains: ConfidenceChanges
@@ -86,7 +78,7 @@ class ForecastModel:
         attempts: pl.DataFrame,
         population: Population,
         *,
-        priors: ForecastPriors | None = None,
+        priors: SuccessPriors | None = None,
         before: Self | None = None,
     ) -> Self:
         """Fit all three parts to the records.
@@ -102,11 +94,11 @@ class ForecastModel:
         before
             An earlier fit to fewer records, from which the fit starts; its scales stay until the records double.
         """
-        priors = priors or ForecastPriors()
+        priors = priors or SuccessPriors()
         records = read_records(attempts, tasks, agents, population.task_count)
         estimated_ms = tasks["estimated_duration_ms"].to_numpy().astype(float)
         success_before, duration_before = (before.success, before.duration) if before else (None, None)
-        success = fit_success(records, population.success_rate, priors.success, success_before)
+        success = fit_success(records, population.success_rate, priors, success_before)
         return cls(
             tasks=tasks,
             agents=agents,
@@ -114,7 +106,7 @@ class ForecastModel:
             population=population,
             priors=priors,
             success=success,
-            duration=fit_durations(records, population.duration_ms, estimated_ms, priors.duration, duration_before),
+            duration=fit_durations(records, population.duration_ms, estimated_ms, before=duration_before),
             gains=fit_confidence(records, population.confidence_delta, population.success_rate),
             record_count=records.pair_counts(tasks.height),
             first_log_odds=success.task_log_odds() if before is None else before.first_log_odds,

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from phase19 import frames
 from phase19.forecasting.confidence import clipped_normal_mean, fit_confidence
 from phase19.forecasting.durations import DurationPriors, fit_durations
-from phase19.forecasting.model import ForecastModel, ForecastPriors
+from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.predictive import draw_wave
 from phase19.forecasting.records import FEATURE_COUNT, read_records
 from phase19.forecasting.retries import within_attempts
@@ -550,7 +550,7 @@ def test_no_order_of_records_changes_a_digit_where_confidence_is_stated_in_part(
 
 def test_an_interval_holds_its_forecast_however_little_is_known():
     """A concentration below 1 leaves most of a pair's probability near 0 and 1, and its mean between."""
-    priors = ForecastPriors(success=SuccessPriors(concentration=0.05, least_attempts=10**6))
+    priors = SuccessPriors(concentration=0.05, least_attempts=10**6)
     low = Population(success_rate=0.004, duration_ms=1000.0, confidence_delta=0.0, agent_count=3, task_count=10**6)
     fitted = ForecastModel.fit(tasks(count=6), agents("a0"), attempts(), low, priors=priors)
     found = all_pairs(fitted, 1)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import betabinom
 
-from phase19.forecasting.model import ForecastModel, ForecastPriors
+from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.records import logit, read_records, sigmoid
 from phase19.forecasting.success import (
     Cells,
@@ -291,7 +291,7 @@ def rows_of(wins, losses) -> list[dict]:
 def fitted(wins, losses, **priors) -> ForecastModel:
     """The model fitted to wins and losses (n, m) through records."""
     n, m = wins.shape
-    own = ForecastPriors(success=SuccessPriors(**priors))
+    own = SuccessPriors(**priors)
     names = agents(*(f"a{a}" for a in range(m)))
     return ForecastModel.fit(tasks(count=n), names, attempts(*rows_of(wins, losses)), POPULATION, priors=own)
 
