@@ -38,9 +38,7 @@ class Schema:
 
     def without(self, name: str, names: str, /) -> Self:
         """A schema of all columns but those in `names`, separated by blanks."""
-        return type(self)(
-            name, **{column: self.columns[column] for column in self.columns if column not in names.split()}
-        )
+        return self.select(name, " ".join(column for column in self.columns if column not in names.split()))
 
     @property
     def dtypes(self) -> dict[str, Any]:

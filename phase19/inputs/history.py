@@ -10,7 +10,7 @@ import polars as pl
 from phase19.errors import InputError
 from phase19.frames import ATTEMPTS, CONVERGENCE, has_run
 from phase19.inputs import wire
-from phase19.inputs.decoding import LINE, decode_document, decode_json, decode_lines, decode_text
+from phase19.inputs.decoding import LINE, check_unique, decode_document, decode_json, decode_lines, decode_text
 from phase19.inputs.tasks import natural_order
 from phase19.inputs.thresholds import Thresholds
 
@@ -56,16 +56,6 @@ def mark_censored(attempts: pl.DataFrame, errors: Sequence[str]) -> pl.DataFrame
     """Mark attempts (ATTEMPTS) with one of these error messages as stopped by a limit."""
     is_named = pl.col("error_message").is_in(list(errors)).fill_null(value=False)
     return attempts.with_columns(is_censored=pl.col("is_censored") | is_named) if errors else attempts
-
-
-def check_unique(path: Path, frame: pl.DataFrame, keys: Sequence[str]) -> None:
-    """Raise InputError at the first row of `frame`, which has a line column, that repeats the `keys` of another."""
-    repeated = ~frame.select(pl.struct(*keys).is_first_distinct()).to_series()
-    if repeated.any():
-        line, *key = frame.select(LINE, *keys).row(repeated.arg_max() or 0)
-        first = frame.join(frame.filter(pl.col(LINE) == line), on=keys, how="semi", maintain_order="left")[LINE][0]
-        found = f"{', '.join(map(repr, key))} again (first on line {first})"
-        raise InputError(str(path), line=line, field=", ".join(keys), expected="each one once", found=found)
 
 
 def read_executions(path: Path, censored_errors: Sequence[str] = ()) -> pl.DataFrame:
@@ -165,7 +155,6 @@ def _convergence(path: Path) -> pl.DataFrame:
     if not (path.exists() or path.is_symlink()):
         return CONVERGENCE.empty()
     frame: pl.DataFrame = decode_lines(path, wire.CONVERGENCE_ROWS).value
-    check_unique(path, frame, CONVERGENCE.grain)
     return frame.drop(LINE)
 
 

@@ -15,7 +15,7 @@ from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, PATTERNS, RISK_LEVELS, 
 from phase19.inputs import wire
 from phase19.inputs.decoding import LINE, Decoded, decode_document, decode_lines
 from phase19.inputs.heuristics import read_heuristics
-from phase19.inputs.history import attempt_columns, check_unique, mark_censored, natural_paths
+from phase19.inputs.history import attempt_columns, mark_censored, natural_paths
 from phase19.inputs.tasks import natural_order
 from phase19.inputs.wire import Population
 
@@ -103,12 +103,12 @@ def load_inputs(
     population: Population = log.document("multi_agent_summary.json", Population)
     patterns: list[wire.Pattern] = log.document("coordination_patterns.json", list[wire.Pattern] | wire.Pattern)
     log.document("system_health.json", wire.SystemHealth)
-    signals = log.lines("phase18", "learning_signals.jsonl", wire.SIGNAL_ROWS, SIGNALS.grain, is_required=True)
-    heuristics = log.lines("phase16", "heuristics.jsonl", wire.HEURISTIC_ROWS, HEURISTICS.grain)
+    signals = log.lines("phase18", "learning_signals.jsonl", wire.SIGNAL_ROWS, is_required=True)
+    heuristics = log.lines("phase16", "heuristics.jsonl", wire.HEURISTIC_ROWS)
     read_heuristics(heuristics, path=f"{phase16}/heuristics.jsonl")  # raises at the first rule that breaks its format
     attempts = mark_censored(pl.concat(_attempts(log, phase18)), censored_errors)
     tasks, task_source = _tasks(log, attempts, population.task_count, allow_unassigned=allow_unassigned)
-    limits = log.lines("phase18", "agents.jsonl", wire.AGENT_ROWS, AGENTS.grain)
+    limits = log.lines("phase18", "agents.jsonl", wire.AGENT_ROWS)
     capacity: dict[str, int | None] = dict(limits.select("agent_id", "capacity").rows())
     choices = tasks["required_agents"].append(tasks["excluded_agents"]).explode().drop_nulls()
     named = capacity.keys() | set(choices) | {agent for pattern in patterns for agent in pattern.assignments}
@@ -161,16 +161,9 @@ class _Log:
         return decoded.value
 
     def lines(
-        self,
-        phase: str,
-        name: str,
-        rows: wire.Rows,
-        key: Sequence[str] = (),
-        select: Sequence[pl.Expr] = (),
-        *,
-        is_required: bool = False,
+        self, phase: str, name: str, rows: wire.Rows, select: Sequence[pl.Expr] = (), *, is_required: bool = False
     ) -> pl.DataFrame:
-        """A JSONL file in which `key` is unique; no rows where an optional one does not exist."""
+        """The rows of a JSONL file; none where an optional one does not exist."""
         path = Path(self.directories[phase] or "", name)
         if self.path(phase, name) is None and not is_required:
             self.sources.append((name, 0, "absent", []))
@@ -178,8 +171,6 @@ class _Log:
         decoded = decode_lines(path, rows, select)
         frame: pl.DataFrame = decoded.value
         self.note(phase, name, frame.height, {name: decoded})
-        if key:
-            check_unique(path, frame, key)
         return frame
 
     def note(self, phase: str, name: str, row_count: int, files: Mapping[str, Decoded]) -> None:
@@ -216,7 +207,7 @@ def _attempts(log: _Log, phase18: Path) -> Iterable[pl.DataFrame]:
 def _tasks(log: _Log, attempts: pl.DataFrame, total_tasks: int, *, allow_unassigned: bool) -> tuple[pl.DataFrame, str]:
     """The tasks to schedule and their source: the first file with rows, else synthetic ones."""
     for phase, name in (("phase18", "tasks.jsonl"), ("phase16", "planned_tasks.jsonl")):
-        frame = log.lines(phase, name, wire.TASK_ROWS, TASKS.grain)
+        frame = log.lines(phase, name, wire.TASK_ROWS)
         if frame.height:
             if not allow_unassigned:
                 _check_choice(log.path(phase, name), frame)

@@ -165,8 +165,7 @@ def agent_rows(agents: pl.DataFrame | pl.Series | Sequence[str], known: pl.DataF
     """
     if isinstance(agents, pl.DataFrame) and agents.height:
         return frames.AGENTS.conform(agents)
-    is_list = isinstance(agents, Sequence | pl.Series) and not isinstance(agents, str)
-    if not is_list or not len(agents) or not all(isinstance(name, str) for name in agents):
+    if not len(agents) or not all(isinstance(name, str) for name in agents):
         raise UsageError(f"agents: expected at least one agent id, found {agents!r:.100}")
     named = frames.AGENTS.conform([{"agent_id": name, "record_count": 0, "evidence": "none"} for name in agents])
     return named.update(known, on="agent_id", how="left")

@@ -29,15 +29,14 @@ Anything = Raw | UnsetType  # Raw takes null too
 
 
 class Rows(NamedTuple):
-    """How a line of a file is decoded, and the dtypes of the columns that the lines become."""
+    """How a line of a file is decoded, the dtypes of the columns that the lines become, and those unique in a file."""
 
     struct: type[Struct]
     dtypes: dict[str, Any]
+    key: tuple[str, ...]
 
 
-def _rows(
-    name: str, columns: Mapping[str, Column | None], required: str, names: Mapping[str, str] | None = None
-) -> Rows:
+def _rows(columns: Mapping[str, Column | None], required: str, names: Mapping[str, str] | None = None) -> Rows:
     """Rows of these columns; None as a column takes any JSON, kept as text. `names` are those that the file uses.
 
     Optional fields default to ``UNSET``, so that a row encodes to exactly the fields it came with: decoding.py finds
@@ -52,7 +51,8 @@ def _rows(
             encoded = field(default=UNSET, name=(names or {}).get(column_name))
             fields.append((column_name, kind | UnsetType | None if column else Anything, encoded))
     dtypes = {name: column.dtype if column else pl.Binary for name, column in columns.items()}
-    return Rows(defstruct(name, fields, kw_only=True, gc=False), dtypes)
+    key = tuple(name for name, column in columns.items() if column and column.key)
+    return Rows(defstruct("Row", fields, kw_only=True, gc=False), dtypes, key)
 
 
 def _type(name: str, column: Column) -> Any:
@@ -77,34 +77,29 @@ _ATTEMPT = ATTEMPTS.without("attempt", "is_success confidence_boost duration_ms 
 _AGENT_ATTEMPT = _ATTEMPT | {"agent_id": frames.identifier("agent that attempted it")}
 
 # Phase 18
-TASK_OUTCOMES = _rows("TaskOutcome", _AGENT_ATTEMPT, "task_id agent_id status")
-TASK_ROWS = _rows(
-    "PlannedTask", frames.TASKS.without("task", "confidence_boost").columns, "task_id"
-)  # Phase 16's planned tasks too
-AGENT_ROWS = _rows("Agent", frames.AGENTS.select("agents", "agent_id capacity").columns, "agent_id")
+TASK_OUTCOMES = _rows(_AGENT_ATTEMPT, "task_id agent_id status")
+# Phase 16's planned tasks too
+TASK_ROWS = _rows(frames.TASKS.without("task", "confidence_boost").columns, "task_id")
+AGENT_ROWS = _rows(frames.AGENTS.select("agents", "agent_id capacity").columns, "agent_id")
 SIGNAL_ROWS = _rows(
-    "LearningSignal",
     frames.SIGNALS.columns | dict.fromkeys(("recommendation", "supporting_evidence", "timestamp")),
     "signal_id",
 )
 # Phase 17
 EXECUTION_OUTCOMES = _rows(
-    "ExecutionOutcome",
     _ATTEMPT,
     "task_id status",
     {"confidence_before": "initial_confidence", "confidence_after": "final_confidence"},
 )
 # Phase 16
 HEURISTIC_ROWS = _rows(
-    "Heuristic",
     frames.HEURISTICS.columns | dict.fromkeys(("rule", "name", "description", "applicability", "timestamp")),
     "heuristic_id",
 )
 # Phase 19
-EXECUTIONS = _rows("Execution", _AGENT_ATTEMPT | {"attempt": ATTEMPTS.columns["attempt"]}, "task_id agent_id status")
-APPROVALS = _rows("Approval", {"task_id": frames.TASKS.columns["task_id"]}, "task_id")
+EXECUTIONS = _rows(_AGENT_ATTEMPT | {"attempt": ATTEMPTS.columns["attempt"]}, "task_id agent_id status")
+APPROVALS = _rows({"task_id": frames.TASKS.columns["task_id"]}, "task_id")
 PREVIOUS_TASKS = _rows(
-    "ScheduledTask",
     frames.SCHEDULED_TASKS.select(
         "previous_tasks",
         "task_id agent_id wave status actual_start_time actual_end_time retry_count risk_level category "
@@ -113,7 +108,7 @@ PREVIOUS_TASKS = _rows(
     ).columns,
     "task_id agent_id wave status",
 )
-CONVERGENCE_ROWS = _rows("ConvergenceRow", frames.CONVERGENCE.columns, " ".join(frames.CONVERGENCE.columns))
+CONVERGENCE_ROWS = _rows(frames.CONVERGENCE.columns, " ".join(frames.CONVERGENCE.columns))
 
 
 class AgentPerformance(Struct, kw_only=True):

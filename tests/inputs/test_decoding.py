@@ -161,8 +161,8 @@ def test_raw_fields_are_json_text_and_null_is_null(path):
 
 def test_select_makes_the_columns(path):
     path.write_text('{"task_id": "a", "wave": 2}')
-    frame = decode_lines(path, wire.TASK_ROWS, [pl.col("wave") + 1, pl.col("line")]).value
-    assert frame.to_dicts() == [{"wave": 3, "line": 1}]
+    frame = decode_lines(path, wire.TASK_ROWS, [pl.col("task_id"), pl.col("wave") + 1, pl.col("line")]).value
+    assert frame.to_dicts() == [{"task_id": "a", "wave": 3, "line": 1}]
 
 
 def test_a_file_that_may_not_be_opened_is_named(path, monkeypatch):
