@@ -26,7 +26,7 @@ from phase19.monitor import OptimizationMetric, OptimizationMonitor, SchedulingA
 from phase19.optimizer import AdaptiveOptimizer, ScheduleRecommendation
 from phase19.options import RunOptions
 from phase19.outputs.report import write_report
-from phase19.outputs.summary import identify, lineage, run_row, summary_document
+from phase19.outputs.summary import identify, run_row, summary_document
 from phase19.publishing.delivery import FEEDBACK_FILE
 from phase19.publishing.files import SUMMARY_FILE, write_json
 from phase19.publishing.run_directory import check_target, publish
@@ -347,9 +347,15 @@ class Phase19Harness:
         for wave in tables["wave_plans"]["wave"].to_list():
             self.scheduler.write_schedule_outputs(wave, staging)
         yardsticks = self.optimizer.calculate_optimization_metrics()
-        elapsed_ms = (time.perf_counter() - self._started) * 1000.0
-        summary = summary_document(self.optimizer.inputs, self.model, yardsticks, tables, elapsed_ms)
-        summary |= lineage(self.previous, self.thresholds)
+        summary = summary_document(
+            self.optimizer.inputs,
+            self.model,
+            yardsticks,
+            tables,
+            previous=self.previous,
+            thresholds=self.thresholds,
+            execution_time_ms=(time.perf_counter() - self._started) * 1000.0,
+        )
         write_json(staging / SUMMARY_FILE, summary)
         write_report(staging)
         return RunResult(

@@ -17,7 +17,7 @@ from phase19.balancing.capacity import agent_capacity, left_out
 from phase19.balancing.recommendation import recommend_wave
 from phase19.balancing.strategies import allowed_pairs, name_conflict, optimize, placed_tasks
 from phase19.errors import InfeasibleError, UsageError
-from phase19.execution.protocol import execute_orders
+from phase19.execution.protocol import task_outcomes
 from phase19.execution.simulate import SimulateExecutor
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.predictive import draw_count, draw_wave
@@ -387,7 +387,8 @@ class AdaptiveOptimizer:
         world = model.world(self.seed if seed is None else seed)
         executor = SimulateExecutor(world, model.tasks["task_id"], model.agents["agent_id"])
         changes = (model.gains.population_failure, model.gains.population_success)
-        done = execute_orders(executor, result.plans, changes)
+        orders = result.plans.select(*frames.ORDERS.columns)
+        done = task_outcomes(orders, executor.execute(orders), changes)
         busy = done.group_by("agent_id").agg(pl.col("actual_duration_ms").sum())
         end_ms = largest(busy["actual_duration_ms"])
         share = dict(busy.with_columns(pl.col("actual_duration_ms") / end_ms).rows()) if end_ms else {}

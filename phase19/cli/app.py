@@ -3,7 +3,7 @@
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from io import FileIO, TextIOWrapper
 from json import dumps
 from pathlib import Path
@@ -15,7 +15,7 @@ from phase19 import __version__
 from phase19.cli import screen
 from phase19.cli.parsing import OUTPUT, Count, Flag, discard, print_errors, takes_options
 from phase19.errors import Phase19Error, UsageError, suggestion
-from phase19.options import BacktestOptions, CompareOptions, InputOptions, RunOptions, WaveOptions
+from phase19.options import BacktestOptions, CompareOptions, InputOptions, RunOptions
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 DEFAULT_RUN = Path("outputs/phase19")
@@ -130,9 +130,11 @@ def backtest(options: BacktestOptions, *, output: OutputFile = None, json: Flag 
     json
         Print the file's content instead of tables.
     """
-    from phase19.evaluation import backtest as backtesting
+    from phase19.evaluation.backtest import backtest as evaluate
 
-    _evaluate(backtesting.backtest, options, output or options.beside_input("backtest.json"), json)
+    target = output or options.beside_input("backtest.json")
+    with screen.wave_progress(sys.stderr) as progress:
+        _show_evaluation(evaluate(options, output=target, progress=progress), target, is_json=json)
 
 
 @app.command(sort_key=5)
@@ -147,9 +149,10 @@ def compare(options: CompareOptions, *, output: OutputFile = None, json: Flag = 
     json
         Print the file's content instead of tables.
     """
-    from phase19.evaluation import compare as comparing
+    from phase19.evaluation.compare import compare as evaluate
 
-    _evaluate(comparing.compare, options, output or options.beside_input("strategy_comparison.jsonl"), json)
+    target = output or options.beside_input("strategy_comparison.jsonl")
+    _show_evaluation(evaluate(options, output=target), target, is_json=json)
 
 
 @app.command(sort_key=6)
@@ -241,9 +244,7 @@ def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves
     print(directory)
 
 
-def _evaluate(evaluate: Callable[..., Any], options: WaveOptions, target: Path, is_json: bool) -> None:
-    with screen.wave_progress(sys.stderr) as progress:
-        result = evaluate(options, output=target, progress=progress)
+def _show_evaluation(result: Any, target: Path, *, is_json: bool) -> None:
     _warn(result.warnings)
     if is_json:
         print(target.read_text("utf-8"), end="")

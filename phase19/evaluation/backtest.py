@@ -27,7 +27,7 @@ from phase19.outputs.rendering import Section, Table, figures_table, records_tab
 from phase19.outputs.summary import SCHEMA_VERSION
 from phase19.outputs.text import duration, percent
 from phase19.publishing.files import check_file_target, write_files
-from phase19.wave import ExecutedWave, agent_assignments, largest, mean, positions
+from phase19.wave import ExecutedWave, largest, mean, positions
 
 _BINS = 10  # of the reliability table
 _ROUNDING = 1e-12
@@ -166,7 +166,6 @@ def replay_plan(
     total = {name: sum(wave[name] for wave in yardsticks) for name in yardsticks[0]}
     overall = _wave_measures(None, executions, np.sum(drawn, axis=0))
     overall["makespan_ms"] = sum(wave["makespan_ms"] for wave in waves)
-    covered = [wave["is_covered"] for wave in waves if wave["is_covered"] is not None]
     count, best = overall["observed_count"], int(total["single_agent"].argmax())
     plan_count = executions.filter(pl.col("status") == "completed").height
     base_rate, agent_ids = mean(model.attempts["is_success"]), model.agents["agent_id"]
@@ -197,17 +196,12 @@ def replay_plan(
         },
         "overall": overall,
         "round_robin_makespan_ms": total["round_robin_makespan_ms"],
-        "interval_coverage": _ratio(sum(covered), len(covered)),
         "waves": waves,
         "scores": score_forecasts(
             first_attempts(model).success_probability[pairs.is_observed],
             pairs.first_success[pairs.is_observed],
             model.population.success_rate if base_rate is None else base_rate,
         ),
-        "plan": [
-            {"wave": number, "agent_assignments": agent_assignments(wave, agent_ids)}
-            for number, wave in enumerate(rows, 1)
-        ],
     }
     return BacktestResult(document, executions, model, inputs.warnings)
 
@@ -215,7 +209,6 @@ def replay_plan(
 def _wave_measures(wave: int | None, executions: pl.DataFrame, drawn_successes: NDArray[np.int64]) -> dict[str, Any]:
     """Planned and actual success over the tasks that ran, and the central 90 % of the draws; `wave` is None for all."""
     ran = executions.filter(frames.has_run())
-    actual = mean(ran["status"] == "completed")
     quantiles = np.quantile(drawn_successes, [0.05, 0.95]) / max(ran.height, 1)
     bounds: list[Any] = quantiles.tolist() if ran.height else [None, None]
     low, high = bounds
@@ -224,10 +217,9 @@ def _wave_measures(wave: int | None, executions: pl.DataFrame, drawn_successes: 
         "task_count": executions.height,
         "observed_count": ran.height,
         "planned_success_rate": mean(ran["planned_success"]),
-        "actual_success_rate": actual,
+        "actual_success_rate": mean(ran["status"] == "completed"),
         "success_rate_low": low,
         "success_rate_high": high,
-        "is_covered": None if actual is None else low - _ROUNDING <= actual <= high + _ROUNDING,
         "makespan_ms": largest(ran["actual_end_time"]) or 0.0,
     }
 
@@ -442,8 +434,10 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
     agents = (
         inputs.agents.select("agent_id", "capacity")
         .join(counts, on="agent_id", how="left", maintain_order="left")
-        .with_columns(pl.col("record_count").fill_null(0))
-        .with_columns(evidence=pl.when(pl.col("record_count") > 0).then(pl.lit("records")).otherwise(pl.lit("none")))
+        .with_columns(
+            pl.col("record_count").fill_null(0),
+            evidence=pl.when(pl.col("record_count").is_null()).then(pl.lit("none")).otherwise(pl.lit("records")),
+        )
     )
     known = replace(
         inputs,

@@ -68,7 +68,6 @@ def compare(
     /,
     *,
     output: Path | str | None = None,
-    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
     **settings: Any,
 ) -> Comparison:
     """Compare all strategies on one input.
@@ -79,8 +78,6 @@ def compare(
         What to compare; or leave it out and name the fields of :class:`phase19.options.CompareOptions` as keywords.
     output
         The JSONL file to write; None writes nothing.
-    progress
-        Called as `progress(stage, done, total)`.
 
     Raises
     ------
@@ -105,9 +102,7 @@ def compare(
     if options.executions is not None:
         records = read_executions(options.executions, options.censored_errors)
         Phase19Harness(options).prepare_waves(optimizer, ReplayExecutor(records))  # limits retries to the records
-    progress("strategies", 0, 2)
     plans = plan_candidates(optimizer)
-    progress("strategies", 1, 2)
     planned, draws = simulate_candidates(plans, options.seed)
     columns: dict[str, Any] = {"strategy": CANDIDATES, "is_baseline": [name in BASELINES for name in CANDIDATES]}
     for name in MEASURES:

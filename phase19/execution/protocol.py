@@ -58,22 +58,6 @@ class Executor(Protocol):
         ...
 
 
-def execute_orders(executor: Executor, planned: pl.DataFrame, mean_change: Sequence[float]) -> pl.DataFrame:
-    """Carry out planned rows, and return their :func:`task_outcomes`.
-
-    Parameters
-    ----------
-    executor
-        Gets the columns of `frames.ORDERS` alone, never a forecast.
-    planned
-        Rows with at least the columns of `frames.ORDERS`, such as `frames.PLANS`.
-    mean_change
-        See :func:`task_outcomes`.
-    """
-    orders = planned.select(*frames.ORDERS.columns)
-    return task_outcomes(orders, executor.execute(orders), mean_change)
-
-
 def attempt_rows(orders: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
     """Complete attempts to `frames.ATTEMPTS`.
 

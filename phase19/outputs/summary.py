@@ -61,18 +61,6 @@ def identify(options: RunOptions, inputs: Inputs, previous: Previous | None, thr
     return RunIdentity(f"p19-{hashlib.sha256(known.encode()).hexdigest()[:16]}", moment)
 
 
-def lineage(previous: Previous | None, thresholds: Thresholds) -> dict[str, Any]:
-    """Return the keys `previous` (null without `--previous`) and `thresholds` of a run's summary."""
-    taken = previous and {
-        "run_id": previous.run_id,
-        "simulated": previous.is_simulated,
-        "attempt_count": previous.attempts.height,
-        "weight_count": len(previous.weights),
-        "convergence_row_count": previous.convergence.height,
-    }
-    return {"previous": taken, "thresholds": {"file": thresholds.file, "changed": dict(thresholds.changed)}}
-
-
 def run_row(options: RunOptions, identity: RunIdentity, model: ForecastModel, waves: int) -> pl.DataFrame:
     """Return one row on the run: id, time, strategy, executor and sizes."""
     return pl.DataFrame(
@@ -96,6 +84,9 @@ def summary_document(
     model: ForecastModel,
     yardsticks: Mapping[str, float | None],
     tables: Mapping[str, pl.DataFrame],
+    *,
+    previous: Previous | None,
+    thresholds: Thresholds,
     execution_time_ms: float,
 ) -> dict[str, Any]:
     """Return the content of optimization_summary.json; only `execution_time_ms` differs between equal runs."""
@@ -149,4 +140,13 @@ def summary_document(
         # Share of the assigned tasks that ran; in a replay, of those with a record.
         "observed_share": mean(status.is_in(frames.RAN)),
         "solver": solver.to_dicts(),
+        "previous": previous
+        and {
+            "run_id": previous.run_id,
+            "simulated": previous.is_simulated,
+            "attempt_count": previous.attempts.height,
+            "weight_count": len(previous.weights),
+            "convergence_row_count": previous.convergence.height,
+        },
+        "thresholds": {"file": thresholds.file, "changed": dict(thresholds.changed)},
     }
