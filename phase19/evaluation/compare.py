@@ -110,12 +110,9 @@ def compare(
         columns |= {f"planned_{name}": planned[name], f"{name}_low": low, f"{name}_high": high}
     if records is not None:
         columns |= replay_candidates(plans, records)
-    table = pl.DataFrame(columns | compare_success(planned, draws)).with_columns(
-        executor=pl.lit(options.executor),
-        simulated=pl.lit(records is None),
-        seed=options.seed,
-        timestamp=pl.lit(f"{started:%Y-%m-%dT%H:%M:%SZ}"),
-    )
+    columns |= compare_success(planned, draws)
+    columns |= {"executor": options.executor, "simulated": records is None, "seed": options.seed}
+    table = pl.DataFrame(columns | {"timestamp": f"{started:%Y-%m-%dT%H:%M:%SZ}"})
     if target is not None:
         write_files(target.parent, {target.name: table})
     sizes = {"task": model.tasks.height, "agent": model.agents.height, "wave": len(optimizer.waves)}
@@ -246,10 +243,7 @@ def replay_candidates(plans: CandidatePlans, records: pl.DataFrame) -> dict[str,
     pairs = replay_pairs(plans.model, records, plans.max_attempts)
 
     def look_up(task: Ints, agent: Ints, _rotation: int, _size: int) -> Outcomes:
-        return [
-            values[task, agent][None]
-            for values in (pairs.success, pairs.attempts, pairs.confidence_delta, pairs.duration_ms)
-        ]
+        return [values[task, agent][None] for values in pairs[2:]]  # success and the three parts after it
 
     measured = _measure_plans(plans, look_up, plans.expected.shape[2])
     means = {name: pl.DataFrame(values.T).fill_nan(None).mean().row(0) for name, values in measured.items()}
