@@ -9,6 +9,7 @@ from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.records import Effects, Records
 
 _HALVINGS = 10  # a quantile is known to 1/2,000 of the distance of the outcomes' quantiles
+_FEW_RESIDUALS = 50  # below this a normal knows the tails better than the sample does
 _MAX_ROUNDS = 40
 _TOLERANCE = 3e-4  # a fit has converged when durations change by less than 0.03 %, root mean square
 _TINY = 1e-12
@@ -91,24 +92,29 @@ class AttemptTimes:
         Of the normal log time after a failure and after a success, shape (2, ...).
     limit_ms
         Time at which an attempt is stopped, infinite for never; broadcast against `mean`.
+    smearing
+        As in :class:`DurationPosterior`, shape (2,).
     """
 
     mean: Floats
     sd: Floats
     limit_ms: Floats
+    smearing: Floats
 
     def expected_ms(self) -> Floats:
         """Expected time of a failed and of a successful attempt [ms], shape (2, ...).
 
         Notes
         -----
-        E min(X, L) = exp(mean + sd^2 / 2) P(Z < room - sd) + L P(Z > room) with room = (log L - mean) / sd.
+        E min(X, L) = exp(mean + sd^2 / 2) P(Z < room - sd) + L P(Z > room) with room = (log L - mean) / sd, and the
+        mean moved by `smearing`.
         """
         from scipy.special import ndtr
 
-        room = (np.log(self.limit_ms) - self.mean) / self.sd
+        mean = self.mean + self.smearing.reshape(2, *[1] * (self.mean.ndim - 1))
+        room = (np.log(self.limit_ms) - mean) / self.sd
         limit_ms = np.where(np.isfinite(self.limit_ms), self.limit_ms, 0.0)
-        return np.asarray(np.exp(self.mean + 0.5 * self.sd**2) * ndtr(room - self.sd) + limit_ms * ndtr(-room))
+        return np.asarray(np.exp(mean + 0.5 * self.sd**2) * ndtr(room - self.sd) + limit_ms * ndtr(-room))
 
     def quantiles_ms(self, success_probability: Floats, *levels: float) -> list[Floats]:
         """Quantiles of the time over both outcomes [ms], given the success probability.
@@ -146,6 +152,9 @@ class DurationPosterior:
         What a pair, and what failure or success adds, log ms.
     residual_sd
         Standard deviation of the log durations of one pair's attempts after a failure and after a success, shape (2,).
+    smearing
+        What makes times right on average that are not log-normal, log ms: added after a failure and after a success
+        to the log times of expectations and draws, shape (2,).
     limit_ms
         Time at which an attempt at a task is stopped, infinite for never, shape (n,).
     spread
@@ -163,6 +172,7 @@ class DurationPosterior:
     pair: PairEffects
     outcome: OutcomeContrast
     residual_sd: Floats
+    smearing: Floats
     limit_ms: Floats
     spread: DurationSpread
 
@@ -180,6 +190,7 @@ class DurationPosterior:
             mean=np.stack([mean + shift for shift in self.outcome.shift()]),
             sd=np.sqrt(np.stack([variance + outcome for outcome in by_outcome])),
             limit_ms=self.limit_ms[task],
+            smearing=self.smearing,
         )
 
 
@@ -290,6 +301,7 @@ def fit_durations(
         pair=_pair_effects(effects[2], variances[2], records, estimated_ms.size),
         outcome=contrast,
         residual_sd=np.sqrt(residual_variance),
+        smearing=_smearing(recorded - mean, outcome, is_censored, residual_variance),
         limit_ms=_limits(recorded, groups[1], is_censored, records.task_count)[: estimated_ms.size],
         spread=DurationSpread(tuple(variances), residual_variance, kept.record_count if kept else recorded.size),
     )
@@ -346,6 +358,18 @@ def truncated_normal_moments(limit: Floats) -> tuple[Floats, Floats]:
 
     hazard = np.exp(-0.5 * limit**2 - 0.5 * np.log(2.0 * np.pi) - log_ndtr(-limit))
     return hazard, np.clip(1.0 - hazard * (hazard - limit), 0.0, 1.0)
+
+
+def _smearing(residual: Floats, outcome: Ints, is_censored: Bools, variance: Floats) -> Floats:
+    """Log of the mean of exponentiated residuals, less a normal's (Duan, 1983); 0 with few or stopped attempts."""
+    found = np.zeros(2)
+    for ended, variance_of_one in enumerate(variance):
+        own = outcome == ended
+        if own.sum() >= _FEW_RESIDUALS and not is_censored[own].any():
+            # Fitted effects leave residuals too small; the variance found allows for that.
+            scaled = residual[own] * (variance_of_one / max(residual[own].var(), _TINY)) ** 0.5
+            found[ended] = np.log(np.exp(scaled).mean()) - 0.5 * variance_of_one
+    return found
 
 
 def _with_summaries(agent: Effects, records: Records, level: float, within: float) -> Effects:

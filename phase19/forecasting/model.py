@@ -195,7 +195,8 @@ class ForecastModel:
             task_log_ms=duration.level + duration.task.mean + duration.task.sd * normals(seed, "taskms", task_keys),
             agent_log_ms=duration.agent.mean + duration.agent.sd * normals(seed, "agentms", agent_keys),
             pair_log_ms=duration.pair,
-            outcome_log_ms=duration.outcome.shift(normals(seed, "outcomems", np.zeros(1, np.uint64)))[0],
+            outcome_log_ms=duration.outcome.shift(normals(seed, "outcomems", np.zeros(1, np.uint64)))[0]
+            + duration.smearing,
             residual_sd=duration.residual_sd,
             limit_ms=duration.limit_ms,
             gains=self.gains,

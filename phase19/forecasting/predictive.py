@@ -126,7 +126,7 @@ def draw_wave(
     won = attempt_outcomes(first, rng.random(attempts))
     spent_ms = attempt_ms(
         log_ms,
-        duration.outcome.shift(rng.standard_normal(draws)),
+        duration.outcome.shift(rng.standard_normal(draws)) + duration.smearing,
         duration.residual_sd,
         duration.limit_ms[own],
         is_success=won,

@@ -309,6 +309,7 @@ def mixed_times(variance=0.2, shift=(1.0, -0.5), limit_ms=np.inf, size=3):
         mean=np.linspace(2.0, 4.0, size) + np.array(shift)[:, None],
         sd=np.sqrt(variances + np.array([[0.5], [0.1]])),
         limit_ms=np.full(size, limit_ms),
+        smearing=np.zeros(2),
     )
 
 
@@ -361,7 +362,7 @@ def test_limits_only_shorten():
 def test_a_surer_success_moves_the_median_from_the_failures_to_the_successes(seed):
     chance = np.sort(np.random.default_rng(seed).random(6))
     one = mixed_times(size=1)
-    times = AttemptTimes(one.mean.repeat(6, axis=1), one.sd.repeat(6, axis=1), one.limit_ms.repeat(6))
+    times = AttemptTimes(one.mean.repeat(6, axis=1), one.sd.repeat(6, axis=1), one.limit_ms.repeat(6), np.zeros(2))
     median, high = times.quantiles_ms(chance, 0.5, 0.9)
     assert (np.diff(median) <= 1e-9).all() and (np.diff(high) <= 1e-9).all()
     assert (high > median).all()
@@ -479,6 +480,30 @@ def test_censored_times_not_recorded_are_no_record(unrecorded):
     one, two = model(rows).duration, model(rows + blank).duration
     assert two.level == pytest.approx(one.level, rel=1e-12)
     assert np.isinf(two.limit_ms).all()
+
+
+def test_a_plan_of_many_records_is_unbiased_after_each_outcome():
+    """Residuals of an unknown shape: gamma times, whose log is skewed; means after each outcome are the records'."""
+    rng = np.random.default_rng(13)
+    rows = [
+        {
+            "task_id": f"t{k % 4}",
+            "agent_id": f"a{k % 3}",
+            "is_success": bool(won),
+            "duration_ms": float(rng.gamma(0.8 if won else 5.0, 1000.0)),
+        }
+        for k, won in enumerate(rng.random(4000) < 0.7)
+    ]
+    fitted = model(rows)
+    failed, succeeded = fitted.duration.times(np.arange(4)[:, None], np.arange(3)[None, :]).expected_ms()
+    assert succeeded.mean() == pytest.approx(800.0, rel=0.08)
+    assert failed.mean() == pytest.approx(5000.0, rel=0.08)
+    # The draws of a plan agree with it.
+    task, agent = np.divmod(np.arange(12), 3)
+    drawn = draw_wave(fitted, task, agent, np.ones(12, np.int64), seed=0, wave=1, draws=2000)
+    assert drawn.busy_ms.mean() == pytest.approx(
+        (fitted.forecast(task, agent, np.ones(12, np.int64)).planned_duration_ms).mean(), rel=0.05
+    )
 
 
 def test_nothing_recorded_leaves_what_is_believed():
