@@ -131,9 +131,8 @@ def synthetic_tasks(attempts: pl.DataFrame, count: int) -> pl.DataFrame:
     """Tasks task_0 ... of the risk level recorded most often, MEDIUM where none is."""
     recorded = dict(attempts["risk_level"].drop_nulls().value_counts().rows())
     risk = max(RISK_LEVELS, key=lambda level: recorded.get(level, 0)) if recorded else "MEDIUM"
-    return pl.select(task_id=pl.format("task_{}", pl.int_range(count))).select(
-        TASKS.fill(["task_id"], risk_level=pl.lit(risk))
-    )
+    names = pl.select(task_id=pl.format("task_{}", pl.int_range(count)))
+    return names.select(TASKS.fill(["task_id"], risk_level=pl.lit(risk)))
 
 
 @dataclass(slots=True)

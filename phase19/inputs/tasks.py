@@ -95,9 +95,8 @@ def select_agents(agents: pl.DataFrame, count: int | None) -> pl.DataFrame:
     """Take the first `count` agents in natural order, adding `agent_0`, `agent_1`, ... where there are fewer."""
     if count is None or count <= agents.height:
         return agents if count is None else agents.head(count)
-    taken = set(agents["agent_id"].to_list())
-    names = (f"agent_{i}" for i in range(count))  # at most `taken` of them are taken: enough remain
-    added = [name for name in names if name not in taken][: count - agents.height]
+    taken = set(agents["agent_id"])
+    added = [name for i in range(count) if (name := f"agent_{i}") not in taken][: count - agents.height]
     new = frames.AGENTS.conform([{"agent_id": name, "record_count": 0, "evidence": "none"} for name in added])
     everyone = pl.concat([agents, new])
     order = pl.DataFrame({"agent_id": natural_order(everyone["agent_id"].to_list())})

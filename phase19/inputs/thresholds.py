@@ -63,18 +63,11 @@ class Thresholds:
 
     def frames(self) -> dict[str, pl.DataFrame]:
         """The frames that the SQL reads: the rules as one row, the metrics as a row each."""
-        metric_bounds = [
-            {
-                "position": position,
-                "metric_name": name,
-                "unit": "ratio" if name in _RATIOS else "fraction",
-                "target_value": bounds["target"],
-                "threshold_min": bounds["min"],
-                "threshold_max": bounds["max"],
-            }
-            for position, (name, bounds) in enumerate(self.metrics.items(), 1)
-        ]
-        return {"rules": pl.DataFrame([self.rules]), "metric_bounds": pl.DataFrame(metric_bounds)}
+        units = {name: "ratio" if name in _RATIOS else "fraction" for name in self.metrics}
+        rows = [{"metric_name": name, "unit": units[name], **bounds} for name, bounds in self.metrics.items()]
+        names = {"target": "target_value", "min": "threshold_min", "max": "threshold_max"}
+        metric_bounds = pl.DataFrame(rows).rename(names).with_columns(position=pl.int_range(1, pl.len() + 1))
+        return {"rules": pl.DataFrame([self.rules]), "metric_bounds": metric_bounds}
 
 
 def read_thresholds(path: Path) -> Thresholds:
