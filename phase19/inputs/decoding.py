@@ -133,8 +133,7 @@ def decode_lines(path: Path, rows: Rows, select: Sequence[pl.Expr] = ()) -> Deco
             lines = block.split(b"\n")
             numbers = [number for number, line in enumerate(lines, first_line) if line and not line.isspace()]
             first_line += len(lines) - 1
-            if len(numbers) < len(lines):
-                lines = [line for line in lines if line and not line.isspace()]
+            lines = [line for line in lines if line and not line.isspace()]
             decoded: list[msgspec.Struct] = []
             try:
                 decoded.extend(map(decoder.decode, lines))  # up to the first that is refused
