@@ -12,6 +12,7 @@ _CLOSE = 5e-3  # of the bound, from where no other start is tried; no forecast o
 _ROUNDING = 1e-9  # of the makespan; a bound so close below it is equal
 _LEAST_GAIN = 1e-12  # of preference; less is rounding
 _SHAKES, _SHAKEN_STEPS = 50, 4
+_SHAKEN_PAIRS = 2_500_000  # a wave with more pairs is shaken less often: each time costs about as much
 _NO_PRICE = 1e-6
 _MOST_PAIRS, _SAMPLED_PAIRS = 50_000, 20_000  # above so many pairs a sample of the tasks gives the first prices
 _MOST_REFINEMENTS, _FIRST_LENGTH = 24, 0.1  # the length is a power of an agent's busy time over the mean
@@ -217,7 +218,7 @@ def _search(searches: list[LocalSearch], preference: NDArray[np.float64], enough
         if best.makespan() <= enough:
             return best
     rng = np.random.default_rng(0)
-    for _ in range(_SHAKES):
+    for _ in range(min(_SHAKES, _SHAKEN_PAIRS // best.planned.size)):
         trial = LocalSearch(best.planned, best.capacity, best.allowed, best.agent_index)
         agents = [int(np.argmax(trial.load)), *rng.integers(trial.load.size, size=_SHAKEN_STEPS - 1).tolist()]
         for agent in agents:

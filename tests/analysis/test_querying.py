@@ -37,7 +37,7 @@ FILES = {
 def runs(tmp_path_factory):
     """Two runs of the same inputs, each with its own strategy."""
     place = tmp_path_factory.mktemp("runs")
-    write_sample(place, tasks=TASKS, agents=4, waves=2, seed=6)
+    write_sample(place, tasks=TASKS, agents=4, waves=2, seed=11)
     for name, strategy in STRATEGIES.items():
         output = place / name
         phase19.run(input=place / "phase18", output=output, strategy=strategy, seed=3, timestamp="2026-02-05T12:00:00Z")
