@@ -32,12 +32,12 @@ _CONVERTED = (int, float, bool, tuple)  # types that msgspec checks more strictl
 
 
 def checked(owner: Owner) -> Owner:
-    """Let the constructor and the methods of a class refuse arguments of other types than they declare.
+    """Check the arguments of a class's constructor and of its methods, private ones too, against their annotations.
 
     Raises
     ------
     UsageError
-        From a method: an argument has another type, or is out of the bounds that the type states.
+        From the call: an argument has another type, or is out of the bounds that the type states.
     """
     for name, member in list(vars(owner).items()):
         if isfunction(member) and (name == "__init__" or not name.startswith("__")):
@@ -61,7 +61,7 @@ def _checking(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @cache
 def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
-    """Declared type by parameter; those of `**settings` are checked by who takes them."""
+    """Declared type by parameter; `**settings` are checked by the options' own class."""
     kinds = get_type_hints(function, include_extras=True)
     return {name: kind for name, kind in kinds.items() if name in signature(function).parameters and name != "settings"}
 

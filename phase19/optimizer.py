@@ -45,7 +45,7 @@ from phase19.wave import ExecutedWave, PlannedWave, Wave, largest, mean, positio
 Agents = pl.DataFrame | pl.Series | Sequence[str] | None
 Tasks = Rows | Wave | None
 
-# What `compare` compares, and what `auto` chooses from in each wave.
+# The strategies that make plans of their own; `auto` chooses among these plans in each wave.
 CANDIDATES = tuple(strategy for strategy in OptimizationStrategy if strategy is not OptimizationStrategy.AUTO)
 
 _FORECAST_INPUTS = ("task_id", "risk_level", "category", "confidence", "confidence_boost", "estimated_duration_ms")
@@ -194,7 +194,7 @@ class AdaptiveOptimizer:
         return other
 
     def load_phase18_data(self, censored_errors: Sequence[str] = ()) -> dict[str, int]:
-        """Read and check the records; plans rest on them from then on.
+        """Read and check the records; plans made from then on rest on them.
 
         Parameters
         ----------
@@ -214,6 +214,7 @@ class AdaptiveOptimizer:
         phase18, phase16, phase17 = self.directories
         if phase18 is not None:
             allow_unassigned = self.options.allow_unassigned
+            self._model = self._heuristics = None
             self.inputs = load_inputs(phase18, phase16, phase17, censored_errors, allow_unassigned=allow_unassigned)
         elif self.inputs.agents.is_empty():
             raise UsageError("AdaptiveOptimizer: expected phase18_dir or inputs, found neither")
@@ -345,7 +346,7 @@ class AdaptiveOptimizer:
         Parameters
         ----------
         tasks
-            As for :meth:`calculate_optimal_schedule`.
+            `frames.TASKS`, or dicts of its fields.
         agent_performance
             New evidence: outcomes as for :meth:`observe`, or by agent id its `success_rate` and `tasks`.
         model
@@ -354,7 +355,7 @@ class AdaptiveOptimizer:
         Returns
         -------
         polars.DataFrame
-            task_id and confidence [fraction], sorted by task id.
+            task_id and confidence [fraction], sorted by task id; in the order given where `model` is given.
 
         Notes
         -----
@@ -560,7 +561,7 @@ class AdaptiveOptimizer:
                 seen = [name for attempts in self._observed for name in attempts["agent_id"].drop_nulls().to_list()]
                 named = agent_rows(natural_order(set(seen)), self.inputs.agents)
             return self._fit(known, named), known
-        is_own_agents = named is None or named["agent_id"].equals(own.agents["agent_id"])
+        is_own_agents = named is None or named.equals(own.agents)
         same = own.tasks.filter(pl.col("task_id").is_in(known["task_id"].implode())).select(*_FORECAST_INPUTS)
         if is_own_agents and same.equals(known.select(*_FORECAST_INPUTS)):
             return own, known
@@ -568,7 +569,7 @@ class AdaptiveOptimizer:
         return self._fit(pl.concat([others, known]).sort("task_id"), own.agents if named is None else named), known
 
     def _prepared(self, tasks: pl.DataFrame) -> pl.DataFrame:
-        """Tasks with a wave and a confidence; those without a confidence boost get what the heuristics give them."""
+        """Tasks with a wave and a confidence; where no task has a confidence boost, the heuristics set them."""
         filled = fill_confidence(tasks, self.inputs.attempts, self.inputs.population.success_rate)
         filled = filled.with_columns(pl.col("wave").fill_null(1))
         boosted = self.heuristics.boosted(filled)
@@ -646,7 +647,7 @@ def assign_wave(
 
 
 def recommended(waves: Sequence[PlannedWave], max_load_factor: float | None = None) -> int:
-    """Index of the plan to take among several of one wave, were each to keep the load limit."""
+    """Index of the recommended plan among several of one wave, each judged after the load limit is applied."""
     if len(waves) == 1:
         return 0
     agent_index = np.array([wave.limited(max_load_factor).agent_index for wave in waves])
@@ -735,7 +736,7 @@ def _recommendations(wave: PlannedWave) -> list[ScheduleRecommendation]:
 
 
 def _attempts_of(agent_performance: Mapping[str, Mapping[str, float]]) -> pl.DataFrame:
-    """As many attempts by each agent as its summary counts, so many of them successes."""
+    """Attempts of each agent: as many, and as many of them successful, as its summary states."""
     rows = [{"agent_id": agent, **figures} for agent, figures in agent_performance.items()]
     summaries = _PERFORMANCE.conform(rows).with_columns(won=(pl.col("tasks") * pl.col("success_rate")).round())
     attempts = (

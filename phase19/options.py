@@ -129,6 +129,15 @@ class _Options:
                 raise UsageError(f"--{name}: expected a value, found nothing")
         return cls(**given)
 
+    @classmethod
+    def either(cls, options: Self | None, settings: Mapping[str, Any]) -> Self:
+        """The options given, or those that single settings make; :class:`UsageError` where both are given."""
+        if not isinstance(options, cls | None):
+            raise UsageError(f"options: expected {cls.__name__}, found {options!r:.100}")
+        if options is not None and settings:
+            raise UsageError(f"expected options or single settings, found both: {', '.join(settings)}")
+        return cls.of(**settings) if options is None else options
+
 
 def _read(kind: _Kind, value: Any, option: str) -> Any:
     try:

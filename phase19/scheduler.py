@@ -31,7 +31,8 @@ from phase19.wave import PlannedWave, largest, mean, positions
 _FORECAST_COLUMNS = ("planned_duration_ms", "planned_success", "baseline_success")
 _PLANNED_COLUMNS = (*frames.ORDERS.columns, *_FORECAST_COLUMNS)
 _SCHEDULED_COLUMNS = ("scheduled_start_time", "scheduled_end_time")
-_UNIT_MS = 1000.0  # for unknown durations; equal for all tasks it only fixes their order
+_UNIT_MS = 1000.0  # of a task without an estimate
+_PLAN_COLUMNS = tuple(name for name in frames.PLANS.columns if name not in _SCHEDULED_COLUMNS)
 _ACTUAL_COLUMNS = tuple(name for name in frames.EXECUTIONS.columns if name not in frames.PLANS.columns)
 _FAILURES = Schema(
     "failures",
@@ -151,7 +152,7 @@ class AdaptiveScheduler:
         seed: Annotated[int, Meta(ge=0)] = 0,
     ) -> None:
         if not dry_run and (executor is None or executor.is_simulated):
-            raise UsageError("AdaptiveScheduler: expected an executor of real tasks with dry_run=False, found none")
+            raise UsageError("AdaptiveScheduler: expected an executor of real or recorded tasks with dry_run=False")
         if dry_run and isinstance(executor, LiveExecutor):
             raise UsageError("AdaptiveScheduler: expected dry_run=False with a live executor, found a dry run")
         self.output_dir = phase19_output_dir
@@ -200,7 +201,7 @@ class AdaptiveScheduler:
         assigned = pl.DataFrame(pairs, schema={"agent_id": pl.String, "task_id": pl.String}, orient="row")
         _same_tasks("agent_assignments", assigned, known)
         self._know_agents(agent_assignments)
-        planned = self._without_forecast(known) if plans is None else rows_of(plans, "plans", *_PLANNED_COLUMNS)
+        planned = self._without_forecast(known) if plans is None else rows_of(plans, "plans", *_PLAN_COLUMNS)
         _same_tasks("plans", planned, known)
         rows = planned.drop("agent_id", strict=False).join(assigned, on="task_id")
         columns = frames.PLANS.columns if plans is not None else [*_PLANNED_COLUMNS, *_SCHEDULED_COLUMNS]
@@ -332,7 +333,8 @@ class AdaptiveScheduler:
 
         Notes
         -----
-        The outcome of an attempt depends on the seed, the task, the agent and the number of the attempt alone.
+        The outcome of an attempt depends on the world, the task, the agent and the number of the attempt. Without an
+        executor the world is drawn from a forecast that is fitted to the rows given: give all rows of a wave at once.
         """
         rows = rows_of([task], "task") if isinstance(task, Mapping) else task
         rows = rows_of(rows, "task")
@@ -385,8 +387,9 @@ class AdaptiveScheduler:
         Notes
         -----
         A retry is allowed at LOW and MEDIUM risk, up to `max_retries` times, and lowers the confidence by 0.05, not
-        below 0.05 (H16_003). A task without retries left goes to the first agent of the last assignment that has not
-        tried it. Waves are not planned again after a reassignment; the live executor only retries.
+        below 0.05 (H16_003). A task without retries left goes to the first agent known to the scheduler that has not
+        tried it; capacities and the agents that the task allows do not count here. Waves are not planned again after a
+        reassignment; the live executor only retries.
         """
         rows = rows_of([task], "task") if isinstance(task, Mapping) else task
         failed = _FAILURES.conform(rows_of(rows, "task"))
@@ -415,7 +418,7 @@ class AdaptiveScheduler:
         Parameters
         ----------
         agents
-            All agents; those of the last assignment by default.
+            All agents; those known to the scheduler by default.
         """
         executions = rows_of(executions, "executions", "agent_id", "actual_duration_ms", "actual_end_time")
         makespan = largest(executions["actual_end_time"])

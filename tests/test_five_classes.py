@@ -21,6 +21,7 @@ from phase19 import (
 from phase19.errors import OutputError, Phase19Error, UsageError
 from phase19.execution.live import LiveExecutor
 from phase19.execution.simulate import SimulateExecutor
+from phase19.options import BacktestOptions, CompareOptions
 
 ROOT = Path(__file__).parent.parent
 OUTPUTS = ROOT / "outputs"
@@ -379,6 +380,32 @@ def test_the_scheduler_remembers_the_agents_of_earlier_waves(tmp_path):
     scheduler.execute_schedule(1, scheduled_rows(scheduler))
     scheduler.assign_tasks_to_agents([{"task_id": "c"}], {"z": ["c"]}, 2)
     assert sorted(path.name for path in scheduler.write_schedule_outputs(1).iterdir()) == ["x", "y", "z"]
+
+
+def test_the_capacities_of_given_agents_count():
+    optimizer = AdaptiveOptimizer(OUTPUTS / "phase18")
+    optimizer.load_phase18_data()
+    team = optimizer.model.agents.with_columns(capacity=pl.Series([4, 0, 0, 0]))
+    tasks = [{"task_id": f"task_{i}"} for i in range(4)]
+    planned = optimizer.calculate_optimal_schedule(tasks, team)
+    assert [len(own) for own in planned.agent_assignments.values()] == [4, 0, 0, 0]
+
+
+def test_records_that_are_loaded_after_a_plan_count_from_then_on():
+    optimizer = AdaptiveOptimizer(OUTPUTS / "phase18", phase16_dir=OUTPUTS / "phase16")
+    optimizer.calculate_optimal_schedule(TASKS, ["x"])
+    optimizer.load_phase18_data()
+    assert optimizer.heuristics.priority_id == "H16_001"
+
+
+@pytest.mark.parametrize("command", [phase19.compare, phase19.backtest])
+def test_options_and_single_settings_exclude_each_other(command):
+    options = {phase19.compare: CompareOptions, phase19.backtest: BacktestOptions}[command]
+    settings = {"split_at": "2026-01-31"} if options is BacktestOptions else {}
+    with pytest.raises(UsageError, match="found both: seed"):
+        command(options.of(input=OUTPUTS / "phase18", **settings), seed=5)
+    with pytest.raises(UsageError, match=f"options: expected {options.__name__}, found 5"):
+        command(5)
 
 
 def test_a_plan_goes_to_known_agents_alone():

@@ -98,7 +98,7 @@ def agent_evidence(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:
 
     Notes
     -----
-    Success counts over the tasks that ran. Durations are compared attempt by attempt, given how each ended, so
+    The variances cover the tasks that ran. Durations are compared attempt by attempt, given how each ended, so
     that an agent is not called slow only because it fails more often.
     """
     model, executions = wave.model, wave.executions
@@ -124,7 +124,7 @@ def agent_evidence(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:
 
 
 def _duration_evidence(wave: ExecutedWave, draws: WaveDraws) -> dict[str, NDArray[np.generic]]:
-    """Log durations of attempts about what was forecast of their outcome, summed by agent; arrays of shape (m,)."""
+    """Log durations of attempts less their forecasts given the outcome, summed by agent, and their variance; (m,)."""
     model, tasks, m = wave.model.duration, wave.executions, wave.model.agents.height
     attempts = wave.attempts.filter(pl.col("duration_ms") > 0)
     row = positions(attempts["task_id"], tasks["task_id"])

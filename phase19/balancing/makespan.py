@@ -1,4 +1,4 @@
-"""The shortest makespan: a plan whose busiest agent is done soonest, and a bound that no plan goes below."""
+"""A plan with a short makespan, the time of its busiest agent, and a bound that no plan goes below."""
 
 from dataclasses import dataclass
 
@@ -29,9 +29,8 @@ class Makespan:
     makespan_ms, lower_bound_ms
         Of the plan, and a bound that no plan within the capacities and the allowed pairs goes below.
     scores
-        Minus the planned time of each pair, times the price of the agent's time: the increase of the makespan by one
-        more ms of it. In units of the makespan that the tasks would have if each went to its quickest agent and their
-        time could be shared evenly; shape (n, m).
+        -price[a] * planned_ms[t, a] / unit, shape (n, m), where price[a] is the dual price of the agent's time and unit
+        the sum of each task's shortest time, divided by m.
     priced
         The best assignment by these scores; it proves the bound.
     """
@@ -77,8 +76,8 @@ def minimize_makespan(
     Unrelated machines. A plan's busy times weighted by prices that sum to 1 never exceed its makespan, and the smallest
     such sum is an assignment: a bound, largest at the dual prices of the linear relaxation. Starts are the relaxed
     shares and the prices, both rounded by assignment, and longest first; each is followed by moves and swaps that
-    relieve the busier of two agents. The search ends within half a percent of the bound: no forecast of a duration is
-    as accurate. The unit of time changes nothing.
+    relieve the busier of two agents. The search stops early within half a percent of the bound: no forecast of a
+    duration is as accurate. The unit of time changes nothing.
 
     References
     ----------
@@ -138,10 +137,11 @@ def longest_first(
 def _prices(
     planned: NDArray[np.float64], capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Prices of the agents' time, (m,), and the relaxed shares, (n, m), or None where a sample gave the first prices.
+    """Prices of the agents' time, (m,), and the relaxed shares, (n, m), or None unless the linear program was solved.
 
-    A sample's prices are refined on all tasks: raised where they leave an agent too busy, by ever smaller steps. How
-    far depends on how alike agents are: further while the busiest agent gets less busy, else back.
+    In a large wave a sample gives the first prices. Then each round raises the prices of agents that are busier than
+    the average and lowers the others. The step grows by a fifth after an improvement; else it halves, and the round
+    starts from the best prices again.
     """
     if not planned.any():
         return np.full(capacity.size, 1.0 / capacity.size), None

@@ -104,8 +104,8 @@ def score_terms(forecast: Forecast) -> ScoreTerms:
 def score_matrix(forecast: Forecast, terms: ScoreTerms, options: PlanOptions) -> NDArray[np.float64]:
     """Score of every pair under a strategy, shape (n, m).
 
-    Balance starts from the assignment with the most successes. The scores of throughput keep the sum of planned times
-    low: they decide which tasks are placed where not all can be; its plan has scores of its own (`Makespan.scores`).
+    For balance_load they give the plan to start from. For maximize_throughput they only choose which tasks to place
+    where not all can be; `minimize_makespan` makes the plan.
 
     Raises
     ------
@@ -174,13 +174,12 @@ def placed_tasks(
     Returns
     -------
     numpy.ndarray
-        Shape (n,). All of them can be placed together, and none in addition: in any plan that places them, every agent
-        that a task left out allows is full.
+        Shape (n,): the largest set that fits. Every agent that a task left out allows is full.
 
     Notes
     -----
-    Terms are scaled over all tasks here, and over the placed ones when these are planned, as if they were all. So where
-    several terms weigh (`weighted`), the choice of tasks and their plan are each best on a scale of their own.
+    Tasks are chosen with terms scaled over all tasks, and planned with terms scaled over the placed ones. For
+    `weighted` the two scales may differ.
     """
     n = forecast.planned_success.shape[0]
     if allowed is None and np.minimum(capacity, n).sum() >= n:

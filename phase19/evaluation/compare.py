@@ -86,11 +86,11 @@ def compare(
 
     Examples
     --------
-    >>> import phase19
+    >>> import phase19, polars as pl
     >>> found = phase19.compare(input="data/phase18")  # doctest: +SKIP
     >>> found.table.filter(pl.col("is_recommended"))["strategy"].item()  # doctest: +SKIP
     """
-    options = options or CompareOptions.of(**settings)
+    options = CompareOptions.either(options, settings)
     target, started = None if output is None else Path(output), options.timestamp or datetime.now(UTC)
     if target is not None:
         check_file_target(target, (*options.sources, options.executions))
@@ -316,7 +316,7 @@ def compare_success(planned: Measures, draws: Measures) -> dict[str, Any]:
     -------
     dict
         Columns by name, one value a candidate. `success_margin` is its planned success rate minus that of the candidate
-        it is `compared_with`: the recommended strategy with the best of the other strategies, all others with the
+        it is `compared_with`: for the recommended strategy the most successful other one, for all others the
         recommended one. Its 90 % interval is that of the difference in the same draws.
     """
     rate, makespan_ms, number = planned["success_rate"], planned["makespan_ms"], np.arange(len(CANDIDATES))

@@ -38,9 +38,9 @@ _PRIORS = DurationPriors()
 
 
 class OutcomeContrast(NamedTuple):
-    """Log duration of a failure less a success, Normal(mean, sd^2), and its share in each outcome.
+    """Log duration of a failure less a success, Normal(mean, sd^2), and how it is split between the two.
 
-    `code` holds the shares of a failure and of a success: one apart, and zero on average over the records.
+    `code` holds the parts of a failure and of a success: they differ by 1, and average about 0 over the records.
     """
 
     mean: float
@@ -153,8 +153,8 @@ class DurationPosterior:
     residual_sd
         Standard deviation of the log durations of one pair's attempts after a failure and after a success, shape (2,).
     smearing
-        What makes times right on average that are not log-normal, log ms: added after a failure and after a success
-        to the log times of expectations and draws, shape (2,).
+        Correction that makes expected and drawn times right on average where they are not log-normal, added to the log
+        times after a failure and after a success, log ms, shape (2,).
     limit_ms
         Time at which an attempt at a task is stopped, infinite for never, shape (n,).
     spread
@@ -234,8 +234,8 @@ def fit_durations(
         Phase 16's estimate of each task in ms, NaN where there is none, shape (n,); it counts relative to the
         other estimates, not as an absolute time.
     before
-        An earlier fit to fewer records, whose variances stay until the records have doubled: estimated again from
-        few records after every wave they would drift, and intervals with them.
+        An earlier fit to fewer records. Its variances stay until the records have doubled; estimated again after each
+        wave, they would make intervals drift.
 
     Notes
     -----
@@ -373,7 +373,7 @@ def _smearing(residual: Floats, outcome: Ints, is_censored: Bools, variance: Flo
 
 
 def _with_summaries(agent: Effects, records: Records, level: float, within: float) -> Effects:
-    """Agents' effects; one judged by its summary has its mean duration, as so many records beside those seen since."""
+    """Agents' effects; of an agent with only a summary, its mean duration counts as `summary_trials` records."""
     stated = np.isfinite(records.summary_duration_ms) & (records.summary_trials > 0) & (records.summary_duration_ms > 0)
     mean, sd = agent.mean.copy(), agent.sd.copy()
     effect = np.log(records.summary_duration_ms[stated]) - 0.5 * within - level

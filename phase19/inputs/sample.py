@@ -1,8 +1,8 @@
 """Generated Phase 16, 17 and 18 inputs: agents differ, tasks differ, and some pairs fit better than others.
 
 Agent a succeeds on task t with probability sigmoid(intercept + ability_a + skill_{a, category(t)} - difficulty_t),
-lowered by H16_003's penalty at every retry; durations are log-normal. Risk and confidence follow difficulty with noise,
-as an earlier phase would judge it.
+lowered by H16_003's penalty at every retry, and never below 0.05; durations are log-normal. Risk and confidence follow
+difficulty with noise, as an earlier phase would judge it.
 """
 
 import json
@@ -65,7 +65,7 @@ def write_sample(directory: Path, *, tasks: int, agents: int, waves: int, seed: 
             raise UsageError(f"--{name}: expected an integer in [{low}, {high}], found {value}")
     taken = next((phase for phase in _PHASES if (directory / phase).exists()), None)
     if taken is not None:
-        raise OutputError(f"{directory / taken}: expected nothing there, found an earlier sample; it is left as it is")
+        raise OutputError(f"{directory / taken}: expected nothing there, found a directory; it is left as it is")
     rng = np.random.default_rng(seed)
     category = rng.integers(len(_CATEGORIES), size=tasks)
     difficulty = rng.normal(0, _DIFFICULTY_SD, tasks)

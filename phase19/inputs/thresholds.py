@@ -17,7 +17,7 @@ _DEFAULTS = Path(__file__).with_name("thresholds.toml")
 _RATIOS = ("throughput_efficiency", "confidence_trajectory")  # metrics that may exceed 1; the others are fractions
 # Smallest and largest value, by the end of the dotted name; the first that fits applies.
 _LIMITS = {
-    # Shared among the tests of a run, the smallest probability still has a quantile; 0.5 is the middle, not a tail.
+    # The smallest still has a quantile when it is divided among the tests of a run; above 0.5 is no tail.
     "_probability": (1e-9, 0.5),
     "log_loss_floor": (1e-9, 0.5),
     "detection_power": (0.5, 1 - 1e-9),
