@@ -359,7 +359,7 @@ def test_a_place_below_a_file_is_an_output_error(tmp_path):
         (lambda s, _: s.assign_tasks_to_agents(TASKS, {"x": ["a", "a"]}), "every task exactly once, found 'a'"),
         (
             lambda s, rows: s.assign_tasks_to_agents([{"task_id": "q"}], {"x": ["q"]}, plans=rows),
-            "plans: expected every",
+            "plans: expected updated_confidence",
         ),
         (
             lambda s, _: s.prioritize_tasks([{"task_id": "a", "advantage": "x"}], "agent_specialization"),

@@ -142,7 +142,7 @@ class TestAdaptiveScheduler:
             scheduler.simulate_task_execution(row)
 
     def test_a_dry_run_never_reaches_real_agents(self):
-        with pytest.raises(UsageError, match="expected an executor of real tasks with dry_run=False"):
+        with pytest.raises(UsageError, match="expected an executor of real or recorded tasks with dry_run=False"):
             AdaptiveScheduler(dry_run=False)
 
     def test_calculate_schedule_adherence(self, scheduler, scheduled):
