@@ -143,7 +143,7 @@ class TestPhase19Integration:
         """The plan promises more than round robin, and over many seeds it keeps its promise."""
         write_sample(tmp_path / "in", tasks=120, agents=5, waves=3, seed=3)
         found = [
-            phase19.run(input=tmp_path / "in/phase18", output=tmp_path / "out", seed=seed).summary for seed in range(6)
+            phase19.run(input=tmp_path / "in/phase18", output=tmp_path / "out", seed=seed).summary for seed in range(4)
         ]
         for summary in found:
             yardsticks = summary["yardsticks"]
@@ -153,8 +153,8 @@ class TestPhase19Integration:
         errors = [
             s["overall_metrics"]["actual_success_rate"] - s["overall_metrics"]["expected_success_rate"] for s in found
         ]
-        # 120 tasks: chance alone moves a run by about 0.03, the mean of 6 runs by about 0.012.
-        assert abs(sum(errors) / len(errors)) < 0.036
+        # 120 tasks: chance alone moves a run by about 0.03, the mean of 4 runs by about 0.015.
+        assert abs(sum(errors) / len(errors)) < 0.045
 
     def test_feedback_loop_integration(self, copied, tmp_path):
         """A replay teaches the next run; a dry run never does; delivery happens once per run."""
