@@ -1,7 +1,7 @@
 """Success of a first attempt: a hierarchical logistic model of agents, tasks, risk, category and pairs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -133,12 +133,26 @@ class Cells:
         agent.
     shrink
         Multiplies the log odds: below 1 for a summary, an average over tasks.
+    won, lost
+        Indices of the cells with more than 0, 1, 2 ... wins and losses.
+    many
+        Indices of the cells with more attempts than those, or with fractions of one.
     """
 
     wins: Floats
     losses: Floats
     tightness: Floats
     shrink: Floats
+    won: list[Ints] = field(init=False, repr=False, compare=False)
+    lost: list[Ints] = field(init=False, repr=False, compare=False)
+    many: Ints = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        is_few = (self.tries <= _FEW) & (self.wins % 1.0 == 0.0) & (self.losses % 1.0 == 0.0)
+        for name, counts in (("won", self.wins), ("lost", self.losses)):
+            most = int(counts[is_few].max(initial=0.0))
+            object.__setattr__(self, name, [np.flatnonzero(is_few & (counts > i)) for i in range(most)])
+        object.__setattr__(self, "many", np.flatnonzero(~is_few))
 
     @property
     def tries(self) -> Floats:
@@ -165,19 +179,33 @@ def fit_cells(log_odds: Floats, cells: Cells, concentration: float) -> CellFit:
     Notes
     -----
     Rate ~ Beta(k p, k (1 - p)), so that its posterior mean is (wins + k p) / (n + k). The information is that of
-    n (k + 1) / (k + n) independent attempts, what n attempts of one pair say about p.
+    n (k + 1) / (k + n) independent attempts, what n attempts of one pair say about p. The likelihood of few attempts
+    is the product of their probabilities one after another, (k p + i) / (k + i) for a success after i successes.
     """
-    from scipy.special import betaln, psi
-
     p = np.clip(sigmoid(cells.shrink * log_odds), _TINY, 1.0 - _TINY)
     k = concentration * cells.tightness
     a = k * p
     b = k - a
-    after_wins, after_losses = a + cells.wins, b + cells.losses
-    slope = psi(after_wins) - psi(a) - psi(after_losses) + psi(b)
+    likelihood, slope = np.ones(p.size), np.zeros(p.size)
+    for i, here in enumerate(cells.won):
+        reached = a[here] + i
+        likelihood[here] *= reached / (k[here] + i)
+        slope[here] += 1.0 / reached
+    for i, here in enumerate(cells.lost):
+        reached = b[here] + i
+        likelihood[here] *= reached / (k[here] + (cells.wins[here] + i))
+        slope[here] -= 1.0 / reached
+    log_likelihood = np.log(likelihood)
+    if cells.many.size:
+        from scipy.special import betaln, psi
+
+        here = cells.many
+        before, after = (a[here], b[here]), (a[here] + cells.wins[here], b[here] + cells.losses[here])
+        log_likelihood[here] = betaln(*after) - betaln(*before)
+        slope[here] = psi(after[0]) - psi(before[0]) - psi(after[1]) + psi(before[1])
     tries, spread = cells.tries, p * (1.0 - p)
     return CellFit(
-        log_likelihood=betaln(after_wins, after_losses) - betaln(a, b),
+        log_likelihood=log_likelihood,
         slope=cells.shrink * k * slope * spread,
         information=cells.shrink**2 * tries * (k + 1.0) / (k + tries) * spread,
         rate=(a + cells.wins) / (k + tries),

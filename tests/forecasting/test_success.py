@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import betaln, psi
 from scipy.stats import betabinom
 
 from phase19.forecasting.model import ForecastModel
@@ -91,7 +92,19 @@ def test_the_spread_of_log_odds_is_that_of_the_beta():
         assert rates.var() == pytest.approx(0.25 / (concentration + tries + 1), rel=0.02)
 
 
-def test_far_away_log_odds_neither_overflow_nor_underflow():
+def test_few_attempts_are_multiplied_as_many_are_by_special_functions():
+    # Up to 16 attempts a product, above it and for fractions the functions themselves.
+    wins, losses = np.array([16.0, 0, 5, 17, 0, 2.5, 300, 0]), np.array([0.0, 16, 11, 0, 40, 1.5, 80, 0])
+    log_odds, k = np.linspace(-6, 6, wins.size), 0.3
+    p = 1 / (1 + np.exp(-log_odds))
+    a, b = k * p, k * (1 - p)
+    found = fit_cells(log_odds, cells(wins, losses), k)
+    assert found.log_likelihood == pytest.approx(betaln(a + wins, b + losses) - betaln(a, b), rel=1e-9, abs=1e-12)
+    slope = k * p * (1 - p) * (psi(a + wins) - psi(a) - psi(b + losses) + psi(b))
+    assert found.slope == pytest.approx(slope, rel=1e-9, abs=1e-12)
+
+
+def test_sixteen_attempts_neither_overflow_nor_underflow():
     for k in (1e-3, 1e8):
         fit = fit_cells(np.array([-700.0, 700.0]), cells([16, 0], [0, 16]), k)
         assert np.isfinite(fit.log_likelihood).all() and np.isfinite(fit.slope).all()
