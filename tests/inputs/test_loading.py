@@ -468,8 +468,8 @@ def test_an_id_may_stand_once_a_file(root, name, key):
         pytest.param('{"task_id": "a"', "Expecting ',' delimiter", id="truncated between members"),
         pytest.param(OUTCOME + " x", "Extra data", id="text after the object"),
         pytest.param(OUTCOME + OUTCOME, "Extra data", id="two objects"),
-        pytest.param(OUTCOME.replace("}", ",}"), "Expecting property name", id="trailing comma"),
-        pytest.param("[" * 5000, "recursion", id="nested beyond all bounds"),
+        pytest.param(OUTCOME.replace("}", ",}"), "Expecting property name|trailing comma", id="trailing comma"),
+        pytest.param("[" * 5000, "recursion|Expecting value", id="nested beyond all bounds"),
         pytest.param(OUTCOME.replace("}", ', "wave": ' + "9" * 5000 + "}"), "digits", id="thousands of digits"),
     ],
 )
@@ -477,7 +477,8 @@ def test_a_line_that_is_no_json_object_is_shown(root, row, found):
     write(root, OUTCOMES, OUTCOME + "\n" + row)
     error = fails(root, OUTCOMES)
     assert (error.line, error.expected) == (2, "one complete JSON object a line")
-    assert found in error.found and error.found.startswith(row[:20])
+    assert any(words in error.found for words in found.split("|"))  # those of Python 3.11 and of 3.13
+    assert error.found.startswith(row[:20])
 
 
 def test_an_object_over_several_lines_is_truncated_lines(root):
