@@ -109,7 +109,7 @@ class AdaptiveScheduler:
     Parameters
     ----------
     phase18_dir
-        Directory of Phase 18's records, in place of `inputs`.
+        Directory of Phase 18's records, instead of `inputs`.
     phase19_output_dir
         Where :meth:`write_schedule_outputs` writes by default.
     dry_run

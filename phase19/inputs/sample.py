@@ -6,6 +6,7 @@ difficulty with noise, as an earlier phase would judge it.
 """
 
 import json
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def write_sample(directory: Path, *, tasks: int, agents: int, waves: int, seed: 
     Parameters
     ----------
     directory
-        Where `phase16`, `phase17` and `phase18` are made; it is created where it does not exist.
+        Where `phase16`, `phase17` and `phase18` are made, all of them or none; it is created where it does not exist.
     tasks, agents, waves
         Sizes, 1 or more; no more waves than tasks.
     seed
@@ -84,15 +85,20 @@ def write_sample(directory: Path, *, tasks: int, agents: int, waves: int, seed: 
     earlier, later = attempts
     names = {"confidence_before": "initial_confidence", "confidence_after": "final_confidence"}
     try:
-        for phase in _PHASES:
-            (directory / phase).mkdir(parents=True)
-        (directory / "phase16" / "heuristics.jsonl").write_bytes(_HEURISTICS.read_bytes())
-        planned.write_ndjson(directory / "phase16" / "planned_tasks.jsonl")
-        earlier.rename(names).write_ndjson(directory / "phase17" / "execution_outcomes.jsonl")
-        later.write_ndjson(directory / "phase18" / "task_outcomes.jsonl")
-        for name, document in _summaries(later, agents).items():
-            indent = 2 if name.endswith(".json") else None
-            (directory / "phase18" / name).write_text(json.dumps(document, indent=indent) + "\n", "utf-8")
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=directory, prefix=".sample-") as scratch:
+            staging = Path(scratch)
+            for phase in _PHASES:
+                (staging / phase).mkdir()
+            (staging / "phase16" / "heuristics.jsonl").write_bytes(_HEURISTICS.read_bytes())
+            planned.write_ndjson(staging / "phase16" / "planned_tasks.jsonl")
+            earlier.rename(names).write_ndjson(staging / "phase17" / "execution_outcomes.jsonl")
+            later.write_ndjson(staging / "phase18" / "task_outcomes.jsonl")
+            for name, document in _summaries(later, agents).items():
+                indent = 2 if name.endswith(".json") else None
+                (staging / "phase18" / name).write_text(json.dumps(document, indent=indent) + "\n", "utf-8")
+            for phase in _PHASES:
+                (staging / phase).rename(directory / phase)
     except OSError as problem:
         raise OutputError(f"{directory}: {problem.strerror or problem}") from problem
 

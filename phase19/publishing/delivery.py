@@ -1,9 +1,12 @@
 """Delivery of a run's feedback to the neighbouring phases, once per run."""
 
+import errno
+import fcntl
 import json
+import os
 from pathlib import Path
 
-from phase19.publishing.files import locked, publish_file, write_errors
+from phase19.publishing.files import write_errors
 
 FEEDBACK_FILE = "phase19_feedback.jsonl"
 
@@ -28,7 +31,7 @@ def deliver_feedback(run_dir: Path, phase16: Path | None, phase18: Path | None) 
     Raises
     ------
     OutputError
-        A file cannot be written; it is left as it is.
+        A file cannot be written; its complete lines are kept and none is added.
     """
     deliveries = {"phase16_feedback.jsonl": phase16, "phase18_feedback.jsonl": phase18}
     return [
@@ -39,17 +42,25 @@ def deliver_feedback(run_dir: Path, phase16: Path | None, phase18: Path | None) 
 
 
 def _append_once(path: Path, lines: bytes) -> bool:
-    with write_errors(path), locked(path.parent):
-        present = path.read_bytes() if path.exists() else b""
+    with write_errors(path), path.open("a+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        present = file.read()
         known = _run_ids(present)
         new = b"".join(line for line in lines.splitlines(keepends=True) if not _run_ids(line) <= known)
-        if new:
-            tail = present.rpartition(b"\n")[2]
-            if tail:
-                present = present[: -len(tail)] if _parsed(tail) is None else present + b"\n"
-            with publish_file(path) as partial:
-                partial.write_bytes(present + new)
-    return bool(new)
+        if not new:
+            return False
+        tail = present[present.rfind(b"\n") + 1 :]
+        is_complete = _parsed(tail) is not None
+        kept = len(present) if is_complete else len(present) - len(tail)
+        file.truncate(kept)
+        text = (b"\n" if is_complete else b"") + new
+        # One write in append mode: no reader sees half a line, and no other writer comes between.
+        if file.write(text) < len(text):
+            file.truncate(kept)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(file.fileno())
+    return True
 
 
 def _run_ids(lines: bytes) -> set[object]:

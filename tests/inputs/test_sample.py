@@ -149,6 +149,21 @@ def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path):
         write_sample(tmp_path / "file", tasks=4, agents=2, waves=1, seed=0)
 
 
+def test_a_sample_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
+    written = []
+
+    def full_disk(_frame, path):
+        written.append(path)
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pl.DataFrame, "write_ndjson", full_disk)
+    with pytest.raises(OutputError, match="No space left on device"):
+        write_sample(tmp_path, tasks=4, agents=2, waves=1, seed=0)
+    assert len(written) == 2
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("option", "value", "bounds"),
     [
