@@ -122,8 +122,11 @@ def _plan(
     return pl.DataFrame(columns).select(
         pl.format("task_{}", pl.int_range(tasks)).alias("task_id"),
         *columns,
-        # H16_001: least risk first, then most confidence.
-        priority=pl.struct(level, -pl.col("confidence")).rank("ordinal").over("wave").cast(pl.Int64),
+        # H16_001: least risk first, then most confidence; ties in the order of the tasks, on any number of threads.
+        priority=pl.struct(level, -pl.col("confidence"), pl.int_range(pl.len()))
+        .rank("ordinal")
+        .over("wave")
+        .cast(pl.Int64),
         heuristics_applied=pl.concat_list(pl.lit("H16_001"), boosted_by).list.drop_nulls(),
         predicted_success_rate=(0.4 + 0.55 * pl.col("confidence")).round(4),
         predicted_confidence_delta=pl.lit(0.05),

@@ -149,6 +149,15 @@ def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path):
         write_sample(tmp_path / "file", tasks=4, agents=2, waves=1, seed=0)
 
 
+def test_equal_tasks_have_priority_in_their_order(tmp_path):
+    write_sample(tmp_path, tasks=300, agents=3, waves=2, seed=5)
+    planned = pl.read_ndjson(tmp_path / "phase16" / "planned_tasks.jsonl").with_row_index("place")
+    level = pl.col("risk_level").cast(pl.Enum(["LOW", "MEDIUM", "HIGH"]))
+    for _, wave in planned.group_by("wave"):
+        assert wave.sort(level, -pl.col("confidence"), "place")["priority"].to_list() == [*range(1, wave.height + 1)]
+        assert wave.select("risk_level", "confidence").is_duplicated().any()
+
+
 def test_a_sample_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
     written = []
 
