@@ -221,7 +221,7 @@ class Phase19Harness:
         self.optimizer = AdaptiveOptimizer(
             phase18, phase16_dir=phase16, phase17_dir=phase17, options=options, seed=options.seed
         )
-        self.optimizer.load_phase18_data(options.censored_errors)
+        self.optimizer.load_phase18_data()
         self.previous = read_previous(options.previous, self.thresholds.rules) if options.previous else None
         if self.previous is not None and self.previous.is_simulated:
             self._warnings.append(f"--previous: {options.previous} is a simulated run, so nothing is learned from it")
@@ -245,9 +245,9 @@ class Phase19Harness:
         model = self.model = optimizer.model
         executor: Executor
         if self.runner is not None:
-            executor = LiveExecutor(self.runner, options.censored_errors)
+            executor = LiveExecutor(self.runner)
         elif options.executions is not None:
-            executor = ReplayExecutor(read_executions(options.executions, options.censored_errors))
+            executor = ReplayExecutor(read_executions(options.executions))
         else:
             executor = SimulateExecutor(model.world(options.seed), model.tasks["task_id"], model.agents["agent_id"])
         self.prepare_waves(optimizer, executor)

@@ -193,13 +193,8 @@ class AdaptiveOptimizer:
         vars(other).update(options=options, _observed=[*self._observed], _plans={})
         return other
 
-    def load_phase18_data(self, censored_errors: Sequence[str] = ()) -> dict[str, int]:
+    def load_phase18_data(self) -> dict[str, int]:
         """Read and check the records; plans made from then on rest on them.
-
-        Parameters
-        ----------
-        censored_errors
-            Error messages that mean "timed out".
 
         Returns
         -------
@@ -215,7 +210,7 @@ class AdaptiveOptimizer:
         if phase18 is not None:
             allow_unassigned = self.options.allow_unassigned
             self._model = self._heuristics = None
-            self.inputs = load_inputs(phase18, phase16, phase17, censored_errors, allow_unassigned=allow_unassigned)
+            self.inputs = load_inputs(phase18, phase16, phase17, allow_unassigned=allow_unassigned)
         elif self.inputs.agents.is_empty():
             raise UsageError("AdaptiveOptimizer: expected phase18_dir or inputs, found neither")
         return {

@@ -58,10 +58,6 @@ def _choice(convert: Callable[[Any], str], *names: str) -> _Kind:
     return _Kind(f"one of {', '.join(names)}", convert, names.__contains__, names)
 
 
-def _read_messages(value: Any) -> tuple[str, ...]:
-    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else tuple(value)
-
-
 def _read_moment(value: Any) -> datetime:
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
@@ -81,9 +77,6 @@ _MOMENT = _Kind(
     "ISO 8601 such as 2026-02-05T12:00:00Z, in the years 1000 to 9999", _read_moment, lambda m: m.year >= _FIRST_YEAR
 )
 _FACTOR = _Kind("a finite number >= 1", float, lambda factor: 1 <= factor < math.inf)
-_MESSAGES = _Kind(
-    "error messages, none of them empty", _read_messages, lambda texts: all(isinstance(t, str) and t for t in texts)
-)
 _WEIGHTS = _Kind(
     f"weights from 0 to 1,000,000, not all zero, of {', '.join(DEFAULT_WEIGHTS)}, each once, such as success=1",
     _read_weights,
@@ -161,8 +154,6 @@ class InputOptions(_Options):
     """Phase 16's directory; phase16 beside the input by default."""
     phase17: Path | None = _file(_INPUTS)
     """Phase 17's directory; phase17 beside the input by default."""
-    censored_errors: tuple[str, ...] = _option(_INPUTS, (), _MESSAGES)
-    """Comma-separated error messages that mean 'timed out'."""
 
     @property
     def sources(self) -> tuple[Path, Path | None, Path | None]:

@@ -78,7 +78,7 @@ def validate(options: InputOptions, *, json: Flag = False) -> None:
     """
     from phase19.inputs.loading import load_inputs
 
-    inputs = load_inputs(*options.sources, options.censored_errors)
+    inputs = load_inputs(*options.sources)
     _warn(inputs.warnings)
     if json:
         counts = {f"{name}_count": getattr(inputs, f"{name}s").height for name in ("task", "agent", "attempt")}
@@ -108,7 +108,7 @@ def forecast(options: InputOptions, *, output: OutputFile = None) -> None:
         check_file_target(output, options.sources)
     phase18, phase16, phase17 = options.sources
     optimizer = AdaptiveOptimizer(phase18, phase16_dir=phase16, phase17_dir=phase17)
-    optimizer.load_phase18_data(options.censored_errors)
+    optimizer.load_phase18_data()
     _warn(optimizer.inputs.warnings)
     table = forecast_table(optimizer.model)
     if output is None:

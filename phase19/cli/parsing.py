@@ -14,7 +14,7 @@ from phase19.errors import UsageError, printable
 _GROUPS = {name: Group(name, sort_key=i) for i, name in enumerate(("Inputs", "Planning", "Executing", "Output"))}
 OUTPUT = Parameter(group=_GROUPS["Output"], show_default=False)
 Flag = Annotated[bool, OUTPUT]
-_WRITTEN_AS_TEXT = (Mapping[str, float], tuple[str, ...], datetime | None)
+_WRITTEN_AS_TEXT = (Mapping[str, float], datetime | None)
 
 
 def _as_written(_: object, tokens: Sequence[Token]) -> str:
@@ -41,7 +41,7 @@ def takes_options(command: Callable[..., int | None]) -> Callable[..., int | Non
         parameter = Parameter(
             group=_GROUPS[option.metadata["group"]],
             parse=option.name not in declared.not_taken,
-            show_default=None if hint is not bool and option.default != () else False,
+            show_default=None if hint is not bool else False,
             converter=None if hint is bool else _as_written,
             name_transform=lambda name: name.lower() if name.isupper() else name.replace("_", "-"),
         )

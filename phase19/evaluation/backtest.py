@@ -101,9 +101,9 @@ def backtest(
     target = None if output is None else Path(output)
     if target is not None:
         check_file_target(target, (*options.sources, options.executions))
-    inputs = load_inputs(*options.sources, options.censored_errors)
+    inputs = load_inputs(*options.sources)
     if options.executions is not None:
-        replayed = read_executions(options.executions, options.censored_errors)
+        replayed = read_executions(options.executions)
     elif options.split_at is not None:
         inputs, replayed = split_inputs(inputs, options.split_at)
     result = replay_plan(inputs, replayed, options, progress)

@@ -94,13 +94,13 @@ def compare(
     target, started = None if output is None else Path(output), options.timestamp or datetime.now(UTC)
     if target is not None:
         check_file_target(target, (*options.sources, options.executions))
-    inputs = load_inputs(*options.sources, options.censored_errors)
+    inputs = load_inputs(*options.sources)
     optimizer = AdaptiveOptimizer(
         inputs=inputs, options=options, waves=options.waves, agents=options.agents, seed=options.seed
     )
     model, records = optimizer.model, None
     if options.executions is not None:
-        records = read_executions(options.executions, options.censored_errors)
+        records = read_executions(options.executions)
         Phase19Harness(options).prepare_waves(optimizer, ReplayExecutor(records))  # limits retries to the records
     plans = plan_candidates(optimizer)
     planned, draws = simulate_candidates(plans, options.seed)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
@@ -10,15 +10,15 @@ import msgspec
 import polars as pl
 
 from phase19.execution.protocol import MADE, Execution, attempt_rows
-from phase19.inputs.history import mark_censored
 
 
 class LiveResult(msgspec.Struct, frozen=True):
-    """Result of one attempt; `confidence_delta` if the runner knows it."""
+    """Result of one attempt; `confidence_delta` if the runner knows it, `is_censored` if a limit stopped it."""
 
     is_success: bool
     confidence_delta: Annotated[float, msgspec.Meta(ge=-1, le=1)] | None = None
     error_message: str | None = None
+    is_censored: bool = False
 
 
 class LiveExecutor:
@@ -30,8 +30,6 @@ class LiveExecutor:
         Called as `runner(order, attempt)` in the agent's own thread, `order` a row of `frames.ORDERS` as a
         dict. If it raises, or returns anything but a valid :class:`LiveResult`, the attempt failed with that error
         message.
-    censored_errors
-        Error messages that mean "timed out"; forecasts treat such durations as lower bounds.
 
     Attributes
     ----------
@@ -46,11 +44,8 @@ class LiveExecutor:
     is_simulated = False
     most_attempts: int | None = None
 
-    def __init__(
-        self, runner: Callable[[dict[str, Any], int], LiveResult], censored_errors: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, runner: Callable[[dict[str, Any], int], LiveResult]) -> None:
         self.runner = runner
-        self.censored_errors = censored_errors
         self.handle_failure: Callable[[dict[str, Any]], Mapping[str, Any]] | None = None
         self._stop = threading.Event()
 
@@ -64,7 +59,7 @@ class LiveExecutor:
             except KeyboardInterrupt:
                 self._stop.set()
                 made = [row for future in running for row in future.result()]
-        attempts = mark_censored(attempt_rows(orders, pl.DataFrame(made, schema=MADE.dtypes)), self.censored_errors)
+        attempts = attempt_rows(orders, pl.DataFrame(made, schema=MADE.dtypes))
         return Execution(attempts, is_interrupted=self._stop.is_set())
 
     def _work(self, queue: list[dict[str, Any]]) -> list[dict[str, Any]]:

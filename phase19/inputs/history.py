@@ -1,7 +1,7 @@
 """Records of attempts, whichever file they are from; approvals; and what an earlier run hands on."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,13 +52,7 @@ def attempt_columns(rows: wire.Rows, source: str, attempt: pl.Expr | None = None
     )
 
 
-def mark_censored(attempts: pl.DataFrame, errors: Sequence[str]) -> pl.DataFrame:
-    """Mark attempts (ATTEMPTS) with one of these error messages as stopped by a limit."""
-    is_named = pl.col("error_message").is_in(list(errors)).fill_null(value=False)
-    return attempts.with_columns(is_censored=pl.col("is_censored") | is_named) if errors else attempts
-
-
-def read_executions(path: Path, censored_errors: Sequence[str] = ()) -> pl.DataFrame:
+def read_executions(path: Path) -> pl.DataFrame:
     """Read an ``--executions`` file: one row an attempt.
 
     Parameters
@@ -66,8 +60,6 @@ def read_executions(path: Path, censored_errors: Sequence[str] = ()) -> pl.DataF
     path
         JSONL of task_id, agent_id, attempt (default: ``attempts``, else 1), status, execution_time_ms and the
         other fields of task_outcomes.jsonl.
-    censored_errors
-        Error messages of attempts that a limit stopped.
 
     Returns
     -------
@@ -82,7 +74,7 @@ def read_executions(path: Path, censored_errors: Sequence[str] = ()) -> pl.DataF
     columns = attempt_columns(wire.EXECUTIONS, "run", pl.coalesce("attempt", "attempts"))
     frame: pl.DataFrame = decode_lines(path, wire.EXECUTIONS, [*columns, pl.col(LINE)]).value
     check_unique(path, frame, ("task_id", "agent_id", "attempt"))
-    return mark_censored(frame.drop(LINE), censored_errors)
+    return frame.drop(LINE)
 
 
 def read_approvals(path: Path) -> pl.Series:

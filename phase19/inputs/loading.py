@@ -15,7 +15,7 @@ from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, PATTERNS, RISK_LEVELS, 
 from phase19.inputs import wire
 from phase19.inputs.decoding import LINE, Decoded, decode_document, decode_lines
 from phase19.inputs.heuristics import read_heuristics
-from phase19.inputs.history import attempt_columns, mark_censored, natural_paths
+from phase19.inputs.history import attempt_columns, natural_paths
 from phase19.inputs.tasks import natural_order
 from phase19.inputs.wire import Population
 
@@ -67,7 +67,6 @@ def load_inputs(
     phase18: Path,
     phase16: Path | None = None,
     phase17: Path | None = None,
-    censored_errors: Sequence[str] = (),
     *,
     allow_unassigned: bool = False,
 ) -> Inputs:
@@ -79,8 +78,6 @@ def load_inputs(
         Directory with the four required Phase 18 files.
     phase16, phase17
         Directories of the earlier phases; None where there is none.
-    censored_errors
-        Error messages of attempts that a limit stopped: their times are lower bounds.
     allow_unassigned
         Accept tasks that exclude all the agents they require, which no plan can place.
 
@@ -106,7 +103,7 @@ def load_inputs(
     signals = log.lines("phase18", "learning_signals.jsonl", wire.SIGNAL_ROWS, is_required=True)
     heuristics = log.lines("phase16", "heuristics.jsonl", wire.HEURISTIC_ROWS)
     read_heuristics(heuristics, path=f"{phase16}/heuristics.jsonl")  # raises at the first rule that breaks its format
-    attempts = mark_censored(pl.concat(_attempts(log, phase18)), censored_errors)
+    attempts = pl.concat(_attempts(log, phase18))
     tasks, task_source = _tasks(log, attempts, population.task_count, allow_unassigned=allow_unassigned)
     limits = log.lines("phase18", "agents.jsonl", wire.AGENT_ROWS)
     capacity: dict[str, int | None] = dict(limits.select("agent_id", "capacity").rows())

@@ -151,26 +151,7 @@ def test_bad_weights_are_refused_with_an_example(weights):
         PlanOptions(weights=weights)
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        (None, ()),
-        ("agent_timeout", ("agent_timeout",)),
-        ("agent_timeout, test_timeout", ("agent_timeout", "test_timeout")),
-        (["stopped, after 5 s"], ("stopped, after 5 s",)),
-    ],
-)
-def test_censored_errors_are_text_or_a_list(given, expected):
-    assert RunOptions.of(input="a", censored_errors=given).censored_errors == expected
-
-
-@pytest.mark.parametrize("given", ["", "a,,b", "a,", [""], [3]])
-def test_censored_errors_without_a_name_are_refused(given):
-    with pytest.raises(UsageError, match="--censored-errors: expected error messages, none of them empty"):
-        RunOptions.of(input="a", censored_errors=given)
-
-
-@pytest.mark.parametrize("name", ["strategy", "weights", "seed", "censored_errors", "capacity"])
+@pytest.mark.parametrize("name", ["strategy", "weights", "seed", "timestamp", "capacity"])
 def test_none_leaves_an_option_at_its_default(name):
     assert RunOptions.of(input="a", **{name: None}) == RunOptions.of(input="a")
 

@@ -63,15 +63,10 @@ def test_executions_are_attempts_of_a_run(tmp_path):
     assert attempts["confidence_delta"].to_list() == [None, None, None, -0.25]
 
 
-def test_attempts_with_a_named_error_count_as_stopped_by_a_limit(tmp_path):
-    row = '{"task_id": "a", "agent_id": "x", "attempt": %d, "status": "failed", "error_message": %s, "is_censored": %s}'
-    told = [("null", "false"), ('"agent_timeout"', "false"), ('"other"', "true"), ('"agent_timeout "', "null")]
-    lines = "\n".join(row % (number, *marks) for number, marks in enumerate(told, 1))
-    path = write(tmp_path, "executions.jsonl", lines)
-    assert read_executions(path)["is_censored"].to_list() == [False, False, True, False]
-    marked = read_executions(path, ["agent_timeout"])
-    assert marked["is_censored"].to_list() == [False, True, True, False]
-    frames.ATTEMPTS.validate(marked)
+def test_executions_say_whether_a_limit_stopped_them(tmp_path):
+    row = '{"task_id": "a", "agent_id": "x", "attempt": %d, "status": "failed", "is_censored": %s}'
+    lines = "\n".join(row % marked for marked in enumerate(("false", "true", "null"), 1))
+    assert read_executions(write(tmp_path, "executions.jsonl", lines))["is_censored"].to_list() == [False, True, False]
 
 
 def test_executions_stand_once(tmp_path):

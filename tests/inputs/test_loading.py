@@ -538,14 +538,3 @@ def test_an_optional_file_that_is_there_must_be_readable(root):
     path.unlink()
     path.mkdir()
     assert fails(root, TASKS).found == "a directory"
-
-
-def test_named_errors_mark_the_records_of_both_phases(root):
-    files = {"phase17": "execution_outcomes.jsonl", "phase18": "task_outcomes.jsonl"}
-    for phase, name in files.items():
-        line = '{"task_id": "a", "agent_id": "agent_2", "status": "failed", "error_message": "stopped"%s}'
-        confidence = ', "initial_confidence": 0.5, "final_confidence": 0.5' if phase == "phase17" else ""
-        (root / phase / name).write_text(line % confidence, "utf-8")
-    directories = [root / phase for phase in ("phase18", "phase16", "phase17")]
-    for errors, expected in (((), [False, False]), (("stopped",), [True, True])):
-        assert load_inputs(*directories, errors).attempts["is_censored"].to_list() == expected
