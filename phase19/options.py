@@ -269,12 +269,7 @@ class RunOptions(WaveOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions(RunOptions):
+class CompareOptions(WaveOptions):
     """Options of `compare`, which plans by every strategy."""
 
-    not_taken = (
-        *("previous", "thresholds", "strategy", "allow_unassigned"),
-        *("approve", "require_approval", "output", "deliver_feedback"),
-    )
-    executor: Literal["simulate", "replay"] = _option(_EXECUTING, "simulate", _choice(str, "simulate", "replay"))
-    """Simulate outcomes (a dry run), or replay recorded ones."""
+    not_taken = ("strategy", "allow_unassigned")

@@ -233,16 +233,13 @@ class PairOutcomes(NamedTuple):
         Whether the pair has a record to replay.
     first_success, success
         1 if the first attempt, and if any of the allowed attempts succeeded.
-    attempts, confidence_delta, duration_ms
-        Attempts made, the change of confidence after the last, by default its mean after such an outcome, and the busy
-        time.
+    duration_ms
+        Busy time of all attempts made.
     """
 
     is_observed: NDArray[np.bool_]
     first_success: NDArray[np.float64]
     success: NDArray[np.float64]
-    attempts: NDArray[np.float64]
-    confidence_delta: NDArray[np.float64]
     duration_ms: NDArray[np.float64]
 
 
@@ -260,8 +257,7 @@ def replay_pairs(model: ForecastModel, records: pl.DataFrame, max_attempts: NDAr
     """
     tasks = model.tasks.select("task_id", max_attempts=pl.Series(max_attempts)).with_row_index("task")
     agents = model.agents.select("agent_id").with_row_index("agent")
-    is_success, gains = pl.col("is_success"), model.gains
-    change = pl.when(is_success.any()).then(gains.population_success).otherwise(gains.population_failure)
+    is_success = pl.col("is_success")
     pairs = records.select("task_id", "agent_id").unique().join(tasks, on="task_id").join(agents, on="agent_id")
     replayed = (
         ReplayExecutor(records)
@@ -271,8 +267,6 @@ def replay_pairs(model: ForecastModel, records: pl.DataFrame, max_attempts: NDAr
             is_observed=pl.lit(1.0),
             first_success=is_success.first().cast(pl.Float64),
             success=is_success.any().cast(pl.Float64),
-            attempts=pl.len().cast(pl.Float64),
-            confidence_delta=pl.coalesce(pl.col("confidence_delta").last(), change),
             duration_ms=pl.col("spent_ms").sum(),
         )
     )

@@ -1,6 +1,5 @@
-"""Compare all strategies and two baselines on one input: plan each, simulate or replay it, and recommend one."""
+"""Compare all strategies and two baselines on one input: plan each, simulate it, and recommend one."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,17 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from phase19.balancing.recommendation import recommend
 from phase19.errors import plural
-from phase19.evaluation.backtest import replay_pairs
-from phase19.execution.replay import ReplayExecutor
 from phase19.forecasting import Floats, Ints
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.predictive import draw_count, draw_wave
-from phase19.harness import Phase19Harness
-from phase19.inputs.history import read_executions
 from phase19.inputs.loading import load_inputs
 from phase19.optimizer import CANDIDATES as SINGLE_STRATEGIES
 from phase19.optimizer import AdaptiveOptimizer, assign_wave, recommended
@@ -34,14 +28,9 @@ ROUND_ROBIN, BEST_AGENT = map(CANDIDATES.index, BASELINES)
 MEASURES = ("success_rate", "throughput", "makespan_ms", "load_imbalance", "retry_count", "confidence_delta")
 _SINGLE = slice(0, len(SINGLE_STRATEGIES))  # auto and the baselines are never recommended
 _VISIBLE = 0.0005  # of a success rate; less is printed as 0.0 points
-_LEGEND = (
-    "Imbalance: standard deviation of the agents' busy time over its mean. "
-    "Actual figures of a replay are over the tasks with records."
-)
+_LEGEND = "Imbalance: standard deviation of the agents' busy time over its mean."
 
 Measures = dict[str, Floats]
-# Of p pairs in s draws, shape (s, p): successes, attempts, confidence changes, busy times in ms.
-Outcomes = Sequence[NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,31 +82,24 @@ def compare(
     options = CompareOptions.either(options, settings)
     target, started = None if output is None else Path(output), options.timestamp or datetime.now(UTC)
     if target is not None:
-        check_file_target(target, (*options.sources, options.executions))
+        check_file_target(target, options.sources)
     inputs = load_inputs(*options.sources)
     optimizer = AdaptiveOptimizer(
         inputs=inputs, options=options, waves=options.waves, agents=options.agents, seed=options.seed
     )
-    model, records = optimizer.model, None
-    if options.executions is not None:
-        records = read_executions(options.executions)
-        Phase19Harness(options).prepare_waves(optimizer, ReplayExecutor(records))  # limits retries to the records
-    plans = plan_candidates(optimizer)
-    planned, draws = simulate_candidates(plans, options.seed)
+    planned, draws = simulate_candidates(plan_candidates(optimizer), options.seed)
     columns: dict[str, Any] = {"strategy": CANDIDATES, "is_baseline": [name in BASELINES for name in CANDIDATES]}
     for name in MEASURES:
         low, high = np.quantile(draws[name], [0.05, 0.95], axis=1)
         columns |= {f"planned_{name}": planned[name], f"{name}_low": low, f"{name}_high": high}
-    if records is not None:
-        columns |= replay_candidates(plans, records)
     columns |= compare_success(planned, draws)
-    columns |= {"executor": options.executor, "simulated": records is None, "seed": options.seed}
-    table = pl.DataFrame(columns | {"timestamp": f"{started:%Y-%m-%dT%H:%M:%SZ}"})
+    columns |= {"simulated": True, "seed": options.seed, "timestamp": f"{started:%Y-%m-%dT%H:%M:%SZ}"}
+    table = pl.DataFrame(columns)
     if target is not None:
         write_files(target.parent, {target.name: table})
-    sizes = {"task": model.tasks.height, "agent": model.agents.height, "wave": len(optimizer.waves)}
-    title = f"Comparison: {', '.join(plural(count, noun) for noun, count in sizes.items())}, {options.executor}"
-    return Comparison(table, Section(title, _blocks(table.to_dicts())), inputs.warnings)
+    sizes = {"task": optimizer.model.tasks.height, "agent": optimizer.model.agents.height, "wave": len(optimizer.waves)}
+    title = f"Comparison: {', '.join(plural(count, noun) for noun, count in sizes.items())}, simulated"
+    return Comparison(table, Section(title, _blocks(table)), inputs.warnings)
 
 
 class CandidatePlans(NamedTuple):
@@ -139,12 +121,6 @@ class CandidatePlans(NamedTuple):
     tasks: pl.DataFrame
     expected: Floats
     agent: Ints
-
-    @property
-    def max_attempts(self) -> Ints:
-        """Attempts that each task of the model may have, shape (n,)."""
-        order = positions(self.model.tasks["task_id"], self.tasks["task_id"])
-        return self.tasks["max_attempts"].to_numpy()[order]
 
     def rotated(self, rotation: int) -> Ints:
         """`agent` with round robin in another rotation."""
@@ -209,99 +185,36 @@ def simulate_candidates(plans: CandidatePlans, seed: int) -> tuple[Measures, Mea
     robin is in rotation i mod m. Success, retries and confidence are expected values of the forecast; makespan and load
     imbalance are means over the draws; throughput is tasks over planned makespan.
     """
-    k, n = plans.agent.shape
-    count = draw_count(k * int(plans.tasks["wave"].value_counts()["count"].to_numpy().max(initial=0)))
-
-    def draw(task: Ints, agent: Ints, rotation: int, size: int) -> Outcomes:
-        allowed = plans.max_attempts[task]
-        drawn = draw_wave(plans.model, task, agent, allowed, seed=seed, wave=rotation, draws=size)
-        return drawn.succeeded, drawn.attempts, drawn.confidence_delta, drawn.busy_ms
-
-    draws = _measure_plans(plans, draw, count)
-    expected = plans.expected[:, np.arange(n), plans.agent].sum(axis=2)
-    expected[:, ROUND_ROBIN] = plans.expected.mean(axis=2).sum(axis=1)
-    times = (draws[name].mean(axis=1) for name in ("makespan_ms", "load_imbalance"))
-    return _measures(n, expected, *times), draws
-
-
-def replay_candidates(plans: CandidatePlans, records: pl.DataFrame) -> dict[str, list[float | None]]:
-    """Replay every candidate's plan: no plan learns from an outcome.
-
-    Parameters
-    ----------
-    plans
-        Plans of k candidates.
-    records
-        `frames.ATTEMPTS`: the recorded outcomes.
-
-    Returns
-    -------
-    dict
-        `actual_` and the name of each of `MEASURES`, over the tasks with records, and `observed_share`, the share of
-        tasks with records: k values, None where nothing was recorded. Round robin has the means over its m rotations.
-    """
-    pairs = replay_pairs(plans.model, records, plans.max_attempts)
-
-    def look_up(task: Ints, agent: Ints, _rotation: int, _size: int) -> Outcomes:
-        return [values[task, agent][None] for values in pairs[2:]]  # success and the three parts after it
-
-    measured = _measure_plans(plans, look_up, plans.expected.shape[2])
-    means = {name: pl.DataFrame(values.T).fill_nan(None).mean().row(0) for name, values in measured.items()}
-    return {name if name == "observed_share" else f"actual_{name}": list(values) for name, values in means.items()}
-
-
-def _measure_plans(plans: CandidatePlans, outcomes: Callable[[Ints, Ints, int, int], Outcomes], count: int) -> Measures:
-    """Measures and observed share of k plans in s draws, shape (k, s); round robin is in rotation i mod m in draw i.
-
-    `outcomes(task, agent, rotation, size)` gives the draws of a rotation for p distinct pairs, shape (size, p); a task
-    without attempts did not run.
-    """
     (k, n), m = plans.agent.shape, plans.expected.shape[2]
-    tasks = positions(plans.tasks["task_id"], plans.model.tasks["task_id"])
-    starts = np.flatnonzero(np.diff(plans.tasks["wave"])) + 1
-    ran, sums, makespan_ms = np.zeros((k, count)), np.zeros((3, k, count)), np.zeros((k, count))
-    busy_ms = np.zeros((k, count, m))
+    waves = np.flatnonzero(np.diff(plans.tasks["wave"])) + 1
+    count = draw_count(k * int(np.diff([0, *waves, n]).max()))
+    task = positions(plans.tasks["task_id"], plans.model.tasks["task_id"])
+    max_attempts = plans.tasks["max_attempts"].to_numpy()
+    sums, makespan_ms, busy_ms = np.zeros((3, k, count)), np.zeros((k, count)), np.zeros((k, count, m))
     for rotation in range(min(m, count)):
-        rows, size = slice(rotation, None, m), len(range(rotation, count, m))
-        pair, place = np.unique(tasks * m + plans.rotated(rotation), return_inverse=True)
-        task, agent = np.divmod(pair, m)
-        *summed, spent_ms = outcomes(task, agent, rotation, size)
-        for candidate, own in enumerate(place.reshape(k, n)):
-            ran[candidate, rows] = (summed[1][:, own] > 0).sum(axis=1)
-            for total, values in zip(sums, summed, strict=True):
-                total[candidate, rows] = values[:, own].sum(axis=1)
-            for wave in np.split(own, starts):
-                wave_ms = spent_ms[:, wave] @ np.eye(m)[agent[wave]]
+        rows = range(rotation, count, m)
+        pair, place = np.unique(np.arange(n) * m + plans.rotated(rotation), return_inverse=True)
+        own, agent = np.divmod(pair, m)
+        drawn = draw_wave(plans.model, task[own], agent, max_attempts[own], seed=seed, wave=rotation, draws=len(rows))
+        summed = (drawn.succeeded, drawn.attempts, drawn.confidence_delta)
+        for candidate, chosen in enumerate(place.reshape(k, n)):
+            sums[:, candidate, rows] = [values[:, chosen].sum(axis=1) for values in summed]
+            for wave in np.split(chosen, waves):
+                wave_ms = drawn.busy_ms[:, wave] @ np.eye(m)[agent[wave]]
                 makespan_ms[candidate, rows] += wave_ms.max(axis=1)
                 busy_ms[candidate, rows] += wave_ms
-    found = _measures(ran, sums, makespan_ms, load_imbalance(busy_ms))
-    return {name: np.where(ran > 0, values, np.nan) for name, values in found.items()} | {"observed_share": ran / n}
+    imbalance = busy_ms.std(axis=2) / busy_ms.mean(axis=2)
+    expected = plans.expected[:, np.arange(n), plans.agent].sum(axis=2)
+    expected[:, ROUND_ROBIN] = plans.expected.mean(axis=2).sum(axis=1)
+    planned = _measures(n, expected, makespan_ms.mean(axis=1), imbalance.mean(axis=1))
+    return planned, _measures(n, sums, makespan_ms, imbalance)
 
 
-def _measures(ran: Floats | int, sums: Floats, makespan_ms: Floats, imbalance: Floats) -> Measures:
-    """Measures by name over the tasks that ran; `sums` are their successes, attempts and confidence changes."""
+def _measures(n: int, sums: Floats, makespan_ms: Floats, imbalance: Floats) -> Measures:
+    """Measures of n tasks by name; `sums` are their successes, attempts and confidence changes."""
     success, attempts, confidence = sums
-    with np.errstate(divide="ignore", invalid="ignore"):  # nothing ran, or in no time
-        throughput = np.where(makespan_ms > 0, ran * 1000.0 / makespan_ms, np.nan)
-        values = (success / ran, throughput, makespan_ms, imbalance, attempts - ran, confidence / ran)
+    values = (success / n, n * 1000.0 / makespan_ms, makespan_ms, imbalance, attempts - n, confidence / n)
     return dict(zip(MEASURES, values, strict=True))
-
-
-def load_imbalance(busy_ms: Floats) -> Floats:
-    """Coefficient of variation of the agents' busy time: 0 where all are equally busy, larger the less even.
-
-    Parameters
-    ----------
-    busy_ms
-        Busy time of each agent, idle ones at 0, shape (..., m).
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (...): population standard deviation over mean; 0 where nobody is busy.
-    """
-    mean = busy_ms.mean(axis=-1)
-    return np.asarray(np.divide(busy_ms.std(axis=-1), mean, out=np.zeros_like(mean), where=mean > 0))
 
 
 def compare_success(planned: Measures, draws: Measures) -> dict[str, Any]:
@@ -349,20 +262,17 @@ def _interval(row: dict[str, Any]) -> str:
     return f"{100 * row['success_margin_low']:+.1f} to {100 * row['success_margin_high']:+.1f}"
 
 
-def _blocks(rows: list[dict[str, Any]]) -> list[Block]:
-    """The planned and the actual measures, success compared, and the recommendation."""
+def _blocks(table: pl.DataFrame) -> list[Block]:
+    """The planned measures, success compared, and the recommendation."""
+    rows = table.to_dicts()
     chosen = next(row for row in rows if row["is_recommended"])
+    measures = tuple((row["strategy"], *(cell(name, row[f"planned_{name}"]) for name in MEASURES)) for row in rows)
     margins = tuple(
         (row["strategy"], row["compared_with"], f"{100 * row['success_margin']:+.1f}", _interval(row)) for row in rows
     )
     return [
-        *(_measures_table(kind, rows) for kind in ("planned", "actual") if f"{kind}_success_rate" in rows[0]),
+        Table(("planned", "success", "throughput", "makespan", "imbalance", "retries", "confidence"), measures),
         Table(("planned success", "less that of", "points", "90 % interval"), margins, labels=2),
         _LEGEND,
         f"Recommended: {chosen['strategy']}. It {chosen['rationale']}.",
     ]
-
-
-def _measures_table(kind: str, rows: list[dict[str, Any]]) -> Table:
-    cells = tuple((row["strategy"], *(cell(name, row[f"{kind}_{name}"]) for name in MEASURES)) for row in rows)
-    return Table((kind, "success", "throughput", "makespan", "imbalance", "retries", "confidence"), cells)

@@ -134,7 +134,7 @@ def test_success_is_measured_on_every_task_when_every_pair_is_recorded(tmp_path)
 
 def outcomes(success, duration_ms=0.0, is_observed=True) -> PairOutcomes:
     won = np.array(success, dtype=float)
-    return PairOutcomes(*(np.broadcast_to(part, won.shape) for part in (is_observed, won, won, 1.0, 0.0, duration_ms)))
+    return PairOutcomes(*(np.broadcast_to(part, won.shape) for part in (is_observed, won, won, duration_ms)))
 
 
 def successes(agent, pairs, capacity, allowed=None):
@@ -173,7 +173,7 @@ def test_the_oracle_is_the_best_of_all_assignments(seed, n, m):
     capacity = np.full(m, -(-n // m))
     plans = np.array([p for p in product(range(m), repeat=n) if np.bincount(p, minlength=m).max() <= capacity[0]])
     row, agent = np.arange(n), plans[rng.integers(len(plans))]
-    found = successes(agent, PairOutcomes(seen, won, won, seen, 0.0 * seen, seen * rng.random((n, m))), capacity)
+    found = successes(agent, PairOutcomes(seen, won, won, seen * rng.random((n, m))), capacity)
     kept = seen[row, agent]
     same = [plan for plan in plans if (plan[~kept] == agent[~kept]).all() and seen[row, plan][kept].all()]
     assert found["oracle"] == max((won[row, plan][kept].sum() for plan in same), default=0)
@@ -194,7 +194,6 @@ def test_pairs_follow_the_rules_of_replay():
     assert found.is_observed.tolist() == [[True, False], [False, True]]
     assert found.first_success.tolist() == [[0, 0], [0, 1]]
     assert found.success.tolist() == [[1, 0], [0, 1]]
-    assert found.attempts.tolist() == [[2, 0], [0, 1]]
     assert found.duration_ms.tolist() == [[8, 0], [0, 7]]
 
 

@@ -16,9 +16,7 @@ from phase19.evaluation.compare import (
     MEASURES,
     ROUND_ROBIN,
     compare_success,
-    load_imbalance,
     plan_candidates,
-    replay_candidates,
     simulate_candidates,
 )
 from phase19.forecasting.model import ForecastModel
@@ -27,16 +25,14 @@ from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import OptimizationStrategy as S
 from phase19.options import PlanOptions
 from phase19.wave import positions
-from tests.builders import attempts, optimizer, random_attempts
+from tests.builders import optimizer, random_attempts
 
 ROOT = Path(__file__).parents[2]
 STAMP = ("--seed", "5", "--timestamp", "2026-02-05T12:00:00Z")
 FIGURES = [key for name in MEASURES for key in (f"planned_{name}", f"{name}_low", f"{name}_high")]
-REPLAYED = [*(f"actual_{name}" for name in MEASURES), "observed_share"]
 KEYS = [
     "strategy", "is_baseline", *FIGURES, "is_recommended", "compared_with", "success_margin",
-    "success_margin_low", "success_margin_high", "rationale", "executor", "simulated",
-    "seed", "timestamp",
+    "success_margin_low", "success_margin_high", "rationale", "simulated", "seed", "timestamp",
 ]  # fmt: skip
 
 
@@ -160,72 +156,6 @@ def test_a_capacity_beyond_all_tasks_costs_no_memory():
     assert len(set(plans.agent[CANDIDATES.index("best_single_agent_capped")])) == 1
 
 
-def test_load_imbalance_by_hand():
-    # Even; mean 10 and deviation 10; mean 2 and deviation sqrt((1 + 1 + 4 + 4) / 4); nobody busy.
-    busy = [[7.0, 7.0, 7.0, 7.0], [0.0, 20.0, 0.0, 20.0], [1.0, 3.0, 0.0, 4.0], [0.0, 0.0, 0.0, 0.0]]
-    assert load_imbalance(np.array(busy)).tolist() == pytest.approx([0.0, 1.0, np.sqrt(2.5) / 2.0, 0.0])
-
-
-# Actual measures
-
-
-def test_measures_of_a_replay_by_hand(planner, plans):
-    # All tasks go to a0 but the second, which goes to a1. Three tasks of wave 1 and one of wave 2 have records.
-    # Wave 1: a0 is busy for 10 + 20, a1 for 50; wave 2: a0 for 20. Makespans 50 + 20. Busy in all: 50, 50, 0, 0: mean
-    # and deviation are 25. The third task's change of confidence is the mean change after a failure.
-    gains, (first, second, third), other = planner.model.gains, plans.tasks["task_id"][:3], plans.tasks["task_id"][5]
-    rows = [
-        {"task_id": first, "agent_id": "a0", "is_success": True, "duration_ms": 10.0, "confidence_delta": 0.1},
-        {"task_id": second, "agent_id": "a1", "is_success": False, "duration_ms": 20.0, "confidence_delta": 0.3},
-        {"task_id": second, "agent_id": "a1", "attempt": 2, "is_success": True, "duration_ms": 30.0,
-         "confidence_delta": 0.4},
-        {"task_id": third, "agent_id": "a0", "is_success": False, "duration_ms": 20.0, "confidence_delta": None},
-        {"task_id": other, "agent_id": "a0", "is_success": True, "duration_ms": 20.0, "confidence_delta": 0.1},
-    ]  # fmt: skip
-    assert plans.tasks["wave"].to_list() == [1] * 5 + [2] * 5
-    agent = np.zeros_like(plans.agent)
-    agent[:, 1] = 1
-    tasks = plans.tasks.with_columns(max_attempts=pl.lit(2))
-    found = replay_candidates(plans._replace(agent=agent, tasks=tasks), attempts(*rows))
-    assert {name: values[0] for name, values in found.items()} == pytest.approx(
-        {
-            "actual_success_rate": 0.75,
-            "actual_throughput": 4 / 0.070,
-            "actual_makespan_ms": 70.0,
-            "actual_load_imbalance": 1.0,
-            "actual_retry_count": 1.0,
-            "actual_confidence_delta": (0.1 + 0.4 + gains.population_failure + 0.1) / 4,
-            "observed_share": 0.4,
-        }
-    )
-
-
-def test_nothing_is_measured_if_nothing_is_recorded(plans):
-    found = replay_candidates(plans, attempts({"task_id": "t0", "agent_id": "someone else"}))
-    assert list(found) == REPLAYED
-    assert found.pop("observed_share") == [0.0] * len(CANDIDATES)
-    assert set(map(tuple, found.values())) == {(None,) * len(CANDIDATES)}
-
-
-def test_round_robin_is_the_mean_of_its_rotations(plans):
-    # Every pair is replayed once over the rotations: the mean of the rates is the mean over all pairs.
-    rng = np.random.default_rng(2)
-    rows = [
-        {"task_id": task, "agent_id": agent, "is_success": bool(rng.integers(2)), "duration_ms": rng.uniform(1, 9)}
-        for task in plans.tasks["task_id"]
-        for agent in plans.model.agents["agent_id"]
-    ]
-    found = replay_candidates(plans, attempts(*rows))
-    assert found["actual_success_rate"][ROUND_ROBIN] == pytest.approx(np.mean([row["is_success"] for row in rows]))
-    assert found["observed_share"] == [1.0] * len(CANDIDATES)
-    busy = np.array([row["duration_ms"] for row in rows]).reshape(2, 5, 4)
-    makespans = [
-        sum(max(sum(wave[i, a] for i in range(5) if (i + r) % 4 == a) for a in range(4)) for wave in busy)
-        for r in range(4)
-    ]
-    assert found["actual_makespan_ms"][ROUND_ROBIN] == pytest.approx(np.mean(makespans))
-
-
 # The recommendation
 
 
@@ -312,31 +242,16 @@ def test_a_seed_and_a_timestamp_fix_every_byte_on_the_command_line_and_every_row
     assert found.warnings == ()
 
 
-@pytest.mark.parametrize("setting", [{"strategy": "auto"}, {"previous": "x"}, {"deliver_feedback": True}])
+@pytest.mark.parametrize("setting", [{"strategy": "auto"}, {"previous": "x"}, {"executor": "live"}])
 def test_settings_that_compare_does_not_take_are_refused(inputs, setting):
     with pytest.raises(UsageError, match=f"expected an option of the command, found {next(iter(setting))}"):
         phase19.compare(input=inputs, **setting)
-    with pytest.raises(UsageError, match="--executor: expected one of simulate, replay, found 'live'"):
-        phase19.compare(input=inputs, executor="live")
-
-
-def test_a_replay_adds_actual_figures_and_the_share_of_tasks_with_records(run_cli, inputs):
-    records = inputs.parent / "phase17" / "execution_outcomes.jsonl"
-    done = run_cli("compare", "--input", inputs, *STAMP, "--executor", "replay", "--executions", records)
-    assert (done.returncode, done.stderr) == (0, "")
-    rows = lines(inputs.parent / "strategy_comparison.jsonl")
-    assert {row["simulated"] for row in rows} == {False}
-    assert all(set(row) == {*KEYS, *REPLAYED} for row in rows)
-    assert all(0.0 < row["observed_share"] < 1.0 for row in rows)
-    assert [table.split()[0] for table in done.stdout.split("\n\n")[1:4]] == ["planned", "actual", "planned"]
-    assert "Actual figures of a replay are over the tasks with records." in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["--executor", "live"], "--executor: expected one of simulate, replay, found 'live'", id="live"),
-        pytest.param(["--executor", "replay"], "--executions FILE and --executor replay go together", id="replay"),
+        pytest.param(["--executor", "live"], "--executor", id="executor"),
         pytest.param(["--strategy", "auto"], "--strategy", id="strategy"),
         pytest.param(["--agents", "1", "--capacity", "2"], "4 tasks for a total capacity of 2", id="capacity"),
         pytest.param(["--output", "{inputs}/x.jsonl"], "is or lies in the input", id="output in input"),
