@@ -19,7 +19,7 @@ from phase19.balancing.strategies import allowed_pairs, name_conflict, optimize,
 from phase19.errors import InfeasibleError, UsageError
 from phase19.execution.protocol import task_outcomes
 from phase19.execution.simulate import SimulateExecutor
-from phase19.forecasting.model import ForecastModel
+from phase19.forecasting.model import Forecast, ForecastModel
 from phase19.forecasting.predictive import draw_count, draw_wave
 from phase19.forecasting.retries import attempts_allowed
 from phase19.inputs.heuristics import Heuristics, read_heuristics
@@ -530,7 +530,9 @@ class AdaptiveOptimizer:
         why = explain_choices(solved.scores, solved.assignment.agent_index, solved.capacity, wave.allowed)
         confidence = self.update_confidence_estimates(wave.tasks, model=model)["confidence"]
         ranked = by_priority(wave.tasks, heuristics=self.heuristics)["task_id"]
-        wave = replace(wave, draws=draws, slot_value=why.slot_value, plans=_plan_rows(wave, why, confidence, ranked))
+        forecast = model.forecast(task, wave.agent_index, wave.max_attempts)
+        plans = _plan_rows(wave, forecast, why, confidence, ranked)
+        wave = replace(wave, draws=draws, slot_value=why.slot_value, plans=plans)
         kept = self._plans[wave.number] = _kept_plan(wave)
         width = mean(wave.plans["success_high"] - wave.plans["success_low"])
         return OptimizationResult(
@@ -607,7 +609,7 @@ def assign_wave(
     max_attempts = attempts_allowed(wave.tasks["risk_level"], options.max_retries)
     tasks = heuristics.retried(wave.tasks, pl.Series(max_attempts > 1))
     task = positions(tasks["task_id"], model.tasks["task_id"])[:, None]
-    forecast = model.forecast(task, np.arange(model.agents.height)[None, :], max_attempts[:, None])
+    forecast = model.expected(task, np.arange(model.agents.height)[None, :], max_attempts[:, None])
     allowed = allowed_pairs(tasks, model.agents)
     capacity = agent_capacity(tasks.height, model.agents["capacity"], options.capacity, allowed)
     unassigned = frames.UNASSIGNED.empty()
@@ -619,7 +621,7 @@ def assign_wave(
         )
         tasks, max_attempts = tasks.filter(is_placed), max_attempts[is_placed]
         allowed = None if allowed is None else allowed[is_placed]
-        forecast = forecast._replace(**{name: values[is_placed] for name, values in forecast._asdict().items()})
+        forecast = forecast.part(is_placed)
     try:
         found = [optimize(forecast, own, capacity, allowed) for own in each]
     except InfeasibleError as problem:
@@ -652,7 +654,9 @@ def recommended(waves: Sequence[PlannedWave], max_load_factor: float | None = No
 _MEASURED = ("planned_success", "baseline_success", "planned_confidence_delta")
 
 
-def _plan_rows(wave: PlannedWave, why: ChoiceReasons, updated_confidence: pl.Series, ranked: pl.Series) -> pl.DataFrame:
+def _plan_rows(
+    wave: PlannedWave, forecast: Forecast, why: ChoiceReasons, updated_confidence: pl.Series, ranked: pl.Series
+) -> pl.DataFrame:
     """`frames.PLANS` without scheduled times, in the order of the wave's tasks."""
     agents, tasks, agent_index = wave.model.agents["agent_id"], wave.tasks, wave.agent_index
     row = np.arange(tasks.height)
@@ -668,7 +672,7 @@ def _plan_rows(wave: PlannedWave, why: ChoiceReasons, updated_confidence: pl.Ser
         pl.Series("priority", positions(tasks["task_id"], ranked) + 1),
         updated_confidence.alias("updated_confidence"),
         pl.Series("max_attempts", wave.max_attempts),
-        *(pl.Series(name, values[row, agent_index]) for name, values in wave.forecast._asdict().items()),
+        *(pl.Series(name, values) for name, values in vars(forecast).items()),
         pl.Series("baseline_success", wave.forecast.planned_success.mean(axis=1)),
         *(
             pl.Series(f"{name}_term", values[row, agent_index])

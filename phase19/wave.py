@@ -11,7 +11,7 @@ from phase19 import frames
 from phase19.balancing.load_limit import adjust_load
 from phase19.balancing.strategies import WaveAssignment
 from phase19.errors import UsageError, suggestion
-from phase19.forecasting.model import Forecast, ForecastModel
+from phase19.forecasting.model import Expected, ForecastModel
 from phase19.forecasting.predictive import NO_DRAWS, WaveDraws
 
 
@@ -77,7 +77,7 @@ class PlannedWave(Wave):
     model: ForecastModel
     learned_attempt_count: int | None
     max_attempts: NDArray[np.int64]
-    forecast: Forecast
+    forecast: Expected
     allowed: NDArray[np.bool_] | None
     assignment: WaveAssignment
     agent_index: NDArray[np.int64]

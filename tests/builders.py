@@ -119,6 +119,11 @@ def all_pairs(fitted: ForecastModel, allowed: int = 3) -> Forecast:
     return fitted.forecast(np.arange(n)[:, None], np.arange(m)[None, :], np.full((n, 1), allowed))
 
 
+def parts(forecast: Forecast) -> list[Any]:
+    """The arrays of a forecast."""
+    return list(vars(forecast).values())
+
+
 def forecast_of(**parts: Any) -> Forecast:
     """Forecast of (n, m) pairs from the parts that matter; the others are plain and equal for all pairs."""
     arrays = {name: np.asarray(values, dtype=float) for name, values in parts.items()}

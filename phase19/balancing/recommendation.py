@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from phase19.forecasting.model import Forecast
+from phase19.forecasting.model import Expected
 
 INDIFFERENCE = 0.005  # success rate: half a percentage point
 _SAME = 1e-9  # success rates that differ by less are equal
@@ -38,7 +38,7 @@ def recommend(success_rate: NDArray[np.float64], makespan_ms: NDArray[np.float64
     return int(np.argmin(np.where(is_close, makespan_ms, np.inf)))
 
 
-def recommend_wave(forecast: Forecast, agent_index: NDArray[np.int64]) -> int:
+def recommend_wave(forecast: Expected, agent_index: NDArray[np.int64]) -> int:
     """Recommend one of a wave's assignments, by planned success and by planned times, end to end.
 
     Parameters

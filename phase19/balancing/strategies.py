@@ -13,7 +13,7 @@ from phase19.balancing.load_limit import even_out
 from phase19.balancing.local_search import busy_time, total
 from phase19.balancing.makespan import Makespan, minimize_makespan
 from phase19.errors import InfeasibleError
-from phase19.forecasting.model import Forecast
+from phase19.forecasting.model import Expected
 from phase19.options import OptimizationStrategy, PlanOptions
 
 BALANCE_TOLERANCE = 0.01  # share of the expected successes that balance_load may give up for even loads
@@ -85,7 +85,7 @@ class WaveAssignment:
         return -float(busy_time(planned_ms, agent_index).max(initial=0.0))
 
 
-def score_terms(forecast: Forecast) -> ScoreTerms:
+def score_terms(forecast: Expected) -> ScoreTerms:
     """Scale success, time and confidence to [0, 1], larger being better.
 
     Success is a probability already; time is one minus its share of the longest planned duration, so that its unit
@@ -101,7 +101,7 @@ def score_terms(forecast: Forecast) -> ScoreTerms:
     )
 
 
-def score_matrix(forecast: Forecast, terms: ScoreTerms, options: PlanOptions) -> NDArray[np.float64]:
+def score_matrix(forecast: Expected, terms: ScoreTerms, options: PlanOptions) -> NDArray[np.float64]:
     """Score of every pair under a strategy, shape (n, m).
 
     For balance_load they give the plan to start from. For maximize_throughput they only choose which tasks to place
@@ -132,7 +132,7 @@ def score_matrix(forecast: Forecast, terms: ScoreTerms, options: PlanOptions) ->
     return own + _TIE_BREAK * terms.success + _exploration_bonus(forecast, options)
 
 
-def _exploration_bonus(forecast: Forecast, options: PlanOptions) -> NDArray[np.float64] | float:
+def _exploration_bonus(forecast: Expected, options: PlanOptions) -> NDArray[np.float64] | float:
     return _EXPLORATION_BONUS * np.sqrt(forecast.planned_success_variance) if options.explore else 0.0
 
 
@@ -153,7 +153,7 @@ def allowed_pairs(tasks: pl.DataFrame, agents: pl.DataFrame) -> NDArray[np.bool_
 
 
 def placed_tasks(
-    forecast: Forecast,
+    forecast: Expected,
     options: PlanOptions,
     capacity: NDArray[np.int64],
     allowed: NDArray[np.bool_] | None = None,
@@ -189,7 +189,7 @@ def placed_tasks(
 
 
 def optimize(
-    forecast: Forecast, options: PlanOptions, capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None = None
+    forecast: Expected, options: PlanOptions, capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None = None
 ) -> WaveAssignment:
     """Assign a wave's tasks.
 

@@ -5,12 +5,12 @@ model replaces the three fits and nothing else.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import polars as pl
 
-from phase19.forecasting import Floats, Ints
+from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.confidence import ConfidenceChanges, fit_confidence
 from phase19.forecasting.durations import DurationPosterior, fit_durations
 from phase19.forecasting.keyed_random import id_keys, normals
@@ -27,19 +27,30 @@ _CHUNK_PAIRS = 1_000_000  # pairs forecast at once: about 100 MB of arrays
 _COLUMNS = "success_probability success_low success_high duration_ms_p50 duration_ms_p90 confidence_delta record_count"
 
 
-class Forecast(NamedTuple):
-    """Forecast of pairs; arrays of one shape, (n, m) for all pairs or (p,) for some."""
+@dataclass(frozen=True)
+class Expected:
+    """What a plan expects of pairs within the attempts allowed; arrays of one shape, (n, m) for all pairs or (p,)."""
+
+    planned_success: Floats
+    planned_success_variance: Floats
+    planned_attempts: Floats
+    planned_duration_ms: Floats
+    planned_confidence_delta: Floats
+
+    def part(self, keep: Bools) -> Self:
+        """The expectations of some tasks, `keep` of shape (n,)."""
+        return type(self)(**{name: values[keep] for name, values in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Forecast(Expected):
+    """Forecast of pairs: what a plan expects of them, the first attempt, and the number of their records."""
 
     success_probability: Floats
     success_low: Floats
     success_high: Floats
-    planned_success: Floats
-    planned_success_variance: Floats
-    planned_attempts: Floats
     duration_ms_p50: Floats
     duration_ms_p90: Floats
-    planned_duration_ms: Floats
-    planned_confidence_delta: Floats
     record_count: Ints
 
 
@@ -119,8 +130,8 @@ class ForecastModel:
         known = pl.concat([self.attempts, attempts])
         return self.fit(self.tasks, self.agents, known, self.population, priors=self.priors, before=self)
 
-    def forecast(self, task: Ints, agent: Ints, allowed: Ints) -> Forecast:
-        """Forecast pairs.
+    def expected(self, task: Ints, agent: Ints, allowed: Ints) -> Expected:
+        """Expectations of pairs, all that a plan weighs.
 
         Parameters
         ----------
@@ -134,35 +145,41 @@ class ForecastModel:
         Expectations over the posterior by 15-point Gauss-Hermite quadrature. The product over retries is taken inside
         it: what made the first attempt fail affects the second too. The planned duration is the sum over attempts of
         P(made) (p_k E(time of a success) + (1 - p_k) E(time of a failure)): of the attempts expected,
-        `planned_success` succeed and the others fail. Its quantiles are those of the first attempt.
+        `planned_success` succeed and the others fail.
         """
         mean, sd = self.success.mean(task, agent), self.success.sd(task, agent)
-        first, planned, square, attempts = (np.zeros(mean.shape) for _ in range(4))
+        planned, square, attempts = (np.zeros(mean.shape) for _ in range(3))
         for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):
-            p = sigmoid(mean + node * sd)
-            within, made = within_attempts(p, allowed)
-            first += weight * p
+            within, made = within_attempts(sigmoid(mean + node * sd), allowed)
             planned += weight * within
             square += weight * within**2
             attempts += weight * made
         confidence = self.tasks["confidence"].to_numpy()[task]
-        times = self.duration.times(task, agent)
-        failed_ms, succeeded_ms = times.expected_ms()
-        median_ms, high_ms = times.quantiles_ms(first, 0.5, 0.9)
+        failed_ms, succeeded_ms = self.duration.times(task, agent).expected_ms()
         gain, loss = (self.gains.expected(succeeded, agent, confidence) for succeeded in (True, False))
+        return Expected(
+            planned_success=np.clip(planned, 0.0, 1.0),
+            planned_success_variance=np.maximum(square - planned**2, 0.0),
+            planned_attempts=attempts,
+            planned_duration_ms=planned * succeeded_ms + (attempts - planned) * failed_ms,
+            planned_confidence_delta=planned * gain + (1.0 - planned) * loss,
+        )
+
+    def forecast(self, task: Ints, agent: Ints, allowed: Ints) -> Forecast:
+        """Forecast pairs; parameters as :meth:`expected`. Quantiles of the duration are those of the first attempt."""
+        mean, sd = self.success.mean(task, agent), self.success.sd(task, agent)
+        nodes = zip(_NODES, _NODE_WEIGHTS, strict=True)
+        first = np.asarray(sum(weight * sigmoid(mean + node * sd) for node, weight in nodes))
+        median_ms, high_ms = self.duration.times(task, agent).quantiles_ms(first, 0.5, 0.9)
         return Forecast(
             success_probability=np.clip(first, 0.0, 1.0),
             # The mean of a very uncertain pair may lie outside its quantiles: the interval holds both.
             success_low=np.minimum(sigmoid(mean - _Z90 * sd), first),
             success_high=np.maximum(sigmoid(mean + _Z90 * sd), first),
-            planned_success=np.clip(planned, 0.0, 1.0),
-            planned_success_variance=np.maximum(square - planned**2, 0.0),
-            planned_attempts=attempts,
             duration_ms_p50=median_ms,
             duration_ms_p90=high_ms,
-            planned_duration_ms=planned * succeeded_ms + (attempts - planned) * failed_ms,
-            planned_confidence_delta=planned * gain + (1.0 - planned) * loss,
             record_count=self.record_count[task, agent],
+            **vars(self.expected(task, agent, allowed)),
         )
 
     def updated_confidence(self) -> Floats:
@@ -224,8 +241,9 @@ def forecast_table(model: ForecastModel) -> pl.DataFrame:
 
 
 def _rows(model: ForecastModel, start: int, count: int) -> pl.DataFrame:
-    forecast = first_attempts(model, slice(start, start + count))._asdict()
-    forecast["confidence_delta"] = forecast["planned_confidence_delta"]
+    forecast = first_attempts(model, slice(start, start + count))
     pairs = model.tasks.slice(start, count).select("task_id", "wave").join(model.agents.select("agent_id"), how="cross")
-    columns = {name: forecast[name].ravel() for name in _COLUMNS.split()}
-    return pairs.select("task_id", "agent_id", "wave").with_columns(**columns)
+    columns = vars(forecast) | {"confidence_delta": forecast.planned_confidence_delta}
+    return pairs.select("task_id", "agent_id", "wave").with_columns(
+        **{name: columns[name].ravel() for name in _COLUMNS.split()}
+    )

@@ -189,7 +189,7 @@ def test_terms_of_the_rest_are_scaled_without_what_was_left_out():
     options = PlanOptions(strategy=S.WEIGHTED, weights={"success": 0.5, "throughput": 0.5})
     is_placed = placed_tasks(forecast, options, np.array([1, 1]))
     assert is_placed.tolist() == [True, True, False]
-    rest = forecast._replace(**{name: values[is_placed] for name, values in forecast._asdict().items()})
+    rest = forecast.part(is_placed)
     assert optimize(rest, options, np.array([1, 1])).agent_index.tolist() == [1, 0]
 
 

@@ -1,5 +1,7 @@
 """Each strategy wins its own measure, and units do not count."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -175,7 +177,7 @@ def test_the_unit_of_time_changes_no_plan(contrary, strategy, unit):
     rng = np.random.default_rng(0)
     wide = forecast_of(planned_success=rng.random((60, 5)), planned_duration_ms=rng.exponential(100, (60, 5)).round(-1))
     for forecast in (contrary, wide):
-        other = forecast._replace(planned_duration_ms=forecast.planned_duration_ms * unit)
+        other = replace(forecast, planned_duration_ms=forecast.planned_duration_ms * unit)
         assert plan(forecast, strategy).tolist() == plan(other, strategy).tolist()
 
 
