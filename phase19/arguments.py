@@ -1,32 +1,32 @@
-"""Arguments of the public classes: checked against the types their methods declare, before a method runs."""
+"""Values from callers: the declared type that each must fit, and the message where one does not."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from enum import EnumType
 from functools import cache, wraps
 from inspect import isfunction, signature
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-import polars as pl
 
-from phase19.errors import UsageError
+from phase19.errors import UsageError, suggestion
 
 Owner = TypeVar("Owner", bound=type)
+_LONGEST_SHOWN = 10**30  # Python refuses to print numbers of 5,000 digits
 WaveNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 _NAMES: dict[Any, str] = {
     bool: "True or False",
     float: "a number",
     int: "a whole number",
     str: "text",
-    NoneType: "None",
     Path: "a path",
-    pl.DataFrame: "a frame",
-    pl.Series: "a series",
     Callable: "a function",
     Sequence[str]: "a list of texts",
     Sequence[Mapping[str, Any]]: "a list of dicts",
+    "DataFrame": "a frame",  # by name, for `--help` does without Polars
+    "Series": "a series",
 }
 _CONVERTED = (int, float, bool, tuple)  # types that msgspec checks more strictly than isinstance: True is no int
 
@@ -53,7 +53,7 @@ def _checking(function: Callable[..., Any]) -> Callable[..., Any]:
         kinds = _kinds(function)
         for name, value in parameters.bind_partial(*args, **kwargs).arguments.items():
             if name in kinds and not _fits(value, kinds[name]):
-                raise UsageError(f"{name}: expected {_words(kinds[name])}, found {value!r:.100}")
+                raise refusal(name, kinds[name], value)
         return function(*args, **kwargs)
 
     return call
@@ -85,12 +85,26 @@ def _fits(value: object, kind: Any) -> bool:
     return True
 
 
+def refusal(name: str, kind: Any, value: object) -> UsageError:
+    """The error that a value does not fit its declared type; it names the choice that was probably meant."""
+    is_long = isinstance(value, int) and abs(value) > _LONGEST_SHOWN
+    found = "a number too long to print" if is_long else f"{value!r:.100}"
+    return UsageError(f"{name}: expected {_words(kind)}, found {found}{suggestion(value, _choices(kind))}")
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    return get_args(kind) if get_origin(kind) is Literal else tuple(kind) if isinstance(kind, EnumType) else ()
+
+
 def _words(kind: Any) -> str:
-    """A declared type as a message names it, such as `a whole number from 1 or None`."""
+    """A declared type as a message names it, such as `a whole number from 1 to 100`; that None fits goes unsaid."""
     if get_origin(kind) in (Union, UnionType):
-        return " or ".join(map(_words, get_args(kind)))
+        return " or ".join(_words(each) for each in get_args(kind) if each is not NoneType)
     if get_origin(kind) is Annotated:
         base, meta = get_args(kind)
-        return f"{_words(base)} from {meta.ge:,}" + ("" if meta.le is None else f" to {meta.le:,}")
+        upper = "" if meta.le is None else f" to {meta.le:,}"
+        return meta.description or f"{_words(base)} from {meta.ge:,}{upper}"
+    if choices := _choices(kind):
+        return f"one of {', '.join(choices)}"
     plain = kind.__name__ if isinstance(kind, type) else re.sub(r"[a-z.]+\.", "", str(kind))
-    return _NAMES.get(kind) or _NAMES.get(get_origin(kind), plain)
+    return _NAMES.get(kind) or _NAMES.get(get_origin(kind)) or _NAMES.get(plain, plain)

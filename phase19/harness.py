@@ -134,7 +134,7 @@ class Phase19Harness:
             options, phase18_dir = None, options
         named = {"input": phase18_dir, "output": phase19_output_dir}
         settings |= {name: place for name, place in named.items() if place is not None}
-        self.options = RunOptions.either(options, settings)
+        self.options = RunOptions.of(options, **settings)
         self.runner = runner
         self.progress = progress or (lambda _stage, _done, _total: None)
         self._started = time.perf_counter()

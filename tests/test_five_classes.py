@@ -325,9 +325,9 @@ def test_a_wave_of_an_empty_frame_has_no_figures():
 
 def test_the_harness_takes_the_input_directory_or_options():
     assert Phase19Harness(str(OUTPUTS / "phase18")).options.input == OUTPUTS / "phase18"
-    with pytest.raises(UsageError, match="options: expected RunOptions or a path or text or None"):
+    with pytest.raises(UsageError, match="options: expected RunOptions or a path or text, found"):
         Phase19Harness({"input": OUTPUTS})
-    with pytest.raises(UsageError, match="runner: expected a function or None"):
+    with pytest.raises(UsageError, match="runner: expected a function, found"):
         Phase19Harness(OUTPUTS / "phase18", executor="live", runner="python")
 
 

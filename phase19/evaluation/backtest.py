@@ -97,7 +97,7 @@ def backtest(
     >>> found = phase19.backtest(input="data/phase18", split_at="2026-01-31")  # doctest: +SKIP
     >>> found.document["success"]["gap_closed"]  # doctest: +SKIP
     """
-    options = BacktestOptions.either(options, settings)
+    options = BacktestOptions.of(options, **settings)
     target = None if output is None else Path(output)
     if target is not None:
         check_file_target(target, (*options.sources, options.executions))

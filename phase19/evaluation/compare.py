@@ -79,7 +79,7 @@ def compare(
     >>> found = phase19.compare(input="data/phase18")  # doctest: +SKIP
     >>> found.table.filter(pl.col("is_recommended"))["strategy"].item()  # doctest: +SKIP
     """
-    options = CompareOptions.either(options, settings)
+    options = CompareOptions.of(options, **settings)
     target, started = None if output is None else Path(output), options.timestamp or datetime.now(UTC)
     if target is not None:
         check_file_target(target, options.sources)
