@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from msgspec import convert
 
 from phase19 import frames
-from phase19.inputs.heuristics import Heuristics, Relaxation
+from phase19.inputs.heuristics import Heuristics, Rule
 from phase19.safety import SafetyGate
 from tests.builders import tasks
 
@@ -18,7 +19,9 @@ def decide(risk, confidence, *, approved=False, relaxed=False, **gate):
         confidence=pl.lit(confidence, dtype=pl.Float64)
     )
     approvals = pl.Series(["other", *(["t"] if approved else [])])
-    rules = Heuristics(relaxations=(Relaxation("H16_004", 0.9, 0.7),))
+    condition, parameters = {"success_rate_previous_wave": 0.9}, {"high_risk_threshold": 0.7}
+    rule = convert({"action": "adjust_policy", "condition": condition, "parameters": parameters}, Rule)
+    rules = Heuristics({"H16_004": rule})
     rate = 0.95 if relaxed else 0.9
     return SafetyGate(**gate).decide(frame, approvals, heuristics=rules, rate_before=rate).row(0, named=True)
 

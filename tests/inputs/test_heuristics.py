@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from phase19 import frames
 from phase19.errors import InputError
 from phase19.forecasting.model import ForecastModel
-from phase19.inputs.heuristics import Boost, Heuristics, Relaxation, read_heuristics
+from phase19.inputs.heuristics import Heuristics, read_heuristics
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.sample import write_sample
 from phase19.inputs.tasks import by_priority
@@ -27,32 +27,60 @@ ROOT = Path(__file__).parents[2]
 HEURISTICS = [json.loads(line) for line in (ROOT / "outputs/phase16/heuristics.jsonl").read_text("utf-8").splitlines()]
 RULES = frames.HEURISTICS.conform([{**row, "rule": json.dumps(row["rule"])} for row in HEURISTICS])
 SHIPPED = read_heuristics(RULES)
-BOOST = Heuristics(boosts=(Boost("H16_002", ("MEDIUM",), 0.7, 0.75, 0.05),))
+LEVELS = ("LOW", "MEDIUM", "HIGH")
+
+
+def read(weights: dict[str, float] | None = None, /, **stated: object) -> Heuristics:
+    rows = [{"heuristic_id": name, "rule": json.dumps(rule)} for name, rule in stated.items()]
+    return read_heuristics(frames.HEURISTICS.conform(rows), weights)
 
 
 def rules(*stated: object) -> Heuristics:
-    return read_heuristics(
-        frames.HEURISTICS.conform(
-            [{"heuristic_id": f"H{i}", "rule": json.dumps(rule)} for i, rule in enumerate(stated)]
-        )
-    )
+    return read(**{f"H{i}": rule for i, rule in enumerate(stated)})
+
+
+def boost(amount: float, *levels: str, within: tuple[float, float] = (0.0, 1.0)) -> dict:
+    condition = {"risk_level": levels, "confidence_range": within}
+    return {"action": "boost_confidence_by", "condition": condition, "amount": amount}
+
+
+def relaxed_after(success_rate: float, threshold: float) -> dict:
+    condition = {"success_rate_previous_wave": success_rate}
+    return {"action": "adjust_policy", "condition": condition, "parameters": {"high_risk_threshold": threshold}}
+
+
+BOOST = read(H16_002=boost(0.05, "MEDIUM", within=(0.7, 0.75)))
 
 
 def boosted(confidence: float | None, risk: str = "MEDIUM", weight: float = 1.0) -> dict:
     frame = tasks({"task_id": "t", "risk_level": risk}).with_columns(confidence=pl.lit(confidence, dtype=pl.Float64))
-    named = Heuristics({"H16_002": weight}, boosts=BOOST.boosts)
-    return named.boosted(frame).row(0, named=True)
+    return replace(BOOST, weights={"H16_002": weight}).boosted(frame).row(0, named=True)
 
 
 # Reading
 
 
+def every_task() -> pl.DataFrame:
+    rows = ({"task_id": f"{r}{c}", "risk_level": r, "confidence": c / 20} for r in LEVELS for c in range(21))
+    return tasks(*rows)
+
+
+def places(heuristics: Heuristics) -> list[int]:
+    """The places of tasks of every risk level and confidence in the order of priority."""
+    return every_task().select(place=heuristics.bucket())["place"].to_list()
+
+
+def retrying(heuristics: Heuristics) -> list[str]:
+    return heuristics.retried(tasks({"task_id": "t"}), pl.Series([True]))["heuristics_applied"][0].to_list()
+
+
 def test_the_rules_as_phase_16_ships_them():
-    assert SHIPPED.priority_id == "H16_001"
-    assert SHIPPED.priority_order == Heuristics().priority_order
-    assert SHIPPED.boosts == BOOST.boosts
-    assert SHIPPED.relaxations == (Relaxation("H16_004", 0.9, 0.7),)
-    assert SHIPPED.retry_id == "H16_003"
+    order = SHIPPED.ordered(tasks({"task_id": "t", "risk_level": "LOW", "confidence": 0.7}))
+    assert order["heuristics_applied"].to_list() == [["H16_001"]]
+    assert places(SHIPPED) == places(Heuristics())
+    assert SHIPPED.boosted(every_task()).equals(BOOST.boosted(every_task()))
+    assert SHIPPED.relaxation(0.95, 0.75, 0.7) == (pytest.approx(0.7), "H16_004")
+    assert retrying(SHIPPED) == ["H16_003"]
 
 
 @pytest.mark.parametrize(
@@ -62,6 +90,19 @@ def test_the_rules_as_phase_16_ships_them():
 )
 def test_a_rule_of_another_kind_is_left_to_others(rule):
     assert rules(rule) == Heuristics()
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"action": "adjust_policy", "parameters": {"high_risk_threshold": 0.1}},
+        {"action": "adjust_policy", "condition": {"success_rate_previous_wave": 0.1}, "parameters": {"retries": 3}},
+        {"action": "adjust_policy", "condition": {"failures": 3}},
+    ],
+    ids=["no condition", "another parameter", "another condition"],
+)
+def test_a_policy_that_this_phase_does_not_have_changes_no_gate(rule):
+    assert rules(rule).relaxation(1.0, 0.75, 0.7) == (0.75, None)
 
 
 @pytest.mark.parametrize(
@@ -100,14 +141,13 @@ def test_a_rule_is_known_by_what_it_states_and_of_two_orders_the_first_holds():
     found = rules(
         {"priority_order": [{"risk_level": "HIGH"}]},
         {"priority_order": [{"risk_level": "LOW"}]},
-        {
-            "action": "boost_confidence_by",
-            "amount": 0.1,
-            "condition": {"risk_level": ["LOW", "HIGH"], "confidence_range": [0, 1]},
-        },
+        boost(0.1, "LOW", "HIGH"),
     )
-    assert (found.priority_id, found.priority_order) == ("H0", (("HIGH", 0.0),))
-    assert found.boosts == (Boost("H2", ("LOW", "HIGH"), 0.0, 1.0, 0.1),)
+    assert places(found) == [0 if level == "HIGH" else 1 for level in LEVELS for _ in range(21)]
+    raised = found.boosted(tasks(*({"task_id": level, "risk_level": level} for level in LEVELS)))
+    applied = raised.select("task_id", pl.col("heuristics_applied").list.join(" "), "confidence_boost").rows()
+    assert applied == [("LOW", "H2", 0.1), ("MEDIUM", "", 0.0), ("HIGH", "H2", 0.1)]
+    assert found.ordered(raised)["heuristics_applied"].to_list() == [["H2"], [], ["H2", "H0"]]
 
 
 def test_a_broken_rule_is_named_by_file_and_line_whoever_reads_it(tmp_path):
@@ -125,12 +165,12 @@ def test_a_broken_rule_is_named_by_file_and_line_whoever_reads_it(tmp_path):
 )
 def test_a_retry_rule_that_this_phase_does_not_follow_is_not_said_to_be_applied(change):
     shipped = next(row["rule"] for row in HEURISTICS if row["heuristic_id"] == "H16_003")
-    assert rules(shipped).retry_id == "H0"
-    assert rules({**shipped, **change}).retry_id is None
+    assert retrying(rules(shipped)) == ["H0"]
+    assert retrying(rules({**shipped, **change})) == []
 
 
 def test_of_two_boosts_the_first_holds_for_tasks_and_for_records():
-    two = Heuristics(boosts=(Boost("A", ("LOW",), 0.0, 1.0, 0.01), Boost("B", ("LOW",), 0.0, 1.0, 0.2)))
+    two = read(A=boost(0.01, "LOW"), B=boost(0.2, "LOW"))
     task = two.boosted(tasks({"task_id": "t", "risk_level": "LOW"}))
     record = two.claims(attempts({"task_id": "t", "heuristics_applied": ["B", "A"]}))
     assert task["confidence_boost"][0] == record["confidence_boost"][0] == 0.01
@@ -165,7 +205,7 @@ def test_a_boost_is_scaled_by_its_weight():
 
 @given(st.floats(0.0, 1.0), st.floats(-1.0, 1.0), st.floats(0.5, 1.5))
 def test_a_boosted_confidence_is_one(confidence, amount, weight):
-    wide = Heuristics({"B": weight}, boosts=(Boost("B", ("LOW",), 0.0, 1.0, amount),))
+    wide = read({"B": weight}, B=boost(amount, "LOW"))
     frame = wide.boosted(tasks({"task_id": "t", "risk_level": "LOW", "confidence": confidence}))
     assert 0.0 <= (frame["confidence"] + frame["confidence_boost"])[0] <= 1.0 + 1e-15
 
@@ -220,15 +260,15 @@ def test_where_the_records_show_that_a_boost_is_not_true_the_forecast_wins():
 
 
 def test_relaxation_follows_its_rule_and_its_weight_and_never_goes_below_the_gate():
-    rules = (Relaxation("H16_004", 0.9, 0.7),)
-    assert Heuristics(relaxations=rules).relaxation(0.95, 0.75, 0.7) == (pytest.approx(0.7), "H16_004")
-    assert Heuristics(relaxations=rules).relaxation(0.9, 0.75, 0.7) == (0.75, None)  # above, not at
-    assert Heuristics(relaxations=rules).relaxation(None, 0.75, 0.7) == (0.75, None)
-    half = Heuristics({"H16_004": 0.5}, relaxations=rules)
+    rules = read(H16_004=relaxed_after(0.9, 0.7))
+    assert rules.relaxation(0.95, 0.75, 0.7) == (pytest.approx(0.7), "H16_004")
+    assert rules.relaxation(0.9, 0.75, 0.7) == (0.75, None)  # above, not at
+    assert rules.relaxation(None, 0.75, 0.7) == (0.75, None)
+    half = replace(rules, weights={"H16_004": 0.5})
     assert half.relaxation(1.0, 0.75, 0.7) == (pytest.approx(0.725), "H16_004")  # 0.75 - 0.5 x 0.05
-    eager = Heuristics({"H16_004": 1.5}, relaxations=rules)
+    eager = replace(rules, weights={"H16_004": 1.5})
     assert eager.relaxation(1.0, 0.75, 0.7) == (0.7, "H16_004")  # 0.675 is below what the gate allows
-    tighter = Heuristics(relaxations=(Relaxation("H", 0.9, 0.8),))
+    tighter = read(H=relaxed_after(0.9, 0.8))
     assert tighter.relaxation(1.0, 0.75, 0.7) == (0.75, None)
 
 
@@ -250,11 +290,7 @@ def test_who_relaxed_a_gate_is_recorded_with_the_tasks_it_let_through():
     st.dictionaries(st.sampled_from(["B", "R"]), st.floats(0.5, 1.5)),
 )
 def test_no_heuristic_ever_loosens_a_high_gate(confidence, rate, amount, weights):
-    loose = Heuristics(
-        weights,
-        boosts=(Boost("B", frames.RISK_LEVELS, 0.0, 1.0, amount),),
-        relaxations=(Relaxation("R", 0.0, 0.0),),
-    )
+    loose = read(weights, B=boost(amount, *frames.RISK_LEVELS), R=relaxed_after(0.0, 0.0))
     high = tasks({"task_id": "t", "wave": 2, "risk_level": "HIGH", "confidence": confidence})
     approvals = pl.Series(["t"])
     decided = SafetyGate(is_live=True).decide(loose.boosted(high), approvals, heuristics=loose, rate_before=rate)
