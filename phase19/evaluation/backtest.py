@@ -152,23 +152,30 @@ def replay_plan(
     pairs = replay_pairs(model, replayed, max_attempts)
     if not pairs.is_observed.any():
         raise UsageError("expected records of the run's tasks and agents to replay, found none")
-    waves, rows, drawn, yardsticks = [], [], [], []
+    waves, rows, drawn, others = [], [], [], []
     for wave in run.run_waves(optimizer):
         if not isinstance(wave, ExecutedWave):  # a replay is never interrupted
             continue
-        ran = wave.executions.sort("task_id").select(frames.has_run()).to_series().to_numpy()
+        ran = wave.executions.select(frames.has_run()).to_series().to_numpy()
         rows.append(wave.executions)
-        drawn.append(wave.draws.succeeded[:, ran].sum(axis=1))
-        waves.append(_wave_measures(wave.number, rows[-1], drawn[-1]))
+        drawn.append(wave.scheduled_draws.succeeded[:, ran].sum(axis=1))
+        waves.append(_measures(wave.number, rows[-1], drawn[-1]))
         task = positions(wave.tasks["task_id"], model.tasks["task_id"])
-        yardsticks.append(count_successes(task, wave.agent_index, pairs, wave.assignment.capacity, wave.allowed))
+        others.append(count_successes(task, wave.agent_index, pairs, wave.assignment.capacity, wave.allowed))
     executions = pl.concat(rows)
-    total = {name: sum(wave[name] for wave in yardsticks) for name in yardsticks[0]}
-    overall = _wave_measures(None, executions, np.sum(drawn, axis=0))
+    overall = _measures(None, executions, np.sum(drawn, axis=0))
     overall["makespan_ms"] = sum(wave["makespan_ms"] for wave in waves)
-    count, best = overall["observed_count"], int(total["single_agent"].argmax())
-    plan_count = executions.filter(pl.col("status") == "completed").height
-    base_rate, agent_ids = mean(model.attempts["is_success"]), model.agents["agent_id"]
+    total = {name: sum(wave[name] for wave in others) for name in others[0]}
+    round_robin, oracle, best = total["round_robin"], total["oracle"], int(total["single_agent"].argmax())
+    count, plan = overall["observed_count"], (executions["status"] == "completed").sum()
+    successes = {
+        "plan": plan,
+        "round_robin": round_robin,
+        "best_single_agent": float(total["single_agent"][best]),
+        "oracle": oracle,
+        "regret": oracle - plan,
+    }
+    base_rate = mean(model.attempts["is_success"])
     started = options.timestamp or datetime.now(UTC)
     document = {
         "phase": 19,
@@ -184,15 +191,11 @@ def replay_plan(
         "history_record_count": inputs.attempts.height,
         "replayed_record_count": replayed.height,
         "pair_count": pairs.is_observed.size,
-        "observed_share": _ratio(overall["observed_count"], overall["task_count"]),
+        "observed_share": _ratio(count, overall["task_count"]),
         "success": {
-            "plan": _ratio(plan_count, count),
-            "round_robin": _ratio(total["round_robin"], count),
-            "best_single_agent": _ratio(float(total["single_agent"][best]), count),
-            "best_single_agent_id": agent_ids[best] if count else None,
-            "oracle": _ratio(total["oracle"], count),
-            "regret": _ratio(total["oracle"] - plan_count, count),
-            "gap_closed": _ratio(plan_count - total["round_robin"], total["oracle"] - total["round_robin"]),
+            **{name: _ratio(value, count) for name, value in successes.items()},
+            "best_single_agent_id": model.agents["agent_id"][best] if count else None,
+            "gap_closed": _ratio(plan - round_robin, oracle - round_robin),
         },
         "overall": overall,
         "round_robin_makespan_ms": total["round_robin_makespan_ms"],
@@ -206,20 +209,18 @@ def replay_plan(
     return BacktestResult(document, executions, model, inputs.warnings)
 
 
-def _wave_measures(wave: int | None, executions: pl.DataFrame, drawn_successes: NDArray[np.int64]) -> dict[str, Any]:
+def _measures(wave: int | None, executions: pl.DataFrame, drawn_successes: NDArray[np.int64]) -> dict[str, Any]:
     """Planned and actual success over the tasks that ran, and the central 90 % of the draws; `wave` is None for all."""
     ran = executions.filter(frames.has_run())
-    quantiles = np.quantile(drawn_successes, [0.05, 0.95]) / max(ran.height, 1)
-    bounds: list[Any] = quantiles.tolist() if ran.height else [None, None]
-    low, high = bounds
+    low, high = np.quantile(drawn_successes, [0.05, 0.95]).tolist()
     return {
         "wave": wave,
         "task_count": executions.height,
         "observed_count": ran.height,
         "planned_success_rate": mean(ran["planned_success"]),
         "actual_success_rate": mean(ran["status"] == "completed"),
-        "success_rate_low": low,
-        "success_rate_high": high,
+        "success_rate_low": _ratio(low, ran.height),
+        "success_rate_high": _ratio(high, ran.height),
         "makespan_ms": largest(ran["actual_end_time"]) or 0.0,
     }
 
@@ -424,14 +425,11 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
     if inputs.task_source == "synthetic":  # derived from the records
         tasks = synthetic_tasks(history, tasks.height)
     success_rate = mean(history["is_success"])
-    counts = history.group_by("agent_id").agg(record_count=pl.len())
+    counts, count = history.group_by("agent_id").agg(record_count=pl.len()), pl.col("record_count").fill_null(0)
     agents = (
         inputs.agents.select("agent_id", "capacity")
         .join(counts, on="agent_id", how="left", maintain_order="left")
-        .with_columns(
-            pl.col("record_count").fill_null(0),
-            evidence=pl.when(pl.col("record_count").is_null()).then(pl.lit("none")).otherwise(pl.lit("records")),
-        )
+        .with_columns(count, evidence=pl.when(count > 0).then(pl.lit("records")).otherwise(pl.lit("none")))
     )
     known = replace(
         inputs,
