@@ -68,24 +68,13 @@ def run(options: RunOptions, *, json: Flag = False, quiet: Flag = False, verbose
 
 @app.command(sort_key=2)
 @takes_options
-def validate(options: InputOptions, *, json: Flag = False) -> None:
-    """Read and check every input, and write nothing.
-
-    Parameters
-    ----------
-    json
-        Print what was found as one JSON object.
-    """
+def validate(options: InputOptions) -> None:
+    """Read and check every input, and write nothing."""
     from phase19.inputs.loading import load_inputs
 
     inputs = load_inputs(*options.sources)
     _warn(inputs.warnings)
-    if json:
-        counts = {f"{name}_count": getattr(inputs, f"{name}s").height for name in ("task", "agent", "attempt")}
-        found = {"task_source": inputs.task_source, "sources": inputs.sources.to_dicts(), "warnings": inputs.warnings}
-        print(dumps(counts | found))
-    else:
-        screen.print_inputs(inputs)
+    screen.print_inputs(inputs)
 
 
 @app.command(sort_key=3)
@@ -101,16 +90,15 @@ def forecast(options: InputOptions, *, output: OutputFile = None) -> None:
     if output is not None and output.suffix not in {".jsonl", ".parquet"}:
         raise UsageError(f"--output: expected a file that ends in .jsonl or .parquet, found {output}")
     from phase19.forecasting.model import forecast_table
+    from phase19.inputs.loading import load_inputs
     from phase19.optimizer import AdaptiveOptimizer
     from phase19.publishing.files import check_file_target, publish_file
 
     if output is not None:
         check_file_target(output, options.sources)
-    phase18, phase16, phase17 = options.sources
-    optimizer = AdaptiveOptimizer(phase18, phase16_dir=phase16, phase17_dir=phase17)
-    optimizer.load_phase18_data()
-    _warn(optimizer.inputs.warnings)
-    table = forecast_table(optimizer.model)
+    inputs = load_inputs(*options.sources)
+    _warn(inputs.warnings)
+    table = forecast_table(AdaptiveOptimizer(inputs=inputs).model)
     if output is None:
         print(table.write_ndjson(), end="")
         return
@@ -120,39 +108,35 @@ def forecast(options: InputOptions, *, output: OutputFile = None) -> None:
 
 @app.command(sort_key=4)
 @takes_options
-def backtest(options: BacktestOptions, *, output: OutputFile = None, json: Flag = False) -> None:
+def backtest(options: BacktestOptions, *, output: OutputFile = None) -> None:
     """Plan with the records known at a time, replay the later ones, and measure the plan.
 
     Parameters
     ----------
     output
         The file to write; backtest.json beside the input by default.
-    json
-        Print the file's content instead of tables.
     """
     from phase19.evaluation.backtest import backtest as evaluate
 
     target = output or options.beside_input("backtest.json")
     with screen.wave_progress(sys.stderr) as progress:
-        _show_evaluation(evaluate(options, output=target, progress=progress), target, is_json=json)
+        _show_evaluation(evaluate(options, output=target, progress=progress), target)
 
 
 @app.command(sort_key=5)
 @takes_options
-def compare(options: CompareOptions, *, output: OutputFile = None, json: Flag = False) -> None:
+def compare(options: CompareOptions, *, output: OutputFile = None) -> None:
     """Compare all strategies, with the same random numbers, and recommend one.
 
     Parameters
     ----------
     output
         The file to write; strategy_comparison.jsonl beside the input by default.
-    json
-        Print the file's content instead of tables.
     """
     from phase19.evaluation.compare import compare as evaluate
 
     target = output or options.beside_input("strategy_comparison.jsonl")
-    _show_evaluation(evaluate(options, output=target), target, is_json=json)
+    _show_evaluation(evaluate(options, output=target), target)
 
 
 @app.command(sort_key=6)
@@ -244,12 +228,9 @@ def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves
     print(directory)
 
 
-def _show_evaluation(result: Any, target: Path, *, is_json: bool) -> None:
+def _show_evaluation(result: Any, target: Path) -> None:
     _warn(result.warnings)
-    if is_json:
-        print(target.read_text("utf-8"), end="")
-    else:
-        screen.show(result.section.blocks, title=result.section.title, results=str(target))
+    screen.show(result.section.blocks, title=result.section.title, results=str(target))
 
 
 def _warn(warnings: Iterable[str]) -> None:

@@ -62,8 +62,30 @@ class BacktestResult:
 
     @property
     def section(self) -> Section:
-        """The backtest as people read it: headline and tables."""
-        return backtest_section(self.document)
+        """The backtest as people read it: what was tested, and tables of rates, waves, scores and reliability."""
+        document = self.document
+        success, overall, scores = (document[key] for key in ("success", "overall", "scores"))
+        sizes = ", ".join(plural(document[f"total_{noun}s"], noun) for noun in ("task", "agent", "wave"))
+        names = {
+            "round_robin": "round robin, mean of rotations",
+            "plan": "plan",
+            "best_single_agent": f"{success['best_single_agent_id']} alone, without capacity",
+            "oracle": "oracle, which knew every outcome",
+            "gap_closed": "share of the gap from round robin to oracle closed",
+        }
+        rates = tuple((text, percent(success[name])) for name, text in names.items())
+        round_robin_time = duration(document["round_robin_makespan_ms"])
+        return Section(
+            f"Backtest: {sizes}, {document['optimization_strategy']}; {percent(document['observed_share'])} of the plan"
+            f" and {scores['pair_count']:,} of {plural(document['pair_count'], 'pair')} have records",
+            (
+                Table(("actual success", "rate"), rates),
+                f"Makespan: {round_robin_time} by round robin, {duration(overall['makespan_ms'])} by the plan.",
+                records_table([*document["waves"], overall | {"wave": "all"}], labels=1),
+                figures_table("forecasts of recorded pairs", scores, "brier_score log_loss base_rate skill"),
+                records_table([row for row in scores["reliability"] if row["count"]]),
+            ),
+        )
 
 
 def backtest(
@@ -361,31 +383,6 @@ def score_forecasts(forecast: NDArray[np.float64], outcome: NDArray[np.float64],
 def _ratio(part: float, whole: float) -> float | None:
     """`part` / `whole`; None if `whole` is zero, to rounding."""
     return part / whole if abs(whole) > _ROUNDING else None
-
-
-def backtest_section(document: dict[str, Any]) -> Section:
-    """What was tested, and tables of success rates, waves, scores and reliability."""
-    success, overall, scores = (document[key] for key in ("success", "overall", "scores"))
-    sizes = ", ".join(plural(document[f"total_{noun}s"], noun) for noun in ("task", "agent", "wave"))
-    round_robin_time = duration(document["round_robin_makespan_ms"])
-    names = {
-        "round_robin": "round robin, mean of rotations",
-        "plan": "plan",
-        "best_single_agent": f"{success['best_single_agent_id']} alone, without capacity",
-        "oracle": "oracle, which knew every outcome",
-        "gap_closed": "share of the gap from round robin to oracle closed",
-    }
-    return Section(
-        f"Backtest: {sizes}, {document['optimization_strategy']}; {percent(document['observed_share'])} of the plan "
-        f"and {scores['pair_count']:,} of {plural(document['pair_count'], 'pair')} have records",
-        (
-            Table(("actual success", "rate"), tuple((text, percent(success[name])) for name, text in names.items())),
-            f"Makespan: {round_robin_time} by round robin, {duration(overall['makespan_ms'])} by the plan.",
-            records_table([*document["waves"], overall | {"wave": "all"}], labels=1),
-            figures_table("forecasts of recorded pairs", scores, "brier_score log_loss base_rate skill"),
-            records_table([row for row in scores["reliability"] if row["count"]]),
-        ),
-    )
 
 
 def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame]:

@@ -99,7 +99,7 @@ def compare(
         write_files(target.parent, {target.name: table})
     sizes = {"task": optimizer.model.tasks.height, "agent": optimizer.model.agents.height, "wave": len(optimizer.waves)}
     title = f"Comparison: {', '.join(plural(count, noun) for noun, count in sizes.items())}, simulated"
-    return Comparison(table, Section(title, _blocks(table)), inputs.warnings)
+    return Comparison(table, Section(title, _blocks(table.to_dicts())), inputs.warnings)
 
 
 class CandidatePlans(NamedTuple):
@@ -237,35 +237,35 @@ def compare_success(planned: Measures, draws: Measures) -> dict[str, Any]:
     runner_up = int(np.argmax(np.where(number == chosen, -np.inf, rate.round(9))[_SINGLE]))  # rounded: ties are exact
     other = np.where(number == chosen, runner_up, chosen)
     low, high = np.quantile(draws["success_rate"] - draws["success_rate"][other], [0.05, 0.95], axis=1)
-    columns = {
+    return {
         "is_recommended": number == chosen,
         "compared_with": [CANDIDATES[i] for i in other],
         "success_margin": rate - rate[other],
         "success_margin_low": low,
         "success_margin_high": high,
     }
-    margins = pl.DataFrame(columns).to_dicts()
-    shorter = 1.0 - makespan_ms / makespan_ms[other]
-    return columns | {"rationale": [_rationale(row, part) for row, part in zip(margins, shorter, strict=True)]}
 
 
-def _rationale(row: dict[str, Any], shorter: float) -> str:
-    """How a candidate compares, without subject; `shorter` is the share by which its makespan is."""
-    margin = row["success_margin"]
-    more_or_less = f"{100 * abs(margin):.1f} points {'more' if margin > 0 else 'less'} success than"
-    amount = more_or_less if abs(margin) >= _VISIBLE else "as much success as"
-    text = f"expects {amount} {row['compared_with']} (90 % interval {_interval(row)} points)"
-    return f"{text}; its makespan is {percent(shorter)} shorter" if row["is_recommended"] and shorter > 0 else text
+def recommendation(rows: list[dict[str, Any]]) -> str:
+    """Say which strategy is recommended, and how it compares with the most successful other one."""
+    by_name = {row["strategy"]: row for row in rows}
+    row = next(row for row in rows if row["is_recommended"])
+    margin, other = row["success_margin"], by_name[row["compared_with"]]
+    amount = "as much success as"
+    if abs(margin) >= _VISIBLE:
+        amount = f"{100 * abs(margin):.1f} points {'more' if margin > 0 else 'less'} success than"
+    text = f"Recommended: {row['strategy']}. It expects {amount} {other['strategy']}"
+    shorter = 1.0 - row["planned_makespan_ms"] / other["planned_makespan_ms"]
+    faster = f"; its makespan is {percent(shorter)} shorter" if shorter > 0 else ""
+    return f"{text} (90 % interval {_interval(row)} points){faster}."
 
 
 def _interval(row: dict[str, Any]) -> str:
     return f"{100 * row['success_margin_low']:+.1f} to {100 * row['success_margin_high']:+.1f}"
 
 
-def _blocks(table: pl.DataFrame) -> list[Block]:
+def _blocks(rows: list[dict[str, Any]]) -> list[Block]:
     """The planned measures, success compared, and the recommendation."""
-    rows = table.to_dicts()
-    chosen = next(row for row in rows if row["is_recommended"])
     measures = tuple((row["strategy"], *(cell(name, row[f"planned_{name}"]) for name in MEASURES)) for row in rows)
     margins = tuple(
         (row["strategy"], row["compared_with"], f"{100 * row['success_margin']:+.1f}", _interval(row)) for row in rows
@@ -274,5 +274,5 @@ def _blocks(table: pl.DataFrame) -> list[Block]:
         Table(("planned", "success", "throughput", "makespan", "imbalance", "retries", "confidence"), measures),
         Table(("planned success", "less that of", "points", "90 % interval"), margins, labels=2),
         _LEGEND,
-        f"Recommended: {chosen['strategy']}. It {chosen['rationale']}.",
+        recommendation(rows),
     ]

@@ -248,16 +248,14 @@ def test_validate_prints_what_it_found_and_writes_nothing(run_cli, inputs):
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"^planned_tasks\.jsonl +used +none +12$", done.stdout, re.MULTILINE)
     assert "The inputs are valid: 12 tasks (planned_tasks.jsonl), 4 agents, 13 recorded attempts." in done.stdout
-    found = json.loads(run_cli("validate", "--input", inputs, "--json").stdout)
-    assert (found["task_count"], found["agent_count"], found["attempt_count"]) == (12, 4, 13)
     assert tree(inputs.parent) == before
 
 
 def test_sample_makes_inputs_of_the_size_asked_for(run_cli, tmp_path):
     done = run_cli("sample", tmp_path / "s", "--tasks", "30", "--agents", "5", "--waves", "2", "--seed", "3")
     assert (done.returncode, done.stderr) == (0, "")
-    found = json.loads(run_cli("validate", "--input", tmp_path / "s" / "phase18", "--json").stdout)
-    assert (found["task_count"], found["agent_count"]) == (30, 5)
+    found = run_cli("validate", "--input", tmp_path / "s" / "phase18").stdout
+    assert "The inputs are valid: 30 tasks (planned_tasks.jsonl), 5 agents, " in found
 
 
 def test_report_writes_the_same_files_as_the_run(run_cli, inputs):
