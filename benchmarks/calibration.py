@@ -128,12 +128,10 @@ def measure(world: int, wave: ExecutedWave, rng: np.random.Generator) -> Measure
 def play_worlds(phase18: Path, seeds: range) -> pl.DataFrame:
     """`Measured` of every wave of the worlds of these seeds."""
     inputs = load_inputs(phase18, phase18.parent / "phase16", phase18.parent / "phase17")
-    first, rows = AdaptiveOptimizer(inputs=inputs), []
-    model = first.model
+    model, rows = AdaptiveOptimizer(inputs=inputs).model, []
     for seed in seeds:
         rng = np.random.default_rng([seed, 88, model.tasks.height])  # not the world's, the draws' or another input's
-        optimizer, run = first.copy_with(first.options), Phase19Harness(phase18_dir=phase18)
-        optimizer.seed = seed
+        optimizer, run = AdaptiveOptimizer(inputs=inputs, seed=seed), Phase19Harness(phase18_dir=phase18)
         executor = SimulateExecutor(model.world(seed), model.tasks["task_id"], model.agents["agent_id"])
         run.prepare_waves(optimizer, executor)
         rows += [measure(seed, wave, rng) for wave in run.run_waves(optimizer) if isinstance(wave, ExecutedWave)]

@@ -252,7 +252,6 @@ WAVE_PLANS = Schema(
     moved_count=count("tasks moved off the optimal assignment to balance the load"),
     is_load_limit_met=flag("all agents keep to --max-load-factor; null where none is given", nullable=True),
     unassigned_count=count("tasks of the wave left out for lack of room", default=0),
-    learned_attempt_count=count("attempts of the previous wave learned from; null in the first wave", nullable=True),
 )
 
 WAVE_DRAWS = Schema(

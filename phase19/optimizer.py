@@ -1,7 +1,6 @@
 """AdaptiveOptimizer: records -> forecast -> score matrix -> assignment -> plan; learns from outcomes between waves."""
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -186,12 +185,6 @@ class AdaptiveOptimizer:
         self._model: ForecastModel | None = None
         self._observed: list[pl.DataFrame] = []
         self._learned_count = 0  # how many of the observed frames the model has learned from
-
-    def copy_with(self, options: PlanOptions) -> "AdaptiveOptimizer":
-        """Make an optimizer with the same records and model that plans by other options and learns on its own."""
-        other = copy(self)
-        vars(other).update(options=options, _observed=[*self._observed], _plans={})
-        return other
 
     def load_phase18_data(self) -> dict[str, int]:
         """Read and check the records; plans made from then on rest on them.
@@ -509,8 +502,7 @@ class AdaptiveOptimizer:
         strategies = CANDIDATES if strategy is OptimizationStrategy.AUTO else (strategy,)
         candidates = assign_wave(wave, model, self.options, self.heuristics, strategies)
         chosen = candidates[recommended(candidates, self.options.max_load_factor)]
-        learned = self._observed[-1].height if self._observed else None
-        return self._complete(replace(chosen, learned_attempt_count=learned))
+        return self._complete(chosen)
 
     def _complete(self, wave: PlannedWave) -> OptimizationResult:
         """The result of a wave whose tasks have agents: with the rows of its plan and draws of its outcome."""
@@ -632,7 +624,6 @@ def assign_wave(
             tasks=tasks,
             unassigned=unassigned,
             model=model,
-            learned_attempt_count=None,
             max_attempts=max_attempts,
             forecast=forecast,
             allowed=allowed,

@@ -51,8 +51,6 @@ class PlannedWave(Wave):
     ----------
     model
         The forecast model that the wave was planned with; its m agents are the columns of every pair matrix.
-    learned_attempt_count
-        Previous wave's attempts that the model learned from; None for the first wave.
     max_attempts
         Attempts that each task may have, shape (n,).
     forecast
@@ -75,7 +73,6 @@ class PlannedWave(Wave):
     """
 
     model: ForecastModel
-    learned_attempt_count: int | None
     max_attempts: NDArray[np.int64]
     forecast: Expected
     allowed: NDArray[np.bool_] | None

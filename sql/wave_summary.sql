@@ -54,9 +54,6 @@ select
         'upper_bound': plans.upper_bound,
         'gap': plans.gap
     } as solver,
-    case
-        when plans.learned_attempt_count is not null then {'attempt_count': plans.learned_attempt_count}
-    end as learning,
     plans.unassigned_count,
     coalesce(agents.agents, []) as agents,
     iso_timestamp(run.timestamp) as timestamp,

@@ -166,7 +166,6 @@ def _plans(
                 upper_bound=1.0 + rng.random(),
                 gap=rng.random(),
                 unassigned_count=int(rng.integers(0, 3)),
-                learned_attempt_count=int(rng.integers(1, 50)) if w > 1 else None,
             )
         )
     return frames.WAVE_PLANS.conform(rows[::-1])

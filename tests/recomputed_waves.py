@@ -226,7 +226,6 @@ def wave_summary(world: World) -> Rows:
     ]
     rows = []
     for plan, total, compared in zip(world.plans, world["wave_totals"], world["schedule_comparisons"], strict=True):
-        learning = {"attempt_count": plan["learned_attempt_count"]}
         rows.append(
             {
                 "wave": plan["wave"],
@@ -242,7 +241,6 @@ def wave_summary(world: World) -> Rows:
                     "algorithm": plan["solver"],
                     **{name: plan[name] for name in ("objective", "upper_bound", "gap")},
                 },
-                "learning": learning if plan["learned_attempt_count"] is not None else None,
                 "unassigned_count": plan["unassigned_count"],
                 "agents": [
                     {name: row[name] for name in agent_names}

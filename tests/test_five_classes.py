@@ -173,7 +173,7 @@ COMMAND = {
     SafetyGate: {"approve": {}, "decide": {}},
 }
 # What no run needs: a call by name does.
-BY_NAME = {AdaptiveOptimizer: {"copy_with", "simulate_schedule"}, AdaptiveScheduler: {"handle_task_failure"}}
+BY_NAME = {AdaptiveOptimizer: {"simulate_schedule"}, AdaptiveScheduler: {"handle_task_failure"}}
 
 
 class ReplacedError(Exception):

@@ -35,7 +35,7 @@ def test_what_comes_later_changes_no_plan_made_before_it(won, strategy):
     for one, other in zip(whole, cut, strict=True):
         assert one.plans.equals(other.plans)
         assert np.array_equal(one.draws.busy_ms, other.draws.busy_ms)
-        assert one.learned_attempt_count == other.learned_attempt_count
+        assert one.model.attempts.height == other.model.attempts.height
     # Times that nobody recorded are counted at a mean over all records, and nothing is learned from them.
     assert whole[0].executions["status"].equals(cut[0].executions["status"])
     assert whole[0].attempts.equals(cut[0].attempts)
@@ -46,8 +46,7 @@ def test_the_second_wave_learns_from_the_attempts_of_the_first():
     won = [{"task_id": f"t{t}", "agent_id": "a2"} for t in range(6)]
     lost = [{"task_id": f"t{t}", "agent_id": a, "is_success": False} for t in range(6) for a in ("a0", "a1")]
     first, second = replayed(attempts(*won, *lost), max_retries=0)
-    assert first.learned_attempt_count is None
-    assert second.learned_attempt_count == first.attempts.height == 3
+    assert first.attempts.height == 3
     assert second.model.attempts.height == first.model.attempts.height + 3
 
 

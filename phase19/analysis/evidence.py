@@ -88,7 +88,6 @@ def _wave_plan(wave: ExecutedWave, planned: pl.DataFrame) -> pl.DataFrame:
         "moved_count": int((wave.agent_index != wave.assignment.assignment.agent_index).sum()),
         "is_load_limit_met": None if limit is None else bool(busy.max() <= limit * busy.mean() * (1 + _ROUNDING)),
         "unassigned_count": wave.unassigned.height,
-        "learned_attempt_count": wave.learned_attempt_count,
     }
     return pl.DataFrame([row], schema=frames.WAVE_PLANS.dtypes)
 

@@ -108,7 +108,7 @@ def analysed(tmp_path_factory):
     ]  # fmt: skip
     plans = [
         wave_plan(1, planned_makespan_ms=4000.0, timeline_end_ms=4000.0),
-        wave_plan(2, strategy="balance_load", planned_makespan_ms=1000.0, learned_attempt_count=4),
+        wave_plan(2, strategy="balance_load", planned_makespan_ms=1000.0),
         wave_plan(3, strategy="balance_load", planned_makespan_ms=2000.0, timeline_end_ms=2000.0, unassigned_count=7),
     ]
     told = [
@@ -298,7 +298,6 @@ def test_utilization_over_the_run(tables):
 def test_a_waves_summary(directory):
     rows = [json.loads((directory / f"wave_{w}" / "wave_summary.json").read_text()) for w in (1, 2, 3)]
     assert rows[0]["task_states"] == {"completed": 2, "failed": 1, "unobserved": 0, "interrupted": 0}
-    assert [row["learning"] and row["learning"]["attempt_count"] for row in rows] == [None, 4, None]
     assert [row["unassigned_count"] for row in rows] == [0, 0, 7]
     assert [row["timeline_end_ms"] for row in rows] == [4000, 1000, 2000]
     assert [row["actual_makespan_ms"] for row in rows] == [5000, 500, None]
