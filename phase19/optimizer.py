@@ -201,9 +201,8 @@ class AdaptiveOptimizer:
         """
         phase18, phase16, phase17 = self.directories
         if phase18 is not None:
-            allow_unassigned = self.options.allow_unassigned
             self._model = self._heuristics = None
-            self.inputs = load_inputs(phase18, phase16, phase17, allow_unassigned=allow_unassigned)
+            self.inputs = load_inputs(phase18, phase16, phase17)
         elif self.inputs.agents.is_empty():
             raise UsageError("AdaptiveOptimizer: expected phase18_dir or inputs, found neither")
         return {

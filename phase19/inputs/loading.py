@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from phase19.errors import InputError, plural
-from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, PATTERNS, RISK_LEVELS, SIGNALS, SOURCES, STRINGS, TASKS
+from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, PATTERNS, RISK_LEVELS, SIGNALS, SOURCES, TASKS
 from phase19.inputs import wire
 from phase19.inputs.decoding import LINE, Decoded, decode_document, decode_lines
 from phase19.inputs.heuristics import read_heuristics
@@ -22,7 +22,6 @@ from phase19.inputs.wire import Population
 _TASK_OUTCOMES = "task_outcomes.jsonl"
 _WAVE_OUTCOMES = f"wave_*/*/{_TASK_OUTCOMES}"
 _EVEN_ODDS = Population(success_rate=0.5, agent_count=0, task_count=0)
-_NAMED_AGENTS = 5  # in one error
 _WARNED_FIELDS = 10  # names in one warning; further ones are counted
 
 
@@ -63,13 +62,7 @@ class Inputs:
     digest: str = ""
 
 
-def load_inputs(
-    phase18: Path,
-    phase16: Path | None = None,
-    phase17: Path | None = None,
-    *,
-    allow_unassigned: bool = False,
-) -> Inputs:
+def load_inputs(phase18: Path, phase16: Path | None = None, phase17: Path | None = None) -> Inputs:
     """Read and check every input of a run.
 
     Parameters
@@ -78,8 +71,6 @@ def load_inputs(
         Directory with the four required Phase 18 files.
     phase16, phase17
         Directories of the earlier phases; None where there is none.
-    allow_unassigned
-        Accept tasks that exclude all the agents they require, which no plan can place.
 
     Returns
     -------
@@ -104,7 +95,7 @@ def load_inputs(
     heuristics = log.lines("phase16", "heuristics.jsonl", wire.HEURISTIC_ROWS)
     read_heuristics(heuristics, path=f"{phase16}/heuristics.jsonl")  # raises at the first rule that breaks its format
     attempts = pl.concat(_attempts(log, phase18))
-    tasks, task_source = _tasks(log, attempts, population.task_count, allow_unassigned=allow_unassigned)
+    tasks, task_source = _tasks(log, attempts, population.task_count)
     limits = log.lines("phase18", "agents.jsonl", wire.AGENT_ROWS)
     capacity: dict[str, int | None] = dict(limits.select("agent_id", "capacity").rows())
     choices = tasks["required_agents"].append(tasks["excluded_agents"]).explode().drop_nulls()
@@ -200,31 +191,15 @@ def _attempts(log: _Log, phase18: Path) -> Iterable[pl.DataFrame]:
         yield from (file.value for file in files.values())
 
 
-def _tasks(log: _Log, attempts: pl.DataFrame, total_tasks: int, *, allow_unassigned: bool) -> tuple[pl.DataFrame, str]:
+def _tasks(log: _Log, attempts: pl.DataFrame, total_tasks: int) -> tuple[pl.DataFrame, str]:
     """The tasks to schedule and their source: the first file with rows, else synthetic ones."""
     for phase, name in (("phase18", "tasks.jsonl"), ("phase16", "planned_tasks.jsonl")):
         frame = log.lines(phase, name, wire.TASK_ROWS)
         if frame.height:
-            if not allow_unassigned:
-                _check_choice(log.path(phase, name), frame)
             return frame.select(TASKS.fill(wire.TASK_ROWS.dtypes)), name
         if log.path(phase, name) is not None:
             log.warnings.append(f"{name} is empty; tasks are taken from elsewhere")
     return synthetic_tasks(attempts, total_tasks), "synthetic"
-
-
-def _check_choice(path: Path | None, tasks: pl.DataFrame) -> None:
-    """Raise InputError at the first task that excludes all the agents it requires."""
-    required, excluded = pl.col("required_agents"), pl.col("excluded_agents")
-    is_left = required.list.set_difference(excluded.fill_null(pl.lit([], dtype=STRINGS))).list.len() > 0
-    for row in tasks.filter((required.list.len() > 0) & ~is_left).head(1).to_dicts():
-        raise InputError(
-            str(path),
-            line=row[LINE],
-            field="excluded_agents",
-            expected=f"one of the required_agents of {row['task_id']!r} left (or --allow-unassigned, to leave it out)",
-            found=f"all of them excluded: {', '.join(map(repr, row['required_agents'][:_NAMED_AGENTS]))}",
-        )
 
 
 def _agents(

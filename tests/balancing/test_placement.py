@@ -433,11 +433,9 @@ def test_room_for_all_makes_the_option_change_nothing_but_the_run_id(copied, tmp
 def test_a_task_that_excludes_all_it_requires_is_an_error_or_left_out(copied, tmp_path):
     stuck = {"task_id": "s", "required_agents": ["agent_0"], "excluded_agents": ["agent_0", "agent_1"]}
     give(copied, "tasks.jsonl", {"task_id": "t"}, stuck)
-    with pytest.raises(InputError) as caught:
-        load_inputs(copied)
-    error = caught.value
-    assert (error.file, error.line, error.field) == (str(copied / "tasks.jsonl"), 2, "excluded_agents")
-    assert "'s'" in error.expected and "'agent_0'" in error.found
+    with pytest.raises(InfeasibleError, match=r"which may use no agent \(wave 1; task 's'\).* --allow-unassigned"):
+        phase19.run(input=copied, output=tmp_path / "out", **FIXED)
+    assert not (tmp_path / "out").exists()
     run = phase19.run(input=copied, output=tmp_path / "out", allow_unassigned=True, **FIXED)
     assert lines(tmp_path / "out/unassigned_tasks.jsonl")[0]["reason"] == (
         "it allows no agent of this run; required: agent_0; excluded: agent_0, agent_1"
