@@ -10,7 +10,7 @@ from scipy.optimize import linprog
 
 from phase19.balancing import local_search
 from phase19.balancing.local_search import LocalSearch, busy_time
-from phase19.balancing.makespan import longest_first, minimize_makespan
+from phase19.balancing.makespan import minimize_makespan
 from phase19.errors import InfeasibleError
 
 
@@ -98,17 +98,14 @@ def test_a_preference_never_lengthens_a_wave_that_is_searched():
     assert found.makespan_ms == 300.0
 
 
-def test_longest_first_by_hand():
-    # 5 to agent 0, 4 to 1, 3 to 1 (7 < 8), 3 to 0 (8 < 10), 3 to 1: 10. The best is 9.
+def test_five_tasks_on_two_agents():
+    # 5 + 4 against 3 + 3 + 3.
     planned = np.repeat([[5.0], [3.0], [4.0], [3.0], [3.0]], 2, axis=1)
-    assert longest_first(planned, np.array([5, 5])).tolist() == [0, 1, 1, 0, 1]
     assert minimize_makespan(planned, np.array([5, 5])).makespan_ms == 9.0
 
 
-def test_longest_first_can_leave_a_task_without_an_agent():
-    # The longer task takes agent 0, the only one the other allows.
+def test_a_task_that_allows_one_agent_gets_it():
     planned, allowed = np.array([[5.0, 6.0], [1.0, 1.0]]), np.array([[True, True], [True, False]])
-    assert longest_first(planned, np.array([1, 1]), allowed) is None
     assert minimize_makespan(planned, np.array([1, 1]), allowed).agent_index.tolist() == [1, 0]
 
 
@@ -149,8 +146,6 @@ def test_small_waves_keep_the_rules_and_the_bound_never_exceeds_the_best(wave):
     assert found.makespan_ms >= best * (1 - 1e-9)
     assert (np.bincount(found.agent_index, minlength=capacity.size) <= capacity).all()
     assert allowed is None or allowed[np.arange(len(planned)), found.agent_index].all()
-    start = longest_first(planned, capacity, allowed)
-    assert start is None or found.makespan_ms <= busy_time(planned, start).max() * (1 + 1e-9)
 
 
 def test_the_search_finds_nearly_all_small_optima():
@@ -200,7 +195,6 @@ def test_within_a_hundredth_of_the_bound_where_agents_have_fifty_tasks(capacity,
     assert found.makespan_ms <= 1.01 * found.lower_bound_ms
     assert np.bincount(found.agent_index, minlength=10).max() <= capacity
     assert found.makespan_ms == pytest.approx(busy_time(planned, found.agent_index).max())
-    assert found.makespan_ms <= busy_time(planned, longest_first(planned, np.full(10, capacity))).max()
 
 
 def test_identical_agents_and_identical_tasks_are_shared_out_evenly():
