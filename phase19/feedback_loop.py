@@ -190,13 +190,11 @@ class OptimizationFeedbackLoop:
 
     def update_phase16_heuristics(self, phase16_dir: Path | str | None = None) -> list[Path]:
         """Append the run's heuristic weights to Phase 16's feedback, once per run; the file, if it grew."""
-        place = self._neighbour("phase16", self.phase16_dir if phase16_dir is None else phase16_dir)
-        return deliver_feedback(self.results.directory, place, None)
+        return self._deliver("phase16", self.phase16_dir if phase16_dir is None else phase16_dir)
 
     def update_phase18_coordination(self, phase18_dir: Path | str | None = None) -> list[Path]:
         """Append the run's strategy figures to Phase 18's feedback, once per run; the file, if it grew."""
-        place = self._neighbour("phase18", self.phase18_dir if phase18_dir is None else phase18_dir)
-        return deliver_feedback(self.results.directory, None, place)
+        return self._deliver("phase18", self.phase18_dir if phase18_dir is None else phase18_dir)
 
     def write_feedback_outputs(self, output_dir: Path | str | None = None) -> list[Path]:
         """Write the comparisons, signals, weights and the neighbours' feedback; their paths.
@@ -213,14 +211,14 @@ class OptimizationFeedbackLoop:
         write_agent_rows(rows, paths[0].parent, FEEDBACK_FILE, waves=waves, directories=directories)
         return paths
 
-    def _neighbour(self, phase: str, directory: Path | str | None) -> Path:
-        """The directory to deliver to; refuses one that does not exist, and a run without feedback to deliver."""
+    def _deliver(self, phase: str, directory: Path | str | None) -> list[Path]:
+        """Deliver feedback; refuses a directory that does not exist, and a run without feedback to deliver."""
         if directory is None or not Path(directory).is_dir():
             raise UsageError(f"{phase}_dir: expected a directory that exists, found {directory!r}")
         name = f"feedback/{phase}_feedback.jsonl"
         if not self.results.records(name, _Delivered):
             raise OutputError(f"{self.results.directory / name}: expected feedback to deliver, found none")
-        return Path(directory)
+        return deliver_feedback(self.results.directory, phase, Path(directory))
 
 
 def _figures(kind: str, metrics: Mapping[str, float | None]) -> dict[str, float | None]:

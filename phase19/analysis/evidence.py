@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from phase19 import frames
+from phase19.balancing.local_search import busy_time
 from phase19.forecasting.confidence import clipped_normal_mean
 from phase19.forecasting.predictive import WaveDraws
 from phase19.inputs.history import Previous
@@ -69,12 +70,7 @@ def analysis_frames(
 
 def _wave_plan(wave: ExecutedWave, planned: pl.DataFrame) -> pl.DataFrame:
     """One row of `frames.WAVE_PLANS`, from the draws of the wave."""
-    busy = np.bincount(
-        wave.agent_index,
-        weights=wave.forecast.planned_duration_ms[np.arange(wave.agent_index.size), wave.agent_index],
-        minlength=wave.model.agents.height,
-    )
-    limit = wave.max_load_factor
+    busy, limit = busy_time(wave.forecast.planned_duration_ms, wave.agent_index), wave.max_load_factor
     row = {
         "wave": wave.number,
         "strategy": str(wave.assignment.strategy),
@@ -104,18 +100,15 @@ def agent_evidence(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:
     m, ran = model.agents.height, executions.select(frames.has_run()).to_series().to_numpy()
     advantage = (executions["planned_success"] - executions["baseline_success"]).to_numpy()[ran]
     centred = advantage - (advantage.mean() if advantage.size else 0.0)
-    chance, agent = draws.success_probability[:, ran], draws.agent[ran]
-    success_variance, advantage_variance = np.zeros(m), np.zeros(m)
-    success_variance[np.unique(agent)] = _sums(chance, agent).var(axis=0, ddof=1)
-    advantage_variance[np.unique(agent)] = _sums(chance * centred, agent).var(axis=0, ddof=1)
+    chance, is_own = draws.success_probability[:, ran], draws.agent[ran, None] == np.arange(m)
     return pl.DataFrame(
         {
             "wave": np.full(m, wave.number),
             "agent_id": model.agents["agent_id"],
             "capacity": wave.assignment.capacity,
             "slot_worth": wave.slot_value,
-            "success_variance": success_variance,
-            "advantage_variance": advantage_variance,
+            "success_variance": (chance @ is_own).var(axis=0, ddof=1),
+            "advantage_variance": (chance @ (is_own * centred[:, None])).var(axis=0, ddof=1),
             **_duration_evidence(wave, draws),
         },
         schema=frames.AGENT_EVIDENCE.dtypes,
@@ -148,10 +141,3 @@ def _duration_evidence(wave: ExecutedWave, draws: WaveDraws) -> dict[str, NDArra
         "log_duration_variance": total(sd**2 + tries * shared) + (count * model.agent.sd) ** 2,
         "log_duration_outcome_sd": total(model.outcome.sd * model.outcome.code[outcome]),
     }
-
-
-def _sums(values: NDArray[np.generic], group: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sums of columns (s, p) by their group, for the distinct groups in ascending order."""
-    order = np.argsort(group, kind="stable")
-    _, first = np.unique(group[order], return_index=True)
-    return np.asarray(np.add.reduceat(values[:, order], first, axis=1, dtype=np.float64))

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from phase19.balancing.local_search import busy_time
 from phase19.forecasting.model import Expected
 
 INDIFFERENCE = 0.005  # success rate: half a percentage point
@@ -48,10 +49,8 @@ def recommend_wave(forecast: Expected, agent_index: NDArray[np.int64]) -> int:
     agent_index
         Agent of each task in every assignment, shape (k, n).
     """
-    n, m = forecast.planned_success.shape
-    if n == 0:
+    if agent_index.shape[1] == 0:
         return 0
-    row = np.arange(n)
-    times = forecast.planned_duration_ms[row, agent_index]
-    makespan_ms = [np.bincount(own, weights=ms, minlength=m).max() for own, ms in zip(agent_index, times, strict=True)]
-    return recommend(forecast.planned_success[row, agent_index].mean(axis=1), np.array(makespan_ms))
+    success = forecast.planned_success[np.arange(agent_index.shape[1]), agent_index].mean(axis=1)
+    makespan_ms = np.array([busy_time(forecast.planned_duration_ms, own).max() for own in agent_index])
+    return recommend(success, makespan_ms)

@@ -11,8 +11,8 @@ from phase19.publishing.files import write_errors
 FEEDBACK_FILE = "phase19_feedback.jsonl"
 
 
-def deliver_feedback(run_dir: Path, phase16: Path | None, phase18: Path | None) -> list[Path]:
-    """Append a run's feedback to `phase19_feedback.jsonl` of the neighbouring phases, once per run id.
+def deliver_feedback(run_dir: Path, phase: str, neighbour: Path) -> list[Path]:
+    """Append a run's feedback for a phase to `phase19_feedback.jsonl` in its directory, once per run id.
 
     An incomplete last line, as a crash leaves, is cut off first; a complete one without its newline gets it.
 
@@ -20,25 +20,23 @@ def deliver_feedback(run_dir: Path, phase16: Path | None, phase18: Path | None) 
     ----------
     run_dir
         A published run.
-    phase16, phase18
-        The neighbours' directories; None where there is none.
+    phase
+        `phase16` or `phase18`.
+    neighbour
+        The directory of that phase.
 
     Returns
     -------
     list of Path
-        The files that grew, Phase 16's first.
+        The file, if it grew.
 
     Raises
     ------
     OutputError
-        A file cannot be written; its complete lines are kept and none is added.
+        The file cannot be written; its complete lines are kept and none is added.
     """
-    deliveries = {"phase16_feedback.jsonl": phase16, "phase18_feedback.jsonl": phase18}
-    return [
-        neighbour / FEEDBACK_FILE
-        for name, neighbour in deliveries.items()
-        if neighbour is not None and _append_once(neighbour / FEEDBACK_FILE, (run_dir / "feedback" / name).read_bytes())
-    ]
+    path = neighbour / FEEDBACK_FILE
+    return [path] if _append_once(path, (run_dir / "feedback" / f"{phase}_feedback.jsonl").read_bytes()) else []
 
 
 def _append_once(path: Path, lines: bytes) -> bool:

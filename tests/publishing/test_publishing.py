@@ -362,19 +362,12 @@ def run_dir(tmp_path):
     return tmp_path / "run"
 
 
-def test_feedback_is_appended_to_both_neighbours_once_per_run(tmp_path, run_dir):
-    places = [tmp_path / f"phase{phase}" / "phase19_feedback.jsonl" for phase in (16, 18)]
-    assert deliver_feedback(run_dir, tmp_path / "phase16", tmp_path / "phase18") == places
-    assert deliver_feedback(run_dir, tmp_path / "phase16", tmp_path / "phase18") == []
-    assert [json.loads(place.read_text()) for place in places] == [
-        {"type": "for 16", "run_id": "r1"},
-        {"type": "for 18", "run_id": "r1"},
-    ]
-
-
-def test_feedback_without_a_phase_16_goes_to_phase_18_alone(tmp_path, run_dir):
-    assert deliver_feedback(run_dir, None, tmp_path / "phase18") == [tmp_path / "phase18" / "phase19_feedback.jsonl"]
-    assert tree(tmp_path / "phase16") == {}
+@pytest.mark.parametrize("phase", ["phase16", "phase18"])
+def test_feedback_is_appended_to_a_neighbour_once_per_run(tmp_path, run_dir, phase):
+    place = tmp_path / phase / "phase19_feedback.jsonl"
+    assert deliver_feedback(run_dir, phase, tmp_path / phase) == [place]
+    assert deliver_feedback(run_dir, phase, tmp_path / phase) == []
+    assert json.loads(place.read_text()) == {"type": f"for {phase[-2:]}", "run_id": "r1"}
 
 
 @pytest.mark.parametrize(
@@ -391,7 +384,7 @@ def test_feedback_without_a_phase_16_goes_to_phase_18_alone(tmp_path, run_dir):
 def test_a_line_torn_by_a_crash_is_cut_off_and_a_missing_newline_added(tmp_path, run_dir, before, after):
     place = tmp_path / "phase18" / "phase19_feedback.jsonl"
     place.write_text(before)
-    assert deliver_feedback(run_dir, None, tmp_path / "phase18") == [place]
+    assert deliver_feedback(run_dir, "phase18", tmp_path / "phase18") == [place]
     assert place.read_text() == after + '{"type": "for 18", "run_id": "r1"}\n'
 
 
@@ -405,7 +398,7 @@ def test_processes_that_deliver_at_once_tear_no_line_and_deliver_each_run_once(t
     code = (
         "import sys; from pathlib import Path; from phase19.publishing.delivery import deliver_feedback\n"
         "place = Path(sys.argv[1]); sys.stdin.read()\n"
-        "for i in range(20): deliver_feedback(place / f'run_{i}', None, place / 'phase18')"
+        "for i in range(20): deliver_feedback(place / f'run_{i}', 'phase18', place / 'phase18')"
     )
     command = [sys.executable, "-c", code, tmp_path]
     started = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(4)]
@@ -427,7 +420,7 @@ def test_feedback_that_does_not_fit_leaves_the_file_as_long_as_before(tmp_path, 
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (place.stat().st_size + room, limits[1]))
         with pytest.raises(OutputError, match=f"phase19_feedback.jsonl: cannot be written: {reason}"):
-            deliver_feedback(run_dir, None, tmp_path / "phase18")
+            deliver_feedback(run_dir, "phase18", tmp_path / "phase18")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
