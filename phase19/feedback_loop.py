@@ -242,14 +242,13 @@ def _accuracy(planned: float | None, actual: float | None) -> float | None:
 
 def _lift(name: str, performance: Mapping[str, Mapping[str, int]]) -> float:
     """Success rate of a heuristic less that of all others, shrunk by its number of applications."""
-    own, others = [0, 0], [0, 0]
-    for heuristic, figures in performance.items():
-        counts = [figures.get(key, 0) for key in ("successes", "applications")]
-        side = own if heuristic == name else others
-        side[0], side[1] = side[0] + counts[0], side[1] + counts[1]
-    if not own[1] or not others[1]:
+    keys = ("successes", "applications")
+    won, used = (performance[name].get(key, 0) for key in keys)
+    all_won, all_used = (sum(figures.get(key, 0) for figures in performance.values()) for key in keys)
+    if not used or used == all_used:
         return 0.0
-    return (own[0] / own[1] - others[0] / others[1]) * own[1] / (own[1] + Thresholds().rules["heuristic_shrinkage"])
+    lift = won / used - (all_won - won) / (all_used - used)
+    return lift * used / (used + Thresholds().rules["heuristic_shrinkage"])
 
 
 def _moved(weight: float, lift: float) -> float:

@@ -117,10 +117,13 @@ def backtest(options: BacktestOptions, *, output: OutputFile = None) -> None:
         The file to write; backtest.json beside the input by default.
     """
     from phase19.evaluation.backtest import backtest as evaluate
+    from phase19.publishing.files import check_file_target
 
     target = output or options.beside_input("backtest.json")
+    check_file_target(target, (*options.sources, options.executions))
     with screen.wave_progress(sys.stderr) as progress:
-        _show_evaluation(evaluate(options, output=target, progress=progress), target)
+        result = evaluate(options, progress=progress)
+    _publish_evaluation(result, result.document, target)
 
 
 @app.command(sort_key=5)
@@ -134,9 +137,12 @@ def compare(options: CompareOptions, *, output: OutputFile = None) -> None:
         The file to write; strategy_comparison.jsonl beside the input by default.
     """
     from phase19.evaluation.compare import compare as evaluate
+    from phase19.publishing.files import check_file_target
 
     target = output or options.beside_input("strategy_comparison.jsonl")
-    _show_evaluation(evaluate(options, output=target), target)
+    check_file_target(target, options.sources)
+    result = evaluate(options)
+    _publish_evaluation(result, result.table, target)
 
 
 @app.command(sort_key=6)
@@ -228,7 +234,10 @@ def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves
     print(directory)
 
 
-def _show_evaluation(result: Any, target: Path) -> None:
+def _publish_evaluation(result: Any, content: Any, target: Path) -> None:
+    from phase19.publishing.files import write_files
+
+    write_files(target.parent, {target.name: content})
     _warn(result.warnings)
     screen.show(result.section.blocks, title=result.section.title, results=str(target))
 

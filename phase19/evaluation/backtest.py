@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +25,6 @@ from phase19.options import BacktestOptions, RunOptions, WaveOptions
 from phase19.outputs.rendering import Section, Table, figures_table, records_table
 from phase19.outputs.summary import SCHEMA_VERSION
 from phase19.outputs.text import duration, percent
-from phase19.publishing.files import check_file_target, write_files
 from phase19.wave import ExecutedWave, largest, mean, positions
 
 _BINS = 10  # of the reliability table
@@ -81,7 +79,7 @@ class BacktestResult:
             (
                 Table(("actual success", "rate"), rates),
                 f"Makespan: {round_robin_time} by round robin, {duration(overall['makespan_ms'])} by the plan.",
-                records_table([*document["waves"], overall | {"wave": "all"}], labels=1),
+                records_table([*document["waves"], overall | {"wave": "all"}]),
                 figures_table("forecasts of recorded pairs", scores, "brier_score log_loss base_rate skill"),
                 records_table([row for row in scores["reliability"] if row["count"]]),
             ),
@@ -92,7 +90,6 @@ def backtest(
     options: BacktestOptions | None = None,
     /,
     *,
-    output: Path | str | None = None,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
     **settings: Any,
 ) -> BacktestResult:
@@ -103,8 +100,6 @@ def backtest(
     options
         Inputs, plan, and the records to replay; or leave it out and name the fields of
         :class:`phase19.options.BacktestOptions` as keywords.
-    output
-        The JSON file to write; None writes nothing.
     progress
         Called as `progress(stage, done, total)`.
 
@@ -120,18 +115,12 @@ def backtest(
     >>> found.document["success"]["gap_closed"]  # doctest: +SKIP
     """
     options = BacktestOptions.of(options, **settings)
-    target = None if output is None else Path(output)
-    if target is not None:
-        check_file_target(target, (*options.sources, options.executions))
     inputs = load_inputs(*options.sources)
     if options.executions is not None:
         replayed = read_executions(options.executions)
     elif options.split_at is not None:
         inputs, replayed = split_inputs(inputs, options.split_at)
-    result = replay_plan(inputs, replayed, options, progress)
-    if target is not None:
-        write_files(target.parent, {target.name: result.document})
-    return result
+    return replay_plan(inputs, replayed, options, progress)
 
 
 def replay_plan(

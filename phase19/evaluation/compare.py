@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,6 @@ from phase19.optimizer import AdaptiveOptimizer, assign_wave, recommended
 from phase19.options import CompareOptions, OptimizationStrategy
 from phase19.outputs.rendering import Block, Section, Table
 from phase19.outputs.text import cell, percent
-from phase19.publishing.files import check_file_target, write_files
 from phase19.wave import positions
 
 BASELINES = ("round_robin", "best_single_agent_capped")
@@ -52,26 +50,18 @@ class Comparison:
     warnings: tuple[str, ...]
 
 
-def compare(
-    options: CompareOptions | None = None,
-    /,
-    *,
-    output: Path | str | None = None,
-    **settings: Any,
-) -> Comparison:
+def compare(options: CompareOptions | None = None, /, **settings: Any) -> Comparison:
     """Compare all strategies on one input.
 
     Parameters
     ----------
     options
         What to compare; or leave it out and name the fields of :class:`phase19.options.CompareOptions` as keywords.
-    output
-        The JSONL file to write; None writes nothing.
 
     Raises
     ------
     Phase19Error
-        An input breaks the contract, or a wave has no assignment within its limits; nothing is written.
+        An input breaks the contract, or a wave has no assignment within its limits.
 
     Examples
     --------
@@ -80,9 +70,7 @@ def compare(
     >>> found.table.filter(pl.col("is_recommended"))["strategy"].item()  # doctest: +SKIP
     """
     options = CompareOptions.of(options, **settings)
-    target, started = None if output is None else Path(output), options.timestamp or datetime.now(UTC)
-    if target is not None:
-        check_file_target(target, options.sources)
+    started = options.timestamp or datetime.now(UTC)
     inputs = load_inputs(*options.sources)
     optimizer = AdaptiveOptimizer(
         inputs=inputs, options=options, waves=options.waves, agents=options.agents, seed=options.seed
@@ -95,8 +83,6 @@ def compare(
     columns |= compare_success(planned, draws)
     columns |= {"simulated": True, "seed": options.seed, "timestamp": f"{started:%Y-%m-%dT%H:%M:%SZ}"}
     table = pl.DataFrame(columns)
-    if target is not None:
-        write_files(target.parent, {target.name: table})
     sizes = {"task": optimizer.model.tasks.height, "agent": optimizer.model.agents.height, "wave": len(optimizer.waves)}
     title = f"Comparison: {', '.join(plural(count, noun) for noun, count in sizes.items())}, simulated"
     return Comparison(table, Section(title, _blocks(table.to_dicts())), inputs.warnings)
@@ -121,12 +107,6 @@ class CandidatePlans(NamedTuple):
     tasks: pl.DataFrame
     expected: Floats
     agent: Ints
-
-    def rotated(self, rotation: int) -> Ints:
-        """`agent` with round robin in another rotation."""
-        agent = self.agent.copy()
-        agent[ROUND_ROBIN] = (agent[ROUND_ROBIN] + rotation) % self.expected.shape[2]
-        return agent
 
 
 def plan_candidates(optimizer: AdaptiveOptimizer) -> CandidatePlans:
@@ -193,7 +173,9 @@ def simulate_candidates(plans: CandidatePlans, seed: int) -> tuple[Measures, Mea
     sums, makespan_ms, busy_ms = np.zeros((3, k, count)), np.zeros((k, count)), np.zeros((k, count, m))
     for rotation in range(min(m, count)):
         rows = range(rotation, count, m)
-        pair, place = np.unique(np.arange(n) * m + plans.rotated(rotation), return_inverse=True)
+        agent_of = plans.agent.copy()
+        agent_of[ROUND_ROBIN] = (agent_of[ROUND_ROBIN] + rotation) % m
+        pair, place = np.unique(np.arange(n) * m + agent_of, return_inverse=True)
         own, agent = np.divmod(pair, m)
         drawn = draw_wave(plans.model, task[own], agent, max_attempts[own], seed=seed, wave=rotation, draws=len(rows))
         summed = (drawn.succeeded, drawn.attempts, drawn.confidence_delta)

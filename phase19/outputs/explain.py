@@ -11,15 +11,13 @@ from phase19.outputs.text import percent, significant
 
 _QUESTION = """
 select
-    decisions.* exclude (run, run_id),
+    * exclude (run, run_id, tasks.risk_level, tasks.confidence, unassigned.reason),
     unassigned.reason as unassigned_reason,
-    tasks.* exclude (run, run_id, task_id, wave, risk_level, confidence),
-    plans.* exclude (run, run_id, task_id, wave, agent_id),
 from decisions
-left join tasks on decisions.task_id = tasks.task_id
-left join plans on decisions.task_id = plans.task_id
-left join unassigned on decisions.task_id = unassigned.task_id
-where decisions.task_id = $task_id
+left join tasks using (run, run_id, wave, task_id)
+left join plans using (run, run_id, wave, task_id, agent_id)
+left join unassigned using (run, run_id, wave, task_id)
+where task_id = $task_id
 """
 _SLIGHT = 0.01  # difference of two scores
 _SMALLEST = 0.001  # amount of score written in full

@@ -30,12 +30,12 @@ class Section:
     blocks: Sequence[Block]
 
 
-def records_table(rows: Sequence[Mapping[str, Any]], keys: str = "", labels: int = 0) -> Table:
+def records_table(rows: Sequence[Mapping[str, Any]], keys: str = "") -> Table:
     """Make a table of records, a column for each key (all by default), as far as the last text aligned to the left."""
     columns = keys.split() or list(rows[0])
-    texts = [position for position, key in enumerate(columns, 1) if rows and not isinstance(rows[0][key], float | int)]
+    texts = [position for position, key in enumerate(columns, 1) if isinstance(rows[0][key], str | list)]
     cells = tuple(tuple(cell(key, row[key]) for key in columns) for row in rows)
-    return Table(tuple(map(words, columns)), cells, labels or max(texts, default=1))
+    return Table(tuple(map(words, columns)), cells, max(texts, default=1))
 
 
 def figures_table(title: str, record: Mapping[str, Any], keys: str = "") -> Table:

@@ -153,8 +153,6 @@ def _verdict(run: Run) -> str:
     that_ran = " that ran" if ran < counts["total"] else ""
     low, high = (overall[f"success_rate_{end}"] for end in ("low", "high"))
     result = f"{completed:,} of {plural(ran, 'task')}{that_ran} succeeded; {expected} were expected"
-    if low is None or high is None:
-        return f"{result}, and no normal range is known."
     failed = sum(row["status"] == "found" for row in run["anomaly_tests"])
     if completed < round(low * ran):
         verdict, joint = "The plan fell short", "and"
@@ -212,18 +210,18 @@ def waves_table(run: Run) -> Table:
 
 def metrics_table(run: Run) -> Table:
     """List the five metrics with their targets, bounds, normal ranges and status."""
-    rows = [
-        {
-            "metric": row["metric_name"],
-            "status": text.words(row["status"]),
-            "value": row["value"],
-            "target": row["target_value"],
-            "bounds": text.interval(row["threshold_min"], row["threshold_max"]),
-            "normal range": text.interval(row["chance_low"], row["chance_high"]),
-        }
+    rows = tuple(
+        (
+            row["metric_name"],
+            text.words(row["status"]),
+            text.significant(row["value"]),
+            text.significant(row["target_value"]),
+            text.interval(row["threshold_min"], row["threshold_max"]),
+            text.interval(row["chance_low"], row["chance_high"]),
+        )
         for row in run["optimization_metrics"]
-    ]
-    return records_table(rows, labels=2)
+    )
+    return Table(("metric", "status", "value", "target", "bounds", "normal range"), rows, labels=2)
 
 
 def checks_table(run: Run) -> Table:

@@ -50,13 +50,11 @@ def identify(options: RunOptions, inputs: Inputs, previous: Previous | None, thr
         "schema_version": SCHEMA_VERSION,
         "inputs": inputs.digest,
         "files": [hashlib.sha256(text.encode()).hexdigest() for text in files],
-        "previous": previous.run_id if previous is not None else None,
+        "previous": previous and previous.run_id,
+        "thresholds": dict(thresholds.changed),
+        "moment": moment.isoformat() if options.executor == "live" else None,
         **options.deciding(),
     }
-    if thresholds.changed:
-        decided["thresholds"] = dict(thresholds.changed)
-    if options.executor == "live":
-        decided["timestamp"] = moment.isoformat()
     known = json.dumps(decided, sort_keys=True, separators=(",", ":"))
     return RunIdentity(f"p19-{hashlib.sha256(known.encode()).hexdigest()[:16]}", moment)
 
