@@ -136,7 +136,6 @@ def made_run(n: int) -> dict[str, pl.DataFrame]:
         **wave_frames(waves, rng),
         "heuristics": frames.HEURISTICS.conform([{"heuristic_id": name} for name in HEURISTICS]),
         "previous_weights": pl.DataFrame({"heuristic_id": ["H_1"], "weight": [1.2]}),
-        "previous_convergence": frames.CONVERGENCE.empty(),
         **Thresholds().frames(),
         "run": pl.DataFrame(
             {

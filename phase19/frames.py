@@ -287,22 +287,3 @@ AGENT_EVIDENCE = Schema(
 PREVIOUS_WEIGHTS = Schema(
     "previous_weights", heuristic_id=identifier("heuristic", key=True), weight=number("its weight after the run before")
 )
-
-CONVERGENCE = Schema(
-    "previous_convergence",
-    run_id=identifier("run of the chain that --previous makes"),
-    run_rank=count("rank of the run, the oldest first, from 1", low=1, high=10_000_000, key=True),
-    wave=_WAVE_KEY,
-    planned_success_rate=rate("mean planned success; null without tasks", nullable=True),
-    actual_success_rate=rate("completed of the tasks that ran; null where none did", nullable=True),
-    success_rate_error=rate("|planned - actual|", nullable=True),
-    chance_error=rate("its standard deviation if the forecasts are right", nullable=True),
-    # Its square must still be a number.
-    standardized_error=number("error / chance_error", "standard deviations", nullable=True, low=0.0, high=1e100),
-    accuracy_score=rate("1 - |planned - actual| / planned, within [0, 1]", nullable=True),
-    brier_score=rate("mean squared error of planned success", nullable=True),
-    log_loss=number("mean -log of the probability forecast for each outcome", nullable=True, low=0.0),
-    ran_count=count("tasks that ran"),
-    simulated=flag("whether the outcomes are from a dry run"),
-    timestamp=moment("moment of the run"),
-)

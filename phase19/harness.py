@@ -56,7 +56,7 @@ class RunResult(Mapping[str, Any]):
     health, utilization, alerts
         The content of system_health.json; busy share by agent; what an operator should look at.
     convergence
-        Error of the success forecasts, by wave of this run and the runs before it.
+        Error of the success forecasts, by wave.
     tables
         Frames by name: `executions`, `decisions`, and the tables of the SQL that have no row for each task.
     warnings

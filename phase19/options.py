@@ -212,7 +212,7 @@ class RunOptions(WaveOptions):
     """
 
     previous: Path | None = _file(_INPUTS)
-    """An earlier run, whose heuristic weights, outcomes and convergence this run continues."""
+    """An earlier run, whose heuristic weights and outcomes this run continues."""
     thresholds: Path | None = _file(_INPUTS)
     """A TOML file that replaces thresholds; phase19/inputs/thresholds.toml lists them all."""
     executor: Literal["simulate", "replay", "live"] = _option(_EXECUTING, "simulate")

@@ -1,20 +1,18 @@
--- Question: does the forecast error shrink from wave to wave, over this run and the runs before it?
--- Grain: one row, the chain of runs.
+-- Question: does the forecast error shrink from wave to wave, over the run?
+-- Grain: one row.
 -- Inputs: convergence, run, rules.
--- Columns: wave_count, run_count = waves with a standardized error, of runs that are simulated or real as this one is,
---     and their runs. slope = change of that error per wave by least squares, with its 90 % interval (Student's t).
+-- Columns: wave_count = waves with a standardized error. slope = change of that error per wave by least squares, with
+--     its 90 % interval (Student's t).
 --     change = slope over all waves. verdict = improving or worsening if the interval excludes 0; steady if it leaves
 --     room for no change beyond the rules' margin; else insufficient_data.
 with
 
 waves as (
     select
-        convergence.run_rank,
-        convergence.standardized_error as error,
-        cast(row_number() over (order by convergence.run_rank, convergence.wave) as double) as position,
+        standardized_error as error,
+        cast(row_number() over (order by wave) as double) as position,
     from convergence
-    inner join run on convergence.simulated = run.is_simulated
-    where convergence.standardized_error is not null
+    where standardized_error is not null
 ),
 
 centres as (
@@ -27,7 +25,6 @@ centres as (
 moments as (
     select
         count(*) as wave_count,
-        count(distinct waves.run_rank) as run_count,
         sum(power(waves.position - centres.position, 2)) as position_square,
         sum((waves.position - centres.position) * (waves.error - centres.error)) as product,
         sum(power(waves.error - centres.error, 2)) as error_square,
@@ -38,7 +35,6 @@ moments as (
 slopes as (
     select
         wave_count,
-        run_count,
         case when wave_count > 2 then ratio(product, position_square) end as slope,
         upper_t_quantile(0.05e0, greatest(1, wave_count - 2)) * sqrt(
             ratio(
@@ -51,7 +47,6 @@ slopes as (
 
 select
     slopes.wave_count,
-    slopes.run_count,
     slopes.slope,
     slopes.slope - slopes.margin as slope_low,
     slopes.slope + slopes.margin as slope_high,

@@ -158,7 +158,6 @@ select
     {
         'verdict': trend.verdict,
         'wave_count': trend.wave_count,
-        'run_count': trend.run_count,
         'slope': trend.slope,
         'slope_low': trend.slope_low,
         'slope_high': trend.slope_high,

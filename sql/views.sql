@@ -333,12 +333,9 @@ from rows_of('heuristic_updates.jsonl', {
     'timestamp': 'timestamp'  -- moment of the run, UTC
 });
 
--- One row a wave of this run and of the runs before it, with the run_id of its own run.
+-- One row a wave: the error of its success forecast.
 create or replace temp view convergence as
-select * exclude (run_id_1),
 from rows_of('convergence.jsonl', {
-    'run_id': 'varchar',  -- run that the wave belongs to
-    'run_rank': 'bigint',  -- rank of that run, the oldest first, from 1
     'wave': 'bigint',  -- wave, from 1
     'planned_success_rate': 'double',  -- mean planned success [fraction]
     'actual_success_rate': 'double',  -- completed tasks of those that ran [fraction]
@@ -350,7 +347,7 @@ from rows_of('convergence.jsonl', {
     'log_loss': 'double',  -- mean -log of the probability forecast for each outcome
     'ran_count': 'bigint',  -- tasks that ran
     'simulated': 'boolean',  -- the outcomes are those of a dry run
-    'timestamp': 'timestamp'  -- moment of that run, UTC
+    'timestamp': 'timestamp'  -- moment of the run, UTC
 });
 
 -- One row a task: the decision of the safety gates.

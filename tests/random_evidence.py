@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from phase19 import frames
-from tests.synthetic import TIMESTAMP
 
 STRATEGIES = ("maximize_success", "maximize_throughput", "balance_load")
 
@@ -71,23 +69,3 @@ def agent_evidence_frame(
                 }
             )
     return frames.AGENT_EVIDENCE.conform(rows)
-
-
-def previous_frame(rng: np.random.Generator) -> pl.DataFrame:
-    rows = [
-        {
-            "run_id": f"before-{rank}",
-            "run_rank": rank,
-            "wave": w,
-            **{name: rng.random() for name in ("planned_success_rate", "actual_success_rate", "success_rate_error")},
-            **{name: rng.random() for name in ("accuracy_score", "brier_score", "log_loss")},
-            "chance_error": rng.random(),
-            "standardized_error": None if rank == 1 and w == 2 else abs(rng.normal(3.0 - 0.2 * w, 0.2)),
-            "ran_count": int(rng.integers(2, 90)),
-            "simulated": rank != 2,
-            "timestamp": TIMESTAMP - dt.timedelta(days=10 - rank),
-        }
-        for rank in (1, 2, 3)
-        for w in range(1, 6)
-    ]
-    return frames.CONVERGENCE.conform(rows[::-1])

@@ -11,7 +11,6 @@ from tests.random_evidence import (
     STRATEGIES,
     agent_evidence_frame,
     draws_frame,
-    previous_frame,
 )
 from tests.synthetic import run_frame, wave_plan
 
@@ -141,7 +140,6 @@ def random_run(
         "decisions": _decisions(rng, executions),
         "heuristics": frames.HEURISTICS.conform([{"heuristic_id": name} for name in (*HEURISTICS, "H_unused")]),
         "previous_weights": pl.DataFrame({"heuristic_id": ["H_1", "H_2", "H_before"], "weight": [1.48, 0.51, 0.9]}),
-        "previous_convergence": previous_frame(rng) if wave_count >= 5 else frames.CONVERGENCE.empty(),
         **Thresholds().frames(),
         "run": run_frame(
             agent_count=agent_count, task_count=n, wave_count=wave_count, is_simulated=is_simulated, seed=seed

@@ -104,9 +104,7 @@ def optimization_metrics(world: World) -> Rows:
 
 @recomputes("convergence")
 def convergence(world: World) -> Rows:
-    before = sorted(world.frames["previous_convergence"].to_dicts(), key=lambda row: (row["run_rank"], row["wave"]))
-    rank = max((row["run_rank"] for row in before), default=0) + 1
-    rows = [row | {"timestamp": row["timestamp"].strftime("%Y-%m-%dT%H:%M:%SZ")} for row in before]
+    rows = []
     for compared in world["schedule_comparisons"]:
         p, y, n = compared["planned_success_rate"], compared["actual_success_rate"], compared["ran_count"]
         floor = world.rules.log_loss_floor
@@ -115,8 +113,6 @@ def convergence(world: World) -> Rows:
         chance = math.sqrt(float((chances * (1 - chances)).sum())) / n if n else None
         rows.append(
             {
-                "run_id": world.run["run_id"],
-                "run_rank": rank,
                 "wave": compared["wave"],
                 "planned_success_rate": p,
                 "actual_success_rate": y,
@@ -136,11 +132,7 @@ def convergence(world: World) -> Rows:
 
 @recomputes("convergence_trend")
 def convergence_trend(world: World) -> Rows:
-    kept = [
-        row
-        for row in world["convergence"]
-        if row["simulated"] == world.is_simulated and row["standardized_error"] is not None
-    ]
+    kept = [row for row in world["convergence"] if row["standardized_error"] is not None]
     count, slope, margin, verdict = len(kept), None, None, "insufficient_data"
     if count > 2:
         design = np.column_stack([np.ones(count), np.arange(count)])
@@ -158,7 +150,6 @@ def convergence_trend(world: World) -> Rows:
     return [
         {
             "wave_count": count,
-            "run_count": len({row["run_rank"] for row in kept}),
             "slope": slope,
             "slope_low": None if slope is None else slope - margin,
             "slope_high": None if slope is None else slope + margin,
@@ -256,7 +247,7 @@ def system_health(world: World) -> Rows:
                 for agent in world.agents
             ],
             "convergence": {
-                **{name: trend[name] for name in ("verdict", "wave_count", "run_count")},
+                **{name: trend[name] for name in ("verdict", "wave_count")},
                 "slope": trend["slope"],
                 "slope_low": trend["slope_low"],
                 "slope_high": trend["slope_high"],

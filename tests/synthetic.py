@@ -86,7 +86,6 @@ def empty_frames(**changes: pl.DataFrame) -> dict[str, pl.DataFrame]:
         "decisions": frames.DECISIONS.empty(),
         "heuristics": frames.HEURISTICS.empty(),
         "previous_weights": frames.PREVIOUS_WEIGHTS.empty(),
-        "previous_convergence": frames.CONVERGENCE.empty(),
         **Thresholds().frames(),
         "run": run_frame(agent_count=0, task_count=0, wave_count=0),
         **changes,

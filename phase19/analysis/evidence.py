@@ -64,7 +64,6 @@ def analysis_frames(
         },
         "heuristics": heuristics,
         "previous_weights": pl.DataFrame(list(weights.items()), schema=frames.PREVIOUS_WEIGHTS.dtypes, orient="row"),
-        "previous_convergence": frames.CONVERGENCE.empty() if previous is None else previous.convergence,
     }
 
 

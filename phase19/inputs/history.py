@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from phase19.errors import InputError
-from phase19.frames import ATTEMPTS, CONVERGENCE, has_run
+from phase19.frames import ATTEMPTS, has_run
 from phase19.inputs import wire
 from phase19.inputs.decoding import LINE, check_unique, decode_document, decode_json, decode_lines, decode_text
 from phase19.inputs.tasks import natural_order
@@ -29,15 +29,12 @@ class Previous:
         ATTEMPTS with source ``previous``; none of a simulated run.
     is_simulated
         Whether it was a dry run.
-    convergence
-        Errors of the forecasts of it and its predecessors, `frames.CONVERGENCE`: for display, of dry runs too.
     """
 
     run_id: str
     weights: dict[str, float]
     attempts: pl.DataFrame
     is_simulated: bool
-    convergence: pl.DataFrame = field(default_factory=CONVERGENCE.empty)
 
 
 def attempt_columns(rows: wire.Rows, source: str, attempt: pl.Expr | None = None) -> list[pl.Expr]:
@@ -118,7 +115,7 @@ def read_previous(run_dir: Path, rules: Mapping[str, float] | None = None) -> Pr
     Previous
         Its weights and outcomes: for each task that ran, `retry_count` failed attempts of unknown duration and the
         last one, which gets an equal share of the task's time where that was measured. Neither if the run was
-        simulated; its convergence in any case.
+        simulated.
 
     Raises
     ------
@@ -127,27 +124,18 @@ def read_previous(run_dir: Path, rules: Mapping[str, float] | None = None) -> Pr
     """
     path = run_dir / "optimization_summary.json"
     summary: wire.OptimizationSummary = decode_document(path, wire.OptimizationSummary).value
-    convergence = _convergence(run_dir / "convergence.jsonl")
     if summary.simulated:
-        return Previous(summary.run_id, {}, ATTEMPTS.empty(), is_simulated=True, convergence=convergence)
+        return Previous(summary.run_id, {}, ATTEMPTS.empty(), is_simulated=True)
     weights = _weights(run_dir / "heuristic_weights.json", rules or Thresholds().rules)
     attempts = [_previous_attempts(path) for path in natural_paths(run_dir, "wave_*/*/scheduled_tasks.jsonl")]
     records = pl.concat([ATTEMPTS.empty(), *attempts])
-    return Previous(summary.run_id, weights, records, is_simulated=False, convergence=convergence)
+    return Previous(summary.run_id, weights, records, is_simulated=False)
 
 
 def natural_paths(directory: Path, pattern: str) -> list[Path]:
     """The files below a directory that match a pattern, in natural order."""
     below: Iterable[str] = (path.relative_to(directory).as_posix() for path in directory.glob(pattern))
     return [directory / name for name in natural_order(below)]
-
-
-def _convergence(path: Path) -> pl.DataFrame:
-    """The rows of a run and its predecessors; none for a run of a version that wrote none."""
-    if not (path.exists() or path.is_symlink()):
-        return CONVERGENCE.empty()
-    frame: pl.DataFrame = decode_lines(path, wire.CONVERGENCE_ROWS).value
-    return frame.drop(LINE)
 
 
 def _weights(path: Path, rules: Mapping[str, float]) -> dict[str, float]:

@@ -108,7 +108,6 @@ PREVIOUS_TASKS = _rows(
     ).columns,
     "task_id agent_id wave status",
 )
-CONVERGENCE_ROWS = _rows(frames.CONVERGENCE.columns, " ".join(frames.CONVERGENCE.columns))
 
 
 class AgentPerformance(Struct, kw_only=True):

@@ -144,7 +144,6 @@ def summary_document(
             "simulated": previous.is_simulated,
             "attempt_count": previous.attempts.height,
             "weight_count": len(previous.weights),
-            "convergence_row_count": previous.convergence.height,
         },
         "thresholds": {"file": thresholds.file, "changed": dict(thresholds.changed)},
     }

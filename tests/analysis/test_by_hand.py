@@ -46,7 +46,7 @@ BY_HAND: dict[str, Callable] = {
     "performance_degradation_tests": test_anomaly_tests.TestPerformanceDegradation.test_by_hand,
     "optimization_failure_tests": test_anomaly_tests.TestOptimizationFailure.test_by_hand,
     "prediction_error_tests": test_anomaly_tests.TestPredictionError.test_by_hand,
-    "convergence": test_convergence.TestTheChain.test_a_wave_by_hand,
+    "convergence": test_convergence.TestTheErrors.test_a_wave_by_hand,
     "convergence_trend": test_convergence.TestTheTrend.test_by_hand,
     "system_health": test_monitor.TestOptimizationMonitor.test_generate_system_health,
     "agent_leads": FEEDBACK.test_a_lead_beyond_chance_is_a_specialization_and_a_small_one_is_not,

@@ -1,4 +1,4 @@
-"""Convergence: the chain of waves, the trend of the forecast error, and the health document it stands in."""
+"""Convergence: the error of every wave, the trend of the forecast error, and the health document it stands in."""
 
 from __future__ import annotations
 
@@ -9,64 +9,37 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from phase19 import frames
 from phase19.analysis.session import analyse
 from tests.rules import Rules
-from tests.synthetic import TIMESTAMP, execution, hand_frames, query, run_frame, synthetic_run, tables_of, wave_plan
+from tests.synthetic import execution, hand_frames, query, run_frame, synthetic_run, tables_of, wave_plan
 
 
-def wave_row(wave, error, **changes):
-    row = {
-        "run_id": "r-0",
-        "run_rank": 1,
-        "wave": wave,
-        "standardized_error": error,
-        "ran_count": 10,
-        "simulated": True,
-        "timestamp": TIMESTAMP,
-    }
-    return row | changes
+def wave_row(wave, error):
+    return {"wave": wave, "standardized_error": error}
 
 
 def trend(rows, rules=None, **run):
     tables = {
-        "convergence": frames.CONVERGENCE.conform(rows) if isinstance(rows, list) else rows,
+        "convergence": pl.DataFrame(rows, schema={"wave": pl.Int64, "standardized_error": pl.Float64}),
         "rules": (rules or Rules()).frame(),
         "run": run_frame(**run),
     }
     return query("convergence_trend", tables).row(0, named=True)
 
 
-class TestTheChain:
+class TestTheErrors:
     def test_a_wave_by_hand(self, tmp_path):
         # a, b planned 0.9 and completed, c planned 0.9 and failed: |0.9 - 2/3| = 7/30, by chance sqrt(3 * 0.09) / 3.
         rows = [execution("a"), execution("b"), execution("c", status="failed"), execution("d", wave=2)]
         tables_of(hand_frames(rows, [wave_plan(1), wave_plan(2), wave_plan(3)]), tmp_path, "convergence")
         found = [json.loads(line) for line in (tmp_path / "convergence.jsonl").read_text().splitlines()]
-        assert list(found[0]) == list(frames.CONVERGENCE.columns)
         assert [row["wave"] for row in found] == [1, 2, 3]
         assert found[0]["success_rate_error"] == pytest.approx(7 / 30)
         assert found[0]["chance_error"] == pytest.approx(0.27**0.5 / 3)
         assert found[0]["standardized_error"] == pytest.approx(0.7 / 0.27**0.5)
         assert (found[1]["brier_score"], found[1]["standardized_error"]) == pytest.approx((0.01, 1 / 3))
         assert (found[2]["ran_count"], found[2]["brier_score"], found[2]["standardized_error"]) == (0, None, None)
-        assert {(row["run_id"], row["run_rank"], row["simulated"]) for row in found} == {("r-1", 1, True)}
-
-    def test_the_waves_of_earlier_runs_come_first_and_stay_as_they_are(self, tmp_path):
-        before = frames.CONVERGENCE.conform(
-            [
-                wave_row(1, 0.1, run_rank=2, run_id="r-b", simulated=False, log_loss=0.3),
-                wave_row(1, 0.2),
-                wave_row(2, 0.3),
-            ]
-        )
-        run = hand_frames([execution("a"), execution("b")], [wave_plan(1)], previous_convergence=before)
-        chain = tables_of(run, tmp_path, "convergence")["convergence"]
-        assert chain.select("run_rank", "run_id", "wave").rows() == [
-            (1, "r-0", 1), (1, "r-0", 2), (2, "r-b", 1), (3, "r-1", 1),
-        ]  # fmt: skip
-        kept = chain[:3].drop("timestamp")
-        assert kept.rows() == before.sort("run_rank", "wave").drop("timestamp").rows()
+        assert {row["simulated"] for row in found} == {True}
 
     @pytest.mark.parametrize(("planned", "standardized"), [(1.0, 1000.0), (0.0, 0.001)])
     def test_a_forecast_without_doubt_still_leaves_room_for_chance(self, tmp_path, planned, standardized):
@@ -89,7 +62,6 @@ class TestTheChain:
                 {"wave": numbers, "planned_success_rate": p.mean(axis=1), "actual_success_rate": actual}
             ).with_columns(**{name: pl.lit(value) for name, value in nothing.items()}),
             "task_results": pl.DataFrame({"wave": np.repeat(numbers, size), "planned_success": p.ravel()}),
-            "previous_convergence": frames.CONVERGENCE.empty(),
             "run": run_frame(),
             "rules": Rules().frame(),
         }
@@ -108,34 +80,22 @@ class TestTheTrend:
         assert found["slope"] == pytest.approx(-0.05)
         assert (found["slope_low"], found["slope_high"]) == pytest.approx((-0.05 - margin, -0.05 + margin), rel=1e-6)
         assert (found["change"], found["verdict"]) == (pytest.approx(-0.1), "insufficient_data")
-        assert (found["wave_count"], found["run_count"]) == (3, 1)
+        assert found["wave_count"] == 3
 
     def test_matches_an_independent_recomputation(self):
         rng = np.random.default_rng(3)
         n = 10_000
-        rows = pl.DataFrame(
-            {
-                "run_id": "r",
-                "run_rank": np.repeat(np.arange(1, 101), 100),
-                "wave": np.tile(np.arange(1, 101), 100),
-                "standardized_error": np.abs(rng.normal(0, 1, n)),
-                "ran_count": rng.integers(2, 500, n),
-                "simulated": rng.random(n) < 0.5,
-                "timestamp": TIMESTAMP,
-            }
-        )
-        chain = frames.CONVERGENCE.conform(rows.sample(fraction=1, shuffle=True, seed=1))
-        found = trend(chain, is_simulated=False)
-        real = rows.filter(~pl.col("simulated"))
-        y, weight = real["standardized_error"].to_numpy(), np.ones(real.height)
-        design = np.column_stack([np.ones(real.height), np.arange(1, real.height + 1)])
-        gram = np.linalg.inv(design.T @ (weight[:, None] * design))
-        fit = gram @ design.T @ (weight * y)
-        variance = (weight * (y - design @ fit) ** 2).sum() / (real.height - 2) * gram[1, 1]
-        margin = stats.t.ppf(0.95, real.height - 2) * variance**0.5
+        y = np.abs(rng.normal(0, 1, n))
+        rows = pl.DataFrame({"wave": np.arange(1, n + 1), "standardized_error": y})
+        found = trend(rows.sample(fraction=1, shuffle=True, seed=1))
+        design = np.column_stack([np.ones(n), np.arange(1, n + 1)])
+        gram = np.linalg.inv(design.T @ design)
+        fit = gram @ design.T @ y
+        variance = ((y - design @ fit) ** 2).sum() / (n - 2) * gram[1, 1]
+        margin = stats.t.ppf(0.95, n - 2) * variance**0.5
         assert found["slope"] == pytest.approx(fit[1], rel=1e-9)
         assert found["slope_high"] - found["slope"] == pytest.approx(margin, rel=1e-9)
-        assert (found["wave_count"], found["run_count"]) == (real.height, real["run_rank"].n_unique())
+        assert found["wave_count"] == n
 
     @pytest.mark.parametrize(
         ("errors", "verdict"),
@@ -158,13 +118,6 @@ class TestTheTrend:
     def test_what_is_steady_is_for_the_margin_to_say(self):
         rows = [wave_row(i, value) for i, value in enumerate([0.8, 0.81, 0.79, 0.8], 1)]
         assert trend(rows, Rules(convergence_margin=0.01))["verdict"] == "insufficient_data"
-
-    def test_real_and_simulated_waves_never_mix(self):
-        real = [wave_row(i, 3.0 - 0.5 * i + 0.01 * (i % 2), simulated=False) for i in range(1, 5)]
-        simulated = [wave_row(i, 0.3, run_rank=2) for i in range(1, 5)]
-        assert trend([*real, *simulated], is_simulated=False)["verdict"] == "improving"
-        found = trend([*real, *simulated], is_simulated=True)
-        assert (found["verdict"], found["slope"], found["run_count"]) == ("steady", 0.0, 1)
 
     def test_calibrated_forecasts_are_rarely_said_to_change_though_waves_grow_harder(self):
         # Each verdict is wrong 5 times in 100: of 400 chains of 6 waves, 20 each, more than 36 with chance 2 in 10,000.

@@ -164,9 +164,9 @@ def what_is_written_twice_says_the_same(run):
     for wave, row in rows.items():
         summary = run.document(f"wave_{wave}/wave_summary.json")
         assert {name: summary[name] for name in row if name in summary} == {n: row[n] for n in row if n in summary}
-    chain = [row for row in run.lines("convergence.jsonl") if row["run_id"] == run.frames["run"]["run_id"].item()]
-    shared = [name for name in chain[0] if name in rows[1]]
-    assert [{name: row[name] for name in shared} for row in chain] == [
+    errors = run.lines("convergence.jsonl")
+    shared = [name for name in errors[0] if name in rows[1]]
+    assert [{name: row[name] for name in shared} for row in errors] == [
         {name: row[name] for name in shared} for row in rows.values()
     ]
 

@@ -1,4 +1,4 @@
-"""What a run takes over from the one that `--previous` names: real outcomes and weights, and convergence for show."""
+"""What a run takes over from the one that `--previous` names: real outcomes and weights."""
 
 from __future__ import annotations
 
@@ -210,7 +210,6 @@ class TestWhatWasSimulatedNeverTeaches:
             "simulated": True,
             "attempt_count": 0,
             "weight_count": 0,
-            "convergence_row_count": 3,
         }
         assert document(tmp_path / "plain" / "optimization_summary.json")["previous"] is None
 
@@ -233,7 +232,7 @@ class TestWhatWasRealTeaches:
             for row in rows(path)
         )
         assert (taken["simulated"], taken["attempt_count"]) == (False, attempts)
-        assert (taken["weight_count"], taken["convergence_row_count"]) == (len(weights) - 1, 3)
+        assert taken["weight_count"] == len(weights) - 1
         report = (places / "second" / "PHASE_19_AUTONOMOUS_OPTIMIZATION.md").read_text()
         assert f"| run id | {taken['run_id']} |\n| simulated | False |\n| attempt count | {attempts} |" in report
         updates = {
@@ -264,31 +263,6 @@ class TestWhatWasRealTeaches:
         assert {(row["is_duration_measured"], row["is_censored"]) for row in tasks} == {(True, False)}
 
 
-class TestTheChain:
-    def test_convergence_grows_by_a_run_and_each_row_says_what_it_is(self, places):
-        chain = rows(places / "third" / "convergence.jsonl")
-        assert [(row["run_rank"], row["wave"]) for row in chain] == [(r, w) for r in (1, 2, 3) for w in (1, 2, 3)]
-        assert [row["simulated"] for row in chain] == [False] * 6 + [True] * 3
-        assert chain[:3] == rows(places / "replayed" / "convergence.jsonl")
-        assert chain[:6] == rows(places / "second" / "convergence.jsonl")
-        ids = [
-            document(places / name / "optimization_summary.json")["run_id"] for name in ("replayed", "second", "third")
-        ]
-        assert [row["run_id"] for row in chain[::3]] == ids
-
-    def test_the_trend_is_over_the_waves_of_the_runs_own_kind(self, places):
-        real, simulated = (
-            document(places / name / "system_health.json")["convergence"] for name in ("second", "third")
-        )
-        assert (real["wave_count"], real["run_count"], real["simulated"]) == (6, 2, False)
-        assert (simulated["wave_count"], simulated["run_count"], simulated["simulated"]) == (3, 1, True)
-
-    def test_a_run_of_before_convergence_was_written_is_read(self, places, copy):
-        (copy / "convergence.jsonl").unlink()
-        assert read_previous(copy).convergence.equals(frames.CONVERGENCE.empty())
-        assert read_previous(copy).attempts.equals(read_previous(places / "replayed").attempts)
-
-
 @pytest.fixture
 def copy(places, tmp_path):
     """The replay's run directory, to be spoilt."""
@@ -301,42 +275,6 @@ def copy(places, tmp_path):
 
 
 class TestWhatIsRefused:
-    @pytest.mark.parametrize(
-        ("change", "field"),
-        [
-            ({"run_rank": 0}, "run_rank"),
-            ({"run_rank": 1.5}, "run_rank"),
-            ({"run_rank": 2**63 - 1}, "run_rank"),
-            ({"wave": 1}, "run_rank, wave"),
-            ({"brier_score": 1.2}, "brier_score"),
-            ({"standardized_error": "0.1"}, "standardized_error"),
-            ({"log_loss": -0.1}, "log_loss"),
-            ({"ran_count": -1}, "ran_count"),
-            ({"simulated": None}, "simulated"),
-            ({"timestamp": "yesterday"}, "timestamp"),
-            ({"run_id": ""}, "run_id"),
-            ({"actual_success_rate": ...}, "actual_success_rate"),
-        ],
-        ids=lambda value: str(value) if isinstance(value, dict) else "",
-    )
-    def test_a_row_of_convergence_that_breaks_its_schema_is_named(self, copy, change, field):
-        path = copy / "convergence.jsonl"
-        first, second, *others = path.read_text().splitlines()
-        spoilt = {key: value for key, value in (json.loads(second) | change).items() if value is not ...}
-        path.write_text("\n".join([first, json.dumps(spoilt), *others]))
-        with pytest.raises(InputError) as caught:
-            read_previous(copy)
-        assert (caught.value.file, caught.value.line, caught.value.field) == (str(path), 2, field)
-
-    @pytest.mark.parametrize("simulated", [False, True])
-    def test_a_torn_convergence_is_refused_of_any_run(self, copy, simulated):
-        summary = document(copy / "optimization_summary.json") | {"simulated": simulated}
-        (copy / "optimization_summary.json").write_text(json.dumps(summary))
-        path = copy / "convergence.jsonl"
-        path.write_text(path.read_text()[:-20])
-        with pytest.raises(InputError, match="line 3: expected one complete JSON object"):
-            read_previous(copy)
-
     @pytest.mark.parametrize("weight", [0.49, 1.51, 1e300])
     def test_a_weight_out_of_bounds_ends_the_command_with_2(self, run_cli, copy, tmp_path, weight):
         path = copy / "heuristic_weights.json"

@@ -93,7 +93,6 @@ def run_dir(tmp_path):
         "convergence": {
             "verdict": "improving",
             "wave_count": 4,
-            "run_count": 1,
             "slope": -0.1,
             "slope_low": -0.15,
             "slope_high": -0.05,
