@@ -50,27 +50,21 @@ def select(runs: Path | Sequence[Path], sql: str, **values: object) -> pl.DataFr
     """
     plain = {"hugeint": "{0}::bigint as {0}", **dict.fromkeys(_PLAIN, "{0}")}
     with _ask(runs, sql, values) as found:
-        cells = [
-            plain.get(kind.id, "to_json({0}) ->> '$' as {0}").format(_quoted(name))
-            for name, kind in zip(found.columns, found.types, strict=True)
-        ]
-        return pl.DataFrame(ArrowStream(found.project(", ".join(cells))))
+        return pl.DataFrame(ArrowStream(found.project(_cells(found, plain, "to_json({0}) ->> '$' as {0}"))))
 
 
 def json_lines(runs: Path | Sequence[Path], sql: str, **values: object) -> str:
     """Ask as :func:`select` does, and return a line with a JSON object per row; NaN and infinity are null."""
     finite = dict.fromkeys(("float", "double"), "{0}: case when isfinite({0}) then {0} end")
     with _ask(runs, sql, values) as found:
-        cells = [
-            finite.get(kind.id, "{0}: {0}").format(_quoted(name))
-            for name, kind in zip(found.columns, found.types, strict=True)
-        ]
-        rows = found.project(f"to_json({{{', '.join(cells)}}})").fetchall()
+        rows = found.project(f"to_json({{{_cells(found, finite, '{0}: {0}')}}})").fetchall()
         return "".join(f"{row}\n" for (row,) in rows)
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _cells(found: duckdb.DuckDBPyRelation, forms: Mapping[str, str], default: str) -> str:
+    """Write every column of a relation in the form of its type, `{0}` in it replaced by the column's name."""
+    names = ('"' + name.replace('"', '""') + '"' for name in found.columns)
+    return ", ".join(forms.get(kind.id, default).format(name) for name, kind in zip(names, found.types, strict=True))
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def forecast(options: InputOptions, *, output: OutputFile = None) -> None:
     from phase19.forecasting.model import forecast_table
     from phase19.inputs.loading import load_inputs
     from phase19.optimizer import AdaptiveOptimizer
-    from phase19.publishing.files import check_file_target, publish_file
+    from phase19.publishing.files import check_file_target, write_files
 
     if output is not None:
         check_file_target(output, options.sources)
@@ -101,9 +101,8 @@ def forecast(options: InputOptions, *, output: OutputFile = None) -> None:
     table = forecast_table(AdaptiveOptimizer(inputs=inputs).model)
     if output is None:
         print(table.write_ndjson(), end="")
-        return
-    with publish_file(output) as path:
-        (table.write_parquet if output.suffix == ".parquet" else table.write_ndjson)(path)
+    else:
+        write_files(output.parent, {output.name: table})
 
 
 @app.command(sort_key=4)

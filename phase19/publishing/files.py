@@ -184,7 +184,7 @@ def write_json(path: Path, document: object) -> None:
 
 
 def write_files(directory: Path, files: Mapping[str, pl.DataFrame | Mapping[str, Any] | Sequence[Any]]) -> list[Path]:
-    """Write frames and lists of records as JSONL and mappings as JSON, each file whole or not at all.
+    """Write frames as JSONL or Parquet, lists of records as JSONL and mappings as JSON, each file whole or not at all.
 
     Returns
     -------
@@ -194,7 +194,7 @@ def write_files(directory: Path, files: Mapping[str, pl.DataFrame | Mapping[str,
     for name, content in files.items():
         with publish_file(directory / name) as partial:
             if isinstance(content, pl.DataFrame):
-                content.write_ndjson(partial)
+                (content.write_parquet if name.endswith(".parquet") else content.write_ndjson)(partial)
             elif isinstance(content, Mapping):
                 write_json(partial, content)
             else:
