@@ -56,14 +56,6 @@ def decode_text(path: Path) -> str:
         return _text(path, stream.read().removeprefix(_BYTE_ORDER_MARK), first_line=1)
 
 
-def decode_json(path: Path, text: str, shape: Any, *, line: int | None = None) -> tuple[Any, Any]:
-    """Decode one JSON text strictly: as a `shape`, and as dicts and lists, which have the undeclared fields too."""
-    try:
-        return msgspec.json.decode(text, type=shape), json.loads(text, object_pairs_hook=_unique)
-    except _REFUSED as problem:
-        raise _explained(path, text, shape, problem, line) from problem
-
-
 def decode_document(path: Path, shape: Any) -> Decoded:
     """Decode a JSON document strictly.
 
@@ -86,7 +78,12 @@ def decode_document(path: Path, shape: Any) -> Decoded:
     """
     with _open(path) as stream:
         data = stream.read()
-    value, members = decode_json(path, _text(path, data.removeprefix(_BYTE_ORDER_MARK), first_line=1), shape)
+    text = _text(path, data.removeprefix(_BYTE_ORDER_MARK), first_line=1)
+    try:
+        # As dicts and lists too, for these have the undeclared fields.
+        value, members = msgspec.json.decode(text, type=shape), json.loads(text, object_pairs_hook=_unique)
+    except _REFUSED as problem:
+        raise _explained(path, text, shape, problem) from problem
     return Decoded(value, hashlib.sha256(data).digest(), Counter(_unknown_fields(members, value)))
 
 
@@ -279,7 +276,7 @@ def line_of(text: str, place: _Place, key_form: str = r'"{}"\s*:') -> int:
     return text.count("\n", 0, at) + 1
 
 
-def _explained(path: Path, text: str, shape: Any, problem: Exception, line: int | None) -> InputError:
+def _explained(path: Path, text: str, shape: Any, problem: Exception, line: int | None = None) -> InputError:
     """Name the place and the value that `problem` is about; a field is a dotted path such as `agents.a.tasks`."""
     expected, found = "one complete JSON object a line" if line else "a complete JSON document", "nothing"
     place: _Place = ()

@@ -1,6 +1,5 @@
 """Records of attempts, whichever file they are from; approvals; and what an earlier run hands on."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import polars as pl
 from phase19.errors import InputError
 from phase19.frames import ATTEMPTS, has_run
 from phase19.inputs import wire
-from phase19.inputs.decoding import LINE, check_unique, decode_document, decode_json, decode_lines, decode_text
+from phase19.inputs.decoding import LINE, check_unique, decode_document, decode_lines, decode_text
 from phase19.inputs.tasks import natural_order
 from phase19.inputs.thresholds import Thresholds
 
@@ -80,7 +79,7 @@ def read_approvals(path: Path) -> pl.Series:
     Parameters
     ----------
     path
-        One task id a line, or one JSON object with task_id a line; the forms may be mixed.
+        One task id a line; blanks around it do not count.
 
     Returns
     -------
@@ -90,14 +89,10 @@ def read_approvals(path: Path) -> pl.Series:
     Raises
     ------
     InputError
-        The file cannot be read, an object has no task_id, or an id holds control characters.
+        The file cannot be read.
     """
-    ids = []
-    for number, line in enumerate(decode_text(path).split("\n"), 1):
-        if stated := line.strip():
-            text = stated if stated.startswith("{") else json.dumps({"task_id": stated})
-            ids.append(decode_json(path, text, wire.APPROVALS.struct, line=number)[0].task_id)
-    return pl.Series("task_id", ids, dtype=pl.String).unique(maintain_order=True)
+    lines = pl.Series("task_id", decode_text(path).split("\n")).str.strip_chars()
+    return lines.filter(lines != "").unique(maintain_order=True)
 
 
 def read_previous(run_dir: Path, rules: Mapping[str, float] | None = None) -> Previous:

@@ -98,7 +98,6 @@ HEURISTIC_ROWS = _rows(
 )
 # Phase 19
 EXECUTIONS = _rows(_AGENT_ATTEMPT | {"attempt": ATTEMPTS.columns["attempt"]}, "task_id agent_id status")
-APPROVALS = _rows({"task_id": frames.TASKS.columns["task_id"]}, "task_id")
 PREVIOUS_TASKS = _rows(
     frames.SCHEDULED_TASKS.select(
         "previous_tasks",

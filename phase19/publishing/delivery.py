@@ -35,30 +35,24 @@ def deliver_feedback(run_dir: Path, phase: str, neighbour: Path) -> list[Path]:
     OutputError
         The file cannot be written; its complete lines are kept and none is added.
     """
-    path = neighbour / FEEDBACK_FILE
-    return [path] if _append_once(path, (run_dir / "feedback" / f"{phase}_feedback.jsonl").read_bytes()) else []
-
-
-def _append_once(path: Path, lines: bytes) -> bool:
+    path, lines = neighbour / FEEDBACK_FILE, (run_dir / "feedback" / f"{phase}_feedback.jsonl").read_bytes()
     with write_errors(path), path.open("a+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         present = file.read()
-        known = _run_ids(present)
-        new = b"".join(line for line in lines.splitlines(keepends=True) if not _run_ids(line) <= known)
-        if not new:
-            return False
+        if _run_ids(lines) <= _run_ids(present):
+            return []
         tail = present[present.rfind(b"\n") + 1 :]
         is_complete = _parsed(tail) is not None
         kept = len(present) if is_complete else len(present) - len(tail)
         file.truncate(kept)
-        text = (b"\n" if is_complete else b"") + new
+        text = (b"\n" if is_complete else b"") + lines
         # One write in append mode: no reader sees half a line, and no other writer comes between.
         if file.write(text) < len(text):
             file.truncate(kept)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(file.fileno())
-    return True
+    return [path]
 
 
 def _run_ids(lines: bytes) -> set[object]:
