@@ -10,7 +10,7 @@ import polars as pl
 
 from phase19 import frames
 from phase19.forecasting.confidence import ConfidenceChanges
-from phase19.forecasting.durations import PairEffects, attempt_ms
+from phase19.forecasting.durations import attempt_ms
 from phase19.forecasting.keyed_random import id_keys
 from phase19.forecasting.records import Effects, sigmoid
 from phase19.forecasting.retries import attempts_allowed, within_attempts
@@ -68,17 +68,6 @@ class FaultyWorld(World):
         return first
 
 
-class Slower(NamedTuple):
-    """Pairs' durations, later by `shift`: from tasks and agents (p,) to log ms."""
-
-    pairs: PairEffects
-    shift: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]
-
-    def at(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        mean, sd = self.pairs.at(task, agent)
-        return mean + self.shift(task, agent), sd
-
-
 def draw_world(size: Size, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, World]:
     """Tasks, agents and what is true of them; a task's recorded confidence knows something of its difficulty."""
     rng = np.random.default_rng([seed, size.tasks, 1])
@@ -112,7 +101,7 @@ def draw_world(size: Size, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, World
             pair_logit=Effects(special[category] + pair, np.zeros((n, m))),
             task_log_ms=rng.normal(7.0, 0.4, n),
             agent_log_ms=rng.normal(0.0, 0.3, m),
-            pair_log_ms=PairEffects(np.arange(n * m), rng.normal(0.0, 0.2, n * m), np.zeros(n * m), 0.0, m),
+            pair_log_ms=Effects(rng.normal(0.0, 0.2, (n, m)), np.zeros((n, m))),
             outcome_log_ms=np.array([0.3, 0.0]),  # failures take a third longer
             residual_sd=np.full(2, 0.5),
             limit_ms=np.full(n, np.inf),
@@ -128,7 +117,7 @@ def fit_history(size: Size, tasks: pl.DataFrame, agents: pl.DataFrame, world: Wo
     agent = rng.permuted(np.tile(np.arange(size.agents), (tasks.height, 1)), axis=1)[:, : size.recorders].ravel()
     won = rng.random((RECORDS_A_PAIR, task.size)) < world.success_probability(task, agent)
     duration_ms = attempt_ms(
-        world.task_log_ms[task] + world.agent_log_ms[agent] + world.pair_log_ms.at(task, agent)[0],
+        world.task_log_ms[task] + world.agent_log_ms[agent] + world.pair_log_ms.mean[task, agent],
         world.outcome_log_ms,
         world.residual_sd,
         world.limit_ms[task],
@@ -182,7 +171,9 @@ def with_fault(world: World, fault: str, tasks: pl.DataFrame, agent: int, drop: 
         return FaultyWorld(**parts, success=success, allowed=allowed)
 
     def slower(applies: Callable[..., NDArray[np.bool_]]) -> World:
-        return replace(world, pair_log_ms=Slower(world.pair_log_ms, lambda t, a: np.log(1.5) * applies(t, a)))
+        n, m = world.pair_log_ms.mean.shape
+        shift = np.log(1.5) * applies(np.arange(n)[:, None], np.arange(m))
+        return replace(world, pair_log_ms=world.pair_log_ms._replace(mean=world.pair_log_ms.mean + shift))
 
     def alike(task: NDArray[np.int64], _agent: NDArray[np.int64], _p: NDArray[np.float64]) -> NDArray[np.float64]:
         every = World.success_probability(world, task[:, None], np.arange(world.agent_keys.size))

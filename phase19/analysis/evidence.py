@@ -128,7 +128,7 @@ def _duration_evidence(wave: ExecutedWave, draws: WaveDraws) -> dict[str, NDArra
     expected = sd * clipped_normal_mean(np.zeros(sd.size), 1.0, np.full(sd.size, -_FAR_SDS), room)
     # Attempts share the forecast error of their task, and that of their agent.
     tries = np.bincount(row, minlength=tasks.height)[row]
-    shared = model.task.sd[task] ** 2 + model.pair.at(task, agent)[1] ** 2
+    shared = model.task.sd[task] ** 2 + model.pair.sd[task, agent] ** 2
     count = np.bincount(agent, minlength=m)
 
     def total(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -52,28 +52,6 @@ class OutcomeContrast(NamedTuple):
         return np.asarray((self.mean + self.sd * np.asarray(normal))[..., None] * self.code)
 
 
-class PairEffects(NamedTuple):
-    """Posterior of the (task, agent) pairs' own effects: k pairs with records; all others have mean 0.
-
-    `key` holds task x m + agent in ascending order, `mean` and `sd` the pairs' effects, all of shape (k,).
-    """
-
-    key: Ints
-    mean: Floats
-    sd: Floats
-    unseen_sd: float
-    agent_count: int
-
-    def at(self, task: Ints, agent: Ints) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of pairs; indices broadcast."""
-        key = np.asarray(task * self.agent_count + agent)
-        if not self.key.size:
-            return np.zeros(key.shape), np.full(key.shape, self.unseen_sd)
-        place = np.minimum(np.searchsorted(self.key, key), self.key.size - 1)
-        is_seen = self.key[place] == key
-        return np.where(is_seen, self.mean[place], 0.0), np.where(is_seen, self.sd[place], self.unseen_sd)
-
-
 class DurationSpread(NamedTuple):
     """Variances of agents', tasks' and pairs' effects and of residuals (2,), estimated on `record_count` records."""
 
@@ -148,8 +126,10 @@ class DurationPosterior:
         Log duration of an average attempt, log ms.
     agent, task
         Effects of shapes (m,) and (n,), log ms.
-    pair, outcome
-        What a pair, and what failure or success adds, log ms.
+    pair
+        Effects of shape (n, m), log ms.
+    outcome
+        What failure or success adds, log ms.
     residual_sd
         Standard deviation of the log durations of one pair's attempts after a failure and after a success, shape (2,).
     smearing
@@ -169,7 +149,7 @@ class DurationPosterior:
     level: float
     agent: Effects
     task: Effects
-    pair: PairEffects
+    pair: Effects
     outcome: OutcomeContrast
     residual_sd: Floats
     smearing: Floats
@@ -178,13 +158,12 @@ class DurationPosterior:
 
     def mean(self, task: Ints, agent: Ints) -> Floats:
         """Posterior mean of the log duration of pairs' average attempt; indices broadcast."""
-        return np.asarray(self.level + self.task.mean[task] + self.agent.mean[agent] + self.pair.at(task, agent)[0])
+        return np.asarray(self.level + self.task.mean[task] + self.agent.mean[agent] + self.pair.mean[task, agent])
 
     def times(self, task: Ints, agent: Ints) -> AttemptTimes:
         """Distribution of the time one attempt takes, for pairs whose indices broadcast."""
-        own, own_sd = self.pair.at(task, agent)
-        mean = self.level + self.task.mean[task] + self.agent.mean[agent] + own
-        variance = self.task.sd[task] ** 2 + self.agent.sd[agent] ** 2 + own_sd**2
+        mean = self.mean(task, agent)
+        variance = self.task.sd[task] ** 2 + self.agent.sd[agent] ** 2 + self.pair.sd[task, agent] ** 2
         by_outcome = (self.outcome.sd * self.outcome.code) ** 2 + self.residual_sd**2
         return AttemptTimes(
             mean=np.stack([mean + shift for shift in self.outcome.shift()]),
@@ -298,7 +277,7 @@ def fit_durations(
         level=level,
         agent=_with_summaries(effects[0], records, level, within),
         task=_with_estimates(effects[1], variances[1], estimated_ms),
-        pair=_pair_effects(effects[2], variances[2], records, estimated_ms.size),
+        pair=_pair_effects(effects[2], variances[2] ** 0.5, records, estimated_ms.size),
         outcome=contrast,
         residual_sd=np.sqrt(residual_variance),
         smearing=_smearing(recorded - mean, outcome, is_censored, residual_variance),
@@ -394,12 +373,13 @@ def _with_estimates(task: Effects, variance: float, estimated_ms: Floats) -> Eff
     return Effects(mean + sd**2 / max(variance, _TINY) * relative, sd)
 
 
-def _pair_effects(pair: Effects, variance: float, records: Records, tasks: int) -> PairEffects:
-    """Effects of the recorded pairs of the run's tasks and agents, by key."""
-    key, first = np.unique(records.task * records.agent_count + records.agent, return_index=True)
-    ours = ((records.agent >= 0) & (records.task < tasks))[first]
-    mean, sd = (part[records.pair[first[ours]]] for part in pair)
-    return PairEffects(key[ours], mean, sd, variance**0.5, records.agent_count)
+def _pair_effects(recorded: Effects, unseen_sd: float, records: Records, tasks: int) -> Effects:
+    """Effects of all pairs of the run's tasks and agents, shape (tasks, m)."""
+    ours = (records.agent >= 0) & (records.task < tasks)
+    task, agent, pair = records.task[ours], records.agent[ours], records.pair[ours]
+    found = Effects(*(np.full((tasks, records.agent_count), unseen) for unseen in (0.0, unseen_sd)))
+    found.mean[task, agent], found.sd[task, agent] = recorded.mean[pair], recorded.sd[pair]
+    return found
 
 
 def _limits(log_ms: Floats, task: Ints, is_censored: Bools, tasks: int) -> Floats:

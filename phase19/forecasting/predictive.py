@@ -120,7 +120,7 @@ def draw_wave(
         duration.mean(own, who)
         + rng.standard_normal(agents)[:, who] * duration.agent.sd[who]
         + rng.standard_normal(tasks)[:, place] * duration.task.sd[own]
-        + rng.standard_normal(shape) * duration.pair.at(own, who)[1]
+        + rng.standard_normal(shape) * duration.pair.sd[own, who]
     )
     attempts = (int(allowed.max(initial=1)), *shape)
     won = attempt_outcomes(first, rng.random(attempts))

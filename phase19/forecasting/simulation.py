@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.confidence import ConfidenceChanges
-from phase19.forecasting.durations import PairEffects, attempt_ms
+from phase19.forecasting.durations import attempt_ms
 from phase19.forecasting.keyed_random import normals, uniforms
 from phase19.forecasting.records import Effects, sigmoid
 from phase19.forecasting.retries import TaskOutcomes, attempt_outcomes, make_attempts
@@ -43,7 +43,7 @@ class World:
     pair_logit: Effects
     task_log_ms: Floats
     agent_log_ms: Floats
-    pair_log_ms: PairEffects
+    pair_log_ms: Effects
     outcome_log_ms: Floats
     residual_sd: Floats
     limit_ms: Floats
@@ -69,7 +69,7 @@ class World:
         """
         attempt = np.arange(1, int(allowed.max(initial=1)) + 1, dtype=np.uint64)[:, None]
         keys = (self.task_keys[task], self.agent_keys[agent], attempt)
-        own, spread = self.pair_log_ms.at(task, agent)
+        own, spread = (part[task, agent] for part in self.pair_log_ms)
         own = own + spread * self._normals("pairms", task, agent)
         won = attempt_outcomes(self.success_probability(task, agent), uniforms(self.seed, "outcome", *keys))
         spent_ms = attempt_ms(

@@ -47,7 +47,7 @@ def test_evidence_of_agents_agrees_with_a_recomputation_task_by_task(wave, limit
         count = 0
         for i in mine:
             own = [x for x in made if x["task_id"] == executions["task_id"][int(i)]]
-            spread = duration.task.sd[tasks[i]] ** 2 + duration.pair.at(tasks[i], np.int64(a))[1] ** 2
+            spread = duration.task.sd[tasks[i]] ** 2 + duration.pair.sd[tasks[i], a] ** 2
             variance += len(own) ** 2 * spread
             count += len(own)
             for x in own:

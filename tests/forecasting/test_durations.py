@@ -15,7 +15,6 @@ from phase19.forecasting.durations import (
     AttemptTimes,
     DurationPriors,
     OutcomeContrast,
-    PairEffects,
     attempt_ms,
     fit_durations,
     truncated_normal_moments,
@@ -154,7 +153,7 @@ def test_the_freedom_that_effects_take_is_given_back():
     """Three records a task: what the fitted task effects leave of a spread of 0.5 is allowed for."""
     found = fit(world_rows(14, count=900, failure_longer=0.0, task_count=300), task_count=300)
     # One record a pair cannot tell the pair's own effect from the attempt's: together they are the spread.
-    spread = found.residual_sd**2 + found.pair.unseen_sd**2
+    spread = found.residual_sd**2 + found.spread.effects[2]
     assert spread == pytest.approx([0.25, 0.25], rel=0.12)
 
 
@@ -185,20 +184,13 @@ def test_a_pair_that_differs_is_found_and_others_are_left():
     grid = found.mean(np.arange(4)[:, None], np.arange(2)[None, :])
     longer = (np.arange(4)[:, None] + np.arange(2)) % 2 == 1
     assert grid[longer].min() > grid[~longer].max() + 0.7
-    mean, sd = found.pair.at(np.array([0, 0]), np.array([0, 2]))
-    assert mean[1] == 0.0 and sd[1] == found.pair.unseen_sd > sd[0]
-
-
-def test_pairs_are_looked_up_by_key():
-    pair = PairEffects(np.array([1, 5]), np.array([0.5, -0.5]), np.array([0.1, 0.2]), 0.9, 3)
-    mean, sd = pair.at(np.arange(2)[:, None], np.arange(3)[None, :])
-    assert mean.tolist() == [[0, 0.5, 0], [0, 0, -0.5]]
-    assert sd.tolist() == [[0.9, 0.1, 0.9], [0.9, 0.9, 0.2]]
+    assert (found.pair.mean[:, 2] == 0.0).all()
+    assert found.pair.sd[:, :2].max() < found.pair.sd[:, 2].min() == found.spread.effects[2] ** 0.5
 
 
 def test_records_of_nobody_known_are_no_pair_of_the_agent_before():
     rows = timed(1000, 3000, agent_id=None) + timed(1500, agent_id="stranger") + timed(2000, task_id="t1")
-    assert fit(rows).pair.key.tolist() == [3]  # t1 by a0 of three agents
+    assert np.flatnonzero(fit(rows).pair.mean).tolist() == [3]  # t1 by a0 of three agents
 
 
 def test_without_records_the_stated_mean_is_what_is_planned():
@@ -508,7 +500,7 @@ def test_a_plan_of_many_records_is_unbiased_after_each_outcome():
 
 def test_nothing_recorded_leaves_what_is_believed():
     found = fit([], population_ms=500.0)
-    assert found.pair.key.size == 0
+    assert not found.pair.mean.any()
     assert found.outcome.code.tolist() == [0.5, -0.5]
     assert found.residual_sd**2 == pytest.approx([DurationPriors().residual_variance] * 2)
 
