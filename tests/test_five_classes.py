@@ -1,5 +1,6 @@
-"""The command runs on the five classes: what they return is what a run writes, and a run fails without them."""
+"""The command runs on the five classes: what they return is what a run writes, and a run calls each method."""
 
+import functools
 import inspect
 import json
 import re
@@ -119,6 +120,7 @@ def test_the_records_are_the_lines_of_the_files(result):
             assert {key: getattr(record, key) for key in type(record).__dataclass_fields__}.items() <= line.items()
 
 
+# Every public method that the command calls, and the options with which it does.
 COMMAND = {
     AdaptiveOptimizer: {
         "load_phase18_data": {},
@@ -127,7 +129,7 @@ COMMAND = {
         "optimize_for_throughput": {"strategy": "maximize_throughput"},
         "optimize_for_minimize_retries": {"strategy": "minimize_retries"},
         "optimize_for_confidence": {"strategy": "confidence_optimization"},
-        "reassign": {"max_load_factor": 1.5},
+        "reassign": {"max_load_factor": 1.5, "deliver_feedback": True},
         "observe": {},
         "update_confidence_estimates": {},
         "generate_schedule_recommendations": {},
@@ -138,7 +140,7 @@ COMMAND = {
         "assign_tasks_to_agents": {},
         "prioritize_tasks": {},
         "optimize_task_ordering": {},
-        "adjust_for_agent_load": {"max_load_factor": 1.5},
+        "adjust_for_agent_load": {"max_load_factor": 1.5, "deliver_feedback": True},
         "execute_schedule": {},
         "simulate_task_execution": {},
         "calculate_schedule_adherence": {},
@@ -153,8 +155,8 @@ COMMAND = {
         "evaluate_strategy_effectiveness": {},
         "identify_optimization_failures": {},
         "recommend_strategy_adjustments": {},
-        "update_phase16_heuristics": {"deliver_feedback": True},
-        "update_phase18_coordination": {"deliver_feedback": True},
+        "update_phase16_heuristics": {"max_load_factor": 1.5, "deliver_feedback": True},
+        "update_phase18_coordination": {"max_load_factor": 1.5, "deliver_feedback": True},
         "write_feedback_outputs": {},
     },
     OptimizationMonitor: {
@@ -184,17 +186,59 @@ def raises(*_args, **_kwargs):
     raise ReplacedError
 
 
-@pytest.mark.parametrize(
-    ("owner", "method", "settings"),
-    [(owner, method, settings) for owner, methods in COMMAND.items() for method, settings in methods.items()],
-    ids=lambda value: value.__name__ if isinstance(value, type) else str(value or ""),
-)
-def test_the_command_fails_without_the_method(owner, method, settings, tmp_path, monkeypatch):
+@pytest.fixture
+def copied(tmp_path):
+    """The committed sample in a place of its own; the input directory."""
     for phase in ("phase16", "phase17", "phase18"):
         shutil.copytree(OUTPUTS / phase, tmp_path / phase)
+    return tmp_path / "phase18"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"strategy": "maximize_throughput"},
+        {"strategy": "minimize_retries"},
+        {"strategy": "confidence_optimization"},
+        {"max_load_factor": 1.5, "deliver_feedback": True},
+    ],
+    ids=lambda options: " ".join(map(str, options.values())) or "plain",
+)
+def test_the_command_calls_the_methods(options, copied, tmp_path, monkeypatch):
+    called = set()
+
+    def recording(owner, name):
+        method = getattr(owner, name)
+
+        @functools.wraps(method)
+        def call(*args, **kwargs):
+            called.add((owner, name))
+            return method(*args, **kwargs)
+
+        return call
+
+    expected = {(owner, name) for owner, needs in COMMAND.items() for name in needs if needs[name] == options}
+    assert expected
+    for owner, name in expected:
+        monkeypatch.setattr(owner, name, recording(owner, name))
+    phase19.run(input=copied, output=tmp_path / "run", **options, **FIXED)
+    assert called == expected
+
+
+@pytest.mark.parametrize(
+    ("owner", "method"),
+    [
+        (AdaptiveOptimizer, "calculate_optimal_schedule"),
+        (AdaptiveScheduler, "execute_schedule"),
+        (OptimizationFeedbackLoop, "generate_learning_signals"),
+        (OptimizationMonitor, "generate_system_health"),
+    ],
+)
+def test_the_command_fails_where_a_method_does(owner, method, tmp_path, monkeypatch):
     monkeypatch.setattr(owner, method, raises)
     with pytest.raises(ReplacedError):
-        phase19.run(input=tmp_path / "phase18", output=tmp_path / "run", **settings, **FIXED)
+        phase19.run(input=OUTPUTS / "phase18", output=tmp_path / "run", **FIXED)
 
 
 @pytest.mark.parametrize("owner", COMMAND, ids=lambda owner: owner.__name__)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import polars as pl
@@ -24,7 +22,7 @@ FIXED = {"timestamp": "2026-02-05T12:00:00Z", "seed": 3}
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     directory = tmp_path_factory.mktemp("inputs")
-    write_sample(directory, tasks=30, agents=4, waves=2, seed=5)
+    write_sample(directory, tasks=18, agents=4, waves=2, seed=5)
     phase19.run(input=directory / "phase18", output=directory / "phase19", **FIXED)
     return directory
 
@@ -32,12 +30,6 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run_dir(place):
     return place / "phase19"
-
-
-def command(*args):
-    return subprocess.run(
-        [sys.executable, "-m", "phase19", *map(str, args)], capture_output=True, encoding="utf-8", check=False
-    )
 
 
 # explain
@@ -109,11 +101,11 @@ def test_the_worth_of_a_slot_stands_with_each_agent(run_dir):
     assert all(worth[agent] == price for agent, price in plans.rows())
 
 
-def test_explain_answers_on_the_command_line(run_dir):
-    shown = command("explain", "task_3", "--run", run_dir)
+def test_explain_answers_on_the_command_line(run_cli, run_dir):
+    shown = run_cli("explain", "task_3", "--run", run_dir)
     assert shown.returncode == 0
     assert shown.stdout.startswith("task_3 was assigned to ")
-    as_json = command("explain", "task_3", "--run", run_dir, "--json")
+    as_json = run_cli("explain", "task_3", "--run", run_dir, "--json")
     assert json.loads(as_json.stdout)["task_id"] == "task_3"
 
 
@@ -127,9 +119,9 @@ def test_explain_answers_on_the_command_line(run_dir):
         (["query", "select * from read_text('/etc/hostname')"], "query: Permission Error"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(run_dir, args, message):
+def test_what_cannot_be_asked_is_refused(run_cli, run_dir, args, message):
     before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
-    refused = command(*args, "--run", run_dir)
+    refused = run_cli(*args, "--run", run_dir)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert message in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -155,20 +147,19 @@ def test_nested_columns_become_json_text_where_only_plain_values_fit(run_dir):
     ("form", "expected"),
     [("csv", "a,b\n1,\n2,y\n"), ("jsonl", '{"a":1,"b":null}\n{"a":2,"b":"y"}\n')],
 )
-def test_a_query_prints_what_other_programs_read(run_dir, form, expected):
+def test_a_query_prints_what_other_programs_read(run_cli, run_dir, form, expected):
     sql = "select * from (values (1, null), (2, 'y')) t (a, b) order by a"
-    assert command("query", sql, "--run", run_dir, "--format", form).stdout == expected
+    assert run_cli("query", sql, "--run", run_dir, "--format", form).stdout == expected
 
 
-def test_a_query_prints_a_table(run_dir):
-    shown = command("query", "select agent_id, count(*) as tasks from tasks group by agent_id", "--run", run_dir)
+def test_a_query_prints_a_table(run_cli, run_dir):
+    shown = run_cli("query", "select agent_id, count(*) as tasks from tasks group by agent_id", "--run", run_dir)
     assert shown.stdout.splitlines()[0].split() == ["agent_id", "tasks"]
     assert len(shown.stdout.splitlines()) == 6
 
 
-def test_a_directory_that_is_no_run_is_named(tmp_path):
+def test_a_directory_that_is_no_run_and_an_empty_query_are_named(run_dir, tmp_path):
     with pytest.raises(OutputError, match="expected a Phase 19 run"):
         select(tmp_path, "select 1")
     with pytest.raises(UsageError, match="found nothing"):
-        phase19.run(input="outputs/phase18", output=tmp_path / "r", **FIXED)
-        select(tmp_path / "r", "")
+        select(run_dir, "")

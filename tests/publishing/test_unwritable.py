@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -15,11 +17,21 @@ from phase19.inputs.sample import write_sample
 
 # One command for each way to print: a table, one JSON text, many lines, a message, a help page.
 PRINTING = ["run", "forecast", "query", "query --format jsonl", "explain --json", "report", "--help"]
+ROWS = "select * from range(3000)"  # more text than a stream holds back
 
 
 def run_into(stdout, *args):
+    """Run a command in this process; its exit code and the lines of stderr."""
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(io.StringIO()) as stderr:
+        code = main(list(map(str, args)))
+    return code, stderr.getvalue().splitlines()
+
+
+def run_process_into(stdout, *args):
+    """Run a command in a process of its own, which also writes out its streams when it ends."""
     command = [sys.executable, "-W", "error", "-m", "phase19", *map(str, args)]
-    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, encoding="utf-8", timeout=120, check=False)
+    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, encoding="utf-8", timeout=120, check=False)
+    return done.returncode, done.stderr.splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -32,22 +44,28 @@ def printing(tmp_path_factory):
     return {
         "run": (*given, "--output", place / "again"),
         "forecast": ("forecast", *given),
-        "query": ("query", "select * from range(20000)", *asked),
-        "query --format jsonl": ("query", "select * from range(20000)", *asked, "--format", "jsonl"),
+        "query": ("query", ROWS, *asked),
+        "query --format jsonl": ("query", ROWS, *asked, "--format", "jsonl"),
         "explain --json": ("explain", "task_0", *asked, "--json"),
         "report": ("report", *asked),
         "--help": ("--help",),
     }
 
 
+def without_warnings(lines):
+    return [line for line in lines if not line.startswith("warning: ")]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux'")
-@pytest.mark.parametrize("name", PRINTING)
-def test_what_a_full_disk_does_not_take_is_one_clear_line(printing, name):
+@pytest.mark.parametrize(
+    ("run", "name"), [*((run_into, name) for name in PRINTING), (run_process_into, "query --format jsonl")]
+)
+def test_what_a_full_disk_does_not_take_is_one_clear_line(printing, run, name):
     with Path("/dev/full").open("w") as full:
-        done = run_into(full, *printing[name])
-    warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
-    assert done.stderr.splitlines() == [*warnings, "error: the output cannot be written: No space left on device"]
-    assert done.returncode == 2
+        code, lines = run(full, *printing[name])
+    assert without_warnings(lines) == ["error: the output cannot be written: No space left on device"]
+    assert "No space left" in lines[-1]
+    assert code == 2
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux'")
@@ -60,13 +78,16 @@ def test_the_exit_code_says_what_stderr_does_not_take(printing, arguments, code)
     assert done.returncode == code
 
 
-@pytest.mark.parametrize("name", ["run", "query --format jsonl", "--help"])
-def test_a_reader_that_left_ends_the_command_in_silence(printing, name):
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [(run_into, "run"), (run_into, "query --format jsonl"), (run_into, "--help"), (run_process_into, "forecast")],
+)
+def test_a_reader_that_left_ends_the_command_in_silence(printing, run, name):
     reader, writer = os.pipe()
     os.close(reader)
-    done = run_into(writer, *printing[name])
-    os.close(writer)
-    assert (done.returncode, [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]) == (0, [])
+    with os.fdopen(writer, "w") as stdout:
+        code, lines = run(stdout, *printing[name])
+    assert (code, without_warnings(lines)) == (0, [])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a POSIX shell closes it")
@@ -74,7 +95,7 @@ def test_a_reader_that_left_ends_the_command_in_silence(printing, name):
 def test_a_command_whose_output_is_closed_does_its_work(printing, name):
     shell = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-W", "error", "-m", "phase19"]
     done = subprocess.run([*shell, *map(str, printing[name])], capture_output=True, text=True, timeout=120, check=False)
-    assert (done.returncode, [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]) == (0, [])
+    assert (done.returncode, without_warnings(done.stderr.splitlines())) == (0, [])
 
 
 def test_a_fault_with_a_file_is_no_fault_of_the_output(monkeypatch):
