@@ -15,10 +15,6 @@ from phase19.wave import ExecutedWave, Wave, largest, mean, positions
 
 _ROUNDING = 1e-9  # relative; a load that exceeds the limit by less keeps it
 _FAR_SDS = 40.0  # no normal comes this far
-_OF_WAVES = (
-    *(frames.DECISIONS, frames.UNASSIGNED, frames.EXECUTIONS, frames.WAVE_PLANS, frames.WAVE_DRAWS),
-    frames.AGENT_EVIDENCE,
-)
 
 
 def wave_frames(wave: Wave) -> dict[str, pl.DataFrame]:
@@ -50,7 +46,7 @@ def analysis_frames(
     Parameters
     ----------
     waves
-        As :func:`wave_frames` returns them, all waves of the run.
+        As :func:`wave_frames` returns them, all waves of the run, the first one executed.
     heuristics
         `frames.HEURISTICS`.
     previous
@@ -58,10 +54,7 @@ def analysis_frames(
     """
     weights = {} if previous is None else previous.weights
     return {
-        **{
-            schema.name: pl.concat([schema.empty(), *(wave[schema.name] for wave in waves if schema.name in wave)])
-            for schema in _OF_WAVES
-        },
+        **{name: pl.concat([wave[name] for wave in waves if name in wave]) for name in waves[0]},
         "heuristics": heuristics,
         "previous_weights": pl.DataFrame(list(weights.items()), schema=frames.PREVIOUS_WEIGHTS.dtypes, orient="row"),
     }

@@ -10,7 +10,7 @@ import msgspec
 import polars as pl
 
 from phase19.errors import OutputError, UsageError
-from phase19.inputs.tasks import natural_order
+from phase19.inputs.history import natural_paths
 from phase19.publishing.files import SUMMARY_FILE, output_directory, write_errors
 
 Record = TypeVar("Record")
@@ -84,12 +84,11 @@ class Results:
         """Planned against actual figures of each agent in each wave."""
         if "agent_feedback" in self._tables:
             return self._tables["agent_feedback"]
-        files = [
-            path.relative_to(self.directory).as_posix() for path in self.directory.glob(f"wave_*/*/{FEEDBACK_FILE}")
-        ]
-        if not files:
+        paths = natural_paths(self.directory, f"wave_*/*/{FEEDBACK_FILE}")
+        if not paths:
             raise OutputError(f"{self.directory}: expected wave_*/*/{FEEDBACK_FILE}, found no such file")
-        return pl.concat([self.frame(name) for name in natural_order(files)], how="vertical_relaxed")
+        rows = [self.frame(path.relative_to(self.directory).as_posix()) for path in paths]
+        return pl.concat(rows, how="vertical_relaxed")
 
     def copy(self, names: Sequence[str], directory: Path | str | None) -> list[Path]:
         """Copy files to a run directory, by default the run's own; their paths in the order given.

@@ -22,7 +22,7 @@ from phase19.wave import positions
 
 BASELINES = ("round_robin", "best_single_agent_capped")
 CANDIDATES = (*map(str, OptimizationStrategy), *BASELINES)  # single strategies first, then auto
-ROUND_ROBIN, BEST_AGENT = map(CANDIDATES.index, BASELINES)
+ROUND_ROBIN = CANDIDATES.index("round_robin")
 MEASURES = ("success_rate", "throughput", "makespan_ms", "load_imbalance", "retry_count", "confidence_delta")
 _SINGLE = slice(0, len(SINGLE_STRATEGIES))  # auto and the baselines are never recommended
 _VISIBLE = 0.0005  # of a success rate; less is printed as 0.0 points
