@@ -53,7 +53,7 @@ def _checking(function: Callable[..., Any]) -> Callable[..., Any]:
         kinds = _kinds(function)
         for name, value in parameters.bind_partial(*args, **kwargs).arguments.items():
             if name in kinds and not _fits(value, kinds[name]):
-                raise refusal(name, kinds[name], value)
+                raise _refusal(name, kinds[name], value)
         return function(*args, **kwargs)
 
     return call
@@ -61,9 +61,8 @@ def _checking(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @cache
 def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
-    """Declared type by parameter; `**settings` are checked by the options' own class."""
-    kinds = get_type_hints(function, include_extras=True)
-    return {name: kind for name, kind in kinds.items() if name in signature(function).parameters and name != "settings"}
+    """Declared type by parameter."""
+    return get_type_hints(function, include_extras=True)
 
 
 def _fits(value: object, kind: Any) -> bool:
@@ -85,7 +84,28 @@ def _fits(value: object, kind: Any) -> bool:
     return True
 
 
-def refusal(name: str, kind: Any, value: object) -> UsageError:
+def converted(name: str, kind: Any, value: Any, reader: Callable[[Any], Any] | None = None) -> Any:
+    """A value as its declared type, by a reader of its own where there is one; numbers and choices may be text.
+
+    Raises
+    ------
+    UsageError
+        The value does not fit the type.
+    """
+    try:
+        read = value if reader is None or value is None else reader(value)
+        return msgspec.convert(read, kind, strict=False, dec_hook=_read_path)
+    except (AttributeError, OverflowError, TypeError, ValueError):  # also those of msgspec
+        raise _refusal(name, kind, value) from None
+
+
+def _read_path(_: type, value: Any) -> Path:
+    if value == "":
+        raise ValueError  # it would mean the current directory
+    return Path(value)
+
+
+def _refusal(name: str, kind: Any, value: object) -> UsageError:
     """The error that a value does not fit its declared type; it names the choice that was probably meant."""
     is_long = isinstance(value, int) and abs(value) > _LONGEST_SHOWN
     found = "a number too long to print" if is_long else f"{value!r:.100}"

@@ -9,9 +9,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from msgspec import Meta, convert
+from msgspec import Meta
 
-from phase19.arguments import refusal
+from phase19.arguments import converted
 from phase19.errors import UsageError, suggestion
 
 DEFAULT_WEIGHTS = {"success": 0.6, "throughput": 0.3, "confidence": 0.1}
@@ -47,12 +47,6 @@ _Moment = Annotated[datetime, Meta(description=_MOMENT)]
 _Retries = Annotated[int, Meta(ge=0, le=100)]
 
 
-def _read_path(_: type, value: Any) -> Path:
-    if value == "":
-        raise ValueError  # it would mean the current directory
-    return Path(value)
-
-
 def _read_moment(value: Any) -> datetime:
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
@@ -69,7 +63,8 @@ def _read_weights(value: Any) -> dict[str, float]:
     return dict.fromkeys(DEFAULT_WEIGHTS, 0.0) | weights
 
 
-_READERS: dict[Any, Callable[[Any], Any]] = {
+# Types that JSON does not have as they are written here.
+READERS: dict[Any, Callable[[Any], Any]] = {
     _Weights: _read_weights,
     _Moment: _read_moment,
     _Moment | None: _read_moment,
@@ -92,13 +87,9 @@ class _Options:
 
     def __post_init__(self) -> None:
         for option in fields(self):  # type: ignore[arg-type]  # the subclasses are dataclasses
-            value, reader = getattr(self, option.name), _READERS.get(option.type)
-            try:
-                read = reader(value) if reader and value is not None else value
-                read = convert(read, option.type, strict=False, dec_hook=_read_path)
-            except (AttributeError, OverflowError, TypeError, ValueError):  # also those of msgspec
-                raise refusal(f"--{option.name.replace('_', '-')}", option.type, value) from None
-            object.__setattr__(self, option.name, read)
+            value, reader = getattr(self, option.name), READERS.get(option.type)
+            named = f"--{option.name.replace('_', '-')}"
+            object.__setattr__(self, option.name, converted(named, option.type, value, reader))
 
     @classmethod
     def of(cls, options: Self | None = None, /, **settings: Any) -> Self:

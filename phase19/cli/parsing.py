@@ -2,50 +2,41 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
-from datetime import datetime
-from typing import Annotated, Any, TextIO, get_type_hints
+from typing import Annotated, Any, TextIO
 
 from cyclopts import Group, Parameter, Token
 
-from phase19.errors import UsageError, printable
+from phase19.errors import printable
+from phase19.options import READERS
 
 _GROUPS = {name: Group(name, sort_key=i) for i, name in enumerate(("Inputs", "Planning", "Executing", "Output"))}
 OUTPUT = Parameter(group=_GROUPS["Output"], show_default=False)
 Flag = Annotated[bool, OUTPUT]
-_WRITTEN_AS_TEXT = (Mapping[str, float], datetime | None)
 
 
 def _as_written(_: object, tokens: Sequence[Token]) -> str:
-    return tokens[0].value  # the declaration of the option converts it, and words what is wrong with it
+    return tokens[0].value  # what takes it converts it, and words what is wrong with it
 
 
-def _whole_number(_: object, tokens: Sequence[Token]) -> int:
-    try:
-        return int(tokens[0].value)  # the parser itself would round 1.5
-    except ValueError:
-        raise UsageError(f"{tokens[0].keyword}: expected a whole number, found {tokens[0].value!r}") from None
-
-
-Count = Annotated[int, Parameter(converter=_whole_number)]
+Count = Annotated[int, Parameter(converter=_as_written)]
 
 
 def takes_options(command: Callable[..., int | None]) -> Callable[..., int | None]:
     """Let the parser fill a command's parameter `options`, a dataclass of `phase19.options`, option by option."""
     declared = command.__annotations__["options"]
-    hints = get_type_hints(declared)
     annotations: dict[str, Any] = {}
     for option in fields(declared):
-        hint = hints[option.name]
+        kind = str if option.type in READERS else option.type
         parameter = Parameter(
             group=_GROUPS[option.metadata["group"]],
             parse=option.name not in declared.not_taken,
-            show_default=None if hint is not bool else False,
-            converter=None if hint is bool else _as_written,
+            show_default=None if kind is not bool else False,
+            converter=None if kind is bool else _as_written,
             name_transform=lambda name: name.lower() if name.isupper() else name.replace("_", "-"),
         )
-        annotations[option.name] = Annotated[str if hint in _WRITTEN_AS_TEXT else hint, parameter]
+        annotations[option.name] = Annotated[kind, parameter]
     parsed = type(declared.__name__, (declared,), {"__annotations__": annotations, "__doc__": None})
     command.__annotations__["options"] = Annotated[parsed, Parameter(name="*")]
     return command

@@ -9,14 +9,16 @@ import json
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
+from msgspec import Meta
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from phase19.errors import OutputError, UsageError
+from phase19.arguments import converted
+from phase19.errors import OutputError
 from phase19.inputs.heuristics import RETRIED_RISKS, RETRY_PENALTY, append_heuristic
 
 _CATEGORIES = ("analysis", "coding", "data", "planning", "review", "testing")
@@ -56,14 +58,10 @@ def write_sample(directory: Path, *, tasks: int, agents: int, waves: int, seed: 
     Phase 17 and Phase 18 each execute every task once, dealt round robin with different offsets, with up to two
     retries of failed tasks of LOW and MEDIUM risk. Linear in tasks.
     """
-    for name, value, low, high in (
-        ("tasks", tasks, 1, 10_000_000),
-        ("agents", agents, 1, 100_000),
-        ("waves", waves, 1, tasks),
-        ("seed", seed, 0, 2**63 - 1),
-    ):
-        if not low <= value <= high:
-            raise UsageError(f"--{name}: expected an integer in [{low}, {high}], found {value}")
+    tasks = converted("--tasks", Annotated[int, Meta(ge=1, le=10_000_000)], tasks)
+    agents = converted("--agents", Annotated[int, Meta(ge=1, le=100_000)], agents)
+    waves = converted("--waves", Annotated[int, Meta(ge=1, le=tasks)], waves)
+    seed = converted("--seed", Annotated[int, Meta(ge=0, le=2**63 - 1)], seed)
     taken = next((phase for phase in _PHASES if (directory / phase).exists()), None)
     if taken is not None:
         raise OutputError(f"{directory / taken}: expected nothing there, found a directory; it is left as it is")
