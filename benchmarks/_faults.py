@@ -147,7 +147,6 @@ def fit_history(size: Size, tasks: pl.DataFrame, agents: pl.DataFrame, world: Wo
         attempts=frames.ATTEMPTS.conform(records),
         agents=agents,
         heuristics=frames.HEURISTICS.empty(),
-        patterns=frames.PATTERNS.empty(),
         signals=frames.SIGNALS.empty(),
         sources=frames.SOURCES.empty(),
         population=population,

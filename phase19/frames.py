@@ -114,15 +114,6 @@ HEURISTICS = Schema(
     expected_improvement=number("Phase 16's expected improvement", nullable=True),
 )
 
-PATTERNS = Schema(
-    "patterns",
-    pattern_type=identifier("name of the coordination pattern"),
-    success_rate=rate("its recorded success rate", nullable=True),
-    confidence=rate("Phase 18's confidence in it", nullable=True),
-    task_count=count("tasks in its assignments"),
-    agent_count=count("agents in its assignments"),
-)
-
 SIGNALS = Schema(
     "signals",
     signal_id=identifier("Phase 18 learning signal", key=True),

@@ -207,7 +207,7 @@ class AdaptiveOptimizer:
             raise UsageError("AdaptiveOptimizer: expected phase18_dir or inputs, found neither")
         return {
             "agents_loaded": self.inputs.agents.height,
-            "patterns_loaded": self.inputs.patterns.height,
+            "patterns_loaded": len(self.inputs.patterns),
             "signals_loaded": self.inputs.signals.height,
         }
 

@@ -11,13 +11,13 @@ from typing import Any
 import polars as pl
 
 from phase19.errors import InputError, plural
-from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, PATTERNS, RISK_LEVELS, SIGNALS, SOURCES, TASKS
+from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, RISK_LEVELS, SIGNALS, SOURCES, TASKS
 from phase19.inputs import wire
 from phase19.inputs.decoding import LINE, Decoded, decode_document, decode_lines
 from phase19.inputs.heuristics import read_heuristics
 from phase19.inputs.history import attempt_columns, natural_paths
 from phase19.inputs.tasks import natural_order
-from phase19.inputs.wire import Population
+from phase19.inputs.wire import Pattern, Population
 
 _TASK_OUTCOMES = "task_outcomes.jsonl"
 _WAVE_OUTCOMES = f"wave_*/*/{_TASK_OUTCOMES}"
@@ -37,8 +37,10 @@ class Inputs:
         ATTEMPTS: Phase 17's rows (source ``phase17``), then Phase 18's (source ``phase18``), each in file order.
     agents
         AGENTS in natural order: all named anywhere, then ``agent_i`` up to total_agents.
-    heuristics, patterns, signals, sources
-        HEURISTICS, PATTERNS, SIGNALS, SOURCES, in file order.
+    heuristics, signals, sources
+        HEURISTICS, SIGNALS, SOURCES, in file order.
+    patterns
+        The coordination patterns, in file order.
     population
         The figures of multi_agent_summary.json.
     task_source
@@ -53,7 +55,7 @@ class Inputs:
     attempts: pl.DataFrame = field(default_factory=ATTEMPTS.empty)
     agents: pl.DataFrame = field(default_factory=AGENTS.empty)
     heuristics: pl.DataFrame = field(default_factory=HEURISTICS.empty)
-    patterns: pl.DataFrame = field(default_factory=PATTERNS.empty)
+    patterns: tuple[Pattern, ...] = ()
     signals: pl.DataFrame = field(default_factory=SIGNALS.empty)
     sources: pl.DataFrame = field(default_factory=SOURCES.empty)
     population: Population = _EVEN_ODDS
@@ -89,7 +91,7 @@ def load_inputs(phase18: Path, phase16: Path | None = None, phase17: Path | None
             raise InputError(str(directory), expected="a directory", found=found)
     log = _Log(directories)
     population: Population = log.document("multi_agent_summary.json", Population)
-    patterns: list[wire.Pattern] = log.document("coordination_patterns.json", list[wire.Pattern] | wire.Pattern)
+    patterns: list[Pattern] = log.document("coordination_patterns.json", list[Pattern] | Pattern)
     log.document("system_health.json", wire.SystemHealth)
     signals = log.lines("phase18", "learning_signals.jsonl", wire.SIGNAL_ROWS, is_required=True)
     heuristics = log.lines("phase16", "heuristics.jsonl", wire.HEURISTIC_ROWS)
@@ -99,13 +101,15 @@ def load_inputs(phase18: Path, phase16: Path | None = None, phase17: Path | None
     limits = log.lines("phase18", "agents.jsonl", wire.AGENT_ROWS)
     capacity: dict[str, int | None] = dict(limits.select("agent_id", "capacity").rows())
     choices = tasks["required_agents"].append(tasks["excluded_agents"]).explode().drop_nulls()
-    named = capacity.keys() | set(choices) | {agent for pattern in patterns for agent in pattern.assignments}
+    named = (
+        capacity.keys() | set(choices) | {agent for pattern in patterns for agent in pattern.agent_assignments or ()}
+    )
     return Inputs(
         tasks=tasks,
         attempts=attempts,
         agents=_agents(phase18, population, attempts, named, capacity),
         heuristics=heuristics.select(HEURISTICS.columns.keys()),
-        patterns=pl.DataFrame([pattern.row() for pattern in patterns], schema=PATTERNS.dtypes, orient="row"),
+        patterns=tuple(patterns),
         signals=signals.select(SIGNALS.columns.keys()),
         sources=pl.DataFrame(log.sources, schema=SOURCES.dtypes, orient="row"),
         population=population,
@@ -141,7 +145,7 @@ class _Log:
         """A required JSON document of Phase 18; an object where a list may stand is a list of one."""
         path = Path(self.directories["phase18"] or "", name)
         decoded = decode_document(path, shape)
-        if isinstance(decoded.value, wire.Pattern):
+        if isinstance(decoded.value, Pattern):
             decoded.value = [decoded.value]
         row_count = len(decoded.value) if isinstance(decoded.value, list) else 1
         self.note("phase18", name, row_count, {name: decoded})

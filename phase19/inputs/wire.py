@@ -143,16 +143,6 @@ class Pattern(Struct, kw_only=True):
     description: Anything = UNSET
     timestamp: Anything = UNSET
 
-    @property
-    def assignments(self) -> dict[str, list[str]]:
-        """Tasks by agent; none where none are given."""
-        return self.agent_assignments or {}
-
-    def row(self) -> tuple[Any, ...]:
-        """Its row of PATTERNS."""
-        tasks = sum(map(len, self.assignments.values()))
-        return self.pattern_type, self.success_rate, self.confidence, tasks, len(self.assignments)
-
 
 class SystemHealth(Struct, kw_only=True):
     """Phase 18's system_health.json: checked, and read by no stage."""

@@ -61,7 +61,6 @@ def test_every_frame_keeps_its_schema():
     frames.ATTEMPTS.validate(inputs.attempts)
     frames.AGENTS.validate(inputs.agents)
     frames.HEURISTICS.validate(inputs.heuristics)
-    frames.PATTERNS.validate(inputs.patterns)
     frames.SIGNALS.validate(inputs.signals)
     frames.SOURCES.validate(inputs.sources)
 
@@ -156,7 +155,9 @@ def test_population_heuristics_patterns_and_signals():
         ("H16_001", "task_prioritization", rule, 0.92, 0.08),
         ("H16_009", None, None, None, None),
     ]
-    assert inputs.patterns.rows() == [("load_balanced", 0.95, 0.88, 3, 2)]
+    (pattern,) = inputs.patterns
+    assert (pattern.pattern_type, pattern.success_rate, pattern.confidence) == ("load_balanced", 0.95, 0.88)
+    assert pattern.agent_assignments == {"agent_2": ["a", "b"], "openai/gpt-5": ["c"]}
     assert inputs.signals["signal_id"].to_list() == ["LS_001", "LS_002"]
 
 
@@ -167,7 +168,8 @@ def test_optional_parts_of_the_summary_may_be_missing(root):
 
 def test_one_pattern_may_stand_without_an_array(root):
     write(root, "phase18/coordination_patterns.json", '{"pattern_type": "solo"}')
-    assert load(root).patterns.rows() == [("solo", None, None, 0, 0)]
+    (pattern,) = load(root).patterns
+    assert (pattern.pattern_type, pattern.success_rate, pattern.agent_assignments) == ("solo", None, None)
 
 
 def test_tasks_jsonl_comes_before_planned_tasks(root):
