@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from phase19 import frames
 from phase19.assignment.solver import solve
+from phase19.balancing.local_search import busy_time
 from phase19.errors import UsageError, plural
 from phase19.execution.replay import ReplayExecutor
 from phase19.forecasting.model import ForecastModel, first_attempts, forecast_table
@@ -326,8 +327,7 @@ def count_successes(
         np.where(seen, values, values.sum(axis=1, keepdims=True) / seen.sum(axis=1, keepdims=True))
         for values in (success, pairs.duration_ms[task])
     )
-    rotations = [(row + rotation) % m for rotation in range(m)]
-    makespans_ms = [np.bincount(own, weights=duration_ms[each, own], minlength=m).max() for own in rotations]
+    makespans_ms = [busy_time(duration_ms, (row + rotation) % m).max() for rotation in range(m)]
     return {
         "oracle": float(success[each, best].sum()),
         "round_robin": float(success_of_all.mean(axis=1).sum()),

@@ -15,7 +15,7 @@ from phase19.inputs.history import Previous
 from phase19.inputs.loading import Inputs
 from phase19.inputs.thresholds import Thresholds
 from phase19.options import RunOptions
-from phase19.wave import agent_assignments, mean
+from phase19.wave import agent_assignments
 
 SCHEMA_VERSION = "1.0"
 # Columns of the tables `overall` and `wave_plans` that the summary repeats.
@@ -89,9 +89,9 @@ def summary_document(
 ) -> dict[str, Any]:
     """Return the content of optimization_summary.json; only `execution_time_ms` differs between equal runs."""
     run, overall = tables["run"].row(0, named=True), tables["overall"].row(0, named=True)
-    plans, executions, status = tables["wave_plans"], tables["executions"], tables["executions"]["status"]
-    planned = dict(tables["schedule_comparisons"].select("wave", "planned_success_rate").rows())
-    states = dict(status.value_counts().rows())
+    plans, executions = tables["wave_plans"], tables["executions"]
+    compared = plans.join(tables["schedule_comparisons"], on="wave", maintain_order="left")
+    states = dict(executions["status"].value_counts().rows())
     solver = plans.select("wave", pl.col("solver").alias("algorithm"), *_SOLVER.split())
     return {
         "phase": 19,
@@ -105,12 +105,12 @@ def summary_document(
             {
                 "wave": wave,
                 "strategy": strategy,
-                "expected_success_rate": planned[wave],
+                "expected_success_rate": planned,
                 "agent_assignments": agent_assignments(
                     executions.filter(pl.col("wave") == wave), model.agents["agent_id"]
                 ),
             }
-            for wave, strategy in plans.select("wave", "strategy").rows()
+            for wave, strategy, planned in compared.select("wave", "strategy", "planned_success_rate").rows()
         ],
         "system_health_score": tables["system_health"]["overall_health_score"][0],
         "execution_time_ms": round(execution_time_ms, 3),
@@ -135,8 +135,6 @@ def summary_document(
             "round_robin_success_rate": yardsticks["round_robin_success_rate"],
             "best_single_agent_success_rate": yardsticks["best_single_agent_success_rate"],
         },
-        # Share of the assigned tasks that ran; in a replay, of those with a record.
-        "observed_share": mean(status.is_in(frames.RAN)),
         "solver": solver.to_dicts(),
         "previous": previous
         and {
