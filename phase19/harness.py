@@ -26,7 +26,7 @@ from phase19.monitor import OptimizationMetric, OptimizationMonitor, SchedulingA
 from phase19.optimizer import AdaptiveOptimizer, ScheduleRecommendation
 from phase19.options import RunOptions
 from phase19.outputs.report import write_report
-from phase19.outputs.summary import identify, run_row, summary_document
+from phase19.outputs.summary import derive_run_id, run_row, summary_document
 from phase19.publishing.delivery import FEEDBACK_FILE
 from phase19.publishing.files import SUMMARY_FILE, write_json
 from phase19.publishing.run_directory import check_target, publish
@@ -143,7 +143,7 @@ class Phase19Harness:
 
     def __getattr__(self, name: str) -> Any:
         """Answer where a step is called before the step that it builds on."""
-        if name in {"optimizer", "scheduler", "gate", "model", "identity", "thresholds", "approvals", "previous"}:
+        if name in {"optimizer", "scheduler", "gate", "model", "run_id", "thresholds", "approvals", "previous"}:
             raise UsageError("expected _load_phase18_data and _initialize_optimizer before this step, found no call")
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
@@ -237,10 +237,10 @@ class Phase19Harness:
             waves=options.waves if waves is None else waves,
             agents=options.agents if agents is None else agents,
         )
-        # A file that cannot be read shows here: a live run cannot be repeated.
-        self.identity = identify(options, inputs, self.previous, self.thresholds)
         optimizer = self.optimizer
-        optimizer.previous, optimizer.timestamp = self.previous, self.identity.moment
+        optimizer.previous, optimizer.timestamp = self.previous, options.timestamp or optimizer.timestamp
+        # A file that cannot be read shows here: a live run cannot be repeated.
+        self.run_id = derive_run_id(options, inputs, self.previous, self.thresholds, optimizer.timestamp)
         optimizer.wave_count, optimizer.agent_count = options.waves, options.agents
         model = self.model = optimizer.model
         executor: Executor
@@ -304,7 +304,7 @@ class Phase19Harness:
     def _analyse(self, waves: list[dict[str, pl.DataFrame]], inputs: Inputs, staging: Path) -> Analysis:
         """Compute the tables of the run; the SQL writes its files to the staging directory."""
         tables = analysis_frames(waves, inputs.heuristics, self.previous)
-        run = run_row(self.options, self.identity, self.model, tables["wave_plans"].height)
+        run = run_row(self.options, self.run_id, self.optimizer.timestamp, self.model, tables["wave_plans"].height)
         tables |= {"agents": self.model.agents, "run": run, **self.thresholds.frames()}
         return Analysis(staging, {**tables, **analyse(tables, staging)})
 

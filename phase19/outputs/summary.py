@@ -3,8 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any
 
 import polars as pl
 
@@ -27,24 +27,18 @@ _SCORES = "brier_score log_loss skill interval_coverage"
 _SOLVER = "objective upper_bound gap moved_count is_load_limit_met"
 
 
-class RunIdentity(NamedTuple):
-    """A run's id, and its timestamp: the one given, else when it began."""
-
-    run_id: str
-    moment: datetime
-
-
-def identify(options: RunOptions, inputs: Inputs, previous: Previous | None, thresholds: Thresholds) -> RunIdentity:
+def derive_run_id(
+    options: RunOptions, inputs: Inputs, previous: Previous | None, thresholds: Thresholds, moment: datetime
+) -> str:
     """Derive a run's id from the contents of its files and from its options, without paths and timestamp.
 
-    The id of a live run depends on its timestamp too, because each live run is new evidence.
+    The id of a live run depends on its `moment` too, because each live run is new evidence.
 
     Raises
     ------
     InputError
         A file of the options cannot be read.
     """
-    moment = options.timestamp or datetime.now(UTC)
     files = [decode_text(path) for path in (options.executions, options.approve) if path is not None]
     decided = {
         "schema_version": SCHEMA_VERSION,
@@ -56,15 +50,15 @@ def identify(options: RunOptions, inputs: Inputs, previous: Previous | None, thr
         **options.deciding(),
     }
     known = json.dumps(decided, sort_keys=True, separators=(",", ":"))
-    return RunIdentity(f"p19-{hashlib.sha256(known.encode()).hexdigest()[:16]}", moment)
+    return f"p19-{hashlib.sha256(known.encode()).hexdigest()[:16]}"
 
 
-def run_row(options: RunOptions, identity: RunIdentity, model: ForecastModel, waves: int) -> pl.DataFrame:
+def run_row(options: RunOptions, run_id: str, moment: datetime, model: ForecastModel, waves: int) -> pl.DataFrame:
     """Return one row on the run: id, time, strategy, executor and sizes."""
     return pl.DataFrame(
         {
-            "run_id": identity.run_id,
-            "timestamp": identity.moment.replace(microsecond=0),
+            "run_id": run_id,
+            "timestamp": moment.replace(microsecond=0),
             "strategy": str(options.strategy),
             "executor": options.executor,
             "is_simulated": options.executor == "simulate",
