@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +44,17 @@ def tables_of(run: Mapping[str, pl.DataFrame], directory: Path, *stems: str) -> 
     return analyse(run, directory, [query for query in QUERIES if query.stem in needed])
 
 
-def analysis_of(run: Mapping[str, pl.DataFrame]) -> Analysis:
-    """Analyse a run in a directory that is removed when the tests end."""
+def analysis_of(run: Mapping[str, pl.DataFrame], *stems: str) -> Analysis:
+    """Analyse a run, by all queries or by some, in a directory that is removed when the tests end."""
     scratch = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, scratch)
-    return Analysis(scratch, {**run, **analyse(run, scratch)})
+    return Analysis(scratch, {**run, **(tables_of(run, scratch, *stems) if stems else analyse(run, scratch))})
+
+
+@cache
+def synthetic_analysis(**options: Any) -> Analysis:
+    """Analyse a synthetic run; tests that ask for the same run share the analysis."""
+    return analysis_of(synthetic_run(**options))
 
 
 def query(stem: str, run: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

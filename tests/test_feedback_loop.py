@@ -9,13 +9,17 @@ import pytest
 from phase19.errors import UsageError
 from phase19.feedback_loop import OptimizationFeedbackLoop
 from phase19.monitor import OptimizationMonitor
-from tests.synthetic import analysis_of, execution, hand_frames, sure_draws, synthetic_run, wave_plan
+from tests.synthetic import analysis_of, execution, hand_frames, sure_draws, synthetic_analysis, wave_plan
 
 LARGE = {"wave_count": 10, "tasks_a_wave": 100, "agent_count": 5, "draw_count": 256, "forecast_sd": 0.15}
 
 
 def loop(**options):
-    return OptimizationFeedbackLoop(analysis_of(synthetic_run(**options)))
+    return OptimizationFeedbackLoop(synthetic_analysis(**options))
+
+
+def signals_of(run):
+    return OptimizationFeedbackLoop(analysis_of(run, "learning_signals")).generate_learning_signals()
 
 
 def of_type(signals, kind):
@@ -25,7 +29,7 @@ def of_type(signals, kind):
 class TestOptimizationFeedbackLoop:
     def test_evaluate_schedule_outcome(self):
         rows = [execution("a"), execution("b", status="failed", agent_id="agent_1")]
-        feedback = OptimizationFeedbackLoop(analysis_of(hand_frames(rows, [wave_plan(1)])))
+        feedback = OptimizationFeedbackLoop(analysis_of(hand_frames(rows, [wave_plan(1)]), "schedule_comparisons"))
         outcome = feedback.evaluate_schedule_outcome(1)
         # planned 0.9, actual 1 of 2: accuracy 1 - 0.4 / 0.9; 2 tasks per second
         assert (outcome.wave, outcome.planned_success_rate, outcome.actual_success_rate) == (1, pytest.approx(0.9), 0.5)
@@ -43,7 +47,7 @@ class TestOptimizationFeedbackLoop:
     def test_generate_feedback_events(self):
         rows = [execution("a"), execution("b", status="failed", retry_count=2)]
         run = hand_frames(rows, [wave_plan(1), wave_plan(2)])
-        events = OptimizationFeedbackLoop(analysis_of(run)).generate_feedback_events()
+        events = OptimizationFeedbackLoop(analysis_of(run, "agent_feedback")).generate_feedback_events()
         assert events.select("wave", "agent_id", "task_count", "completed_count", "retry_count").rows() == [
             (1, "agent_0", 2, 1, 2),
             (2, "agent_0", 0, 0, 0),
@@ -51,7 +55,7 @@ class TestOptimizationFeedbackLoop:
         assert events["actual_success_rate"].to_list() == [0.5, None]
 
     def test_generate_learning_signals(self):
-        analysis = analysis_of(synthetic_run(**LARGE, slowdown=2.0))
+        analysis = synthetic_analysis(**LARGE, slowdown=2.0)
         signals = OptimizationFeedbackLoop(analysis).generate_learning_signals()
         (validation,) = of_type(signals, "strategy_validation")
         accuracy = OptimizationMonitor(analysis).calculate_metrics()[0]
@@ -71,7 +75,7 @@ class TestOptimizationFeedbackLoop:
             for agent in (0, 1)
             for i in range(n)
         ]  # fmt: skip
-        signals = OptimizationFeedbackLoop(analysis_of(hand_frames(rows, [wave_plan(1)]))).generate_learning_signals()
+        signals = signals_of(hand_frames(rows, [wave_plan(1)]))
         (found,) = of_type(signals, "agent_specialization")
         assert "agent_0" in found.description
         assert "50.0 points" in found.description
@@ -86,7 +90,7 @@ class TestOptimizationFeedbackLoop:
             for agent, rate in ((0, 0.9), (1, 0.5))
             for i in range(30)
         ]  # fmt: skip
-        signals = OptimizationFeedbackLoop(analysis_of(hand_frames(rows, [wave_plan(1)]))).generate_learning_signals()
+        signals = signals_of(hand_frames(rows, [wave_plan(1)]))
         assert of_type(signals, "agent_specialization") == []
 
     def test_an_advantage_that_came_is_a_signal_and_one_that_failed_is_not(self):
@@ -105,7 +109,7 @@ class TestOptimizationFeedbackLoop:
             for i in range(100)
         ]  # fmt: skip
         run = hand_frames(rows, [wave_plan(1)], wave_draws=sure_draws(1))
-        signals = OptimizationFeedbackLoop(analysis_of(run)).generate_learning_signals()
+        signals = signals_of(run)
         (found,) = of_type(signals, "coordination_improvement")
         assert "10.0 points" in found.description
         assert "76 to 124 %" in found.supporting_evidence[1]
@@ -132,7 +136,7 @@ class TestOptimizationFeedbackLoop:
             for kind, lost in (("with", failed), ("without", 4))
             for i in range(40)
         ]  # fmt: skip
-        signals = OptimizationFeedbackLoop(analysis_of(hand_frames(rows, [wave_plan(1)]))).generate_learning_signals()
+        signals = signals_of(hand_frames(rows, [wave_plan(1)]))
         found = of_type(signals, "heuristic_update")
         assert len(found) == told
         if told:
@@ -141,12 +145,12 @@ class TestOptimizationFeedbackLoop:
 
     def test_a_heuristic_that_always_applied_has_no_lift(self):
         run = hand_frames([execution("a", heuristics_applied=["H"])], [wave_plan(1)])
-        assert OptimizationFeedbackLoop(analysis_of(run)).update_heuristic_weights() == {"H": 1.0}
+        assert OptimizationFeedbackLoop(analysis_of(run, "heuristic_weights")).update_heuristic_weights() == {"H": 1.0}
 
     def test_evaluate_strategy_effectiveness(self):
         rows = [execution("a"), execution("b", status="failed"), execution("c", wave=2)]
         plans = [wave_plan(1), wave_plan(2, strategy="balance_load")]
-        feedback = OptimizationFeedbackLoop(analysis_of(hand_frames(rows, plans)))
+        feedback = OptimizationFeedbackLoop(analysis_of(hand_frames(rows, plans), "strategy_effectiveness"))
         found = feedback.evaluate_strategy_effectiveness()
         # planned 0.9, round robin 0.8: promised 0.1; actual 1 of 1 is 0.2 above it, 1 of 2 is 0.3 below it
         keys = ("waves", "promised_advantage", "realised_advantage", "realised_advantage_slope")

@@ -9,11 +9,20 @@ import pytest
 from phase19 import frames
 from phase19.monitor import OptimizationMonitor
 from tests.rules import Rules
-from tests.synthetic import analysis_of, execution, hand_frames, synthetic_run, wave_plan
+from tests.synthetic import analysis_of, execution, hand_frames, synthetic_analysis, synthetic_run, wave_plan
 
 
-def monitor(rules=None, **options):
-    return OptimizationMonitor(analysis_of(synthetic_run(**options) | {"rules": (rules or Rules()).frame()}))
+def monitor(**options):
+    return OptimizationMonitor(synthetic_analysis(**options))
+
+
+def health(rules, **options):
+    run = synthetic_run(**options) | {"rules": rules.frame()}
+    return OptimizationMonitor(analysis_of(run, "system_health")).generate_system_health()
+
+
+def metrics_of(run):
+    return OptimizationMonitor(analysis_of(run, "optimization_metrics")).calculate_metrics()
 
 
 LARGE = {"wave_count": 10, "tasks_a_wave": 100, "agent_count": 5, "draw_count": 256, "forecast_sd": 0.15}
@@ -52,15 +61,15 @@ class TestOptimizationMonitor:
         run = hand_frames([execution("a", actual_end_time=makespan_ms)], [wave_plan(1)])
         # every draw says 1,000 ms: chance gives 1.0 and explains nothing else
         run["wave_draws"] = draws_of([DRAW | {"draw": d, "makespan_ms": 1000.0} for d in range(20)])
-        assert OptimizationMonitor(analysis_of(run)).calculate_metrics()[1].status == status
+        assert metrics_of(run)[1].status == status
         # every second draw says 2,000 ms: chance gives 0.5 to 1.0 and explains what lies between
         run["wave_draws"] = draws_of([DRAW | {"draw": d, "makespan_ms": 1000.0 * (1 + d % 2)} for d in range(20)])
         explained = "warning" if status == "critical" else status
-        assert OptimizationMonitor(analysis_of(run)).calculate_metrics()[1].status == explained
+        assert metrics_of(run)[1].status == explained
 
     def test_negligible_planned_confidence_gives_no_trajectory(self):
         run = hand_frames([execution("a", planned_confidence_delta=9e-7)], [wave_plan(1)])
-        metric = OptimizationMonitor(analysis_of(run)).calculate_metrics()[3]
+        metric = metrics_of(run)[3]
         assert (metric.value, metric.status, metric.chance_low) == (None, "insufficient_data", None)
 
     def test_detect_anomalies_prediction_error(self):
@@ -113,13 +122,13 @@ class TestOptimizationMonitor:
                 for d in range(99)
             ]
         )
-        row = OptimizationMonitor(analysis_of(run)).generate_system_health()
+        row = OptimizationMonitor(analysis_of(run, "system_health")).generate_system_health()
         assert list(row["component_scores"].values()) == pytest.approx([91, 94, 88, 85])
         assert (row["overall_health_score"], row["health_status"]) == (pytest.approx(89.5), "EXCELLENT")
 
     @pytest.mark.parametrize("points", [5.0, 40.0])
     def test_anomalies_take_the_points_of_their_severity_from_stability(self, points):
-        row = monitor(Rules(penalty_medium=points), **LARGE, success_bias=0.15).generate_system_health()
+        row = health(Rules(penalty_medium=points), **LARGE, success_bias=0.15)
         scores = list(row["component_scores"].values())
         assert scores[3] == 100 - points * row["detected_anomalies"]
         assert row["overall_health_score"] == pytest.approx(sum(scores) / 4)
@@ -127,7 +136,7 @@ class TestOptimizationMonitor:
     def test_health_weights_are_configurable(self):
         weights = {"optimization_accuracy": 0, "schedule_adherence": 0, "throughput_efficiency": 0}
         only = Rules(**{f"weight_{name}": value for name, value in weights.items()})
-        assert monitor(only).generate_system_health()["overall_health_score"] == 100.0
+        assert health(only)["overall_health_score"] == 100.0
 
     def test_alerts_are_the_metrics_out_of_bounds_then_the_anomalies(self):
         watched = monitor(**LARGE, success_bias=0.3)

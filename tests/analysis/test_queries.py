@@ -198,7 +198,8 @@ def test_views_give_typed_tables_where_every_file_is_empty(tmp_path):
     assert [len(found[name]) for name in ("runs", "metrics", "signals", "health")] == [1, 5, 1, 1]
     write_rows(tmp_path, empty_frames()["executions"])
     (tmp_path / "learning_signals.jsonl").write_text("")
-    assert views(tmp_path)["tasks"] == views(tmp_path)["signals"] == []
+    found = views(tmp_path)
+    assert found["tasks"] == found["signals"] == []
 
 
 def test_a_file_that_an_older_run_lacks_is_an_empty_table(tmp_path):
@@ -244,7 +245,7 @@ def test_views_tell_the_rows_of_several_runs_apart_where_their_paths_look_like_p
 
 
 def test_a_run_may_be_named_twice_in_any_spelling_and_what_is_no_run_is_named(tmp_path, monkeypatch):
-    analyse(synthetic_run(), tmp_path)
+    tables_of(synthetic_run(), tmp_path, "optimization_metrics")
     views(tmp_path)
     monkeypatch.chdir(tmp_path)
     sql = (sql_directory() / "views.sql").read_text()

@@ -1,4 +1,4 @@
-"""Every file of `sql/` against an independent recomputation of 10,000 random executions, to 1e-9."""
+"""Every file of `sql/` against an independent recomputation of thousands of random executions, to 1e-9."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tests.synthetic import every_table
 STEMS = [query.stem for query in QUERIES]
 RUNS = {
     "calibrated": {"seed": 1},
-    "over-promised and late": {"seed": 2, "over_promise": 0.1, "late": 0.2, "is_simulated": False},
-    "two agents fall": {"seed": 3, "fallen_agents": (2, 7), "late": 1.0},
-    "no advantage": {"seed": 4, "is_advantage_real": False},
-    "no advantage, and less": {"seed": 5, "is_advantage_real": False, "over_promise": 0.2},
+    "over-promised and late": {"seed": 2, "task_count": 4000, "over_promise": 0.1, "late": 0.2, "is_simulated": False},
+    "two agents fall": {"seed": 3, "task_count": 4000, "fallen_agents": (2, 7), "late": 1.0},
+    "no advantage": {"seed": 4, "task_count": 4000, "is_advantage_real": False},
+    "no advantage, and less": {"seed": 5, "task_count": 4000, "is_advantage_real": False, "over_promise": 0.2},
 }
 # A rule that is not at its default shows where it is read.
 RULES = {
@@ -87,7 +87,7 @@ def test_the_runs_reach_what_the_definitions_tell_apart(runs):
     assert told("heuristic_updates", "weight_bound") >= {None, "maximum"}
     assert told("optimization_metrics", "status") >= {"normal", "warning"}
     for tables, world in runs.values():
-        assert len(world.tasks) == 10_000
+        assert len(world.tasks) >= 4000
         assert tables["wave_totals"].filter(ran_count=0)["task_count"].to_list().count(0) == 1
         assert tables["wave_totals"].filter(pl.col("ran_count") == 0).height == 2
         assert tables["system_health"]["agent_utilization"][0][-1]["task_count"] == 0

@@ -137,7 +137,7 @@ SMALLEST = {"alarm_probability": 1e-9, "log_loss_floor": 1e-9, "signal_probabili
     ],
 )
 def test_rules_at_their_bounds_give_figures_that_json_has(tmp_path, rules):
-    analyse(random_run(seed=6, late=0.5) | {"rules": Rules(**rules).frame()}, tmp_path)
+    analyse(random_run(seed=6, task_count=1000, late=0.5) | {"rules": Rules(**rules).frame()}, tmp_path)
 
     def refuse(text):
         raise AssertionError(text)

@@ -51,7 +51,7 @@ def recorded(tasks: list[str], *, late: float = 1.0, falling: float = 0.1, first
 def runs(tmp_path_factory) -> list[Path]:
     """Two dry runs of other sizes, and replays of other histories, the later two after the one before."""
     place = tmp_path_factory.mktemp("moved")
-    write_sample(place, tasks=200, agents=5, waves=4, seed=3)
+    write_sample(place, tasks=160, agents=5, waves=4, seed=3)
     large = {"input": place / "phase18", **FIXED}
     phase19.run(input=SAMPLE, output=place / "small", seed=7, **FIXED)
     dry = phase19.run(**large, output=place / "dry", seed=1, max_load_factor=1.1, previous=place / "small")
@@ -66,7 +66,7 @@ def runs(tmp_path_factory) -> list[Path]:
     options = {
         "steady": {},
         "mild": {"previous": place / "steady", "strategy": "balance_load", "explore": True},
-        "bad": {"previous": place / "mild", "capacity": 9, "allow_unassigned": True, "thresholds": rules},
+        "bad": {"previous": place / "mild", "capacity": 7, "allow_unassigned": True, "thresholds": rules},
     }
     for name, history in histories.items():
         file = place / f"{name}.jsonl"
