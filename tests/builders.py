@@ -147,3 +147,9 @@ def orders(*rows: dict[str, Any]) -> pl.DataFrame:
     """Order frame of `rows`, agent a0 with up to 3 attempts unless they say otherwise."""
     plain = {"wave": 1, "agent_id": "a0", "confidence": 0.6, "max_attempts": 3}
     return frames.ORDERS.conform([{**plain, "priority": i + 1, **row} for i, row in enumerate(rows)])
+
+
+def every_plan(task_count: int, agent_count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every way to give each task an agent, (plans, tasks), and who takes what, (plans, tasks, agents)."""
+    plans = np.indices((agent_count,) * task_count).reshape(task_count, -1).T
+    return plans, plans[:, :, None] == np.arange(agent_count)

@@ -1,7 +1,5 @@
 """The shortest makespan: exact on small waves, near its bound on large ones, the same in any unit of time."""
 
-from itertools import product
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +10,7 @@ from phase19.balancing import local_search
 from phase19.balancing.local_search import LocalSearch, busy_time
 from phase19.balancing.makespan import minimize_makespan
 from phase19.errors import InfeasibleError
+from tests.builders import every_plan
 
 
 def durations(n, m, seed, *, scatter=0.3):
@@ -21,16 +20,13 @@ def durations(n, m, seed, *, scatter=0.3):
 
 
 def brute_force(planned, capacity, allowed=None):
-    n, m = planned.shape
-    usable = np.ones((n, m), dtype=bool) if allowed is None else allowed
-    return min(
-        (
-            busy_time(planned, np.array(plan)).max()
-            for plan in product(range(m), repeat=n)
-            if (np.bincount(plan, minlength=m) <= capacity).all() and usable[np.arange(n), list(plan)].all()
-        ),
-        default=None,
-    )
+    """The shortest makespan of all plans that keep the rules, None where there is none."""
+    plans, is_taken = every_plan(*planned.shape)
+    fits = (is_taken.sum(axis=1) <= capacity).all(axis=1)
+    if allowed is not None:
+        fits &= allowed[np.arange(len(planned)), plans].all(axis=1)
+    makespans = (is_taken * planned).sum(axis=1).max(axis=1)[fits]
+    return makespans.min() if makespans.size else None
 
 
 @st.composite
@@ -151,7 +147,7 @@ def test_small_waves_keep_the_rules_and_the_bound_never_exceeds_the_best(wave):
 def test_the_search_finds_nearly_all_small_optima():
     rng = np.random.default_rng(0)
     excess = []
-    for seed in range(40):
+    for seed in range(25):
         n, m = int(rng.integers(4, 8)), int(rng.integers(2, 4))
         planned, capacity = durations(n, m, seed), np.full(m, -(-n // m) + int(rng.integers(0, 2)))
         excess.append(minimize_makespan(planned, capacity).makespan_ms / brute_force(planned, capacity) - 1)
@@ -206,12 +202,12 @@ def test_identical_agents_and_identical_tasks_are_shared_out_evenly():
     assert found.makespan_ms <= 1.01 * lengths.sum() / 10
 
 
-@pytest.mark.parametrize(("capacity", "scatter"), [(100, 0.02), (150, 0.3)])
+@pytest.mark.parametrize(("capacity", "scatter"), [(50, 0.02), (75, 0.3)])
 def test_prices_of_a_sample_are_made_good_on_all_tasks(monkeypatch, capacity, scatter):
-    planned = durations(1_000, 10, 4, scatter=scatter)
+    planned = durations(500, 10, 4, scatter=scatter)
     room = np.full(10, capacity)
     whole = minimize_makespan(planned, room)
-    monkeypatch.setattr("phase19.balancing.makespan._MOST_PAIRS", 9_999)
+    monkeypatch.setattr("phase19.balancing.makespan._MOST_PAIRS", 4_999)
     monkeypatch.setattr("phase19.balancing.makespan._SAMPLED_PAIRS", 1_000)
     sampled = minimize_makespan(planned, room)
     assert 0.99 * whole.lower_bound_ms <= sampled.lower_bound_ms <= whole.makespan_ms
@@ -221,12 +217,11 @@ def test_prices_of_a_sample_are_made_good_on_all_tasks(monkeypatch, capacity, sc
 
 
 @pytest.mark.parametrize(("n", "m", "capacity"), [(7, 3, 3), (30, 6, 5), (200, 8, 40)])
-@pytest.mark.parametrize("unit", [1000.0, 1e-3, 60_000.0])
-def test_the_unit_of_time_changes_no_plan(n, m, capacity, unit):
-    for seed in range(3):
-        planned = durations(n, m, seed).round(-1)  # with ties
-        preference = np.random.default_rng(seed).random((n, m))
-        found = minimize_makespan(planned, np.full(m, capacity), preference=preference)
+def test_the_unit_of_time_changes_no_plan(n, m, capacity):
+    planned = durations(n, m, 0).round(-1)  # with ties
+    preference = np.random.default_rng(0).random((n, m))
+    found = minimize_makespan(planned, np.full(m, capacity), preference=preference)
+    for unit in (1000.0, 1e-3, 60_000.0):
         other = minimize_makespan(planned * unit, np.full(m, capacity), preference=preference)
         assert other.agent_index.tolist() == found.agent_index.tolist()
         assert other.lower_bound_ms == pytest.approx(found.lower_bound_ms * unit, rel=1e-9)
@@ -263,13 +258,13 @@ def test_steps_say_what_every_step_makes_of_loads_and_scores(seed):
 
 def _one_step_away(chosen, capacity, allowed):
     """Plans with one task moved or two tasks of different agents swapped."""
-    n, m = allowed.shape
-    for plan in product(range(m), repeat=n):
-        moved = np.flatnonzero(np.array(plan) != chosen)
-        is_swap = moved.size == 2 and [plan[i] for i in moved] == chosen[moved][::-1].tolist()
-        fits = (np.bincount(plan, minlength=m) <= capacity).all() and allowed[np.arange(n), list(plan)].all()
-        if fits and (moved.size == 1 or is_swap):
-            yield plan
+    plans, is_taken = every_plan(*allowed.shape)
+    fits = (is_taken.sum(axis=1) <= capacity).all(axis=1) & allowed[np.arange(len(allowed)), plans].all(axis=1)
+    for plan in plans[fits]:
+        moved = np.flatnonzero(plan != chosen)
+        is_swap = moved.size == 2 and plan[moved].tolist() == chosen[moved][::-1].tolist()
+        if moved.size == 1 or is_swap:
+            yield tuple(plan.tolist())
 
 
 def evened(planned, capacity):

@@ -171,6 +171,7 @@ def test_all_weight_on_one_term_is_its_strategy(contrary, term, strategy):
     assert plan(contrary, S.WEIGHTED, weights=weights).tolist() == plan(contrary, strategy).tolist()
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("strategy", CANDIDATES)
 @pytest.mark.parametrize("unit", [1000.0, 0.001])
 def test_the_unit_of_time_changes_no_plan(contrary, strategy, unit):
