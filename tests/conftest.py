@@ -98,6 +98,14 @@ def differences(wanted: Any, found: Any, rel_tol: float, where: str = "") -> lis
     return [] if is_same else [f"{where or 'value'}: expected {wanted!r}, found {found!r}"]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def skip_waiting_for_the_disk():
+    """Leave out the waiting for the disk; what must be synced before what is a test of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _descriptor: None)
+        yield
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     return Golden(is_updating=request.config.getoption("--update-golden"))

@@ -194,6 +194,7 @@ def copied(tmp_path):
     return tmp_path / "phase18"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     "options",
     [

@@ -139,11 +139,12 @@ class TestPhase19Harness:
 
 
 class TestPhase19Integration:
+    @pytest.mark.no_cover
     def test_end_to_end_optimization(self, tmp_path):
         """The plan promises more than round robin, and over many seeds it keeps its promise."""
         write_sample(tmp_path / "in", tasks=120, agents=5, waves=3, seed=3)
         found = [
-            phase19.run(input=tmp_path / "in/phase18", output=tmp_path / "out", seed=seed).summary for seed in range(4)
+            phase19.run(input=tmp_path / "in/phase18", output=tmp_path / "out", seed=seed).summary for seed in range(3)
         ]
         for summary in found:
             yardsticks = summary["yardsticks"]
@@ -153,11 +154,12 @@ class TestPhase19Integration:
         errors = [
             s["overall_metrics"]["actual_success_rate"] - s["overall_metrics"]["expected_success_rate"] for s in found
         ]
-        # 120 tasks: chance alone moves a run by about 0.03, the mean of 4 runs by about 0.015.
+        # 120 tasks: chance alone moves a run by about 0.03, the mean of 3 runs by about 0.017.
         assert abs(sum(errors) / len(errors)) < 0.045
 
+    @pytest.mark.no_cover
     def test_feedback_loop_integration(self, copied, tmp_path):
-        """A replay teaches the next run; a dry run never does; delivery happens once per run."""
+        """A replay teaches the next run; delivery happens once per run."""
         executions = tmp_path / "executions.jsonl"
         first = phase19.run(input=copied, output=tmp_path / "dry", **FIXED)
         rows = [
@@ -173,15 +175,9 @@ class TestPhase19Integration:
         assert (done.filter(pl.col("agent_id") != "agent_0")["status"] == "completed").all()
         assert (done.filter(pl.col("agent_id") == "agent_0")["status"] == "failed").all()
 
-        plain_run, after_dry_run, taught_run = (
-            phase19.run(input=copied, output=tmp_path / "next", previous=previous, **FIXED)
-            for previous in (None, tmp_path / "dry", tmp_path / "replayed")
-        )
-        told = [[w for w in run.warnings if "simulated run" in w] for run in (plain_run, after_dry_run, taught_run)]
-        assert told == [[], [f"--previous: {tmp_path / 'dry'} is a simulated run, so nothing is learned from it"], []]
-        plain, after_dry, taught = (run.executions for run in (plain_run, after_dry_run, taught_run))
-        keys = ("task_id", "agent_id", "planned_success")
-        assert after_dry.select(keys).equals(plain.select(keys))
+        taught_run = phase19.run(input=copied, output=tmp_path / "next", previous=tmp_path / "replayed", **FIXED)
+        assert not [warning for warning in taught_run.warnings if "simulated run" in warning]
+        plain, taught = first.executions, taught_run.executions
         own = pl.col("agent_id") == "agent_0"
         assert taught.filter(own)["success_probability"].mean() < plain.filter(own)["success_probability"].mean()
 
@@ -196,10 +192,13 @@ class TestPhase19Integration:
 
 
 class TestWhatHoldsOfEveryRun:
-    def test_same_command_gives_the_same_bytes(self, result, tmp_path):
-        again = phase19.run(input=SAMPLE, output=tmp_path / "phase19", **FIXED)
-        assert without_clock(files(again.run_dir)) == without_clock(files(result.run_dir))
+    @pytest.mark.no_cover
+    def test_the_command_with_the_same_seed_and_time_gives_the_same_bytes(self, result, run_cli, tmp_path):
+        fixed = ("--seed", FIXED["seed"], "--timestamp", FIXED["timestamp"])
+        assert run_cli("run", "--input", SAMPLE, "--output", tmp_path / "again", "--quiet", *fixed).returncode == 0
+        assert without_clock(files(tmp_path / "again")) == without_clock(files(result.run_dir))
 
+    @pytest.mark.no_cover
     def test_another_seed_changes_luck_and_not_the_first_plan(self, result, tmp_path):
         other = phase19.run(input=SAMPLE, output=tmp_path / "phase19", timestamp=FIXED["timestamp"], seed=8)
         first = pl.col("wave") == 1
@@ -207,17 +206,20 @@ class TestWhatHoldsOfEveryRun:
         assert other.executions.filter(first).select(keys).equals(result.executions.filter(first).select(keys))
         assert not other.executions["actual_end_time"].equals(result.executions["actual_end_time"])
 
+    @pytest.mark.no_cover
     def test_shuffled_input_gives_the_same_plan(self, result, copied, tmp_path):
         for path in (*copied.parent.glob("phase16/planned_tasks.jsonl"), *copied.parent.glob("phase17/*.jsonl")):
             path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
         shuffled = phase19.run(input=copied, output=tmp_path / "out", **FIXED)
         assert shuffled.executions.equals(result.executions)
 
-    def test_luck_belongs_to_the_pair_whatever_the_strategy(self, tmp_path):
-        runs = [
+    @pytest.mark.no_cover
+    def test_luck_belongs_to_the_pair_whatever_the_strategy(self, result, tmp_path):
+        others = [
             phase19.run(input=SAMPLE, output=tmp_path / "out", strategy=strategy, **FIXED).executions
-            for strategy in ("maximize_success", "maximize_throughput", "balance_load")
+            for strategy in ("maximize_throughput", "balance_load")
         ]
+        runs = [result.executions, *others]
         keys = ["task_id", "agent_id"]
         pairs = ((0, 1), (0, 2), (1, 2))
         both = pl.concat([runs[i].join(runs[j], on=keys, suffix="_other") for i, j in pairs])
@@ -225,13 +227,14 @@ class TestWhatHoldsOfEveryRun:
         assert both["actual_duration_ms"].equals(both["actual_duration_ms_other"].alias("actual_duration_ms"))
         assert both["status"].equals(both["status_other"].alias("status"))
 
+    @pytest.mark.no_cover
     @pytest.mark.parametrize("strategy", list(OptimizationStrategy))
     def test_every_strategy_keeps_the_rules(self, strategy, tmp_path):
         write_sample(tmp_path / "in", tasks=23, agents=4, waves=2, seed=5)
         run = phase19.run(input=tmp_path / "in/phase18", output=tmp_path / "out", strategy=strategy, **FIXED)
         keeps_the_rules(run, capacity=-(-12 // 4))
 
-    @settings(max_examples=8, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=5, suppress_health_check=list(HealthCheck))
     @given(
         tasks=st.integers(1, 30),
         agents=st.integers(1, 6),
@@ -259,11 +262,11 @@ class TestWhatHoldsOfEveryRun:
         assert run.summary["total_agents"] == 6
         assert "agent_5" in run.summary["optimization_results"][0]["agent_assignments"]
 
-    def test_overriding_when_running_is_the_same_as_asking_before(self, tmp_path):
+    @pytest.mark.no_cover
+    def test_overriding_when_running_is_the_same_as_asking_before(self, result, tmp_path):
         asked = harness(tmp_path, waves=2, agents=3).run_phase19()
         overridden = harness(tmp_path, waves=1).run_phase19(waves=2, agents=3)
-        plain = harness(tmp_path).run_phase19()
-        assert overridden.summary["run_id"] == asked.summary["run_id"] != plain.summary["run_id"]
+        assert overridden.summary["run_id"] == asked.summary["run_id"] != result.summary["run_id"]
         with pytest.raises(UsageError, match="--waves: expected a whole number from 1"):
             harness(tmp_path).run_phase19(waves=0)
 
@@ -322,8 +325,9 @@ class TestLive:
                 timestamp=timestamp,
             ).summary["run_id"]
 
-        assert run_at("2026-02-05") == run_at("2026-02-05T01:00+01:00") != run_at("2026-02-06")
-        assert run_at(None) != run_at(None)
+        now, later, day = run_at(None), run_at(None), run_at("2026-02-05")
+        assert day == run_at("2026-02-05T01:00+01:00")
+        assert len({now, later, day}) == 3
 
     def test_gates_defer_what_is_not_safe(self, copied, tmp_path):
         tasks = [
@@ -409,13 +413,13 @@ class TestRefusals:
             phase19.run(input=copied, output=tmp_path / "mine")
         assert files(tmp_path / "mine") == {"notes.txt": b"keep"}
 
-    def test_a_failing_run_leaves_the_last_one(self, copied, tmp_path):
-        good = phase19.run(input=copied, output=tmp_path / "out", **FIXED)
-        before = files(good.run_dir)
+    def test_a_failing_run_leaves_the_last_one(self, result, copied, tmp_path):
+        shutil.copytree(result.run_dir, tmp_path / "out")
+        before = files(tmp_path / "out")
         (copied / "system_health.json").write_text("{")
         with pytest.raises(InputError, match=r"system_health\.json"):
             phase19.run(input=copied, output=tmp_path / "out", **FIXED)
-        assert files(good.run_dir) == before
+        assert files(tmp_path / "out") == before
 
     def test_too_little_capacity_is_named(self, copied, tmp_path):
         with pytest.raises(InfeasibleError, match=r"4 tasks for a total capacity of 3 .*--capacity"):

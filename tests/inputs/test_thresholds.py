@@ -161,6 +161,7 @@ def test_a_file_that_is_not_there_or_not_text_is_named(file, tmp_path):
         read_thresholds(tmp_path)
 
 
+@pytest.mark.no_cover
 def test_a_run_is_judged_by_the_file_and_named_by_what_it_changes(run_cli, file, tmp_path):
     def run(name: str, *more: str | Path) -> dict:
         options = ("--input", "outputs/phase18", "--output", tmp_path / name, "--quiet")

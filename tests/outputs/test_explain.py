@@ -35,6 +35,7 @@ def run_dir(place):
 # explain
 
 
+@pytest.mark.no_cover
 def test_what_a_task_would_cost_elsewhere_is_what_planning_again_without_its_agent_says(place, run_dir):
     """The margin of every task of the first wave, against a plan in which the task may not go to its agent."""
     optimizer = AdaptiveOptimizer(place / "phase18", phase16_dir=place / "phase16", phase17_dir=place / "phase17")
