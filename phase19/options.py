@@ -63,12 +63,8 @@ def _read_weights(value: Any) -> dict[str, float]:
     return dict.fromkeys(DEFAULT_WEIGHTS, 0.0) | weights
 
 
-# Types that JSON does not have as they are written here.
-READERS: dict[Any, Callable[[Any], Any]] = {
-    _Weights: _read_weights,
-    _Moment: _read_moment,
-    _Moment | None: _read_moment,
-}
+# Options of these types are read from a text of their own form.
+READERS: dict[Any, Callable[[Any], Any]] = {_Weights: _read_weights, _Moment | None: _read_moment}
 
 
 def _option(group: str, default: Any, *, decides_run: bool = True) -> Any:

@@ -101,13 +101,11 @@ def load_inputs(phase18: Path, phase16: Path | None = None, phase17: Path | None
     limits = log.lines("phase18", "agents.jsonl", wire.AGENT_ROWS)
     capacity: dict[str, int | None] = dict(limits.select("agent_id", "capacity").rows())
     choices = tasks["required_agents"].append(tasks["excluded_agents"]).explode().drop_nulls()
-    named = (
-        capacity.keys() | set(choices) | {agent for pattern in patterns for agent in pattern.agent_assignments or ()}
-    )
+    in_patterns = {agent for pattern in patterns for agent in pattern.agent_assignments or ()}
     return Inputs(
         tasks=tasks,
         attempts=attempts,
-        agents=_agents(phase18, population, attempts, named, capacity),
+        agents=_agents(phase18, population, attempts, capacity.keys() | set(choices) | in_patterns, capacity),
         heuristics=heuristics.select(HEURISTICS.columns.keys()),
         patterns=tuple(patterns),
         signals=signals.select(SIGNALS.columns.keys()),
