@@ -106,6 +106,15 @@ def skip_waiting_for_the_disk():
         yield
 
 
+@pytest.fixture(scope="session")
+def sample_run(tmp_path_factory):
+    """The result of a run of the committed sample; tests read it and change nothing in its directory."""
+    import phase19
+
+    place = tmp_path_factory.mktemp("sample_run") / "phase19"
+    return phase19.run(input=ROOT / "outputs" / "phase18", output=place, timestamp="2026-02-05T12:00:00Z", seed=7)
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     return Golden(is_updating=request.config.getoption("--update-golden"))

@@ -29,9 +29,9 @@ OUTPUTS = ROOT / "outputs"
 FIXED = {"timestamp": "2026-02-05T12:00:00Z", "seed": 7}
 
 
-@pytest.fixture(scope="module")
-def result(tmp_path_factory):
-    return phase19.run(input=OUTPUTS / "phase18", output=tmp_path_factory.mktemp("run") / "phase19", **FIXED)
+@pytest.fixture
+def result(sample_run):
+    return sample_run
 
 
 def lines(path):

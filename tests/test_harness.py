@@ -23,9 +23,9 @@ FIXED = {"timestamp": "2026-02-05T12:00:00Z", "seed": 7}
 STATES = ("completed", "failed", "unobserved", "interrupted", "deferred", "unassigned")
 
 
-@pytest.fixture(scope="module")
-def result(tmp_path_factory):
-    return phase19.run(input=SAMPLE, output=tmp_path_factory.mktemp("run") / "phase19", **FIXED)
+@pytest.fixture
+def result(sample_run):
+    return sample_run
 
 
 @pytest.fixture

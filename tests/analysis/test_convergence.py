@@ -9,9 +9,8 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from phase19.analysis.session import analyse
 from tests.rules import Rules
-from tests.synthetic import execution, hand_frames, query, run_frame, synthetic_run, tables_of, wave_plan
+from tests.synthetic import execution, hand_frames, query, run_frame, synthetic_analysis, tables_of, wave_plan
 
 
 def wave_row(wave, error):
@@ -135,11 +134,9 @@ class TestTheTrend:
 
 class TestHealth:
     @pytest.fixture
-    def document(self, tmp_path):
-        tables = analyse(
-            synthetic_run(seed=3, success_bias=0.35, slowdown=2.5, tasks_a_wave=12, wave_count=4), tmp_path
-        )
-        return json.loads((tmp_path / "system_health.json").read_text()), tables
+    def document(self):
+        found = synthetic_analysis(seed=3, success_bias=0.35, slowdown=2.5, tasks_a_wave=12, wave_count=4)
+        return json.loads((found.directory / "system_health.json").read_text()), found.tables
 
     def test_the_parts_add_up_to_the_whole(self, document):
         health, tables = document

@@ -144,6 +144,7 @@ def test_small_waves_keep_the_rules_and_the_bound_never_exceeds_the_best(wave):
     assert allowed is None or allowed[np.arange(len(planned)), found.agent_index].all()
 
 
+@pytest.mark.no_cover
 def test_the_search_finds_nearly_all_small_optima():
     rng = np.random.default_rng(0)
     excess = []
@@ -216,6 +217,7 @@ def test_prices_of_a_sample_are_made_good_on_all_tasks(monkeypatch, capacity, sc
     assert minimize_makespan(planned, room).lower_bound_ms < sampled.lower_bound_ms
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("n", "m", "capacity"), [(7, 3, 3), (30, 6, 5), (200, 8, 40)])
 def test_the_unit_of_time_changes_no_plan(n, m, capacity):
     planned = durations(n, m, 0).round(-1)  # with ties

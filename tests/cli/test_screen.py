@@ -3,20 +3,17 @@
 import io
 import re
 from contextlib import redirect_stdout
-from pathlib import Path
 
 import pytest
 
-import phase19
 from phase19.cli.screen import PIPED_WIDTH, print_run, wave_progress
 
-SAMPLE = Path(__file__).parents[2] / "outputs" / "phase18"
 ESCAPE = "\x1b"
 
 
-@pytest.fixture(scope="module")
-def run_dir(tmp_path_factory):
-    return phase19.run(input=SAMPLE, output=tmp_path_factory.mktemp("run") / "phase19", seed=7).run_dir
+@pytest.fixture
+def run_dir(sample_run):
+    return sample_run.run_dir
 
 
 def shown(run_dir, **options):

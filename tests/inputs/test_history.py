@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -161,22 +162,21 @@ def test_a_directory_that_is_no_run_is_refused(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory):
-    """A dry run, a replay that knows some of the times, and two runs that name the replay, one after another."""
+def places(sample_run, tmp_path_factory):
+    """A dry run, a replay that knows some of the times, and a replay that names it."""
     place = tmp_path_factory.mktemp("chain")
-    dry = phase19.run(output=place / "dry", **FIXED)
+    shutil.copytree(sample_run.run_dir, place / "dry")
     executions = place / "executions.jsonl"
     records = [
         {"task_id": task, "agent_id": f"agent_{i}", "attempt": 1, "status": "failed" if i == 0 else "success"}
         | ({"execution_time_ms": 20.0 + i, "is_censored": i == 2} if i > 1 else {})
-        for task in dry.executions["task_id"]
+        for task in sample_run.executions["task_id"]
         for i in range(4)
     ]
     executions.write_text("".join(json.dumps(row) + "\n" for row in records))
     replay: dict[str, Any] = {"executor": "replay", "executions": executions, **FIXED}
     phase19.run(output=place / "replayed", **replay)
     phase19.run(output=place / "second", previous=place / "replayed", **replay)
-    phase19.run(output=place / "third", previous=place / "second", **FIXED)
     return place
 
 

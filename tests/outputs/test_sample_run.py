@@ -3,15 +3,10 @@
 import json
 import re
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
 
-import phase19
 from tests.conftest import GOLDEN
-
-SAMPLE = Path(__file__).parents[2] / "outputs" / "phase18"
-FIXED = {"timestamp": "2026-02-05T12:00:00Z", "seed": 7}
 
 
 def parsed(path):
@@ -20,9 +15,9 @@ def parsed(path):
 
 
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory):
+def outputs(sample_run):
     """Rows by golden: those of a file of the run, or one a file for the files of waves and agents."""
-    run_dir = phase19.run(input=SAMPLE, output=tmp_path_factory.mktemp("run") / "phase19", **FIXED).run_dir
+    run_dir = sample_run.run_dir
     found = defaultdict(list)
     for path in sorted(run_dir.rglob("*.json*")):
         name = path.relative_to(run_dir).as_posix()
