@@ -13,7 +13,7 @@ from phase19.analysis.results import AnomalyTest
 from phase19.analysis.session import Analysis, analyse
 from phase19.arguments import checked
 from phase19.balancing.capacity import never_planned
-from phase19.errors import UsageError, plural
+from phase19.errors import OutputError, UsageError, plural
 from phase19.execution.live import LiveExecutor, LiveResult
 from phase19.execution.protocol import Executor
 from phase19.execution.replay import ReplayExecutor
@@ -29,7 +29,7 @@ from phase19.outputs.report import write_report
 from phase19.outputs.summary import derive_run_id, run_row, summary_document
 from phase19.publishing.delivery import FEEDBACK_FILE
 from phase19.publishing.files import SUMMARY_FILE, write_json
-from phase19.publishing.run_directory import check_target, publish
+from phase19.publishing.run_directory import check_target, holds_live_run, publish
 from phase19.safety import SafetyGate
 from phase19.scheduler import AdaptiveScheduler
 from phase19.wave import ExecutedWave, PlannedWave, Wave
@@ -166,7 +166,7 @@ class Phase19Harness:
         inputs = self._load_phase18_data()
         optimizer = self._initialize_optimizer(inputs, waves, agents)
         finished = list(map(wave_frames, self.run_waves(optimizer)))
-        with publish(self.options.output_dir) as staging:
+        with publish(self.output_dir) as staging:
             analysis = self._analyse(finished, inputs, staging)
             feedback = self._generate_feedback(analysis)
             monitor = self._monitor_optimization(analysis)
@@ -206,12 +206,16 @@ class Phase19Harness:
         options = self.options
         target = options.output_dir.resolve()
         files = (options.executions, options.approve, options.thresholds)
-        for source in (*options.sources, *files):
-            if source is not None and target in (source.resolve(), *source.resolve().parents):
+        sources = [source for source in (*options.sources, *files) if source is not None]
+        links = [path for source in sources for path in source.rglob("*") if path.is_symlink()]
+        for source in (*sources, *links):
+            if target in (source.resolve(), *source.resolve().parents):
                 raise UsageError(f"--output: {options.output_dir} is or holds the input {source}")
         if options.input.resolve() in target.parents:
             raise UsageError(f"--output: {options.output_dir} is inside the input {options.input}")
-        check_target(target)
+        self.output_dir = options.output_dir
+        if options.output is not None or not holds_live_run(target):
+            check_target(target)
 
     def _load_phase18_data(self) -> Inputs:
         """Read the records, the thresholds and an earlier run; name this run by them."""
@@ -241,6 +245,10 @@ class Phase19Harness:
         optimizer.previous, optimizer.timestamp = self.previous, options.timestamp or optimizer.timestamp
         # A file that cannot be read shows here: a live run cannot be repeated.
         self.run_id = derive_run_id(options, inputs, self.previous, self.thresholds, optimizer.timestamp)
+        if options.output is None and holds_live_run(self.output_dir):
+            self._warnings.append(f"{self.output_dir} holds a live run, which is never replaced")
+            self.output_dir = self.output_dir.with_name(f"{self.output_dir.name}-{self.run_id}")
+            check_target(self.output_dir)
         optimizer.wave_count, optimizer.agent_count = options.waves, options.agents
         model = self.model = optimizer.model
         executor: Executor
@@ -338,7 +346,7 @@ class Phase19Harness:
 
     def _generate_reports(self, analysis: Analysis, feedback: dict[str, Any], monitored: dict[str, Any]) -> RunResult:
         """Write the plans, the schedules, the summary and the report."""
-        options, staging, tables = self.options, analysis.directory, analysis.tables
+        staging, tables = analysis.directory, analysis.tables
         self.optimizer.write_optimization_outputs(
             staging, scheduled=tables["executions"], unassigned=tables["unassigned"]
         )
@@ -358,7 +366,7 @@ class Phase19Harness:
         write_report(staging)
         return RunResult(
             summary=summary,
-            run_dir=options.output_dir,
+            run_dir=self.output_dir,
             recommendations=self.optimizer.generate_schedule_recommendations(),
             tables=tables,
             warnings=(*self.optimizer.inputs.warnings, *self._warnings),
@@ -373,8 +381,12 @@ class Phase19Harness:
         if not options.deliver_feedback:
             return result
         loop, (phase18, phase16, _) = OptimizationFeedbackLoop(result), options.sources
-        grown = [] if phase16 is None else loop.update_phase16_heuristics(phase16)
-        grown += loop.update_phase18_coordination(phase18)
+        try:
+            grown = [] if phase16 is None else loop.update_phase16_heuristics(phase16)
+            grown += loop.update_phase18_coordination(phase18)
+        except OutputError as problem:
+            done = f"the run is complete in {result.run_dir}, but not all of its feedback was delivered"
+            raise OutputError(f"{done}: {problem}") from problem
         places = [place / FEEDBACK_FILE for place in (phase16, phase18) if place is not None]
         known = f"the feedback of run {result['run_id']} is there already; nothing was added"
         more = [f"{place}: {known}" for place in places if place not in grown]

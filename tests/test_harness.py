@@ -316,10 +316,12 @@ class TestWhatHoldsOfEveryRun:
 
 class TestLive:
     def test_two_live_runs_are_two_and_one_at_a_given_time_is_one(self, copied, tmp_path):
+        places = (tmp_path / name for name in "abcde")
+
         def run_at(timestamp):
             return phase19.run(
                 input=copied,
-                output=tmp_path / "out",
+                output=next(places),
                 executor="live",
                 runner=lambda *_: LiveResult(is_success=True),
                 timestamp=timestamp,
@@ -409,9 +411,46 @@ class TestRefusals:
     def test_other_directories_are_left_alone(self, copied, tmp_path):
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / "notes.txt").write_text("keep")
-        with pytest.raises(OutputError, match="expected a Phase 19 run"):
+        with pytest.raises(OutputError, match=r"1 file added, changed or missing \(notes.txt\)"):
             phase19.run(input=copied, output=tmp_path / "mine")
         assert files(tmp_path / "mine") == {"notes.txt": b"keep"}
+
+    def test_a_note_in_the_last_run_is_kept(self, copied, tmp_path):
+        before = phase19.run(input=copied, output=tmp_path / "out", **FIXED)
+        (before.run_dir / "wave_1" / "note.txt").write_text("keep")
+        kept = files(before.run_dir)
+        with pytest.raises(OutputError, match=r"\(wave_1/note.txt\); move it away, or choose another --output"):
+            phase19.run(input=copied, output=tmp_path / "out", **FIXED)
+        assert files(before.run_dir) == kept
+
+    def test_an_input_that_is_a_link_into_the_output_is_kept(self, copied, tmp_path):
+        run_dir = phase19.run(input=copied, output=tmp_path / "out", **FIXED).run_dir
+        (copied / "learning_signals.jsonl").unlink()
+        (copied / "learning_signals.jsonl").symlink_to(run_dir / "learning_signals.jsonl")
+        kept = files(run_dir)
+        with pytest.raises(UsageError, match=r"out is or holds the input .*learning_signals.jsonl"):
+            phase19.run(input=copied, output=run_dir, **FIXED)
+        assert files(run_dir) == kept
+
+    def test_feedback_that_cannot_be_delivered_is_reported_beside_a_complete_run(self, copied, tmp_path):
+        (copied / "phase19_feedback.jsonl").mkdir()
+        with pytest.raises(OutputError, match=r"is complete in .*out, but not all of its feedback was delivered"):
+            phase19.run(input=copied, output=tmp_path / "out", deliver_feedback=True, **FIXED)
+        assert (tmp_path / "out" / "optimization_summary.json").is_file()
+
+    def test_a_live_run_is_never_replaced(self, copied):
+        live = phase19.run(
+            input=copied, executor="live", runner=lambda *_: LiveResult(is_success=True), timestamp=FIXED["timestamp"]
+        )
+        kept = files(live.run_dir)
+        assert live.run_dir == copied.parent / "phase19"
+        with pytest.raises(OutputError, match="phase19: holds a live run, which is never replaced"):
+            phase19.run(input=copied, output=live.run_dir, **FIXED)
+        for _ in range(2):  # a dry run replaces the dry run before it
+            dry = phase19.run(input=copied, **FIXED)
+            assert dry.run_dir == copied.parent / f"phase19-{dry['run_id']}"
+            assert any("holds a live run" in warning for warning in dry.warnings)
+        assert files(live.run_dir) == kept
 
     def test_a_failing_run_leaves_the_last_one(self, result, copied, tmp_path):
         shutil.copytree(result.run_dir, tmp_path / "out")

@@ -10,7 +10,7 @@ import polars as pl
 
 from phase19.analysis.session import ArrowStream, connect, lock, read_sql
 from phase19.errors import OutputError, UsageError
-from phase19.publishing.files import SUMMARY_FILE
+from phase19.publishing.run_directory import open_run
 
 # Types of DuckDB that both Polars and CSV know.
 _PLAIN = {
@@ -87,11 +87,7 @@ def _ask(runs: Path | Sequence[Path], sql: str, values: Mapping[str, object]) ->
 
 def _session(runs: Path | Sequence[Path]) -> duckdb.DuckDBPyConnection:
     """A connection with the views of runs that reaches nothing but their directories."""
-    run_dirs = runs if isinstance(runs, Sequence) else [runs]
-    for run_dir in run_dirs:
-        if not (run_dir / SUMMARY_FILE).is_file():
-            raise OutputError(f"{run_dir}: expected a Phase 19 run, found no {SUMMARY_FILE} in it")
-    places = [str(run_dir) for run_dir in run_dirs]
+    places = [str(open_run(run_dir)) for run_dir in (runs if isinstance(runs, Sequence) else [runs])]
     connection = connect()
     connection.execute("set variable runs = $places", {"places": places})
     try:

@@ -11,7 +11,8 @@ import polars as pl
 
 from phase19.errors import OutputError, UsageError
 from phase19.inputs.history import natural_paths
-from phase19.publishing.files import SUMMARY_FILE, output_directory, write_errors
+from phase19.publishing.files import output_directory, write_errors
+from phase19.publishing.run_directory import open_run
 
 Record = TypeVar("Record")
 Decoded = TypeVar("Decoded")
@@ -62,8 +63,8 @@ class Results:
         if not isinstance(place, Path | str):
             raise UsageError(f"expected a run directory, a RunResult or an Analysis, found {type(source).__name__}")
         self.directory = Path(place)
-        if not self._tables and not (self.directory / SUMMARY_FILE).is_file():
-            raise OutputError(f"{self.directory}: expected a Phase 19 run, found no {SUMMARY_FILE} in it")
+        if not self._tables:
+            open_run(self.directory)
 
     def records(self, name: str, kind: type[Record]) -> list[Record]:
         """The lines of a JSONL file as records; keys that the record does not have are left out."""

@@ -205,9 +205,9 @@ def report(*, run: Path = DEFAULT_RUN) -> None:
     run
         The run directory.
     """
-    from phase19.outputs.report import write_report
+    from phase19.outputs.report import rebuild_report
 
-    print(*write_report(run), sep="\n")
+    print(*rebuild_report(run), sep="\n")
 
 
 @app.command(sort_key=9)

@@ -1,5 +1,6 @@
 """The content of a run's report and of the screen after a run: sentences and tables made from the run's files."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from phase19.errors import OutputError, plural
 from phase19.outputs import text
 from phase19.outputs.rendering import Block, Section, Table, figures_table, records_table, to_html, to_markdown
 from phase19.publishing.files import write_errors
+from phase19.publishing.run_directory import open_run, publish
 
 Run = Mapping[str, Any]
 TITLE = "Phase 19: autonomous optimisation"
@@ -103,6 +105,19 @@ def write_report(run_dir: Path) -> list[Path]:
         with write_errors(path):
             path.write_text(render(TITLE, sections), "utf-8")
     return list(files)
+
+
+def rebuild_report(run_dir: Path) -> list[Path]:
+    """Write the report of a finished run again, and publish the run with it: the two files.
+
+    Raises
+    ------
+    OutputError
+        `run_dir` is not a Phase 19 run with exactly the files of its manifest, or cannot be read or written.
+    """
+    with publish(open_run(run_dir), is_same_run=True) as staging:
+        shutil.copytree(run_dir, staging, dirs_exist_ok=True)
+        return [run_dir / path.name for path in write_report(staging)]
 
 
 def report_sections(run: Run) -> list[Section]:

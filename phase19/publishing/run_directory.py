@@ -1,51 +1,96 @@
-"""Publishing a run directory: stage it, swap it in by renaming, and clean up after killed runs."""
+"""Publishing a run directory: stage it, exchange it for the last run in one step, and clean up after killed runs."""
 
+import ctypes
 import errno
+import hashlib
+import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from phase19.errors import OutputError
-from phase19.publishing.files import SUMMARY_FILE, hidden_path, locked, sync, write_errors
+from phase19.errors import OutputError, plural
+from phase19.publishing.files import SUMMARY_FILE, hidden_path, locked, sync, write_errors, write_json
 
+MANIFEST_FILE = "manifest.json"  # the hash of every other file of a run, by its path in the run directory
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_RUN_TIME = re.compile(rb'"execution_time_ms": [^,}\s]+')  # of the summary: it alone differs between equal runs
+_NAMED = 3  # files in an error message
+_EXCHANGE = 2  # the flag has this value on Linux and on macOS
+_AT_CURRENT_DIRECTORY = -100
 
 
-def check_target(target: Path) -> None:
-    """Check that a run may be written to `target`.
+def open_run(run_dir: Path) -> Path:
+    """Check that a directory holds a run, and remove what killed runs left beside it.
 
     Raises
     ------
     OutputError
-        `target` is a file, or a directory that holds something other than a Phase 19 run.
+        It holds none.
     """
+    with suppress(OSError), locked(run_dir.resolve().parent):
+        _clear_leftovers(run_dir.resolve())
+    if not (run_dir / SUMMARY_FILE).is_file():
+        raise OutputError(f"{run_dir}: expected a Phase 19 run, found no {SUMMARY_FILE} in it")
+    return run_dir
+
+
+def holds_live_run(target: Path) -> bool:
+    """Whether a directory holds a run that executed tasks live."""
+    try:
+        return bool(json.loads((target / SUMMARY_FILE).read_bytes())["executor"] == "live")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def check_target(target: Path, *, is_same_run: bool = False) -> None:
+    """Check that a run may be written to `target`: nothing is lost that a run did not write, and no live run.
+
+    Raises
+    ------
+    OutputError
+        `target` is a file, a live run, or a directory with anything but the unchanged files of one run. The same run
+        may be live, and may miss files.
+    """
+    advice = "move it away, or choose another --output"
     with write_errors(target):
-        if target.is_dir():
-            if any(target.iterdir()) and not (target / SUMMARY_FILE).is_file():
-                raise OutputError(
-                    f"{target}: expected a Phase 19 run, an empty directory or none, "
-                    f"found a directory without {SUMMARY_FILE}; it was left as it is"
-                )
-        elif target.exists():
+        if target.exists() and not target.is_dir():
             raise OutputError(f"{target}: expected a directory to write the run to, found a file")
+        found = _entries(target) if target.is_dir() else {}
+        try:
+            stated = json.loads((target / MANIFEST_FILE).read_bytes())["files"] if found else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            stated = {}
+        names = found if is_same_run else {*found, *stated}
+        wrong = sorted(name for name in names if found.get(name) != stated.get(name))
+    if wrong:
+        named = ", ".join(wrong[:_NAMED]) + (f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else "")
+        raise OutputError(
+            f"{target}: expected an empty directory, or exactly the files of a run as its {MANIFEST_FILE} lists them, "
+            f"found {plural(len(wrong), 'file')} added, changed or missing ({named}); {advice}"
+        )
+    if not is_same_run and holds_live_run(target):
+        raise OutputError(f"{target}: holds a live run, which is never replaced; {advice}")
 
 
 @contextmanager
-def publish(target: Path) -> Iterator[Path]:
+def publish(target: Path, *, is_same_run: bool = False) -> Iterator[Path]:
     """Publish the run that the body writes: all of it appears at `target`, or nothing does.
 
-    The body writes to a hidden directory beside `target`. At its end that directory is synced to disk and replaces
-    the last run by renaming. If the body raises or is interrupted, the last run stays untouched. Of two concurrent
-    runs the one that ends later stays. What killed runs left behind is removed, and a run that one of them had moved
-    aside is put back.
+    The body writes to a hidden directory beside `target`. At its end that directory gets a manifest, is synced to disk
+    and exchanged for the last run in one atomic step: a reader sees the last run or this one, whole, at every moment.
+    If the body raises or is interrupted, the last run stays untouched. Of two concurrent runs the one that ends later
+    stays. What killed runs left behind is removed.
 
     Parameters
     ----------
     target
         The run directory; its parents are created. A symbolic link stays one.
+    is_same_run
+        Whether the body writes the run that is there again, with a new report for example.
 
     Yields
     ------
@@ -55,10 +100,10 @@ def publish(target: Path) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        `target` holds something other than a Phase 19 run (before the body starts), or cannot be written.
+        :func:`check_target` refuses `target` (before the body starts), or it cannot be written.
     """
     target = target.resolve()
-    check_target(target)
+    check_target(target, is_same_run=is_same_run)
     with ExitStack() as held:
         with write_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -67,42 +112,60 @@ def publish(target: Path) -> Iterator[Path]:
                 staging = hidden_path(target, "staging")
                 staging.mkdir()
                 held.callback(shutil.rmtree, staging, ignore_errors=True)
-                # Locked while this process lives, so that the next run leaves a staging directory in use alone.
+                # Locked while this process lives, so that other commands leave a staging directory in use alone.
                 held.enter_context(locked(staging))
         with write_errors(target, only=NO_SPACE):
             yield staging
         with write_errors(target):
+            write_json(staging / MANIFEST_FILE, {"files": _entries(staging)})
             _sync_tree(staging)
             with locked(target.parent):
-                check_target(target)
-                _swap(staging, target)
+                check_target(target, is_same_run=is_same_run)
+                if target.exists():
+                    _exchange(staging, target)
+                else:
+                    staging.rename(target)
+                sync(target.parent)
+
+
+def _entries(top: Path) -> dict[str, str]:
+    """SHA-256 of every file of a run by its path; a link, and an empty directory, has none."""
+    found = {}
+
+    def refuse(problem: OSError) -> None:
+        raise problem
+
+    for directory, folders, files in os.walk(top, onerror=refuse):
+        place = Path(directory)
+        for path in (place / name for name in (*files, *folders)):
+            if path.is_file() and not path.is_symlink():
+                content = path.read_bytes()
+                content = _RUN_TIME.sub(b"", content) if path.name == SUMMARY_FILE else content
+                found[path.relative_to(top).as_posix()] = hashlib.sha256(content).hexdigest()
+            elif not path.is_dir() or path.is_symlink() or not any(path.iterdir()):
+                found[path.relative_to(top).as_posix()] = ""
+    return {name: found[name] for name in sorted(found) if name != MANIFEST_FILE}
 
 
 def _clear_leftovers(target: Path) -> None:
-    """Put back a run that a killed one had moved aside, and remove what else it left; the parent is locked."""
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.\d+-[0-9a-f]{{8}}\.(staging|aside)")
-    for path in sorted(target.parent.iterdir()):
-        match = pattern.fullmatch(path.name)
-        if match and match[1] == "aside" and not target.exists():
-            path.rename(target)
-        elif match:
-            with suppress(BlockingIOError), locked(path, wait=False):  # a staging directory may be in use
+    """Remove the staging directories that killed runs left beside `target`; the parent is locked."""
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.\d+-[0-9a-f]{{8}}\.staging")
+    for path in target.parent.iterdir():
+        if pattern.fullmatch(path.name):
+            with suppress(OSError), locked(path, wait=False):  # one in use stays
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _swap(staging: Path, target: Path) -> None:
-    """Replace `target` by `staging`; the parent is locked."""
-    aside = hidden_path(target, "aside")
-    if target.exists():
-        target.rename(aside)
-    try:
-        staging.rename(target)
-    except BaseException:
-        if aside.exists() and not target.exists():
-            aside.rename(target)
-        raise
-    sync(target.parent)
-    shutil.rmtree(aside, ignore_errors=True)
+def _exchange(one: Path, other: Path) -> None:
+    """Exchange two directories in one atomic step."""
+    library, names = ctypes.CDLL(None, use_errno=True), (os.fsencode(one), os.fsencode(other))
+    if sys.platform == "darwin":
+        failed = library.renamex_np(*names, _EXCHANGE)
+    else:
+        failed = library.renameat2(_AT_CURRENT_DIRECTORY, names[0], _AT_CURRENT_DIRECTORY, names[1], _EXCHANGE)
+    if failed:
+        problem = os.strerror(ctypes.get_errno())
+        raise OSError(ctypes.get_errno(), f"its file system cannot exchange two directories ({problem})")
 
 
 def _sync_tree(top: Path) -> None:

@@ -19,8 +19,13 @@ def outputs(sample_run):
     """Rows by golden: those of a file of the run, or one a file for the files of waves and agents."""
     run_dir = sample_run.run_dir
     found = defaultdict(list)
-    for path in sorted(run_dir.rglob("*.json*")):
-        name = path.relative_to(run_dir).as_posix()
+    listed = json.loads((run_dir / "manifest.json").read_text())["files"]
+    assert {path.relative_to(run_dir).as_posix() for path in run_dir.rglob("*") if path.is_file()} == {
+        *listed,
+        "manifest.json",
+    }
+    for name in (name for name in listed if ".json" in name):
+        path = run_dir / name
         shared = re.sub(r"/agent_\d+/", "/AGENT/", re.sub(r"wave_\d+", "wave_N", name))
         content = parsed(path)
         if shared != name:
