@@ -250,6 +250,7 @@ class Phase19Harness:
             self.output_dir = self.output_dir.with_name(f"{self.output_dir.name}-{self.run_id}")
             check_target(self.output_dir)
         optimizer.wave_count, optimizer.agent_count = options.waves, options.agents
+        optimizer.check_waves()
         model = self.model = optimizer.model
         executor: Executor
         if self.runner is not None:

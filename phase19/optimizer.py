@@ -14,7 +14,7 @@ from phase19.arguments import WaveNumber, checked
 from phase19.assignment.sensitivity import ChoiceReasons, explain_choices
 from phase19.balancing.capacity import agent_capacity, left_out
 from phase19.balancing.recommendation import recommend_wave
-from phase19.balancing.strategies import allowed_pairs, name_conflict, optimize, placed_tasks
+from phase19.balancing.strategies import allowed_pairs, check_feasible, name_conflict, optimize, placed_tasks
 from phase19.errors import InfeasibleError, UsageError
 from phase19.execution.protocol import task_outcomes
 from phase19.execution.simulate import SimulateExecutor
@@ -223,18 +223,16 @@ class AdaptiveOptimizer:
     def model(self) -> ForecastModel:
         """The forecast model of the run's tasks and agents, fitted to all records and observed outcomes."""
         if self._model is None:
-            inputs = self.inputs
-            if inputs.agents.is_empty():
-                raise UsageError("AdaptiveOptimizer: expected records, found none; call load_phase18_data first")
-            check_any(inputs.tasks)
-            filled = fill_confidence(inputs.tasks, inputs.attempts, inputs.population.success_rate)
-            prepared = self.heuristics.ordered(self.heuristics.boosted(filled))
-            tasks = deal_waves(prepared, self.wave_count, inputs.population.wave_count, self.heuristics)
-            self._model = self._fit(tasks, select_agents(inputs.agents, self.agent_count))
+            self._model = self._fit(*self._tasks_and_agents())
         elif self._learned_count < len(self._observed):
             self._model = self._model.observe(pl.concat(self._observed[self._learned_count :]))
         self._learned_count = len(self._observed)
         return self._model
+
+    def check_waves(self) -> None:
+        """Refuse a run of which any wave has no feasible plan; :class:`InfeasibleError` names the wave and tasks."""
+        if not self.options.allow_unassigned:
+            check_feasible(*self._tasks_and_agents(), self.options.capacity)
 
     @property
     def waves(self) -> list[Wave]:
@@ -479,6 +477,17 @@ class AdaptiveOptimizer:
                 "unassigned_tasks.jsonl": unassigned.sort("wave", "task_id").with_columns(timestamp=stamp),
             },
         )
+
+    def _tasks_and_agents(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The run's tasks, dealt to waves and sorted by id, and its agents."""
+        inputs = self.inputs
+        if inputs.agents.is_empty():
+            raise UsageError("AdaptiveOptimizer: expected records, found none; call load_phase18_data first")
+        check_any(inputs.tasks)
+        filled = fill_confidence(inputs.tasks, inputs.attempts, inputs.population.success_rate)
+        prepared = self.heuristics.ordered(self.heuristics.boosted(filled))
+        tasks = deal_waves(prepared, self.wave_count, inputs.population.wave_count, self.heuristics)
+        return tasks, select_agents(inputs.agents, self.agent_count)
 
     def _kept(self, wave: int | None = None) -> list[_KeptPlan]:
         found = [plan for number, plan in sorted(self._plans.items()) if wave in {None, number}]

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from phase19.assignment.solver import Assignment, solve
+from phase19.balancing.capacity import agent_capacity
 from phase19.balancing.load_limit import even_out
 from phase19.balancing.local_search import busy_time, total
 from phase19.balancing.makespan import Makespan, minimize_makespan
@@ -230,6 +231,32 @@ def optimize(
             agent_index, scores, planned_ms, capacity=capacity, least_score=least_score, allowed=allowed
         )
     return WaveAssignment(strategy, solved, capacity, scores, terms, agent_index)
+
+
+def check_feasible(tasks: pl.DataFrame, agents: pl.DataFrame, limit: int | None) -> None:
+    """Refuse tasks of which a wave has no feasible plan.
+
+    Parameters
+    ----------
+    tasks, agents
+        `frames.TASKS` of all waves, and `frames.AGENTS`.
+    limit
+        As in :func:`~phase19.balancing.capacity.agent_capacity`.
+
+    Raises
+    ------
+    InfeasibleError
+        Names the first such wave, and the tasks and agents in conflict.
+    """
+    for wave in tasks.partition_by("wave", maintain_order=True):
+        allowed = allowed_pairs(wave, agents)
+        capacity = agent_capacity(wave.height, agents["capacity"], limit, allowed)
+        if allowed is None and np.minimum(capacity, wave.height).sum() >= wave.height:
+            continue
+        try:
+            solve(np.zeros((wave.height, agents.height)), capacity, allowed)
+        except InfeasibleError as problem:
+            raise name_conflict(problem, wave, agents) from problem
 
 
 def name_conflict(problem: InfeasibleError, tasks: pl.DataFrame, agents: pl.DataFrame) -> InfeasibleError:

@@ -71,9 +71,11 @@ def run(options: RunOptions, *, json: Flag = False, quiet: Flag = False, verbose
 def validate(options: InputOptions) -> None:
     """Read and check every input, and write nothing."""
     from phase19.inputs.loading import load_inputs
+    from phase19.optimizer import AdaptiveOptimizer
 
     inputs = load_inputs(*options.sources)
     _warn(inputs.warnings)
+    AdaptiveOptimizer(inputs=inputs).check_waves()
     screen.print_inputs(inputs)
 
 

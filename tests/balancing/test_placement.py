@@ -437,6 +437,17 @@ def test_room_for_all_makes_the_option_change_nothing_but_the_run_id(copied, tmp
     assert named.summary["run_id"] != plain.summary["run_id"]
 
 
+def test_a_wave_without_a_plan_is_refused_before_the_first_task_of_a_live_run_starts(copied, tmp_path, run_cli):
+    stuck = {"task_id": "s", "wave": 2, "required_agents": ["agent_0"], "excluded_agents": ["agent_0"]}
+    give(copied, "tasks.jsonl", {"task_id": "t", "wave": 1, "risk_level": "LOW", "confidence": 0.9}, stuck)
+    started = []
+    with pytest.raises(InfeasibleError, match=r"which may use no agent \(wave 2; task 's'\)"):
+        phase19.run(input=copied, output=tmp_path / "out", executor="live", runner=lambda *order: started.append(order))
+    assert started == []
+    done = run_cli("validate", "--input", copied)
+    assert done.returncode == 2 and "which may use no agent (wave 2; task 's')" in done.stderr
+
+
 def test_a_task_that_excludes_all_it_requires_is_an_error_or_left_out(copied, tmp_path):
     stuck = {"task_id": "s", "required_agents": ["agent_0"], "excluded_agents": ["agent_0", "agent_1"]}
     give(copied, "tasks.jsonl", {"task_id": "t"}, stuck)
