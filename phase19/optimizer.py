@@ -702,33 +702,21 @@ def _kept_plan(wave: PlannedWave) -> _KeptPlan:
 
 def _recommendations(wave: PlannedWave) -> list[ScheduleRecommendation]:
     """One for each agent with tasks, in the order of the agents."""
-    terms = ("success_term", "throughput_term", "confidence_term", "score", "planned_success", "baseline_success")
+    planned, round_robin = ((100 * pl.col(f"{name}_success").mean()).round(1) for name in ("planned", "baseline"))
     by_agent = (
         wave.plans.sort("priority")
-        .group_by("agent_id", maintain_order=True)
+        .group_by("agent_id")
         .agg(
-            pl.col("task_id"),
-            pl.col("planned_duration_ms").sum(),
-            pl.col(*terms).mean(),
+            task_ids="task_id",
+            expected_completion_time_ms=pl.col("planned_duration_ms").sum(),
+            expected_success_probability=pl.col("planned_success").mean(),
+            rationale=pl.format("Planned success {} %; round robin would reach {} %.", planned, round_robin),
             confidence=(1.0 - (pl.col("success_high") - pl.col("success_low")).mean()).clip(0.0, 1.0),
         )
     )
     ordered = wave.model.agents.select("agent_id").join(by_agent, on="agent_id", maintain_order="left")
     return [
-        ScheduleRecommendation(
-            recommendation_id=f"REC_{wave.number}_{number:03d}",
-            wave=wave.number,
-            agent_id=row["agent_id"],
-            task_ids=row["task_id"],
-            expected_completion_time_ms=row["planned_duration_ms"],
-            expected_success_probability=row["planned_success"],
-            rationale=(
-                f"Mean score {row['score']:.3f} (success {row['success_term']:.3f}, throughput "
-                f"{row['throughput_term']:.3f}, confidence {row['confidence_term']:.3f}). Planned success "
-                f"{100 * row['planned_success']:.1f} %; round robin would reach {100 * row['baseline_success']:.1f} %."
-            ),
-            confidence=row["confidence"],
-        )
+        ScheduleRecommendation(recommendation_id=f"REC_{wave.number}_{number:03d}", wave=wave.number, **row)
         for number, row in enumerate(ordered.to_dicts(), 1)
     ]
 

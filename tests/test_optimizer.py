@@ -137,8 +137,8 @@ class TestAdaptiveOptimizer:
         assert found.expected_success_probability == pytest.approx(result.expected_success_rate)
         assert found.expected_completion_time_ms == pytest.approx(result.plans["planned_duration_ms"].sum())
         assert found.confidence == pytest.approx(result.confidence)
-        for term in ("success", "throughput", "confidence"):
-            assert term in found.rationale
+        planned, round_robin = (100 * result.plans[f"{name}_success"].mean() for name in ("planned", "baseline"))
+        assert found.rationale == f"Planned success {planned:.1f} %; round robin would reach {round_robin:.1f} %."
         with pytest.raises(UsageError, match=r"expected one of the planned waves, \[1\], found 2"):
             informed.generate_schedule_recommendations(2)
 
