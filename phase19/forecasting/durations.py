@@ -52,14 +52,6 @@ class OutcomeContrast(NamedTuple):
         return np.asarray((self.mean + self.sd * np.asarray(normal))[..., None] * self.code)
 
 
-class DurationSpread(NamedTuple):
-    """Variances of agents', tasks' and pairs' effects and of residuals (2,), estimated on `record_count` records."""
-
-    effects: tuple[float, ...]
-    residual: Floats
-    record_count: int
-
-
 @dataclass(frozen=True, slots=True)
 class AttemptTimes:
     """Distribution of the time one attempt takes, for pairs of one shape.
@@ -137,8 +129,9 @@ class DurationPosterior:
         times after a failure and after a success, log ms, shape (2,).
     limit_ms
         Time at which an attempt at a task is stopped, infinite for never, shape (n,).
-    spread
-        Variances of the fit.
+    variances, estimated_on
+        Variances of agents', tasks' and pairs' effects, and the number of records that they and `residual_sd` are
+        estimated on.
 
     Notes
     -----
@@ -154,7 +147,8 @@ class DurationPosterior:
     residual_sd: Floats
     smearing: Floats
     limit_ms: Floats
-    spread: DurationSpread
+    variances: tuple[float, ...]
+    estimated_on: int
 
     def mean(self, task: Ints, agent: Ints) -> Floats:
         """Posterior mean of the log duration of pairs' average attempt; indices broadcast."""
@@ -228,10 +222,10 @@ def fit_durations(
     recorded, is_censored = np.log(records.duration_ms[is_timed]), records.is_censored[is_timed]
     groups = (records.agent[is_timed], records.task[is_timed], records.pair[is_timed])
     outcome = records.outcome[is_timed].astype(np.int64)
-    kept = before.spread if before is not None and recorded.size < 2 * before.spread.record_count else None
     prior_variances = (priors.agent_variance, priors.task_variance, priors.pair_variance)
-    variances = list(prior_variances if kept is None else kept.effects)
-    residual_variance = np.full(2, priors.residual_variance) if kept is None else kept.residual
+    kept = before if before is not None and recorded.size < 2 * before.estimated_on else None
+    variances = list(kept.variances if kept else prior_variances)
+    residual_variance = kept.residual_sd**2 if kept else np.full(2, priors.residual_variance)
     if recorded.size:
         level = float(recorded.mean())
     else:
@@ -282,7 +276,8 @@ def fit_durations(
         residual_sd=np.sqrt(residual_variance),
         smearing=_smearing(recorded - mean, outcome, is_censored, residual_variance),
         limit_ms=_limits(recorded, groups[1], is_censored, records.task_count)[: estimated_ms.size],
-        spread=DurationSpread(tuple(variances), residual_variance, kept.record_count if kept else recorded.size),
+        variances=tuple(variances),
+        estimated_on=kept.estimated_on if kept else recorded.size,
     )
 
 

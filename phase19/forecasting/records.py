@@ -40,7 +40,7 @@ class Records:
     agent not recorded, or not among the run's. `pair` numbers the (task, agent) pairs; rows are sorted by it.
     `features` (r, k) and `task_features` (n, k) are 1, LOW, MEDIUM, HIGH, centred log odds of confidence, and what a
     heuristic's boost adds to them.
-    `task_level` and `task_category` number every task's risk level and category, -1 where it has none.
+    `task_category` numbers every task's category, -1 where it has none.
     `summary_trials`, `summary_rate` and the other `summary_` figures (m,) describe agents without records.
     """
 
@@ -53,7 +53,6 @@ class Records:
     confidence_delta: Floats
     features: Floats
     task_features: Floats
-    task_level: Ints
     task_category: Ints
     population_tasks: float
     summary_trials: Floats
@@ -69,7 +68,7 @@ class Records:
     @property
     def task_count(self) -> int:
         """Number of tasks, the run's and those of the records alone."""
-        return self.task_level.size
+        return self.task_category.size
 
     def typical_features(self) -> Floats:
         """Mean features of the run's tasks without this run's boosts, shape (k,); the intercept alone without tasks."""
@@ -148,8 +147,7 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
         confidence_delta=rows["confidence_delta"].to_numpy().astype(float),
         features=features,
         task_features=task_features,
-        task_level=_group_codes(tasks["risk_level"], rows["risk_level"], task, codes.len()),
-        task_category=_group_codes(tasks["category"], rows["category"], task, codes.len()),
+        task_category=_category_codes(tasks["category"], rows["category"], task, codes.len()),
         population_tasks=population_tasks,
         summary_trials=_summary(agents, "summary_task_count", 0.0),
         summary_rate=_summary(agents, "summary_success_rate", 0.0),
@@ -179,8 +177,8 @@ def _features(rows: pl.DataFrame, centre: float) -> Floats:
     return np.column_stack([np.ones(rows.height), *levels, stated, boost])
 
 
-def _group_codes(own: pl.Series, recorded: pl.Series, task: Ints, tasks: int) -> Ints:
-    """Number of each task's risk level or category, -1 for none."""
+def _category_codes(own: pl.Series, recorded: pl.Series, task: Ints, tasks: int) -> Ints:
+    """Number of each task's category, -1 for none."""
     names = pl.concat([own, recorded]).drop_nulls().unique().sort()
     codes = np.full(tasks, -1)
     for index, values in ((task, recorded), (np.arange(own.len()), own)):

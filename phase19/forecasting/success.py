@@ -20,8 +20,6 @@ _MAX_LEVERAGE = 0.9
 _CHOICE_CELLS = 4_000  # enough to estimate standard deviations to a few per cent, in a second
 _MIN_GAIN = 0.1  # log-likelihood below which a step of a scale is not worth taking
 _LOG_MULTIPLES = 0.5 * np.arange(-5, 6)  # grid of an agent's log multiple of the concentration
-_SPREADS = 0.5 * np.arange(7)  # grid of the log multiples' standard deviation, in units of its prior's scale
-_MIN_LOG_LIKELIHOOD = -600.0  # relative to the best; below, a multiple is as good as impossible
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +28,11 @@ class SuccessPriors:
 
     `risk_factors` are Phase 17's multipliers of the success rate (LOW, MEDIUM, HIGH; UNKNOWN has none).
     `confidence_slope` is halfway between ignoring a recorded confidence (0) and taking its log odds as they are (1).
-    `agent`, `task`, `category` and `interaction` (of an agent with a risk level or category) are the medians of
-    log-normal priors of how much these differ, `concentration` of the number of attempts that the model's forecast of a
-    pair is worth; `spread` is their log standard deviation. From `least_attempts` recorded attempts on held-out
-    likelihood chooses them, and agents' concentrations differ, by a log standard deviation whose prior is half-normal,
-    of scale `consistency`. A risk level moves no more than a category: it may have been set from the outcomes
-    recorded, which would count twice.
+    `agent`, `task`, `category` and `interaction` (of an agent with a category) are the medians of log-normal priors of
+    how much these differ, `concentration` of the number of attempts that the model's forecast of a pair is worth;
+    `spread` is their log standard deviation. From `least_attempts` recorded attempts on held-out likelihood chooses
+    them, and agents' concentrations differ, by factors of log standard deviation `consistency`. A risk level moves no
+    more than a category: it may have been set from the outcomes recorded, which would count twice.
     """
 
     risk_factors: tuple[float, float, float] = (1.05, 0.95, 0.85)
@@ -74,7 +71,7 @@ class SuccessPosterior:
     task
         Tasks' effects beyond their features, their category's included, each of shape (n,).
     pair
-        Effects of pairs, the agent's with the task's risk level and category included; each (n, m).
+        Effects of pairs, the agent's with the task's category included; each (n, m).
     scales, chosen_on
         Standard deviations and concentration, by name, and the number of attempts they were chosen on.
     parameters
@@ -426,8 +423,7 @@ def choose_scales(design: Design, priors: SuccessPriors) -> dict[str, float]:
         design = design.part((tasks < 0) | (tasks % -(-tasks.size // _CHOICE_CELLS) == 0))
     features = design.features.copy()
     features[:, _LEVELS] = features[:, _LEVELS].mean(axis=0)
-    groupings = {name: grouping for name, grouping in design.groupings.items() if name != "agent_level"}
-    design = replace(design, features=features, groupings=groupings)
+    design = replace(design, features=features)
 
     def score(candidate: Mapping[str, float], fit: HierarchyFit) -> float:
         away = sum(np.log(candidate[name] / median) ** 2 for name, median in medians.items())
@@ -458,28 +454,22 @@ def agent_consistency(design: Design, fit: HierarchyFit, concentration: float, s
     concentration
         The concentration that is multiplied.
     spread
-        Scale of the half-normal prior of the log factors' standard deviation.
+        Prior standard deviation of the factors' logs.
 
     Notes
     -----
     Pairs with two attempts or more tell: at one mean, a smaller concentration makes equal outcomes likelier. The
-    likelihood of each agent's pairs is taken on a grid of factors, and averaged over log-normal priors of several
-    spreads, each weighted by the evidence of all agents (hierarchical Bayes; Gelman et al., Bayesian Data Analysis,
-    2013, section 5.3): where agents do not differ the factors shrink to 1. Returns posterior geometric means.
+    likelihood of each agent's pairs is taken on a grid of factors with a log-normal prior, whose median is 1. Returns
+    posterior geometric means.
     """
     keep = (design.cells.tries > 1.0) & (design.groupings["task"].index >= 0)
     agent = replace(design.groupings["agent"], index=design.groupings["agent"].index[keep])
     cells, log_odds = design.cells.part(keep), averaged(fit.log_odds, fit.leverage)[keep]
     by_factor = [fit_cells(log_odds, cells, concentration * np.exp(x)).log_likelihood for x in _LOG_MULTIPLES]
     support = np.stack([agent.gather(values) for values in by_factor], axis=1)
-    likelihood = np.exp(np.maximum(support - support.max(axis=1, keepdims=True), _MIN_LOG_LIKELIHOOD))
-    prior = np.exp(-0.5 * (_LOG_MULTIPLES / np.maximum(spread * _SPREADS, 1e-3)[:, None]) ** 2)
-    prior /= prior.sum(axis=1, keepdims=True)
-    marginal = likelihood @ prior.T  # of each agent's pairs, by spread
-    evidence = np.log(marginal).sum(axis=0) - 0.5 * _SPREADS**2
-    weight = np.exp(evidence - evidence.max())
-    posterior = likelihood * ((weight / weight.sum() / marginal) @ prior)
-    return np.asarray(np.exp(posterior @ _LOG_MULTIPLES))
+    support -= 0.5 * (_LOG_MULTIPLES / spread) ** 2
+    posterior = np.exp(support - support.max(axis=1, keepdims=True))
+    return np.asarray(np.exp(posterior @ _LOG_MULTIPLES / posterior.sum(axis=1)))
 
 
 # The fit to records, and the posterior of the run's tasks and agents.
@@ -547,16 +537,15 @@ def success_design(records: Records, population_rate: float, priors: SuccessPrio
     task = np.append(records.task[first], np.full(summarised.size, -1))
     # An attempt that names no agent may be anyone's: the agents' differences widen the pair's.
     tightness = np.where(agent < 0, pair_sd / np.hypot(pair_sd, priors.agent), 1.0)
+    category = np.append(records.task_category, -1)[task]
+    count = _category_count(records)
+    interaction = np.where((agent >= 0) & (category >= 0), agent * count + category, -1)
     groupings = {
         "agent": Grouping(agent, records.agent_count, "agent"),
         "task": Grouping(task, records.task_count, "task"),
-        "category": Grouping(np.append(records.task_category, -1)[task], _count(records.task_category), "category"),
+        "category": Grouping(category, count, "category"),
+        "agent_category": Grouping(interaction, records.agent_count * count, "interaction"),
     }
-    for name, codes in (("agent_level", records.task_level), ("agent_category", records.task_category)):
-        count = _count(codes)
-        group = np.append(codes, -1)[task]
-        index = np.where((agent >= 0) & (group >= 0), agent * count + group, -1)
-        groupings[name] = Grouping(index, records.agent_count * count, "interaction")
     return Design(
         cells=Cells(
             wins=np.append(wins, summary_wins),
@@ -572,8 +561,8 @@ def success_design(records: Records, population_rate: float, priors: SuccessPrio
     )
 
 
-def _count(codes: Ints) -> int:
-    return int(codes.max(initial=-1)) + 1
+def _category_count(records: Records) -> int:
+    return int(records.task_category.max(initial=-1)) + 1
 
 
 def _prior_mean(records: Records, population_rate: float, pair_sd: float, priors: SuccessPriors) -> Floats:
@@ -615,12 +604,9 @@ def _pair_effects(
     shift = records.task_features @ fit.coefficients + task.mean
     own_sd = float(logit_sd(np.zeros(1), concentration)[0])
     widened = float(np.sqrt(1.0 + LOGISTIC_NORMAL * own_sd**2)) - 1.0
-    mean, variance = np.zeros((n, m)), np.zeros((n, m))
-    for name, codes in (("agent_level", records.task_level), ("agent_category", records.task_category)):
-        # By group and agent; the last row, for tasks of no group, is zero.
-        by_group = [np.vstack([part.reshape(m, _count(codes)).T, np.zeros((1, m))]) for part in fit.effects[name]]
-        mean += by_group[0][codes[:n]]
-        variance += by_group[1][codes[:n]] ** 2
+    # By category and agent; the last row, for tasks of no category, is zero.
+    by_category = [np.vstack([part.reshape(m, -1).T, np.zeros((1, m))]) for part in fit.effects["agent_category"]]
+    mean, variance = by_category[0][records.task_category[:n]], by_category[1][records.task_category[:n]] ** 2
     mean += widened * (agent.mean + mean + shift[:, None])
     sd = np.sqrt(variance + own_sd**2)
 

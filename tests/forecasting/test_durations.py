@@ -153,7 +153,7 @@ def test_the_freedom_that_effects_take_is_given_back():
     """Three records a task: what the fitted task effects leave of a spread of 0.5 is allowed for."""
     found = fit(world_rows(14, count=900, failure_longer=0.0, task_count=300), task_count=300)
     # One record a pair cannot tell the pair's own effect from the attempt's: together they are the spread.
-    spread = found.residual_sd**2 + found.spread.effects[2]
+    spread = found.residual_sd**2 + found.pair.sd.max() ** 2
     assert spread == pytest.approx([0.25, 0.25], rel=0.12)
 
 
@@ -185,7 +185,7 @@ def test_a_pair_that_differs_is_found_and_others_are_left():
     longer = (np.arange(4)[:, None] + np.arange(2)) % 2 == 1
     assert grid[longer].min() > grid[~longer].max() + 0.7
     assert (found.pair.mean[:, 2] == 0.0).all()
-    assert found.pair.sd[:, :2].max() < found.pair.sd[:, 2].min() == found.spread.effects[2] ** 0.5
+    assert found.pair.sd[:, :2].max() < found.pair.sd[:, 2].min()
 
 
 def test_records_of_nobody_known_are_no_pair_of_the_agent_before():
@@ -548,10 +548,10 @@ def test_variances_hold_from_wave_to_wave_until_the_records_double():
         {**row, "duration_ms": row["duration_ms"] * 10.0 ** (-1) ** i} for i, row in enumerate(random_attempts(5, 19))
     ]
     held = fitted.observe(attempts(*odd))
-    assert held.duration.spread.record_count == 20
-    assert held.duration.spread.effects == fitted.duration.spread.effects
-    assert np.array_equal(held.duration.spread.residual, fitted.duration.spread.residual)
+    assert held.duration.estimated_on == 20
+    assert held.duration.variances == fitted.duration.variances
+    assert held.duration.residual_sd == pytest.approx(fitted.duration.residual_sd)
     assert held.duration.level != fitted.duration.level
     anew = held.observe(attempts(odd[0]))
-    assert anew.duration.spread.record_count == 40
-    assert (anew.duration.spread.residual > 2 * held.duration.spread.residual).all()
+    assert anew.duration.estimated_on == 40
+    assert (anew.duration.residual_sd**2 > 2 * held.duration.residual_sd**2).all()

@@ -196,10 +196,9 @@ def test_the_posterior_before_any_record_is_the_prior():
     assert posterior.agent.sd == pytest.approx([priors.agent] * 3)
     # Tasks of no category have their own spread alone.
     assert posterior.task.sd == pytest.approx([priors.task] * 4)
-    # Interactions with the risk levels, and the pair's own: a rate of concentration 4 about 1/2 has variance
-    # 1/4 / (4 + 1) = 0.05, and so has the sigmoid of a normal of this standard deviation.
-    own = np.sqrt(posterior.pair.sd**2 - priors.interaction**2)
-    draws = 1 / (1 + np.exp(-own[0, 0] * np.random.default_rng(0).standard_normal(200_000)))
+    # The pair's own: a rate of concentration 4 about 1/2 has variance 1/4 / (4 + 1) = 0.05, and so has the sigmoid of
+    # a normal of this standard deviation.
+    draws = 1 / (1 + np.exp(-posterior.pair.sd[0, 0] * np.random.default_rng(0).standard_normal(200_000)))
     assert draws.var() == pytest.approx(0.05, rel=0.02)
     assert posterior.scales == priors.scales()
 
