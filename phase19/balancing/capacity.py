@@ -77,24 +77,19 @@ def left_out(
     """
     choice = np.ones((tasks.height, agents.height), dtype=np.bool_) if allowed is None else allowed
     row, agent = np.nonzero(choice & (np.cumsum(choice, axis=1) <= _NAMED))
-    named = agents.select(pl.format("{} ({})", "agent_id", pl.Series(capacity)))["agent_id"].gather(agent)
-    full = pl.DataFrame({"row": row, "full": named}).group_by("row", maintain_order=True).agg("full")
+    named = agents.select(pl.format("{} ({})", "agent_id", pl.Series(capacity))).to_series().gather(agent)
+    full = pl.DataFrame({"row": row, "full": named}).group_by("row").agg(pl.col("full").str.join(", "))
+    more = pl.Series(choice.sum(axis=1) - _NAMED)
+    rest = pl.when(more > 0).then(pl.format(" and {} more", more)).otherwise(pl.lit(""))
     return (
-        tasks.select("task_id", "wave", "required_agents", "excluded_agents")
-        .with_columns(row=pl.int_range(pl.len()), full_count=pl.Series(choice.sum(axis=1), dtype=pl.Int64))
+        tasks.select("task_id", "wave", row=pl.int_range(pl.len()))
         .join(full.cast({"row": pl.Int64}), on="row", how="left", maintain_order="left")
         .select(
             "task_id",
             "wave",
-            reason=pl.concat_str(
-                pl.when(pl.col("full_count") > 0)
-                .then(pl.format("every agent it allows is full: {}", _listed("full", pl.col("full_count"))))
-                .otherwise(pl.lit("it allows no agent of this run")),
-                _choice("required_agents", "required: {}"),
-                _choice("excluded_agents", "excluded: {}"),
-                separator="; ",
-                ignore_nulls=True,
-            ),
+            reason=pl.when(pl.col("full").is_null())
+            .then(pl.lit("it allows no agent of this run"))
+            .otherwise(pl.format("every agent it allows is full: {}{}", "full", rest)),
         )
     )
 
@@ -104,15 +99,3 @@ def never_planned(decisions: pl.DataFrame) -> pl.DataFrame:
     return decisions.filter(pl.col("decision") == "approved").select(
         "task_id", "wave", reason=pl.lit("the run was interrupted before its wave")
     )
-
-
-def _choice(name: str, words: str) -> pl.Expr:
-    """The agents that a task requires or excludes, in words; null where it names none."""
-    count = pl.col(name).list.len()
-    return pl.when(count > 0).then(pl.format(words, _listed(name, count)))
-
-
-def _listed(name: str, count: pl.Expr) -> pl.Expr:
-    """The first few texts of a list, and how many more there are."""
-    more = pl.when(count > _NAMED).then(pl.format(" and {} more", count.cast(pl.Int64) - _NAMED)).otherwise(pl.lit(""))
-    return pl.concat_str(pl.col(name).list.head(_NAMED).list.join(", "), more)

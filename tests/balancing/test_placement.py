@@ -196,7 +196,7 @@ def test_terms_of_the_rest_are_scaled_without_what_was_left_out():
 # Why a task is left out
 
 
-def test_a_reason_names_who_is_full_and_who_is_excluded():
+def test_a_reason_names_who_is_full():
     frame = tasks(
         {"task_id": "any"},
         {"task_id": "some", "required_agents": ["a1", "a0"]},
@@ -208,20 +208,17 @@ def test_a_reason_names_who_is_full_and_who_is_excluded():
     rows = left_out(frame, team, np.array([2, 0]), allowed_pairs(frame, team)).rows()
     assert rows == [
         ("any", 2, "every agent it allows is full: a0 (2), a1 (0)"),
-        ("some", 2, "every agent it allows is full: a0 (2), a1 (0); required: a1, a0"),
-        ("else", 2, "every agent it allows is full: a1 (0); excluded: a0"),
-        ("none", 2, "it allows no agent of this run; required: a1; excluded: a1"),
-        ("gone", 2, "it allows no agent of this run; required: b"),
+        ("some", 2, "every agent it allows is full: a0 (2), a1 (0)"),
+        ("else", 2, "every agent it allows is full: a1 (0)"),
+        ("none", 2, "it allows no agent of this run"),
+        ("gone", 2, "it allows no agent of this run"),
     ]
 
 
 def test_a_long_reason_names_five_and_counts_the_rest():
-    frame = tasks({"task_id": "t", "excluded_agents": [f"b{i}" for i in range(6)]}).with_columns(wave=1)
+    frame = tasks({"task_id": "t"}).with_columns(wave=1)
     found = left_out(frame, roster(*[0] * 7), np.zeros(7, dtype=np.int64), None)["reason"].item()
-    assert found == (
-        "every agent it allows is full: a0 (0), a1 (0), a2 (0), a3 (0), a4 (0) and 2 more; "
-        "excluded: b0, b1, b2, b3, b4 and 1 more"
-    )
+    assert found == "every agent it allows is full: a0 (0), a1 (0), a2 (0), a3 (0), a4 (0) and 2 more"
 
 
 # A wave from end to end
@@ -358,7 +355,7 @@ def test_with_the_option_the_rest_is_planned_and_the_left_out_say_why(copied, tm
     assert row == {
         "task_id": row["task_id"],
         "wave": 1,
-        "reason": "every agent it allows is full: agent_1 (1); required: agent_1",
+        "reason": "every agent it allows is full: agent_1 (1)",
         "timestamp": FIXED["timestamp"],
     }
     summary = json.loads((out / "optimization_summary.json").read_text())
@@ -455,9 +452,7 @@ def test_a_task_that_excludes_all_it_requires_is_an_error_or_left_out(copied, tm
         phase19.run(input=copied, output=tmp_path / "out", **FIXED)
     assert not (tmp_path / "out").exists()
     run = phase19.run(input=copied, output=tmp_path / "out", allow_unassigned=True, **FIXED)
-    assert lines(tmp_path / "out/unassigned_tasks.jsonl")[0]["reason"] == (
-        "it allows no agent of this run; required: agent_0; excluded: agent_0, agent_1"
-    )
+    assert lines(tmp_path / "out/unassigned_tasks.jsonl")[0]["reason"] == "it allows no agent of this run"
     assert run.executions["task_id"].to_list() == ["t"]
 
 
