@@ -1,12 +1,13 @@
 """Time of one attempt at a task by an agent, given its outcome: the fit to records, and the distribution it gives."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from phase19.forecasting import Bools, Floats, Ints
-from phase19.forecasting.records import Effects, Records
+from phase19.forecasting.records import Effects, Grouping, Records
 
 _HALVINGS = 10  # a quantile is known to 1/2,000 of the distance of the outcomes' quantiles
 _FEW_RESIDUALS = 50  # below this a normal knows the tails better than the sample does
@@ -130,8 +131,7 @@ class DurationPosterior:
     limit_ms
         Time at which an attempt at a task is stopped, infinite for never, shape (n,).
     variances, estimated_on
-        Variances of agents', tasks' and pairs' effects, and the number of records that they and `residual_sd` are
-        estimated on.
+        Variances of the effects by name, and the number of records that they and `residual_sd` are estimated on.
 
     Notes
     -----
@@ -147,7 +147,7 @@ class DurationPosterior:
     residual_sd: Floats
     smearing: Floats
     limit_ms: Floats
-    variances: tuple[float, ...]
+    variances: Mapping[str, float]
     estimated_on: int
 
     def mean(self, task: Ints, agent: Ints) -> Floats:
@@ -220,39 +220,41 @@ def fit_durations(
     """
     is_timed = np.isfinite(records.duration_ms) & (records.duration_ms > 0)
     recorded, is_censored = np.log(records.duration_ms[is_timed]), records.is_censored[is_timed]
-    groups = (records.agent[is_timed], records.task[is_timed], records.pair[is_timed])
+    groupings = {
+        "agent": Grouping(records.agent[is_timed], records.agent_count, "agent"),
+        "task": Grouping(records.task[is_timed], records.task_count, "task"),
+        "pair": Grouping(records.pair[is_timed], int(records.pair.max(initial=-1)) + 1, "pair"),
+    }
     outcome = records.outcome[is_timed].astype(np.int64)
-    prior_variances = (priors.agent_variance, priors.task_variance, priors.pair_variance)
+    prior_variances = {name: getattr(priors, f"{name}_variance") for name in groupings}
     kept = before if before is not None and recorded.size < 2 * before.estimated_on else None
-    variances = list(kept.variances if kept else prior_variances)
+    variances = dict(kept.variances if kept else prior_variances)
     residual_variance = kept.residual_sd**2 if kept else np.full(2, priors.residual_variance)
-    if recorded.size:
-        level = float(recorded.mean())
-    else:
-        # The stated figure is a mean over agents, tasks and attempts: half their variance above the level.
-        level = float(np.log(population_ms or priors.duration_ms)) - 0.5 * (sum(variances) + priors.residual_variance)
-    counts = (records.agent_count, records.task_count, int(records.pair.max(initial=-1)) + 1)
-    effects = [Effects(np.zeros(k), np.full(k, v**0.5)) for k, v in zip(counts, variances, strict=True)]
+    # The stated figure is a mean over agents, tasks and attempts: half their variance above the level.
+    stated = np.log(population_ms or priors.duration_ms) - 0.5 * (sum(variances.values()) + priors.residual_variance)
+    level = typical = float(recorded.mean() if recorded.size else stated)
+    effects: dict[str, Effects] = {}
+    fitted = dict.fromkeys(groupings, np.zeros(recorded.size))
     count = np.bincount(outcome, minlength=2)
     code = (count[::-1] + 1.0) / (count.sum() + 2.0) * np.array([1.0, -1.0])
     contrast = OutcomeContrast(0.0, priors.outcome_variance**0.5, code)
     sign, mean = code[outcome], np.full(recorded.size, level)
-    for _ in range(_MAX_ROUNDS if recorded.size else 0):
-        log_ms, left = _impute_censored(recorded, mean, np.sqrt(residual_variance[outcome]), is_censored)
+    for _ in range(_MAX_ROUNDS):
+        log_ms, left, sd = recorded.copy(), np.zeros(recorded.size), np.sqrt(residual_variance[outcome[is_censored]])
+        excess, variance = truncated_normal_moments((recorded - mean)[is_censored] / sd)
+        log_ms[is_censored], left[is_censored] = mean[is_censored] + sd * excess, sd**2 * variance
         weight, level_before = 1.0 / residual_variance[outcome], level
-        level = float(log_ms.sum() + recorded.mean()) / (log_ms.size + 1.0)
+        level = float(log_ms.sum() + typical) / (log_ms.size + 1.0)
         residual, own_variance = log_ms - mean + (level_before - level), np.zeros(recorded.size)
-        for place, group in enumerate(groups):
-            own = residual + _of(effects[place].mean, group)
-            known = group >= 0 if group.min() < 0 else slice(None)
+        for name, group in groupings.items():
+            own = residual + fitted[name]
             if kept is None:
-                prior, prior_weight = prior_variances[place], priors.variance_weight
-                variances[place] = variance_component(group[known], own[known], prior=prior, weight=prior_weight)
-            pull, known_weight = (np.bincount(group[known], w[known], counts[place]) for w in (weight * own, weight))
-            precision = known_weight + 1.0 / max(variances[place], _TINY)
-            effects[place] = Effects(pull / precision, 1.0 / np.sqrt(precision))
-            residual = own - _of(effects[place].mean, group)
-            own_variance += _of(effects[place].sd ** 2, group)
+                variances[name] = variance_component(group, own, prior_variances[name], priors.variance_weight)
+            precision = group.gather(weight) + 1.0 / max(variances[name], _TINY)
+            effects[name] = Effects(group.gather(weight * own) / precision, 1.0 / np.sqrt(precision))
+            fitted[name] = group.spread(effects[name].mean)
+            residual = own - fitted[name]
+            own_variance += group.spread(effects[name].sd ** 2)
         information = float(weight @ sign**2) + 1.0 / priors.outcome_variance
         difference = float((weight * sign) @ (residual + sign * contrast.mean)) / information
         residual += sign * (contrast.mean - difference)
@@ -263,36 +265,31 @@ def fit_durations(
             by_outcome = np.bincount(outcome, weights=square, minlength=2)
             residual_variance = (by_outcome + prior_weight * pooled) / (count + prior_weight)
         last, mean = mean, log_ms - residual
-        if ((mean - last) ** 2).mean() < _TOLERANCE**2:
+        if ((mean - last) ** 2).sum() <= _TOLERANCE**2 * mean.size:
             break
     # A summary's mean is one over tasks and attempts, as the population's; the agent is the same in all of them.
-    within = float(np.abs(code[::-1]) @ residual_variance) + sum(variances[1:])
+    within = float(np.abs(code[::-1]) @ residual_variance) + variances["task"] + variances["pair"]
     return DurationPosterior(
         level=level,
-        agent=_with_summaries(effects[0], records, level, within),
-        task=_with_estimates(effects[1], variances[1], estimated_ms),
-        pair=_pair_effects(effects[2], variances[2] ** 0.5, records, estimated_ms.size),
+        agent=_with_summaries(effects["agent"], records, level, within),
+        task=_with_estimates(effects["task"], variances["task"], estimated_ms),
+        pair=_pair_effects(effects["pair"], variances["pair"] ** 0.5, records, estimated_ms.size),
         outcome=contrast,
         residual_sd=np.sqrt(residual_variance),
         smearing=_smearing(recorded - mean, outcome, is_censored, residual_variance),
-        limit_ms=_limits(recorded, groups[1], is_censored, records.task_count)[: estimated_ms.size],
-        variances=tuple(variances),
+        limit_ms=_limits(recorded, groupings["task"], is_censored)[: estimated_ms.size],
+        variances=variances,
         estimated_on=kept.estimated_on if kept else recorded.size,
     )
 
 
-def _of(values: Floats, group: Ints) -> Floats:
-    """Values of groups for each row, zero for group -1."""
-    return np.append(values, 0.0)[group]
-
-
-def variance_component(group: Ints, residual: Floats, *, prior: float, weight: float) -> float:
+def variance_component(group: Grouping, residual: Floats, prior: float, weight: float) -> float:
     """Variance between groups of rows (method of moments).
 
     Parameters
     ----------
     group
-        Group of each row, shape (rows,), from 0.
+        The groups; rows of none do not count.
     residual
         Observed less expected, shape (rows,).
     prior, weight
@@ -302,23 +299,13 @@ def variance_component(group: Ints, residual: Floats, *, prior: float, weight: f
     -----
     E[(sum r)^2 - sum r^2] = tau^2 (n^2 - n) over groups of n > 1 rows; the variance within a group does not count.
     """
-    total, square, count = (np.bincount(group, weights) for weights in (residual, residual**2, np.ones(group.size)))
+    total, square, count = (group.gather(values) for values in (residual, residual**2, np.ones(residual.size)))
     is_informative = count > 1
     if not is_informative.any():
         return prior
     groups = float(is_informative.sum())
     moment, scale = (total**2 - square)[is_informative].sum(), (count**2 - count).sum()
     return (weight * prior + groups * max(0.0, float(moment / scale))) / (weight + groups)
-
-
-def _impute_censored(recorded: Floats, mean: Floats, sd: Floats, is_censored: Bools) -> tuple[Floats, Floats]:
-    """Log times with censored ones at their mean above the limit, and the variance left about that."""
-    log_ms, left, stopped = recorded.copy(), np.zeros(recorded.size), is_censored
-    if stopped.any():
-        excess, variance = truncated_normal_moments((recorded[stopped] - mean[stopped]) / sd[stopped])
-        log_ms[stopped] = mean[stopped] + sd[stopped] * excess
-        left[stopped] = sd[stopped] ** 2 * variance
-    return log_ms, left
 
 
 def truncated_normal_moments(limit: Floats) -> tuple[Floats, Floats]:
@@ -360,11 +347,9 @@ def _with_summaries(agent: Effects, records: Records, level: float, within: floa
 def _with_estimates(task: Effects, variance: float, estimated_ms: Floats) -> Effects:
     """Effects of the run's tasks; Phase 16's estimates count relative to each other, and less with more records."""
     mean, sd = (part[: estimated_ms.size] for part in task)
-    estimate = np.log(estimated_ms, out=np.full(estimated_ms.size, np.nan), where=estimated_ms > 0)
-    stated = np.isfinite(estimate)
-    if not stated.any():
-        return Effects(mean, sd)
-    relative = np.where(stated, estimate - estimate[stated].mean(), 0.0)
+    stated = estimated_ms > 0
+    estimate = np.log(estimated_ms, out=np.zeros(estimated_ms.size), where=stated)
+    relative = np.where(stated, estimate - estimate.sum() / max(stated.sum(), 1), 0.0)
     return Effects(mean + sd**2 / max(variance, _TINY) * relative, sd)
 
 
@@ -377,15 +362,15 @@ def _pair_effects(recorded: Effects, unseen_sd: float, records: Records, tasks: 
     return found
 
 
-def _limits(log_ms: Floats, task: Ints, is_censored: Bools, tasks: int) -> Floats:
+def _limits(log_ms: Floats, task: Grouping, is_censored: Bools) -> Floats:
     """Time at which each task's attempts are stopped [ms], shape (tasks,).
 
     It is the longest time of a task whose attempts were stopped, the longest of all times for any other task, and
     infinite where nothing was ever stopped.
     """
     if not is_censored.any():
-        return np.full(tasks, np.inf)
-    longest = np.full(tasks, -np.inf)
-    np.maximum.at(longest, task, log_ms)
-    has_stopped = np.bincount(task[is_censored], minlength=tasks) > 0
+        return np.full(task.size, np.inf)
+    longest = np.full(task.size, -np.inf)
+    np.maximum.at(longest, task.index, log_ms)
+    has_stopped = task.gather(is_censored.astype(float)) > 0
     return np.exp(np.where(has_stopped, longest, log_ms.max()))

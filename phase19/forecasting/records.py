@@ -21,6 +21,29 @@ class Effects(NamedTuple):
     sd: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """Rows by group: `index` (r,), -1 for none; `size` groups, whose effects have the scale named `scale`."""
+
+    index: Ints
+    size: int
+    scale: str
+
+    def part(self, keep: Bools) -> "Grouping":
+        """The grouping of some of the rows, its groups renumbered."""
+        used, index = np.unique(self.index[keep], return_inverse=True)
+        none = int(used.size > 0 and used[0] < 0)
+        return Grouping(index - none, used.size - none, self.scale)
+
+    def spread(self, effects: Floats) -> Floats:
+        """Each row's effect, 0 where it has no group; shape (r,)."""
+        return np.asarray(np.append(effects, 0.0)[self.index])
+
+    def gather(self, values: Floats) -> Floats:
+        """Sum of the rows' values by group, shape (size,)."""
+        return np.asarray(np.bincount(self.index + 1, weights=values, minlength=self.size + 1)[1:], dtype=np.float64)
+
+
 def sigmoid(x: Floats) -> Floats:
     """Logistic function, without overflow."""
     return 0.5 * (1.0 + np.tanh(0.5 * x))

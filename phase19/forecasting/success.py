@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from phase19.forecasting import Bools, Floats, Ints
-from phase19.forecasting.records import Effects, Records, logit, sigmoid
+from phase19.forecasting.records import Effects, Grouping, Records, logit, sigmoid
 
 LOGISTIC_NORMAL = (16.0 * np.sqrt(3.0) / (15.0 * np.pi)) ** 2  # Zeger, Liang, Albert (1988), section 3
 _TINY = 1e-9
@@ -229,29 +229,6 @@ _VARIANCE_SHARES = 4.0 * ((sigmoid(_SDS[:, None] * _NODES) - 0.5) ** 2 @ (_WEIGH
 
 
 @dataclass(frozen=True, slots=True)
-class Grouping:
-    """Cells by group: `index` (c,), -1 for none; `size` groups, whose effects have the standard deviation `sd`."""
-
-    index: Ints
-    size: int
-    sd: str
-
-    def part(self, keep: Bools) -> "Grouping":
-        """The grouping of some of the cells, its groups renumbered."""
-        used, index = np.unique(self.index[keep], return_inverse=True)
-        none = int(used.size > 0 and used[0] < 0)
-        return Grouping(index - none, used.size - none, self.sd)
-
-    def spread(self, effects: Floats) -> Floats:
-        """Each cell's effect, 0 where it has no group; shape (c,)."""
-        return np.asarray(np.append(effects, 0.0)[self.index])
-
-    def gather(self, values: Floats) -> Floats:
-        """Sum of the cells' values by group, shape (size,)."""
-        return np.asarray(np.bincount(self.index + 1, weights=values, minlength=self.size + 1)[1:], dtype=np.float64)
-
-
-@dataclass(frozen=True, slots=True)
 class Design:
     """Cells, and the terms of their log odds.
 
@@ -284,7 +261,7 @@ class Design:
 
     def priors(self, scales: Mapping[str, float]) -> tuple[Floats, Floats]:
         """Prior mean and precision of all parameters."""
-        precision = [np.full(grouping.size, scales[grouping.sd] ** -2.0) for grouping in self.groupings.values()]
+        precision = [np.full(grouping.size, scales[grouping.scale] ** -2.0) for grouping in self.groupings.values()]
         size = sum(part.size for part in precision)
         return np.append(self.prior_mean, np.zeros(size)), np.concatenate([self.prior_sd**-2.0, *precision])
 

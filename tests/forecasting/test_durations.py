@@ -22,7 +22,7 @@ from phase19.forecasting.durations import (
 )
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.predictive import draw_wave
-from phase19.forecasting.records import read_records
+from phase19.forecasting.records import Grouping, read_records
 from tests.builders import POPULATION, agents, all_pairs, attempts, model, parts, random_attempts, tasks
 
 DURATIONS = ("duration_ms_p50", "duration_ms_p90", "planned_duration_ms")
@@ -82,21 +82,27 @@ def test_the_variance_between_groups_is_found_again():
     group = np.repeat(np.arange(500), 20)
     residual = rng.normal(0, np.sqrt(0.3), 500)[group] + rng.normal(0, 1.0, group.size)
     # (1 x 5 + 500 x 0.3) / 501 = 0.31; a between variance over 500 groups has a standard error of about 0.02.
-    assert variance_component(group, residual, prior=5.0, weight=1.0) == pytest.approx(0.31, abs=0.08)
+    assert variance_component(
+        Grouping(group, int(group.max(initial=-1)) + 1, "task"), residual, prior=5.0, weight=1.0
+    ) == pytest.approx(0.31, abs=0.08)
 
 
 def test_the_variance_between_groups_by_hand():
     # Group 0 has residuals 1 and 2: (1 + 2)^2 - (1 + 4) = 4, over 2^2 - 2 = 2: estimate 2.
     # Group 1 has one row and says nothing. (prior 1 x weight 3 + 1 group x 2) / 4 = 1.25.
     group, residual = np.array([0, 0, 1]), np.array([1.0, 2.0, 9.0])
-    assert variance_component(group, residual, prior=1.0, weight=3.0) == pytest.approx(1.25)
+    assert variance_component(
+        Grouping(group, int(group.max(initial=-1)) + 1, "task"), residual, prior=1.0, weight=3.0
+    ) == pytest.approx(1.25)
 
 
 def test_opposite_rows_have_no_variance_between_them_and_no_rows_the_prior():
     group = np.array([0, 0, 1, 1])
-    opposed = variance_component(group, np.array([1.0, -1, 1, -1]), prior=1.0, weight=2.0)
+    opposed = variance_component(
+        Grouping(group, int(group.max(initial=-1)) + 1, "task"), np.array([1.0, -1, 1, -1]), prior=1.0, weight=2.0
+    )
     assert opposed == pytest.approx(0.5)  # (2 x 1 + 2 x 0) / 4
-    assert variance_component(np.zeros(0, dtype=int), np.zeros(0), prior=0.7, weight=2.0) == 0.7
+    assert variance_component(Grouping(np.zeros(0, dtype=int), 0, "task"), np.zeros(0), prior=0.7, weight=2.0) == 0.7
 
 
 # Effects

@@ -10,11 +10,10 @@ from scipy.special import betaln, psi
 from scipy.stats import betabinom
 
 from phase19.forecasting.model import ForecastModel
-from phase19.forecasting.records import logit, read_records, sigmoid
+from phase19.forecasting.records import Grouping, logit, read_records, sigmoid
 from phase19.forecasting.success import (
     Cells,
     Design,
-    Grouping,
     SuccessPriors,
     agent_consistency,
     averaged,
