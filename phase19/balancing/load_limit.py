@@ -8,7 +8,6 @@ from phase19.balancing.makespan import minimize_makespan
 
 _ROUNDING = 1e-12  # relative; sums of scores that differ by less are equal
 _AT_LIMIT = 1e-9  # relative; a load that exceeds the limit by less is at the limit
-_EVEN = 5e-3  # coefficient of variation at which a search ends; no forecast of a duration is as accurate
 _LEAST_FALL = 1e-5  # of the unevenness; a smaller improvement is not worth a step
 _LEAST_COST = 1e-2  # of the largest score; a smaller cost counts as this
 
@@ -105,7 +104,7 @@ def even_out(
     -------
     numpy.ndarray
         Agent of each task, shape (n,): a local optimum, whose steps balance the load most for the score that they
-        cost. The search ends at a coefficient of variation of 0.005.
+        cost.
 
     Notes
     -----
@@ -117,14 +116,12 @@ def even_out(
     search = LocalSearch(on_grid(planned_ms), capacity, allowed, agent_index)
 
     def balance(steps: Steps) -> NDArray[np.float64]:
-        square, time = (search.load**2).sum(), search.load.sum()
-        if square * search.load.size <= (1 + _EVEN**2) * time**2:
-            return np.zeros_like(steps.agent_after)
+        square, time = (search.load**2).sum(), max(search.load.sum(), 1.0)  # the grid's unit, where nothing takes time
         before, partner_before = search.load[steps.agent], search.load[steps.partner]
         time_after = time - before - partner_before + steps.agent_after + steps.partner_after
         square_after = square - before**2 - partner_before**2 + steps.agent_after**2 + steps.partner_after**2
         uneven = square / time**2
-        after = np.divide(square_after, time_after**2, out=np.ones_like(time_after), where=time_after > 0)
+        after = square_after / np.maximum(time_after, 1.0) ** 2
         change = steps.change(scores)
         is_kept = (total(scores, search.agent_index) + change >= least_score) & (uneven - after > _LEAST_FALL * uneven)
         return np.where(is_kept, (uneven - after) / np.maximum(-change, least_cost), 0.0)

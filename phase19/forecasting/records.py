@@ -30,10 +30,8 @@ class Grouping:
     scale: str
 
     def part(self, keep: Bools) -> "Grouping":
-        """The grouping of some of the rows, its groups renumbered."""
-        used, index = np.unique(self.index[keep], return_inverse=True)
-        none = int(used.size > 0 and used[0] < 0)
-        return Grouping(index - none, used.size - none, self.scale)
+        """The grouping of some of the rows."""
+        return Grouping(self.index[keep], self.size, self.scale)
 
     def spread(self, effects: Floats) -> Floats:
         """Each row's effect, 0 where it has no group; shape (r,)."""

@@ -272,7 +272,7 @@ class Design:
         return pieces[0], dict(zip(self.groupings, pieces[1:], strict=True))
 
     def part(self, keep: Bools) -> "Design":
-        """The design of some of the cells, and of the groups they are in."""
+        """The design of some of the cells."""
         groupings = {name: grouping.part(keep) for name, grouping in self.groupings.items()}
         return replace(self, cells=self.cells.part(keep), features=self.features[keep], groupings=groupings)
 
@@ -440,7 +440,7 @@ def agent_consistency(design: Design, fit: HierarchyFit, concentration: float, s
     posterior geometric means.
     """
     keep = (design.cells.tries > 1.0) & (design.groupings["task"].index >= 0)
-    agent = replace(design.groupings["agent"], index=design.groupings["agent"].index[keep])
+    agent = design.groupings["agent"].part(keep)
     cells, log_odds = design.cells.part(keep), averaged(fit.log_odds, fit.leverage)[keep]
     by_factor = [fit_cells(log_odds, cells, concentration * np.exp(x)).log_likelihood for x in _LOG_MULTIPLES]
     support = np.stack([agent.gather(values) for values in by_factor], axis=1)

@@ -189,12 +189,11 @@ def test_sums_over_groups_are_those_of_an_indicator_matrix():
     assert design.gather(values, power=2) == pytest.approx((matrix**2).T @ values)
 
 
-def test_a_part_of_a_design_has_the_groups_of_its_cells():
+def test_a_part_of_a_grouping_has_its_rows_alone():
     grouping = Grouping(np.array([-1, 4, 2, 4, 7]), 9, "task")
     part = grouping.part(np.array([True, True, False, True, True]))
-    assert part.index.tolist() == [-1, 0, 0, 1]
-    assert part.size == 2
-    assert part.spread(np.array([1.5, 2.5])).tolist() == [0.0, 1.5, 1.5, 2.5]
+    assert part.index.tolist() == [-1, 4, 4, 7]
+    assert part.gather(np.array([1.0, 2.0, 3.0, 4.0])).tolist() == [0, 0, 0, 0, 5, 0, 0, 4, 0]
 
 
 # The choice of scales
