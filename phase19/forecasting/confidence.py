@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from phase19.forecasting import Bools, Floats, Ints
-from phase19.forecasting.records import Records
+from phase19.forecasting.records import Grouping, Records
 
 _FAILURE_CHANGE, _SUCCESS_CHANGE = -0.02, 0.05  # without records: Phase 17's sizes
 _TINY_SD = 1e-100  # its square, and the inverse of its square, are still numbers
@@ -60,7 +60,8 @@ def fit_confidence(
     agent judged by its summary changes both its means by what the summary's mean change is off, shrunk alike.
     """
     known = np.isfinite(records.confidence_delta)
-    delta, won, agent = records.confidence_delta[known], records.outcome[known] == 1.0, records.agent[known]
+    delta, won = records.confidence_delta[known], records.outcome[known] == 1.0
+    agent = Grouping(records.agent[known], records.agent_count, "agent")
     gain = _SUCCESS_CHANGE
     if population_delta is not None:
         gain = (population_delta - (1.0 - population_rate) * _FAILURE_CHANGE) / max(population_rate, 0.05)
@@ -68,11 +69,8 @@ def fit_confidence(
     for chosen, prior in ((~won, _FAILURE_CHANGE), (won, gain)):
         # Where confidence is recorded and never changes, a prior mixed in would promise changes that never come.
         means.append(float(delta[chosen].mean()) if chosen.any() else prior)
-        named = chosen & (agent >= 0)
-        count = np.bincount(agent[named], minlength=records.agent_count)
-        total = np.bincount(agent[named], weights=delta[named], minlength=records.agent_count)
-        by_outcome.append((total + weight * means[-1]) / (count + weight))
-    expected = np.where(won, np.append(by_outcome[1], means[1])[agent], np.append(by_outcome[0], means[0])[agent])
+        by_outcome.append((agent.gather(chosen * delta) + weight * means[-1]) / (agent.gather(chosen * 1.0) + weight))
+    expected = np.where(won, *(np.append(by_outcome[i], means[i])[agent.index] for i in (1, 0)))
     sd = float(np.sqrt(((delta - expected) ** 2).mean())) if delta.size > 1 else 0.0
     trials, rate = records.summary_trials, records.summary_rate
     missing = records.summary_confidence_delta - (rate * by_outcome[1] + (1.0 - rate) * by_outcome[0])

@@ -515,7 +515,7 @@ def success_design(records: Records, population_rate: float, priors: SuccessPrio
     # An attempt that names no agent may be anyone's: the agents' differences widen the pair's.
     tightness = np.where(agent < 0, pair_sd / np.hypot(pair_sd, priors.agent), 1.0)
     category = np.append(records.task_category, -1)[task]
-    count = _category_count(records)
+    count = int(records.task_category.max(initial=-1)) + 1
     interaction = np.where((agent >= 0) & (category >= 0), agent * count + category, -1)
     groupings = {
         "agent": Grouping(agent, records.agent_count, "agent"),
@@ -536,10 +536,6 @@ def success_design(records: Records, population_rate: float, priors: SuccessPrio
         prior_sd=np.array([priors.intercept_sd, *[priors.risk_sd] * 3, *[priors.confidence_slope_sd] * 2]),
         groupings=groupings,
     )
-
-
-def _category_count(records: Records) -> int:
-    return int(records.task_category.max(initial=-1)) + 1
 
 
 def _prior_mean(records: Records, population_rate: float, pair_sd: float, priors: SuccessPriors) -> Floats:
