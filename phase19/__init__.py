@@ -1,4 +1,4 @@
-"""Forecasts, assigns, schedules and learns: Phase 19 of a multi-agent system.
+"""Phase 19 of a multi-agent system: forecast outcomes, assign tasks to agents, schedule, execute and learn.
 
 Examples
 --------
@@ -13,7 +13,7 @@ from pathlib import Path
 
 __version__ = "0.1.0"
 
-# __init__.pyi lists the public names. Each is imported on first use, so that `--help` does not pay for all of them.
+# __init__.pyi lists the public names. Each is imported on first use, so that `--help` starts fast.
 _STUB = ast.parse(Path(__file__).with_suffix(".pyi").read_text("utf-8"))
 _MODULES = {name.name: line.module for line in _STUB.body if isinstance(line, ast.ImportFrom) for name in line.names}
 __all__ = [*_MODULES, "__version__"]  # noqa: PLE0604 - names are strings

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def main() -> NoReturn:
-    """Run the command and leave with its exit code at once.
+    """Run the command and exit at once with its code.
 
-    All files are closed and synced by then. An orderly end would search millions of objects of the libraries for
-    garbage, for a fifth of a short run's time.
+    All files are closed and synced by then. A normal exit would garbage-collect millions of library objects, which
+    takes a fifth of a short run's time.
     """
     code = cli.main()
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Values from callers: the declared type that each must fit, and the message where one does not."""
+"""Check and convert arguments by their declared types; errors say what was expected and what was found."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -25,19 +25,19 @@ _NAMES: dict[Any, str] = {
     Callable: "a function",
     Sequence[str]: "a list of texts",
     Sequence[Mapping[str, Any]]: "a list of dicts",
-    "DataFrame": "a frame",  # by name, for `--help` does without Polars
+    "DataFrame": "a frame",  # by name, so that `--help` need not import Polars
     "Series": "a series",
 }
-_CONVERTED = (int, float, bool, tuple)  # types that msgspec checks more strictly than isinstance: True is no int
+_CONVERTED = (int, float, bool, tuple)  # checked by msgspec, which does not accept True as an int
 
 
 def checked(owner: Owner) -> Owner:
-    """Check the arguments of a class's constructor and of its methods, private ones too, against their annotations.
+    """Decorate a class so that calls of its constructor and methods check arguments against their annotations.
 
     Raises
     ------
     UsageError
-        From the call: an argument has another type, or is out of the bounds that the type states.
+        In such a call: an argument has the wrong type or is out of bounds.
     """
     for name, member in list(vars(owner).items()):
         if isfunction(member) and (name == "__init__" or not name.startswith("__")):
@@ -85,7 +85,7 @@ def _fits(value: object, kind: Any) -> bool:
 
 
 def converted(name: str, kind: Any, value: Any, reader: Callable[[Any], Any] | None = None) -> Any:
-    """A value as its declared type, by a reader of its own where there is one; numbers and choices may be text.
+    """Convert a value to its declared type, through `reader` if given; numbers and choices may be text.
 
     Raises
     ------
@@ -95,18 +95,18 @@ def converted(name: str, kind: Any, value: Any, reader: Callable[[Any], Any] | N
     try:
         read = value if reader is None or value is None else reader(value)
         return msgspec.convert(read, kind, strict=False, dec_hook=_read_path)
-    except (AttributeError, OverflowError, TypeError, ValueError):  # also those of msgspec
+    except (AttributeError, OverflowError, TypeError, ValueError):  # includes msgspec's errors
         raise _refusal(name, kind, value) from None
 
 
 def _read_path(_: type, value: Any) -> Path:
     if value == "":
-        raise ValueError  # it would mean the current directory
+        raise ValueError  # an empty path would mean the current directory
     return Path(value)
 
 
 def _refusal(name: str, kind: Any, value: object) -> UsageError:
-    """The error that a value does not fit its declared type; it names the choice that was probably meant."""
+    """Make the error for a value that does not fit its declared type; it suggests the nearest choice."""
     is_long = isinstance(value, int) and abs(value) > _LONGEST_SHOWN
     found = "a number too long to print" if is_long else f"{value!r:.100}"
     return UsageError(f"{name}: expected {_words(kind)}, found {found}{suggestion(value, _choices(kind))}")
@@ -117,7 +117,7 @@ def _choices(kind: Any) -> tuple[str, ...]:
 
 
 def _words(kind: Any) -> str:
-    """A declared type as a message names it, such as `a whole number from 1 to 100`; that None fits goes unsaid."""
+    """Describe a declared type in words, such as `a whole number from 1 to 100`; None is not mentioned."""
     if get_origin(kind) in (Union, UnionType):
         return " or ".join(_words(each) for each in get_args(kind) if each is not NoneType)
     if get_origin(kind) is Annotated:

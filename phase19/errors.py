@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 def printable(text: str) -> str:
-    """One line of text that no terminal takes for a command: what is not printable is escaped, as `repr` does."""
+    """Escape unprintable characters, as `repr` does, so that no terminal interprets them as commands."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
@@ -15,7 +15,7 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 
 def suggestion(name: object, known: Iterable[str]) -> str:
-    """`; did you mean NAME?` where one of the known names is close to `name`, else nothing."""
+    """Return `; did you mean NAME?` if a known name is close to `name`, otherwise an empty text."""
     from difflib import get_close_matches
 
     close = get_close_matches(name, list(known), 1) if isinstance(name, str) else []
@@ -23,7 +23,7 @@ def suggestion(name: object, known: Iterable[str]) -> str:
 
 
 class Phase19Error(Exception):
-    """Anything a user can mend; the command line prints it and exits with 2."""
+    """Base class of all errors that a user can fix; the command line prints them and exits with code 2."""
 
 
 class InputError(Phase19Error):
@@ -34,11 +34,11 @@ class InputError(Phase19Error):
     file
         Path of the file as the user gave it.
     expected, found
-        What the contract asks for, and what the file holds.
+        What the contract requires, and what the file contains.
     line
-        Line number, counted from 1, where the file has lines.
+        Line number from 1; None if the error concerns the whole file.
     field
-        Name of the offending field, with its path where it is nested.
+        Name of the wrong field, with dots if it is nested, such as `agents.a.tasks`.
     """
 
     def __init__(
@@ -55,12 +55,14 @@ class UsageError(Phase19Error):
 
 
 class InfeasibleError(Phase19Error):
-    """No assignment meets the capacities and the agents each task allows.
+    """No assignment satisfies all capacities and allowed agents.
 
     Parameters
     ----------
+    message
+        Text of the error.
     rows, columns
-        Positions of tasks that cannot all be placed, and of all the agents that they allow, where they are known.
+        Positions of tasks that cannot all be placed, and of the agents they allow; empty if unknown.
     """
 
     def __init__(self, message: str, rows: tuple[int, ...] = (), columns: tuple[int, ...] = ()) -> None:
@@ -69,4 +71,4 @@ class InfeasibleError(Phase19Error):
 
 
 class OutputError(Phase19Error):
-    """The run directory cannot be written or read."""
+    """A run directory or output file cannot be written or read."""

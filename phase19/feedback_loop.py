@@ -1,4 +1,4 @@
-"""OptimizationFeedbackLoop: planned against actual -> comparisons, learning signals, heuristic weights."""
+"""OptimizationFeedbackLoop: comparisons, learning signals and heuristic weights from planned and actual figures."""
 
 import math
 from collections.abc import Mapping
@@ -60,21 +60,21 @@ class OptimizationFeedback:
 
 
 class _Delivered(Struct):
-    """What a line of feedback to a neighbour must have, so that it is delivered once."""
+    """The required field of a feedback line: the run id prevents a second delivery."""
 
     run_id: str
 
 
 @checked
 class OptimizationFeedbackLoop:
-    """Compares what was planned with what happened, and turns the difference into signals, weights and advice.
+    """Compares planned with actual results, and derives learning signals, heuristic weights and advice.
 
     Parameters
     ----------
     source
         A run directory, a `RunResult`, or the `Analysis` of a run in progress; `phase19_output_dir` by default.
     phase16_dir, phase18_dir
-        The neighbours' directories, for their feedback.
+        Directories of Phases 16 and 18, which receive feedback.
     phase19_output_dir
         The run directory.
 
@@ -107,13 +107,18 @@ class OptimizationFeedbackLoop:
         wave
             Number of the wave.
         planned_metrics, actual_metrics
-            `success_rate` [fraction], `throughput` [tasks/s] and `confidence_delta` of a wave that the run does not
-            hold; the run's own figures by default.
+            `success_rate` [fraction], `throughput` [tasks/s] and `confidence_delta` [fraction], any of them. Give both
+            arguments or neither; by default the run's own figures are compared.
+
+        Raises
+        ------
+        UsageError
+            Only one argument is given, a figure is unknown or out of bounds, or the run has no such wave.
 
         Notes
         -----
-        accuracy_score is 1 - |planned - actual| / planned of the success rates, within [0, 1]; with planned 0 it is
-        1 if actual is 0, else 0.
+        accuracy_score is 1 - |planned - actual| / planned of the success rates, clipped to [0, 1]. If planned is 0, it
+        is 1 if actual is 0 and 0 otherwise.
         """
         if (planned_metrics is None) != (actual_metrics is None):
             raise UsageError("planned_metrics and actual_metrics: expected both or neither, found only one of them")
@@ -127,27 +132,33 @@ class OptimizationFeedbackLoop:
         return known[wave]
 
     def generate_feedback_events(self) -> pl.DataFrame:
-        """Planned against actual figures of each agent in each wave, idle agents too."""
+        """Planned and actual figures, one row per wave and agent, idle agents included."""
         return self.results.agent_feedback()
 
     def generate_learning_signals(self) -> list[OptimizationFeedback]:
-        """What the run teaches: the validation of its strategy, and what else is more than normal variation."""
+        """The run's learning signals: the validation of its strategy, and effects beyond normal variation."""
         return self.results.records("learning_signals.jsonl", OptimizationFeedback)
 
     def update_heuristic_weights(
         self, heuristic_performance: Mapping[str, Mapping[str, Annotated[int, Meta(ge=0)]]] | None = None
     ) -> dict[str, float]:
-        """New weight of each heuristic, from 1.0 or the weight that an earlier run left.
+        """Weight of each heuristic after the run, by id.
 
         Parameters
         ----------
         heuristic_performance
-            By heuristic its `applications` and `successes`, to use instead of the run's own evidence: its success rate
-            is then compared with that of the other heuristics.
+            Additional evidence: by heuristic id its `applications` and `successes`. These heuristics' weights then move
+            from the run's weights, or from 1.0 if the run has none.
+
+        Raises
+        ------
+        UsageError
+            A heuristic has more successes than applications.
 
         Notes
         -----
-        A weight moves by the shrunk lift, at most 0.05 a run, within [0.5, 1.5].
+        The lift is the success rate of a heuristic minus that of the others, shrunk if it has few applications. The
+        weight moves by the lift, at most 0.05, and stays in [0.5, 1.5].
         """
         stated = self.results.document("heuristic_weights.json", dict[str, float | str])
         stated.pop("updated_at", None)
@@ -164,12 +175,12 @@ class OptimizationFeedbackLoop:
         }
 
     def evaluate_strategy_effectiveness(self, strategy: str | None = None) -> dict[str, Any]:
-        """What a strategy planned, what round robin would have reached, and what happened.
+        """Compare a strategy's plan with round robin and with the outcome.
 
         Parameters
         ----------
         strategy
-            A strategy that the run used; all of them by default, by name.
+            Name of a strategy that the run used; by default all of them, keyed by name.
         """
         found = self.results.document("strategy_effectiveness.json", dict[str, dict[str, Any]])
         if strategy is None:
@@ -179,7 +190,7 @@ class OptimizationFeedbackLoop:
         return found[strategy]
 
     def identify_optimization_failures(self) -> list[AnomalyTest]:
-        """The failed checks of the plan itself: promised success or promised advantage that did not come."""
+        """Failed checks of the plan: its promised success, or its advantage over round robin, was not reached."""
         tests = self.results.records("anomaly_tests.jsonl", AnomalyTest)
         kinds = ("prediction_error", "optimization_failure")
         return [test for test in tests if test.anomaly_type in kinds and test.status == "found"]
@@ -189,20 +200,20 @@ class OptimizationFeedbackLoop:
         return [signal for signal in self.generate_learning_signals() if signal.feedback_type in _ADVICE]
 
     def update_phase16_heuristics(self, phase16_dir: Path | str | None = None) -> list[Path]:
-        """Append the run's heuristic weights to Phase 16's feedback, once per run; the file, if it grew."""
+        """Append the run's heuristic weights to Phase 16's feedback, once per run; return the file if it grew."""
         return self._deliver("phase16", self.phase16_dir if phase16_dir is None else phase16_dir)
 
     def update_phase18_coordination(self, phase18_dir: Path | str | None = None) -> list[Path]:
-        """Append the run's strategy figures to Phase 18's feedback, once per run; the file, if it grew."""
+        """Append the run's strategy figures to Phase 18's feedback, once per run; return the file if it grew."""
         return self._deliver("phase18", self.phase18_dir if phase18_dir is None else phase18_dir)
 
     def write_feedback_outputs(self, output_dir: Path | str | None = None) -> list[Path]:
-        """Write the comparisons, signals, weights and the neighbours' feedback; their paths.
+        """Write comparisons, signals, weights and the feedback for Phases 16 and 18; return the paths.
 
         Parameters
         ----------
         output_dir
-            The run directory; that of the run by default.
+            Directory to write to; the run's own by default.
         """
         paths = self.results.copy(_FILES, output_dir)
         rows = self.generate_feedback_events()
@@ -212,7 +223,7 @@ class OptimizationFeedbackLoop:
         return paths
 
     def _deliver(self, phase: str, directory: Path | str | None) -> list[Path]:
-        """Deliver feedback; refuses a directory that does not exist, and a run without feedback to deliver."""
+        """Deliver feedback; refuse a missing directory and a run without feedback."""
         if directory is None or not Path(directory).is_dir():
             raise UsageError(f"{phase}_dir: expected a directory that exists, found {directory!r}")
         name = f"feedback/{phase}_feedback.jsonl"
@@ -222,7 +233,7 @@ class OptimizationFeedbackLoop:
 
 
 def _figures(kind: str, metrics: Mapping[str, float | None]) -> dict[str, float | None]:
-    """The figures of a wave by the names that they have in a comparison."""
+    """Check a wave's figures, and prefix their names with `planned_` or `actual_`."""
     for name, value in metrics.items():
         if name not in _MEASURES:
             raise UsageError(f"{kind}_metrics: expected {', '.join(_MEASURES)}, found {name!r}")
@@ -241,7 +252,7 @@ def _accuracy(planned: float | None, actual: float | None) -> float | None:
 
 
 def _lift(name: str, performance: Mapping[str, Mapping[str, int]]) -> float:
-    """Success rate of a heuristic less that of all others, shrunk by its number of applications."""
+    """Success rate of a heuristic minus that of all others, shrunk if it has few applications."""
     keys = ("successes", "applications")
     won, used = (performance[name].get(key, 0) for key in keys)
     all_won, all_used = (sum(figures.get(key, 0) for figures in performance.values()) for key in keys)

@@ -1,6 +1,6 @@
-"""The schema of every frame: column, dtype, unit, bounds and grain, each declared once.
+"""Schemas of all frames: each column's dtype, unit and bounds, declared once.
 
-Stages meet through these frames. A frame is validated where data crosses the package's boundary, and trusted inside it.
+Stages exchange these frames. Frames from outside the package are validated; frames made inside are trusted.
 """
 
 from functools import partial
@@ -29,7 +29,7 @@ moment = partial(Column, TIMESTAMP)
 
 
 def choice(doc: str, *values: str, **more: Any) -> Column:
-    """One of a few words."""
+    """Declare a text column with a fixed set of values."""
     return Column(pl.String, doc, values=values, **more)
 
 
@@ -37,7 +37,7 @@ RAN = ("completed", "failed")  # statuses of tasks that ran
 
 
 def has_run() -> pl.Expr:
-    """Whether the task of a row ran, by its `status`."""
+    """Whether a row's task ran, according to its `status`."""
     return pl.col("status").is_in(RAN)
 
 
@@ -48,9 +48,9 @@ _CATEGORY = text("kind of task")
 _RISK_LEVEL = choice("LOW, MEDIUM, HIGH or UNKNOWN", *RISK_LEVELS, default="MEDIUM")
 _HEURISTICS_APPLIED = strings("ids of the Phase 16 heuristics applied", default=[])
 _BOOST = change("what a heuristic adds to the confidence", default=0.0)
-_IS_CENSORED = flag("a limit stopped an attempt: it would have lasted longer", default=False)
+_IS_CENSORED = flag("an attempt timed out, so the duration is a lower bound", default=False)
 
-# What is read
+# Inputs
 
 TASKS = Schema(
     "tasks",
@@ -58,9 +58,9 @@ TASKS = Schema(
     wave=count("wave the task belongs to, from 1; null until dealt", nullable=True),
     risk_level=_RISK_LEVEL,
     category=_CATEGORY,
-    confidence=rate("recorded confidence; null where none is recorded", nullable=True),
+    confidence=rate("recorded confidence; null if none is recorded", nullable=True),
     confidence_boost=_BOOST,
-    priority=Column(pl.Int64, "rank that Phase 16 gave, 1 first", nullable=True),
+    priority=Column(pl.Int64, "Phase 16's rank, 1 first", nullable=True),
     heuristics_applied=_HEURISTICS_APPLIED,
     predicted_success_rate=rate("Phase 16's own prediction", nullable=True),
     predicted_confidence_delta=change("Phase 16's own prediction", nullable=True),
@@ -75,16 +75,16 @@ TASKS = Schema(
 ATTEMPTS = Schema(
     "attempts",
     task_id=identifier("task attempted"),
-    agent_id=identifier("agent that attempted it; null where not recorded", nullable=True),
+    agent_id=identifier("agent that attempted it; null if not recorded", nullable=True),
     wave=count("wave of the attempt", nullable=True),
-    risk_level=choice("risk level; null where not recorded", *RISK_LEVELS, nullable=True),
+    risk_level=choice("risk level; null if not recorded", *RISK_LEVELS, nullable=True),
     category=_CATEGORY,
     is_success=flag("whether the attempt succeeded"),
     confidence_before=rate("confidence before the attempt", nullable=True),
     confidence_after=rate("confidence after the attempt", nullable=True),
     confidence_delta=change("change of confidence", nullable=True),
     confidence_boost=_BOOST,
-    duration_ms=milliseconds("execution time; null where not recorded", nullable=True),
+    duration_ms=milliseconds("execution time; null if not recorded", nullable=True),
     is_censored=_IS_CENSORED,
     attempt=count("number of the attempt, from 1", low=1, default=1),
     heuristics_applied=_HEURISTICS_APPLIED,
@@ -97,12 +97,12 @@ AGENTS = Schema(
     "agents",
     agent_id=identifier("agent, in natural order", key=True),
     record_count=count("attempts recorded with this agent's id"),
-    summary_task_count=count("tasks in agent_performance; null where absent", nullable=True),
+    summary_task_count=count("tasks in agent_performance; null if absent", nullable=True),
     summary_success_rate=rate("success rate in agent_performance", nullable=True),
     summary_duration_ms=milliseconds("avg_execution_time_ms in agent_performance", nullable=True),
     summary_confidence_delta=change("avg_confidence_delta in agent_performance", nullable=True),
-    capacity=count("tasks it may take in a wave; null for no limit of its own", high=2**31, nullable=True),
-    evidence=choice("what the agent is judged by", "records", "summary", "none"),
+    capacity=count("most tasks per wave; null if it has no limit of its own", high=2**31, nullable=True),
+    evidence=choice("basis of the agent's forecast: its records, its summary, or none", "records", "summary", "none"),
 )
 
 HEURISTICS = Schema(
@@ -126,11 +126,11 @@ SOURCES = Schema(
     "sources",
     file=identifier("file name relative to its phase's directory", key=True),
     row_count=count("rows read from it"),
-    status=choice("used, empty, or absent (its default was taken)", "used", "empty", "absent"),
-    ignored_fields=strings("fields left out because the contract does not know them", default=[]),
+    status=choice("used, empty, or absent (defaults apply)", "used", "empty", "absent"),
+    ignored_fields=strings("ignored fields, which the contract does not define", default=[]),
 )
 
-# What a run decides, plans and executes
+# Decisions, plans and outcomes of a run
 
 DECISIONS = Schema(
     "decisions",
@@ -139,9 +139,9 @@ DECISIONS = Schema(
     risk_level=_RISK_LEVEL,
     confidence=rate("recorded confidence, before any boost", nullable=True),
     decision=choice("what this run did", "approved", "deferred"),
-    live_decision=choice("what a live run does", "approved", "deferred"),
+    live_decision=choice("what a live run would do", "approved", "deferred"),
     reason=identifier("the rule that decided"),
-    relaxed_by=text("heuristic that lowered the threshold for it; null where none did"),
+    relaxed_by=text("heuristic whose lowered threshold the confidence meets; null if none"),
 )
 
 UNASSIGNED = Schema(
@@ -167,28 +167,28 @@ PLANS = Schema(
     success_low=rate("5 % quantile of the first attempt's success probability"),
     success_high=rate("95 % quantile of the first attempt's success probability"),
     planned_success=rate("probability that the task succeeds within its attempts"),
-    planned_success_variance=number("posterior variance of planned_success: the forecast's own uncertainty"),
-    baseline_success=rate("planned success averaged over all agents: what round robin would give"),
+    planned_success_variance=number("posterior variance of planned_success"),
+    baseline_success=rate("planned success averaged over all agents: the expectation of round robin"),
     planned_attempts=number("expected number of attempts", "attempts"),
     max_attempts=count("attempts allowed in the wave", low=1),
     duration_ms_p50=milliseconds("median duration of one attempt"),
     duration_ms_p90=milliseconds("90 % quantile of the duration of one attempt"),
-    planned_duration_ms=milliseconds("expected busy time of all attempts it may need"),
+    planned_duration_ms=milliseconds("expected total time of its attempts"),
     planned_confidence_delta=number("expected change of confidence"),
     success_term=rate("success term of the score, scaled"),
     throughput_term=rate("throughput term of the score, scaled"),
     confidence_term=rate("confidence term of the score, scaled"),
     score=number("score that the assignment maximised"),
-    agent_price=number("what room for one more task at its agent would add to the wave's score"),
-    runner_up_agent_id=identifier("next best agent for it; null where no other may do it", nullable=True),
+    agent_price=number("gain in the wave's score if its agent could take one more task"),
+    runner_up_agent_id=identifier("next best agent for it; null if no other agent may do it", nullable=True),
     runner_up_score=number("the runner-up's score", nullable=True),
-    score_margin=number("what the wave's score would lose if the runner-up did it", nullable=True),
+    score_margin=number("loss of the wave's score if the runner-up did it", nullable=True),
     scheduled_start_time=milliseconds("planned start, from the start of the wave"),
     scheduled_end_time=milliseconds("planned end, from the start of the wave"),
     record_count=count("recorded attempts of this (task, agent) pair"),
 )
 
-# What an executor may know of a wave: who does what, and no forecast.
+# All that an executor sees of a wave: the assignment, without forecasts.
 ORDERS = PLANS.select(
     "orders",
     "wave task_id agent_id priority risk_level category confidence confidence_boost heuristics_applied max_attempts",
@@ -198,11 +198,11 @@ OUTCOMES = Schema(
     "outcomes",
     task_id=identifier("task, as planned", key=True),
     agent_id=identifier("agent, as planned"),
-    status=choice("row state", *RAN, "unobserved", "interrupted"),
-    attempt_count=count("attempts made; 0 where it did not run"),
-    actual_duration_ms=milliseconds("busy time over its attempts; null where it did not run", nullable=True),
-    actual_confidence_delta=number("change of confidence; null where it did not run", nullable=True),
-    is_duration_measured=flag("the time of every attempt was recorded; false where some were filled in", default=True),
+    status=choice("how the task ended", *RAN, "unobserved", "interrupted"),
+    attempt_count=count("attempts made; 0 if it did not run"),
+    actual_duration_ms=milliseconds("total time of its attempts; null if it did not run", nullable=True),
+    actual_confidence_delta=number("change of confidence; null if it did not run", nullable=True),
+    is_duration_measured=flag("the time of every attempt was recorded; false if one was filled in", default=True),
     is_censored=_IS_CENSORED,
 )
 
@@ -222,13 +222,13 @@ SCHEDULED_TASKS = EXECUTIONS.select(
     "task_id agent_id wave scheduled_start_time scheduled_end_time actual_start_time actual_end_time priority status "
     "confidence retry_count risk_level category heuristics_applied actual_duration_ms actual_confidence_delta "
     "confidence_after is_duration_measured is_censored",
-    confidence_after=rate("confidence after its attempts; null where it did not run", nullable=True),
+    confidence_after=rate("confidence after its attempts; null if it did not run", nullable=True),
 )
 PLANNED_TASKS = PLANS.without("planned_tasks", "category planned_success_variance")
 
-# What the analysis of a run reads beside its executions
+# Inputs of the analysis besides the executions
 
-# Planned figures cover the tasks that ran, or all where none did, from draws frozen before the wave ran.
+# Planned figures come from draws made before the wave ran. They cover the tasks that ran, or all tasks if none ran.
 WAVE_PLANS = Schema(
     "wave_plans",
     wave=_WAVE_KEY,
@@ -239,9 +239,9 @@ WAVE_PLANS = Schema(
     solver=identifier("algorithm that solved the assignment"),
     objective=number("what the plan maximises: summed scores, or for throughput the negative makespan in ms"),
     upper_bound=number("proved bound on the objective"),
-    gap=number("upper_bound - objective, 0 where that is rounding"),
+    gap=number("upper_bound - objective; 0 if the difference is a rounding error"),
     moved_count=count("tasks moved off the optimal assignment to balance the load"),
-    is_load_limit_met=flag("all agents keep to --max-load-factor; null where none is given", nullable=True),
+    is_load_limit_met=flag("all agents keep to --max-load-factor; null if there is no limit", nullable=True),
     unassigned_count=count("tasks of the wave left out for lack of room", default=0),
 )
 
@@ -249,7 +249,7 @@ WAVE_DRAWS = Schema(
     "wave_draws",
     wave=_WAVE_KEY,
     draw=count("number of the draw from the plan's predictive distribution", key=True),
-    ran_count=count("tasks that ran in reality, over which the draw counts"),
+    ran_count=count("tasks that actually ran; the draw covers only these"),
     success_rate=rate("success rate in this draw"),
     makespan_ms=milliseconds("last agent's end in this draw"),
     busy_ms=milliseconds("summed busy time in this draw"),
@@ -264,14 +264,14 @@ AGENT_EVIDENCE = Schema(
     wave=_WAVE_KEY,
     agent_id=_AGENT,
     capacity=count("tasks it may take"),
-    slot_worth=number("what room for one more task would add to the wave's score"),
+    slot_worth=number("gain in the wave's score if the agent could take one more task"),
     success_variance=number("variance over draws of the summed success probability of its tasks that ran"),
-    advantage_variance=number("the same for their sum(centred advantage x success probability)"),
+    advantage_variance=number("variance over draws of sum(centred advantage x success probability) of these tasks"),
     duration_count=count("its attempts with a recorded time"),
-    log_duration_residual_sum=number("sum of their log times less the forecast given each outcome"),
-    log_duration_variance=number("variance of that sum: scatter, and uncertainty about pairs and the agent"),
+    log_duration_residual_sum=number("sum over these attempts of log time minus its forecast, given the outcome"),
+    log_duration_variance=number("variance of this sum from scatter and from uncertainty about pairs and the agent"),
     log_duration_outcome_sd=number(
-        "its signed standard deviation from uncertainty about outcomes, equal for all agents"
+        "signed standard deviation of this sum from uncertainty about the outcome effect, which all agents share"
     ),
 )
 

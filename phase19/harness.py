@@ -1,4 +1,4 @@
-"""Phase19Harness: the run from end to end."""
+"""Phase19Harness: one run, from loading the inputs to writing the reports."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +37,7 @@ from phase19.wave import ExecutedWave, PlannedWave, Wave
 
 @dataclass(frozen=True, slots=True)
 class RunResult(Mapping[str, Any]):
-    """The results of a run; reads like its summary too: `result["total_tasks"]`.
+    """The results of a run; indexing reads its summary, as in `result["total_tasks"]`.
 
     Attributes
     ----------
@@ -46,21 +46,22 @@ class RunResult(Mapping[str, Any]):
     run_dir
         The run directory.
     comparisons
-        Planned against actual figures, by wave.
+        Planned and actual figures of each wave.
     metrics, anomalies, checks, failures
         The five metrics; the anomalies; the four checks behind them; the failed checks of the plan.
     signals, advice, recommendations
-        Learning signals; those that advise on strategy and schedule; what each agent was to do in each wave.
+        Learning signals; those that advise on strategy and schedule; the tasks recommended to each agent, by wave.
     strategies, heuristic_weights
         The content of strategy_effectiveness.json, and the new weights by heuristic.
     health, utilization, alerts
-        The content of system_health.json; busy share by agent; what an operator should look at.
+        The content of system_health.json; busy share by agent, fraction; what an operator should look at.
     convergence
         Error of the success forecasts, by wave.
     tables
-        Frames by name: `executions`, `decisions`, and the tables of the SQL that have no row for each task.
+        Frames by name: the inputs of the analysis, such as `executions` and `decisions`, and the results of the SQL
+        queries that have fewer rows than tasks.
     warnings
-        What was not used: unknown fields, a simulated earlier run, feedback that was delivered before.
+        Texts for the user, for example about ignored fields or about feedback that was delivered before.
     is_interrupted
         Whether the run was stopped before its end.
     """
@@ -100,7 +101,7 @@ class RunResult(Mapping[str, Any]):
         return len(self.summary)
 
     def _repr_html_(self) -> str:
-        """The waves, planned and actual, as Jupyter shows them."""
+        """HTML table of planned and actual figures by wave, for Jupyter."""
         return str(self.tables["schedule_comparisons"]._repr_html_())
 
 
@@ -111,11 +112,12 @@ class Phase19Harness:
     Parameters
     ----------
     options
-        What to do; or leave it out and name the directories and any field of :class:`RunOptions`.
+        A :class:`RunOptions`, or the input directory. Without it, pass the directories and other fields of
+        :class:`RunOptions` by name.
     phase18_dir, phase19_output_dir
-        The options' input and output.
+        The same as the options `input` and `output`.
     runner
-        Makes one attempt of a live run: `runner(order, attempt)`.
+        Makes one attempt of a live run: `runner(order, attempt)` returns a :class:`LiveResult`.
     progress
         Called as `progress(stage, done, total)`.
     """
@@ -142,7 +144,7 @@ class Phase19Harness:
         self._enforce_dry_run()
 
     def __getattr__(self, name: str) -> Any:
-        """Answer where a step is called before the step that it builds on."""
+        """Raise UsageError if a step is called before the steps it depends on."""
         if name in {"optimizer", "scheduler", "gate", "model", "run_id", "thresholds", "approvals", "previous"}:
             raise UsageError("expected _load_phase18_data and _initialize_optimizer before this step, found no call")
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
@@ -158,7 +160,7 @@ class Phase19Harness:
         Returns
         -------
         RunResult
-            The run directory is complete when this returns; an error before it is published leaves none behind.
+            The run directory is complete when this returns. If the run fails earlier, no run directory is written.
         """
         self._started = time.perf_counter()
         self._warnings.clear()
@@ -174,7 +176,10 @@ class Phase19Harness:
         return self._deliver_feedback(result)
 
     def run_waves(self, optimizer: AdaptiveOptimizer) -> Iterator[Wave]:
-        """Run wave after wave, each planned on what was known before it; waves that were not reached come last."""
+        """Run the waves in order, each planned with the outcomes of earlier ones.
+
+        After an interrupt, the remaining waves follow without a plan.
+        """
         success_rate, self._is_interrupted = None, False
         waves = optimizer.waves
         for done, wave in enumerate(waves):
@@ -190,19 +195,19 @@ class Phase19Harness:
             success_rate = self.scheduler.executed[wave.number].success_rate
             self._is_interrupted = executed.is_interrupted
             yield executed
-            del planned, scheduled, executed  # a wave's pair matrices are freed before the next wave is planned
+            del planned, scheduled, executed  # free the pair matrices before the next wave is planned
         self.progress("waves", len(waves), len(waves))
 
     def _enforce_dry_run(self) -> None:
         """Refuse a live run without a runner, and a runner without a live run: a dry run never reaches real agents."""
         if (self.options.executor == "live") != (self.runner is not None):
             raise UsageError(
-                "--executor live and a runner go together (from Python: phase19.run(..., runner=...)), "
-                "found only one of them"
+                "expected both --executor live and a runner (in Python: phase19.run(..., runner=...)), "
+                "or neither, found only one of them"
             )
 
     def _check_output(self) -> None:
-        """Refuse an output directory that holds the inputs or something that is not a run."""
+        """Refuse an output directory that contains inputs or anything but an earlier run."""
         options = self.options
         target = options.output_dir.resolve()
         files = (options.executions, options.approve, options.thresholds)
@@ -210,7 +215,7 @@ class Phase19Harness:
         links = [path for source in sources for path in source.rglob("*") if path.is_symlink()]
         for source in (*sources, *links):
             if target in (source.resolve(), *source.resolve().parents):
-                raise UsageError(f"--output: {options.output_dir} is or holds the input {source}")
+                raise UsageError(f"--output: {options.output_dir} is or contains the input {source}")
         if options.input.resolve() in target.parents:
             raise UsageError(f"--output: {options.output_dir} is inside the input {options.input}")
         self.output_dir = options.output_dir
@@ -218,7 +223,7 @@ class Phase19Harness:
             check_target(target)
 
     def _load_phase18_data(self) -> Inputs:
-        """Read the records, the thresholds and an earlier run; name this run by them."""
+        """Read the records, the thresholds and the earlier run."""
         options = self.options
         self.thresholds = read_thresholds(options.thresholds) if options.thresholds else Thresholds()
         phase18, phase16, phase17 = options.sources
@@ -234,7 +239,7 @@ class Phase19Harness:
     def _initialize_optimizer(
         self, inputs: Inputs, waves: int | None = None, agents: int | None = None
     ) -> AdaptiveOptimizer:
-        """Fit the forecast model, and prepare the gate, the scheduler and its executor."""
+        """Derive the run id, fit the forecast model, and prepare the gate, the scheduler and its executor."""
         options = self.options
         options = self.options = replace(
             options,
@@ -243,7 +248,7 @@ class Phase19Harness:
         )
         optimizer = self.optimizer
         optimizer.previous, optimizer.timestamp = self.previous, options.timestamp or optimizer.timestamp
-        # A file that cannot be read shows here: a live run cannot be repeated.
+        # This reads every file of the options: an unreadable file must stop a live run before it starts.
         self.run_id = derive_run_id(options, inputs, self.previous, self.thresholds, optimizer.timestamp)
         if options.output is None and holds_live_run(self.output_dir):
             self._warnings.append(f"{self.output_dir} holds a live run, which is never replaced")
@@ -263,7 +268,7 @@ class Phase19Harness:
         return optimizer
 
     def prepare_waves(self, optimizer: AdaptiveOptimizer, executor: Executor) -> None:
-        """Let :meth:`run_waves` plan with this optimizer, and execute with this executor."""
+        """Make :meth:`run_waves` plan with this optimizer and execute with this executor."""
         options, self.optimizer = self.options, optimizer
         self.approvals = read_approvals(options.approve) if options.approve else None
         self.gate = SafetyGate(is_live=options.executor == "live", is_approval_required=options.require_approval)
@@ -271,7 +276,7 @@ class Phase19Harness:
             optimizer.options = replace(options, max_retries=executor.most_attempts - 1)
             most = plural(executor.most_attempts, "attempt")
             self._warnings.append(
-                f"--max-retries: {options.executions} has at most {most} per pair, so plans count on no more"
+                f"--max-retries: {options.executions} has at most {most} per pair, so plans allow no more"
             )
         self.scheduler = AdaptiveScheduler(
             dry_run=self.runner is None,
@@ -283,12 +288,12 @@ class Phase19Harness:
         )
 
     def _apply_safety_gates(self, wave: Wave, success_rate: float | None = None) -> Wave:
-        """Decide which tasks may start, given the success rate of the wave before (None if unknown)."""
+        """Decide which tasks may start, given the success rate of the previous wave (None if unknown)."""
         heuristics = self.optimizer.heuristics
         return self.gate.approve(wave, self.approvals, heuristics=heuristics, rate_before=success_rate)
 
     def _optimize_wave(self, wave: Wave) -> PlannedWave:
-        """Plan a wave, and keep the load limit where there is one."""
+        """Plan a wave, and apply the load limit if there is one."""
         result = self.optimizer.calculate_optimal_schedule(wave)
         planned = replace(result.wave, max_load_factor=self.options.max_load_factor)
         if self.options.max_load_factor is None:
@@ -353,11 +358,11 @@ class Phase19Harness:
         )
         for wave in tables["wave_plans"]["wave"].to_list():
             self.scheduler.write_schedule_outputs(wave, staging)
-        yardsticks = self.optimizer.calculate_optimization_metrics()
+        baselines = self.optimizer.calculate_optimization_metrics()
         summary = summary_document(
             self.optimizer.inputs,
             self.model,
-            yardsticks,
+            baselines,
             tables,
             previous=self.previous,
             thresholds=self.thresholds,
@@ -377,7 +382,7 @@ class Phase19Harness:
         )
 
     def _deliver_feedback(self, result: RunResult) -> RunResult:
-        """Append the feedback to the files of Phases 16 and 18, where that is asked for."""
+        """Append the feedback to the files of Phases 16 and 18 if the options say so."""
         options = self.options
         if not options.deliver_feedback:
             return result
@@ -389,7 +394,7 @@ class Phase19Harness:
             done = f"the run is complete in {result.run_dir}, but not all of its feedback was delivered"
             raise OutputError(f"{done}: {problem}") from problem
         places = [place / FEEDBACK_FILE for place in (phase16, phase18) if place is not None]
-        known = f"the feedback of run {result['run_id']} is there already; nothing was added"
+        known = f"the feedback of run {result['run_id']} was delivered before; nothing was added"
         more = [f"{place}: {known}" for place in places if place not in grown]
         return replace(result, warnings=(*result.warnings, *more))
 
@@ -402,14 +407,15 @@ def run(
     progress: Callable[[str, int, int], None] | None = None,
     **settings: Any,
 ) -> RunResult:
-    """Run Phase 19.
+    """Plan, execute and analyse the next waves.
 
     Parameters
     ----------
     options
-        What to do, or the input directory; or name the fields of :class:`RunOptions`, paths and the strategy as text.
+        A :class:`RunOptions`, or the input directory. Without it, pass the fields of :class:`RunOptions` by name; paths
+        and choices may be text.
     runner
-        Makes one attempt of a live run: `runner(order, attempt)`.
+        Makes one attempt of a live run: `runner(order, attempt)` returns a :class:`LiveResult`.
     progress
         Called as `progress(stage, done, total)`.
 
@@ -417,6 +423,11 @@ def run(
     -------
     RunResult
         The summary, the figures, the frames, and the run directory.
+
+    Raises
+    ------
+    Phase19Error
+        An option or input is invalid, a wave cannot be planned, or the output cannot be written.
 
     Examples
     --------

@@ -68,7 +68,7 @@ class _Utilization(Struct):
 
 @checked
 class OptimizationMonitor:
-    """Watches whether a run's plan holds and its system is healthy.
+    """Reports whether a run kept to its plan and whether the system is healthy.
 
     Parameters
     ----------
@@ -94,47 +94,47 @@ class OptimizationMonitor:
         return self.results.records("scheduling_anomalies.jsonl", SchedulingAnomaly)
 
     def run_checks(self) -> list[AnomalyTest]:
-        """The four checks behind the anomalies, those that passed and those that need more data too."""
+        """The four checks behind the anomalies, including those that passed or need more data."""
         others = (self._test(kind) for kind in ("performance_degradation", "optimization_failure"))
         return [self.detect_prediction_errors(), self.detect_schedule_drift(), *others]
 
     def generate_system_health(self) -> dict[str, Any]:
-        """The health score with its status, its components [0 to 100] and what they are made of."""
+        """The health score, its status, and its components [0 to 100] with the figures behind them."""
         return self.results.document("system_health.json", dict[str, Any])
 
     def monitor_agent_utilization(self) -> dict[str, float | None]:
-        """Busy share of the run's makespans by agent, fraction; 0 for idle agents, None where nothing ran."""
+        """Busy share of the run's makespans by agent, fraction; 0 for idle agents, None if nothing ran."""
         health = self.results.document("system_health.json", _Utilization)
         return {row.agent_id: row.utilization for row in health.agent_utilization}
 
     def detect_prediction_errors(self) -> AnomalyTest:
-        """The check whether success was promised too high."""
+        """The check for forecasts of success that were too high."""
         return self._test("prediction_error")
 
     def detect_schedule_drift(self) -> AnomalyTest:
-        """The check whether tasks took longer than forecast."""
+        """The check for tasks that took longer than forecast."""
         return self._test("schedule_drift")
 
     def monitor_optimization_convergence(self) -> pl.DataFrame:
-        """Error of the success forecasts, a row for each wave of this run and of the runs before it, oldest first."""
+        """Error of the success forecasts, one row per wave of the run."""
         return self.results.frame("convergence.jsonl")
 
     def generate_alerts(self) -> list[dict[str, Any]]:
-        """What an operator should look at now, each with severity, message and action."""
+        """Alerts for the operator, each with severity, message and action."""
         return self.results.records("alerts.jsonl", dict[str, Any])
 
     def write_monitoring_outputs(self, output_dir: Path | str | None = None) -> list[Path]:
-        """Write the metrics, anomalies, health and alerts; their paths.
+        """Write the metrics, anomalies, health and alerts; return the paths.
 
         Parameters
         ----------
         output_dir
-            The run directory; that of the run by default.
+            Directory to write to; the run's own by default.
         """
         return self.results.copy(_FILES, output_dir)
 
     def _test(self, anomaly_type: str) -> AnomalyTest:
         tests = {test.anomaly_type: test for test in self.results.records("anomaly_tests.jsonl", AnomalyTest)}
         if anomaly_type not in tests:
-            raise OutputError(f"{self.results.directory / 'anomaly_tests.jsonl'}: found no check of {anomaly_type}")
+            raise OutputError(f"{self.results.directory / 'anomaly_tests.jsonl'}: found no check for {anomaly_type}")
         return tests[anomaly_type]

@@ -1,4 +1,4 @@
-"""AdaptiveOptimizer: records -> forecast -> score matrix -> assignment -> plan; learns from outcomes between waves."""
+"""AdaptiveOptimizer: plan waves from records, and learn from the outcomes of earlier waves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -44,7 +44,7 @@ from phase19.wave import ExecutedWave, PlannedWave, Wave, largest, mean, positio
 Agents = pl.DataFrame | pl.Series | Sequence[str] | None
 Tasks = Rows | Wave | None
 
-# The strategies that make plans of their own; `auto` chooses among these plans in each wave.
+# The strategies with plans of their own; `auto` picks one of these plans for each wave.
 CANDIDATES = tuple(strategy for strategy in OptimizationStrategy if strategy is not OptimizationStrategy.AUTO)
 
 _FORECAST_INPUTS = ("task_id", "risk_level", "category", "confidence", "confidence_boost", "estimated_duration_ms")
@@ -52,7 +52,7 @@ _FORECAST_INPUTS = ("task_id", "risk_level", "category", "confidence", "confiden
 
 @dataclass(frozen=True, slots=True)
 class OptimizationResult:
-    """A wave's plan and what it promises.
+    """A wave's plan and its expected results.
 
     Attributes
     ----------
@@ -61,11 +61,11 @@ class OptimizationResult:
     expected_success_rate
         Mean planned success, fraction; None without tasks.
     expected_throughput
-        Tasks per second of the expected makespan; None without tasks.
+        Tasks per second of expected makespan; None without tasks.
     expected_confidence_delta
         Mean planned change of confidence; None without tasks.
     confidence
-        1 less the mean width of the 90 % intervals of first-attempt success, fraction; None without tasks.
+        1 minus the mean width of the 90 % intervals of first-attempt success, fraction; None without tasks.
     timestamp
         When the plan was made.
     wave
@@ -82,12 +82,12 @@ class OptimizationResult:
 
     @property
     def plans(self) -> pl.DataFrame:
-        """A row for each task, sorted by task id: `frames.PLANS` without scheduled times."""
+        """One row per task, sorted by task id: `frames.PLANS` without scheduled times."""
         return self.wave.plans
 
     @property
     def agent_assignments(self) -> dict[str, list[str]]:
-        """Task ids by agent, in order of priority; every agent, idle ones too."""
+        """Task ids by agent, in order of priority; idle agents have an empty list."""
         return self.wave.agent_assignments
 
     @property
@@ -112,7 +112,7 @@ class ScheduleRecommendation:
 
 @dataclass(frozen=True, slots=True)
 class _KeptPlan:
-    """What the optimizer keeps of a wave's plan: nothing that grows with tasks times agents."""
+    """The part of a wave's plan that the optimizer keeps; it holds no matrix of tasks by agents."""
 
     plans: pl.DataFrame
     unassigned: pl.DataFrame
@@ -125,7 +125,7 @@ class _KeptPlan:
 
 @checked
 class AdaptiveOptimizer:
-    """Plans waves on what was recorded, and learns from their outcomes.
+    """Plans waves from records, and learns from their outcomes.
 
     Parameters
     ----------
@@ -134,15 +134,15 @@ class AdaptiveOptimizer:
     phase19_output_dir
         Where :meth:`write_optimization_outputs` writes by default.
     options
-        Strategy and limits of the plans; the command's defaults.
+        Strategy and limits of the plans; by default those of the command.
     inputs
-        Records that were read already, instead of directories.
+        Records already read, instead of directories.
     previous
-        An earlier run whose heuristic weights and outcomes count too.
+        An earlier run; its heuristic weights and outcomes are used too.
     waves, agents
-        Deal the tasks into this many waves; use the first so many agents.
+        Number of waves and number of agents; by default as recorded.
     seed
-        Fixes the draws of plans and simulations.
+        Seed of the draws of plans and simulations.
     timestamp
         Time of the plans; now by default.
 
@@ -187,17 +187,19 @@ class AdaptiveOptimizer:
         self._learned_count = 0  # how many of the observed frames the model has learned from
 
     def load_phase18_data(self) -> dict[str, int]:
-        """Read and check the records; plans made from then on rest on them.
+        """Read and check the records; later plans use them.
 
         Returns
         -------
         dict
-            agents_loaded, patterns_loaded, signals_loaded.
+            The counts agents_loaded, patterns_loaded and signals_loaded.
 
         Raises
         ------
         InputError
             A file is missing or breaks the contract.
+        UsageError
+            The optimizer has neither directories nor inputs.
         """
         phase18, phase16, phase17 = self.directories
         if phase18 is not None:
@@ -213,7 +215,7 @@ class AdaptiveOptimizer:
 
     @property
     def heuristics(self) -> Heuristics:
-        """Phase 16's rules, with the weights of the run before."""
+        """Phase 16's rules, with the weights of the earlier run."""
         if self._heuristics is None:
             weights = None if self.previous is None else self.previous.weights
             self._heuristics = read_heuristics(self.inputs.heuristics, weights)
@@ -230,7 +232,7 @@ class AdaptiveOptimizer:
         return self._model
 
     def check_waves(self) -> None:
-        """Refuse a run of which any wave has no feasible plan; :class:`InfeasibleError` names the wave and tasks."""
+        """Raise :class:`InfeasibleError`, which names the wave and tasks, if a wave has no feasible plan."""
         if not self.options.allow_unassigned:
             check_feasible(*self._tasks_and_agents(), self.options.capacity)
 
@@ -243,17 +245,17 @@ class AdaptiveOptimizer:
     def calculate_optimal_schedule(
         self, tasks: Tasks = None, agents: Agents = None, strategy: OptimizationStrategy | str | None = None
     ) -> OptimizationResult:
-        """Assign the tasks of one wave, optimally for the strategy.
+        """Assign the tasks of one wave so that the strategy's objective is optimal.
 
         Parameters
         ----------
         tasks
-            A wave, `frames.TASKS` or dicts of its fields; what is missing comes from the records. By default the first
-            of :attr:`waves` without a plan.
+            A wave, `frames.TASKS`, or dicts of its fields; the records supply missing fields. By default the first of
+            :attr:`waves` without a plan.
         agents
-            Agent ids or `frames.AGENTS`; the run's agents by default.
+            Agent ids or `frames.AGENTS`; by default the run's agents.
         strategy
-            One of :class:`OptimizationStrategy`; that of the options by default.
+            One of :class:`OptimizationStrategy`; by default that of the options.
 
         Raises
         ------
@@ -295,8 +297,15 @@ class AdaptiveOptimizer:
 
         Parameters
         ----------
+        wave
+            The planned wave.
         agent_ids
-            Agent of each task, in the order of the wave's tasks.
+            New agent of each task, in the order of the wave's tasks.
+
+        Raises
+        ------
+        UsageError
+            An agent is unknown, or the number of agents is not the number of tasks.
         """
         agent_index = positions(pl.Series("agent_ids", agent_ids), wave.model.agents["agent_id"])
         if agent_index.size != wave.tasks.height:
@@ -304,7 +313,7 @@ class AdaptiveOptimizer:
         return self._complete(replace(wave, agent_index=agent_index)).wave
 
     def observe(self, outcomes: ExecutedWave | Rows) -> None:
-        """Learn from outcomes: plans made later rest on them too.
+        """Learn from outcomes; later plans use them.
 
         Parameters
         ----------
@@ -326,16 +335,16 @@ class AdaptiveOptimizer:
         *,
         model: ForecastModel | None = None,
     ) -> pl.DataFrame:
-        """Update the confidence in tasks by what was learned since the first plan.
+        """Update the tasks' confidence with the outcomes learned since the run's first wave.
 
         Parameters
         ----------
         tasks
             `frames.TASKS`, or dicts of its fields.
         agent_performance
-            New evidence: outcomes as for :meth:`observe`, or by agent id its `success_rate` and `tasks`.
+            New evidence: outcomes as in :meth:`observe`, or by agent id the agent's `success_rate` and `tasks`.
         model
-            The model to use; by default the one of :meth:`calculate_optimal_schedule`.
+            The forecast model; by default the one that :meth:`calculate_optimal_schedule` would use.
 
         Returns
         -------
@@ -344,8 +353,8 @@ class AdaptiveOptimizer:
 
         Notes
         -----
-        The log odds of a task's confidence, heuristic boosts included, move as far as the log odds of its success
-        forecast moved, averaged over the agents.
+        The log odds of a task's confidence, with heuristic boosts, change by as much as the log odds of its success
+        forecast, averaged over the agents.
         """
         if isinstance(agent_performance, Mapping):
             agent_performance = _attempts_of(agent_performance)
@@ -360,14 +369,16 @@ class AdaptiveOptimizer:
 
         Parameters
         ----------
+        result
+            The plan.
         seed
-            Fixes the world; that of the optimizer by default.
+            Seed of the world; by default that of the optimizer.
 
         Returns
         -------
         dict
-            simulated_success_rate, simulated_completion_time_ms (end of the last agent), simulated_confidence_delta,
-            agent_utilization (busy share of that time by agent).
+            simulated_success_rate [fraction], simulated_completion_time_ms (when the last agent ends),
+            simulated_confidence_delta, and agent_utilization (busy share of the completion time by agent).
         """
         model = result.wave.model
         world = model.world(self.seed if seed is None else seed)
@@ -388,7 +399,7 @@ class AdaptiveOptimizer:
     def generate_schedule_recommendations(
         self, wave: WaveNumber | None = None, result: OptimizationResult | None = None
     ) -> list[ScheduleRecommendation]:
-        """Recommend to each agent with tasks what to do in a wave.
+        """Recommend to each agent, unless it is idle, what to do in a wave.
 
         Parameters
         ----------
@@ -401,15 +412,20 @@ class AdaptiveOptimizer:
         return [recommendation for plan in plans for recommendation in plan.recommendations]
 
     def calculate_optimization_metrics(self, result: OptimizationResult | None = None) -> dict[str, float | None]:
-        """What a plan, or all plans so far together, promise beside simpler ways to assign.
+        """Expected results of a plan, or of all plans so far, beside those of simpler assignments.
+
+        Parameters
+        ----------
+        result
+            A plan; by default all plans so far together.
 
         Returns
         -------
         dict
             expected_success_rate, round_robin_success_rate (mean over all rotations of the agents),
-            best_single_agent_success_rate (one agent does every task) and success_advantage (over round robin), by the
-            same forecast [fraction]; expected_throughput [tasks/s]; expected_confidence_delta; gap (largest of a plan's
-            distances to its bound). None without tasks.
+            best_single_agent_success_rate (one agent does every task) and success_advantage (over round robin), all
+            from the same forecast [fraction]; expected_throughput [tasks/s]; expected_confidence_delta; gap (largest
+            distance of a plan's objective from its bound). Without tasks, all but gap are None.
         """
         kept = self._kept() if result is None else [_kept_plan(result.wave)]
         plans = pl.concat([plan.plans.select(*_MEASURED) for plan in kept])
@@ -441,9 +457,10 @@ class AdaptiveOptimizer:
         directory
             The run directory; `phase19_output_dir` by default.
         scheduled
-            The plans of all waves once they were scheduled, `frames.PLANS` with any further columns.
+            Scheduled plans of all waves, `frames.PLANS` and any further columns; by default the plans without scheduled
+            times.
         unassigned
-            `frames.UNASSIGNED` of all waves, those without a plan too.
+            `frames.UNASSIGNED` of all waves, including waves without a plan; by default that of the plans.
 
         Returns
         -------
@@ -513,7 +530,7 @@ class AdaptiveOptimizer:
         return self._complete(chosen)
 
     def _complete(self, wave: PlannedWave) -> OptimizationResult:
-        """The result of a wave whose tasks have agents: with the rows of its plan and draws of its outcome."""
+        """Complete an assigned wave: draw its outcome, make the rows of its plan, and sum up the result."""
         model = wave.model
         task = positions(wave.tasks["task_id"], model.tasks["task_id"])
         largest_wave = int(model.tasks["wave"].value_counts()["count"].to_numpy().max(initial=0))
@@ -548,7 +565,7 @@ class AdaptiveOptimizer:
     def _model_for(self, tasks: Rows, agents: Agents) -> tuple[ForecastModel, pl.DataFrame]:
         """A model of these tasks and agents, and the tasks as `frames.TASKS` sorted by id.
 
-        The run's own model if it knows them as they are given, else one that is fitted to them.
+        The run's own model if it was fitted to the same tasks and agents, otherwise a new one.
         """
         own = None if self.inputs.agents.is_empty() else self.model
         known = self._prepared(task_rows(tasks, None if own is None else own.tasks)).sort("task_id")
@@ -566,7 +583,7 @@ class AdaptiveOptimizer:
         return self._fit(pl.concat([others, known]).sort("task_id"), own.agents if named is None else named), known
 
     def _prepared(self, tasks: pl.DataFrame) -> pl.DataFrame:
-        """Tasks with a wave and a confidence; where no task has a confidence boost, the heuristics set them."""
+        """Fill in missing waves and confidences; if no task has a confidence boost, the heuristics set the boosts."""
         filled = fill_confidence(tasks, self.inputs.attempts, self.inputs.population.success_rate)
         filled = filled.with_columns(pl.col("wave").fill_null(1))
         boosted = self.heuristics.boosted(filled)
@@ -586,20 +603,26 @@ def assign_wave(
     heuristics: Heuristics,
     strategies: Sequence[OptimizationStrategy],
 ) -> list[PlannedWave]:
-    """Assign the tasks of a wave by each of several strategies, on one forecast.
+    """Assign the tasks of a wave by each of several strategies, with the same forecast.
 
     Parameters
     ----------
     wave
-        Its approved tasks, all of them known to the model.
+        A wave with approved tasks, all known to the model.
+    model
+        The forecast model.
     options
-        Limits and weights; their strategy does not matter.
+        Limits and weights; the strategy in them is not used.
+    heuristics
+        Phase 16's rules in force.
+    strategies
+        The strategies, without `auto`.
 
     Returns
     -------
     list of PlannedWave
-        By strategy, without plan rows and draws. Under `allow_unassigned` all strategies work on the tasks that the
-        first one places.
+        One per strategy, in the order given, without plan rows and draws. With `allow_unassigned`, every strategy
+        assigns the tasks that the first one places.
 
     Raises
     ------
@@ -643,7 +666,7 @@ def assign_wave(
 
 
 def recommended(waves: Sequence[PlannedWave], max_load_factor: float | None = None) -> int:
-    """Index of the recommended plan among several of one wave, each judged after the load limit is applied."""
+    """Index of the recommended plan among plans of one wave, compared after the load limit is applied."""
     if len(waves) == 1:
         return 0
     agent_index = np.array([wave.limited(max_load_factor).agent_index for wave in waves])
@@ -701,7 +724,7 @@ def _kept_plan(wave: PlannedWave) -> _KeptPlan:
 
 
 def _recommendations(wave: PlannedWave) -> list[ScheduleRecommendation]:
-    """One for each agent with tasks, in the order of the agents."""
+    """One recommendation for each agent with tasks, in the order of the agents."""
     planned, round_robin = ((100 * pl.col(f"{name}_success").mean()).round(1) for name in ("planned", "baseline"))
     by_agent = (
         wave.plans.sort("priority")
@@ -722,7 +745,7 @@ def _recommendations(wave: PlannedWave) -> list[ScheduleRecommendation]:
 
 
 def _attempts_of(agent_performance: Mapping[str, Mapping[str, float]]) -> pl.DataFrame:
-    """Attempts of each agent: as many, and as many of them successful, as its summary states."""
+    """Attempts that reproduce the count and success rate of each agent's summary."""
     rows = [{"agent_id": agent, **figures} for agent, figures in agent_performance.items()]
     summaries = _PERFORMANCE.conform(rows).with_columns(won=(pl.col("tasks") * pl.col("success_rate")).round())
     attempts = (

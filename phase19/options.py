@@ -20,7 +20,7 @@ _INPUTS, _PLANNING, _EXECUTING, _OUTPUT = "Inputs", "Planning", "Executing", "Ou
 
 
 class OptimizationStrategy(StrEnum):
-    """What an assignment maximises; `weighted` and `auto` are the command's additions."""
+    """What an assignment maximises; `weighted` and `auto` are additions to the specification."""
 
     MAXIMIZE_SUCCESS = "maximize_success"
     MAXIMIZE_THROUGHPUT = "maximize_throughput"
@@ -39,8 +39,8 @@ class PriorityStrategy(StrEnum):
     AGENT_SPECIALIZATION = "agent_specialization"
 
 
-_Weight = Annotated[float, Meta(ge=0, le=1_000_000)]  # sums and products of weights stay far from overflow
-_WEIGHTS = f"weights from 0 to 1,000,000, not all zero, of {', '.join(DEFAULT_WEIGHTS)}, each once, such as success=1"
+_Weight = Annotated[float, Meta(ge=0, le=1_000_000)]  # sums and products of weights cannot overflow
+_WEIGHTS = f"weights of {', '.join(DEFAULT_WEIGHTS)} from 0 to 1,000,000, none repeated, not all 0, such as success=1"
 _Weights = Annotated[Mapping[str, _Weight], Meta(description=_WEIGHTS)]
 _MOMENT = "ISO 8601 such as 2026-02-05T12:00:00Z, in the years 1000 to 9999"
 _Moment = Annotated[datetime, Meta(description=_MOMENT)]
@@ -63,12 +63,12 @@ def _read_weights(value: Any) -> dict[str, float]:
     return dict.fromkeys(DEFAULT_WEIGHTS, 0.0) | weights
 
 
-# Options of these types are read from a text of their own form.
+# Functions that read options of these types from text.
 READERS: dict[Any, Callable[[Any], Any]] = {_Weights: _read_weights, _Moment | None: _read_moment}
 
 
 def _option(group: str, default: Any, *, decides_run: bool = True) -> Any:
-    """Declare an option; one that decides what a run computes is part of its id. Files count by their contents."""
+    """Declare an option. If it `decides_run`, its value is part of the run's id; for a file, its content is."""
     return field(default=default, metadata={"group": group, "decides_run": decides_run})
 
 
@@ -79,7 +79,7 @@ def _file(group: str, default: Any = None) -> Any:
 class _Options:
     """Converts and checks every option of a dataclass by its declared type."""
 
-    not_taken: ClassVar[tuple[str, ...]] = ()  # options that keep their defaults, for the command takes no others
+    not_taken: ClassVar[tuple[str, ...]] = ()  # options that the command does not offer
 
     def __post_init__(self) -> None:
         for option in fields(self):  # type: ignore[arg-type]  # the subclasses are dataclasses
@@ -89,7 +89,7 @@ class _Options:
 
     @classmethod
     def of(cls, options: Self | None = None, /, **settings: Any) -> Self:
-        """The options given, or else those of single settings: values may be text, and None stands for the default.
+        """Return `options`, or make them from single settings: values may be text, and None means the default.
 
         Raises
         ------
@@ -114,7 +114,7 @@ class _Options:
 
 @dataclass(frozen=True, kw_only=True)
 class InputOptions(_Options):
-    """What is read; paths left out follow `input`."""
+    """Input directories; by default phase16 and phase17 are beside `input`."""
 
     input: Path = _file(_INPUTS, MISSING)
     """Phase 18's directory."""
@@ -131,7 +131,7 @@ class InputOptions(_Options):
         return self.input, self.phase16 or phase16, self.phase17 or phase17
 
     def beside_input(self, name: str) -> Path:
-        """The path of this name in the directory that holds the input."""
+        """The path of `name` in the parent directory of the input."""
         is_named = self.input.name not in {"", ".."}  # `.` and `..` have no parent by name
         return (self.input if is_named else self.input.resolve()).parent / name
 
@@ -151,19 +151,19 @@ class PlanOptions(_Options):
     max_load_factor: Annotated[float, Meta(ge=1, le=1_000_000)] | None = _option(_PLANNING, None)
     """Limit an agent's planned time to this multiple of the average, for example 1.5."""
     max_retries: _Retries = _option(_PLANNING, 2)
-    """Retry a failed task of LOW or MEDIUM risk at most this often."""
+    """Retry a failed task of LOW or MEDIUM risk at most this many times."""
     explore: bool = _option(_PLANNING, False)
     """Prefer agents with few records, to learn about them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WaveOptions(InputOptions, PlanOptions):
-    """What every command that plans waves takes."""
+    """Options of every command that plans waves."""
 
     waves: Annotated[int, Meta(ge=1, le=1_000_000)] | None = _option(_PLANNING, None)
     """Split the tasks into this many waves of about equal size."""
     agents: Annotated[int, Meta(ge=1, le=100_000)] | None = _option(_PLANNING, None)
-    """Use the first N agents."""
+    """Use the first N agents; if fewer are known, add agents without records."""
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = _option(_EXECUTING, 0)
     """Seed of the random numbers: the same seed gives the same result."""
     timestamp: _Moment | None = _option(_EXECUTING, None, decides_run=False)
@@ -199,7 +199,7 @@ class RunOptions(WaveOptions):
     """
 
     previous: Path | None = _file(_INPUTS)
-    """An earlier run, whose heuristic weights and outcomes this run continues."""
+    """An earlier run to continue from, with its heuristic weights and outcomes."""
     thresholds: Path | None = _file(_INPUTS)
     """A TOML file that replaces thresholds; phase19/inputs/thresholds.toml lists them all."""
     executor: Literal["simulate", "replay", "live"] = _option(_EXECUTING, "simulate")
@@ -218,7 +218,7 @@ class RunOptions(WaveOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.executor == "replay") != (self.executions is not None):
-            raise UsageError("--executions FILE and --executor replay go together, found only one of them")
+            raise UsageError("expected both --executor replay and --executions FILE, or neither; found only one")
 
     @property
     def output_dir(self) -> Path:
@@ -226,12 +226,12 @@ class RunOptions(WaveOptions):
         return self.output or self.beside_input("phase19")
 
     def deciding(self) -> dict[str, object]:
-        """The options that decide what a run computes, by name; files decide by their contents, not by their paths."""
+        """The options that decide what a run computes, by name, without paths of files."""
         return {option.name: getattr(self, option.name) for option in fields(self) if option.metadata["decides_run"]}
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions(WaveOptions):
-    """Options of `compare`, which plans by every strategy."""
+    """Options of `compare`, which plans with every strategy."""
 
     not_taken = ("strategy", "allow_unassigned")

@@ -1,4 +1,4 @@
-"""Safety gates (Phase 13): which tasks a live run may start, decided for all tasks at once."""
+"""Safety gates (Phase 13): decide which tasks of a wave a live run may start."""
 
 from dataclasses import dataclass, replace
 
@@ -13,16 +13,16 @@ from phase19.wave import Wave
 @checked
 @dataclass(frozen=True, slots=True)
 class SafetyGate:
-    """The gate's thresholds on the recorded confidence, before any boost.
+    """Decides which tasks may start, by risk level and recorded confidence (before any boost).
 
     Parameters
     ----------
     low, medium, high, unknown
-        Least confidence by risk level, fraction.
+        Lowest confidence that passes at each risk level, fraction.
     medium_relaxed
-        Lowest MEDIUM threshold that a heuristic may set (H16_004); the others are fixed.
+        Lowest MEDIUM threshold that a heuristic may set (H16_004), fraction. The other thresholds are fixed.
     is_live
-        Whether decisions apply; a dry run or replay approves all and records the live decision.
+        Whether decisions apply. A dry run or replay approves every task, and records what a live run would decide.
     is_approval_required
         Whether MEDIUM risk needs an approval too (`--require-approval`).
 
@@ -47,7 +47,7 @@ class SafetyGate:
         heuristics: Heuristics | None = None,
         rate_before: float | None = None,
     ) -> Wave:
-        """The wave with the decisions on its tasks, and only those tasks that may start; parameters as `decide`."""
+        """Add the decisions to a wave, and keep only its approved tasks; parameters as in :meth:`decide`."""
         decisions = self.decide(wave.tasks, approvals, heuristics=heuristics, rate_before=rate_before)
         tasks = wave.tasks.with_columns(heuristics_applied=append_heuristic(decisions["relaxed_by"]))
         return replace(wave, decisions=decisions, tasks=tasks.filter(decisions["decision"] == "approved"))
@@ -60,16 +60,16 @@ class SafetyGate:
         heuristics: Heuristics | None = None,
         rate_before: float | None = None,
     ) -> pl.DataFrame:
-        """Decide for every task.
+        """Decide for every task whether it may start.
 
         Parameters
         ----------
         tasks
             `frames.TASKS` with their wave.
         approvals
-            Approved task ids; nothing else is an approval.
+            Ids of the approved tasks; by default none is approved.
         heuristics, rate_before
-            The rules in force, and the success rate of the wave before (None where there is none).
+            The rules in force, and the success rate of the previous wave (None if unknown).
 
         Returns
         -------

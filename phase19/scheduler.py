@@ -1,4 +1,4 @@
-"""AdaptiveScheduler: plan -> timelines -> executor -> outcomes."""
+"""AdaptiveScheduler: put planned tasks on timelines, execute them, and measure the outcome."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ from phase19.wave import PlannedWave, largest, mean, positions
 _FORECAST_COLUMNS = ("planned_duration_ms", "planned_success", "baseline_success")
 _PLANNED_COLUMNS = (*frames.ORDERS.columns, *_FORECAST_COLUMNS)
 _SCHEDULED_COLUMNS = ("scheduled_start_time", "scheduled_end_time")
-_UNIT_MS = 1000.0  # of a task without an estimate
+_UNIT_MS = 1000.0  # duration of a task without an estimate
 _PLAN_COLUMNS = tuple(name for name in frames.PLANS.columns if name not in _SCHEDULED_COLUMNS)
 _ACTUAL_COLUMNS = tuple(name for name in frames.EXECUTIONS.columns if name not in frames.PLANS.columns)
 _FAILURES = Schema(
@@ -79,17 +79,17 @@ class ScheduleExecution:
     Attributes
     ----------
     wave
-        Its number.
+        Number of the wave.
     executions
-        The scheduled rows with what happened; `frames.EXECUTIONS` where the rows were `frames.PLANS`.
+        The scheduled rows with their outcomes; `frames.EXECUTIONS` if the rows were `frames.PLANS`.
     attempts
         `frames.ATTEMPTS` that were made.
     is_interrupted
         Whether the execution was stopped before its end.
     success_rate, makespan_ms, schedule_adherence
-        None where nothing ran.
+        Rate and adherence are fractions. None if nothing ran.
     agent_utilization
-        Busy share of the makespan by agent.
+        Busy share of the makespan by agent, fraction.
     """
 
     wave: int
@@ -113,21 +113,21 @@ class AdaptiveScheduler:
     phase19_output_dir
         Where :meth:`write_schedule_outputs` writes by default.
     dry_run
-        False requires an `executor` of real or recorded tasks; True refuses one that reaches real agents.
+        True refuses an executor that reaches real agents. False requires an `executor` of real or recorded tasks.
     executor
-        Executes waves; a dry run without one simulates on the forecast that `inputs` give.
+        Executes waves. Without one, a dry run simulates outcomes from a forecast fitted to `inputs`.
     inputs
         Records of the agents.
     heuristics
         Phase 16's rules for priorities.
     priority
-        What decides which task comes first.
+        Rule that decides which task comes first.
     max_retries
-        Retries of a task of LOW or MEDIUM risk.
+        Most retries of a task of LOW or MEDIUM risk.
     max_load_factor
-        Longest planned time of an agent, as a multiple of the mean.
+        Limit on each agent's planned time, as a multiple of the average, at least 1; None for no limit.
     seed
-        Fixes what a dry run without an executor draws.
+        Seed of a dry run without an executor.
 
     Examples
     --------
@@ -182,12 +182,12 @@ class AdaptiveScheduler:
         tasks
             `frames.TASKS`, or dicts of its fields.
         agent_assignments
-            Task ids by agent; each task once.
+            Task ids by agent; every task exactly once.
         wave
-            Number of the wave, for tasks that name none.
+            Number of the wave, for tasks without one.
         plans
-            `frames.PLANS` of the same tasks without scheduled times. Without them a task takes its
-            estimated_duration_ms, and its chance of success is its confidence.
+            `frames.PLANS` of the same tasks without scheduled times. By default a task takes its estimated_duration_ms
+            (1,000 ms if unknown), and its probability of success is its confidence.
 
         Returns
         -------
@@ -208,15 +208,15 @@ class AdaptiveScheduler:
         return self.optimize_task_ordering(rows, known).select(*columns)
 
     def prioritize_tasks(self, tasks: Rows, strategy: PriorityStrategy | str | None = None) -> pl.DataFrame:
-        """Rank tasks: `frames.TASKS` in order of priority, `priority` counting from 1.
+        """Sort tasks by priority, and number them from 1 in the column `priority`.
 
         Parameters
         ----------
         tasks
-            `frames.TASKS` or dicts of its fields; for `agent_specialization` with an `advantage`, what the task's
-            own agent is forecast to do better than the mean of all agents (fraction).
+            `frames.TASKS` or dicts of its fields. `agent_specialization` also needs the column `advantage`: the success
+            forecast of the task's agent minus the mean over all agents (fraction).
         strategy
-            That of the scheduler by default.
+            One of :class:`PriorityStrategy`; by default that of the scheduler.
         """
         chosen = self.priority if strategy is None else _priority(strategy)
         rows = task_rows(tasks)
@@ -231,7 +231,7 @@ class AdaptiveScheduler:
     def optimize_task_ordering(
         self, scheduled: Rows, tasks: Rows, strategy: PriorityStrategy | str | None = None
     ) -> pl.DataFrame:
-        """Rank rows by their tasks and put them on the timelines again; agents keep their tasks.
+        """Sort each agent's tasks by priority and recompute its timeline; no task changes its agent.
 
         Parameters
         ----------
@@ -239,6 +239,8 @@ class AdaptiveScheduler:
             Rows with task_id, agent_id, planned_duration_ms, planned_success and baseline_success.
         tasks
             `frames.TASKS` of the same tasks, or dicts of its fields.
+        strategy
+            One of :class:`PriorityStrategy`; by default that of the scheduler.
         """
         scheduled = rows_of(scheduled, "scheduled", "task_id", "agent_id", *_FORECAST_COLUMNS)
         advantage = scheduled.select("task_id", advantage=pl.col("planned_success") - pl.col("baseline_success"))
@@ -250,21 +252,21 @@ class AdaptiveScheduler:
         return rows.select(*scheduled.columns, *(name for name in rows.columns if name not in scheduled.columns))
 
     def adjust_for_agent_load(self, scheduled: Rows, wave: PlannedWave | None = None) -> pl.DataFrame:
-        """Move tasks off agents whose planned time exceeds the load limit, each move losing as little as possible.
+        """Move tasks off agents whose planned time exceeds the load limit, at the smallest loss of score.
 
         Parameters
         ----------
         scheduled
             Rows with task_id, agent_id and planned_duration_ms.
         wave
-            The planned wave of these rows, which knows the score and the duration of every pair. Without it a task
-            takes equally long with every agent, and all moves are equally good.
+            The planned wave of these rows, with the score and duration of every pair. Without it, a task takes the same
+            time on every agent, and all moves cost the same.
 
         Returns
         -------
         polars.DataFrame
-            The rows in the order given, with their new agents. Timelines are as before: put the rows on timelines
-            after this.
+            The rows in the order given, with their new agents. Scheduled times are not updated: call
+            :meth:`assign_tasks_to_agents` or :meth:`optimize_task_ordering` next.
         """
         scheduled = rows_of(scheduled, "scheduled", "task_id", "agent_id", "planned_duration_ms")
         if self.max_load_factor is None or scheduled.is_empty():
@@ -295,9 +297,9 @@ class AdaptiveScheduler:
         wave
             Number of the wave.
         scheduled
-            As :meth:`assign_tasks_to_agents` returns them.
+            Rows from :meth:`assign_tasks_to_agents`.
         confidence_changes
-            Mean change of confidence after a failure and after a success, for attempts that report none.
+            Mean change of confidence after a failure and after a success, used for attempts that report none.
         """
         needed = (*frames.ORDERS.columns, "planned_duration_ms", *_SCHEDULED_COLUMNS)
         scheduled = rows_of(scheduled, "scheduled", *needed)
@@ -324,17 +326,17 @@ class AdaptiveScheduler:
         return self.executed[wave]
 
     def simulate_task_execution(self, task: Rows | Mapping[str, Any]) -> pl.DataFrame:
-        """Simulate the execution of one scheduled task, or of many: the attempts made (`frames.ATTEMPTS`).
+        """Simulate one scheduled task or many, and return the attempts made (`frames.ATTEMPTS`).
 
         Parameters
         ----------
         task
-            A row, or rows, of :meth:`assign_tasks_to_agents`.
+            One row, or rows, from :meth:`assign_tasks_to_agents`.
 
         Notes
         -----
         The outcome of an attempt depends on the world, the task, the agent and the number of the attempt. Without an
-        executor the world is drawn from a forecast that is fitted to the rows given: give all rows of a wave at once.
+        executor, the world is drawn from a forecast fitted to the rows given, so pass all rows of a wave at once.
         """
         rows = rows_of([task], "task") if isinstance(task, Mapping) else task
         rows = rows_of(rows, "task")
@@ -347,7 +349,7 @@ class AdaptiveScheduler:
         return executor.execute(orders).attempts
 
     def calculate_schedule_adherence(self, executions: Rows) -> float | None:
-        """Measure how closely a wave kept its schedule, in [0, 1]; None where nothing ran.
+        """Measure how closely a wave kept to its schedule, in [0, 1]; None if nothing ran.
 
         Notes
         -----
@@ -370,26 +372,26 @@ class AdaptiveScheduler:
     def handle_task_failure(self, task: Rows) -> pl.DataFrame: ...
 
     def handle_task_failure(self, task: Mapping[str, Any] | Rows) -> dict[str, Any] | pl.DataFrame:
-        """Decide what follows a failed attempt: retry, then reassign to another agent, then give up.
+        """Decide what follows a failed attempt: a retry, otherwise another agent, otherwise giving up.
 
         Parameters
         ----------
         task
-            task_id, agent_id, attempt (the one that failed, from 1), and where known risk_level, confidence and
-            `tried_agents`, the agents that failed before. One dict, or rows.
+            One dict or rows with task_id, agent_id and attempt (the one that failed, from 1). Optional: risk_level
+            (default MEDIUM), confidence, and `tried_agents`, the agents that failed earlier.
 
         Returns
         -------
         dict or polars.DataFrame
             The task with `action` (retry, reassign or give_up), `next_agent_id`, `next_attempt` and
-            `next_confidence`; these are null after giving up. Rows give a frame.
+            `next_confidence`; the last three are null after give_up. A dict for a dict, a frame for rows.
 
         Notes
         -----
-        A retry is allowed at LOW and MEDIUM risk, up to `max_retries` times, and lowers the confidence by 0.05, not
-        below 0.05 (H16_003). A task without retries left goes to the first agent known to the scheduler that has not
-        tried it; capacities and the agents that the task allows do not count here. Waves are not planned again after a
-        reassignment; the live executor only retries.
+        A task of LOW or MEDIUM risk is retried up to `max_retries` times. A retry lowers the confidence by 0.05, but
+        not below 0.05 (H16_003). Without retries left, the task goes to the first agent known to the scheduler that has
+        not tried it. Capacities and the agents that the task allows are not considered. A reassignment does not replan
+        the wave. The live executor only retries.
         """
         rows = rows_of([task], "task") if isinstance(task, Mapping) else task
         failed = _FAILURES.conform(rows_of(rows, "task"))
@@ -413,12 +415,14 @@ class AdaptiveScheduler:
         return decided.row(0, named=True) if isinstance(task, Mapping) else decided
 
     def get_agent_utilization(self, executions: Rows, agents: Sequence[str] | None = None) -> dict[str, float]:
-        """Busy share of the wave's makespan by agent, fraction; 0 for idle agents, empty where nothing ran.
+        """Busy share of the wave's makespan by agent, fraction; 0 for idle agents, empty if nothing ran.
 
         Parameters
         ----------
+        executions
+            Rows with agent_id, actual_duration_ms and actual_end_time.
         agents
-            All agents; those known to the scheduler by default.
+            All agents; by default those known to the scheduler.
         """
         executions = rows_of(executions, "executions", "agent_id", "actual_duration_ms", "actual_end_time")
         makespan = largest(executions["actual_end_time"])
@@ -465,7 +469,7 @@ class AdaptiveScheduler:
         return place / f"wave_{wave}"
 
     def _timeline(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Rows sorted by agent and priority, their planned times end to end on the timeline of each agent."""
+        """Sort rows by agent and priority, and schedule each agent's tasks one directly after another."""
         self._know_agents(rows["agent_id"])
         place = pl.Series("place", positions(rows["agent_id"], pl.Series(self.agents)))
         end = pl.col("planned_duration_ms").cum_sum().over("agent_id")
@@ -478,7 +482,7 @@ class AdaptiveScheduler:
         )
 
     def _know_agents(self, agent_ids: Iterable[str]) -> None:
-        """Add agents to those seen so far, in the order in which they are first named."""
+        """Add new agents to the known ones, in the order given."""
         self.agents = list(dict.fromkeys([*self.agents, *agent_ids]))
 
     def _without_forecast(self, tasks: pl.DataFrame) -> pl.DataFrame:
@@ -491,7 +495,7 @@ class AdaptiveScheduler:
         )
 
     def _simulator(self, rows: pl.DataFrame) -> SimulateExecutor:
-        """An executor of these rows, in a world drawn from the forecast that the records give."""
+        """An executor of these rows, in a world drawn from a forecast fitted to the records."""
         inputs, rows = self.inputs, rows_of(rows, "task", "planned_duration_ms")
         tasks = task_rows(rows.with_columns(estimated_duration_ms="planned_duration_ms"))
         agents = agent_rows(natural_order(set(rows["agent_id"])), inputs.agents)

@@ -1,4 +1,4 @@
-"""Schemas: a frame's columns with their units and bounds, and the check that a frame keeps to them."""
+"""Schemas: declare the columns, units and bounds of a frame, and check frames against them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from phase19.errors import Phase19Error
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its dtype, meaning and unit, bounds (inclusive), the default that replaces null, part of the key."""
+    """One column: dtype, meaning, unit, inclusive bounds, default for null, and whether it is part of the key."""
 
     dtype: Any
     doc: str
@@ -25,19 +25,19 @@ class Column:
 
 
 class Schema:
-    """A frame's columns in order, and its grain: the columns that together are unique in it."""
+    """A frame's columns in order, and its grain: the columns whose values together identify a row."""
 
     def __init__(self, name: str, /, **columns: Column) -> None:
         self.name, self.columns = name, columns
         self.grain = tuple(column for column, declared in columns.items() if declared.key)
 
     def select(self, name: str, names: str, /, **more: Column) -> Self:
-        """A schema of the columns in `names`, separated by blanks; `more` declares those that are new."""
+        """A schema of the columns in `names`, separated by spaces; `more` declares new columns."""
         known = self.columns | more
         return type(self)(name, **{column: known[column] for column in names.split()})
 
     def without(self, name: str, names: str, /) -> Self:
-        """A schema of all columns but those in `names`, separated by blanks."""
+        """A schema of all columns except those in `names`, separated by spaces."""
         return self.select(name, " ".join(column for column in self.columns if column not in names.split()))
 
     @property
@@ -50,7 +50,7 @@ class Schema:
         return pl.DataFrame(schema=self.dtypes)
 
     def fill(self, known: Iterable[str], /, **made: pl.Expr) -> list[pl.Expr]:
-        """Expressions for the schema's columns: `made`, else `known`, else null; defaults replace null."""
+        """Expressions for the schema's columns: from `made`, else from `known`, else null; defaults replace null."""
         exprs = {name: pl.col(name) for name in known} | made
         defaults = {name: pl.lit(column.default, dtype=column.dtype) for name, column in self.columns.items()}
         return [
@@ -61,7 +61,7 @@ class Schema:
     def conform(self, data: pl.DataFrame | Sequence[dict[str, Any]]) -> pl.DataFrame:
         """Bring a frame or a list of dicts into this schema, and check it.
 
-        Missing columns and nulls get the column's default; columns that the schema does not know are left out.
+        Missing columns and nulls get the column's default. Unknown columns are dropped.
 
         Parameters
         ----------
@@ -76,7 +76,7 @@ class Schema:
         Raises
         ------
         Phase19Error
-            A value is of the wrong type, null where it may not be, out of bounds, or a key is repeated.
+            A value has the wrong type, is null where null is not allowed, or is out of bounds; or a key is repeated.
         """
         try:
             frame = data if isinstance(data, pl.DataFrame) else pl.DataFrame(list(data), infer_schema_length=None)
@@ -106,14 +106,14 @@ class Schema:
                 bad |= values.is_in(list(column.values)).not_().fill_null(False)
             if bad.any():
                 row = bad.arg_max() or 0
-                raise Phase19Error(f"{self.name}: row {row + 1}, column {name!r}: found {values[row]!r}, {column.doc}")
+                raise Phase19Error(f"{self.name}: row {row + 1}, column {name!r}: found {values[row]!r} ({column.doc})")
         if self.grain and (repeated := frame.select(self.grain).is_duplicated()).any():
             key = frame.select(self.grain).row(repeated.arg_max() or 0, named=True)
-            raise Phase19Error(f"{self.name}: the key {key} stands twice")
+            raise Phase19Error(f"{self.name}: the key {key} occurs twice")
 
 
 def _converts(found: Any, wanted: Any) -> bool:
-    """Whether a cast keeps the meaning: nothing is parsed from text, written as text or cut to whole numbers."""
+    """Whether a cast preserves values: it does not parse text, format text or truncate to whole numbers."""
     is_number = found.is_numeric() and wanted.is_numeric() and (found.is_integer() or wanted.is_float())
     is_alike = (found.is_nested() and wanted.is_nested()) or (found.is_temporal() and wanted.is_temporal())
     return bool(found in (wanted, pl.Null) or is_number or is_alike or (wanted == pl.String and found == pl.Enum))

@@ -1,4 +1,4 @@
-"""The one value that describes a wave; it grows as the wave is planned, scheduled and executed."""
+"""The state of a wave: its tasks, then its plan, then its outcomes."""
 
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
@@ -22,12 +22,12 @@ class Wave:
     Attributes
     ----------
     number
-        From 1.
+        Number of the wave, from 1.
     tasks
-        `frames.TASKS` sorted by task id: at first all tasks of the wave, then those that the gate approved, then
-        those that have an agent. `decisions` and `unassigned` say why the others left.
+        `frames.TASKS` sorted by task id: first all tasks of the wave, then the approved ones, then those with an
+        agent. `decisions` and `unassigned` give the reasons for the rest.
     decisions
-        `frames.DECISIONS`, a row for each task before the gate.
+        `frames.DECISIONS`, one row per task, deferred tasks included.
     unassigned
         `frames.UNASSIGNED`: approved tasks without an agent, and why.
     """
@@ -39,7 +39,7 @@ class Wave:
 
     @classmethod
     def grown_from(cls, wave: "Wave", **more: Any) -> Self:
-        """Make this stage of a wave: everything known of the wave so far, and `more`."""
+        """Make this stage of a wave from the fields of the earlier stage and from `more`."""
         return cls(**{**{part.name: getattr(wave, part.name) for part in fields(wave)}, **more})
 
 
@@ -54,7 +54,7 @@ class PlannedWave(Wave):
     max_attempts
         Attempts that each task may have, shape (n,).
     forecast
-        Of every pair, shape (n, m).
+        Expectations for every pair, shape (n, m).
     allowed
         Pairs that may be used, shape (n, m); None for all.
     assignment
@@ -62,14 +62,14 @@ class PlannedWave(Wave):
     agent_index
         Agent of each task, shape (n,); differs from the assignment's where a load limit moved tasks.
     plans
-        A row for each task. Planned: in the order of `tasks`. Scheduled: `frames.PLANS`, agents in their order, each
-        agent's rows in the order of its timeline.
+        One row per task. After planning: in the order of `tasks`, without scheduled times. After scheduling:
+        `frames.PLANS`, grouped by agent, in the order of each agent's timeline.
     slot_value
-        Score that one more slot would add to the wave, by agent, shape (m,).
+        Gain in the wave's score from one more slot of each agent, shape (m,).
     draws
-        Draws of the plan's outcome, in the order of `tasks`; made before anything of the wave runs.
+        Draws of the plan's outcome, in the order of `tasks`; made before the wave runs.
     max_load_factor
-        The load limit that the plan was asked to keep.
+        Limit on each agent's planned time, as a multiple of the average; None for no limit.
     """
 
     model: ForecastModel
@@ -84,7 +84,7 @@ class PlannedWave(Wave):
     max_load_factor: float | None = None
 
     def limited(self, max_load_factor: float | None) -> Self:
-        """Move tasks off agents whose planned time exceeds this multiple of the mean, losing little score."""
+        """Move tasks off agents whose planned time exceeds this multiple of the average, at a small loss of score."""
         if max_load_factor is None:
             return self
         agent_index = adjust_load(
@@ -99,17 +99,17 @@ class PlannedWave(Wave):
 
     @property
     def agent_assignments(self) -> dict[str, list[str]]:
-        """Task ids by agent, in order of priority; every agent, idle ones too."""
+        """Task ids by agent, in order of priority; idle agents have an empty list."""
         return agent_assignments(self.plans.sort("priority"), self.model.agents["agent_id"])
 
     @property
     def objective(self) -> float:
-        """What the plan maximises: its scores; for throughput the negative makespan of planned times [ms]."""
+        """Value that the plan maximises: summed scores, or for throughput the negative planned makespan [ms]."""
         return self.assignment.objective(self.agent_index, self.forecast.planned_duration_ms)
 
     @property
     def gap(self) -> float:
-        """Distance of the objective to its proven upper bound; 0 proves the plan optimal."""
+        """Distance of the objective from its proven upper bound; 0 proves that the plan is optimal."""
         return max(0.0, self.assignment.upper_bound - self.objective)
 
 
@@ -133,12 +133,12 @@ class ExecutedWave(PlannedWave):
 
     @property
     def scheduled_draws(self) -> WaveDraws:
-        """The draws, their tasks in the order of `executions`."""
+        """The draws, with tasks in the order of `executions`."""
         return self.draws.reordered(positions(self.executions["task_id"], self.tasks["task_id"]))
 
 
 def positions(ids: pl.Series, among: pl.Series) -> NDArray[np.int64]:
-    """Index of each of `ids` in `among`, whose ids are distinct; the shape of `ids`.
+    """Index of each of `ids` in `among`, which contains no id twice.
 
     Raises
     ------
@@ -154,19 +154,19 @@ def positions(ids: pl.Series, among: pl.Series) -> NDArray[np.int64]:
 
 
 def agent_assignments(rows: pl.DataFrame, agents: pl.Series) -> dict[str, list[str]]:
-    """Task ids by agent in the order of `rows`; every agent, idle ones too."""
+    """Task ids by agent in the order of `rows`; idle agents have an empty list."""
     grouped = rows.group_by("agent_id", maintain_order=True).agg("task_id")
     chosen = dict(zip(grouped["agent_id"].to_list(), grouped["task_id"].to_list(), strict=True))
     return {agent: chosen.get(agent, []) for agent in agents.to_list()}
 
 
 def mean(values: pl.Series) -> float | None:
-    """Mean of a column of numbers; None where it is empty or all null."""
+    """Mean of a column of numbers; None if it is empty or all null."""
     value = values.cast(pl.Float64).mean()
     return value if isinstance(value, float) else None
 
 
 def largest(values: pl.Series) -> float | None:
-    """Largest of a column of numbers; None where it is empty or all null."""
+    """Largest of a column of numbers; None if it is empty or all null."""
     value = values.cast(pl.Float64).max()
     return value if isinstance(value, float) else None

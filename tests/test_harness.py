@@ -66,7 +66,7 @@ class TestPhase19Harness:
         assert run.options.strategy is OptimizationStrategy.MAXIMIZE_SUCCESS
         assert run.options.max_retries == 2
         assert run.options.sources[1] == SAMPLE.parent / "phase16"
-        with pytest.raises(UsageError, match="live and a runner go together"):
+        with pytest.raises(UsageError, match="expected both --executor live and a runner"):
             harness(tmp_path, executor="live")
 
     def test_load_phase18_data(self, tmp_path):
@@ -184,9 +184,9 @@ class TestPhase19Integration:
         delivered = copied.parent / "phase16" / "phase19_feedback.jsonl"
         assert len(delivered.read_text().splitlines()) == 1
         again = phase19.run(input=copied, output=tmp_path / "again", **replay, **FIXED)
-        told = [warning for warning in again.warnings if "is there already; nothing was added" in warning]
+        told = [warning for warning in again.warnings if "was delivered before; nothing was added" in warning]
         assert len(told) == 2 and replayed.summary["run_id"] in told[0]
-        assert not any("is there already" in warning for warning in replayed.warnings)
+        assert not any("was delivered before" in warning for warning in replayed.warnings)
         assert len(delivered.read_text().splitlines()) == 1
         assert json.loads(delivered.read_text())["run_id"] == replayed.summary["run_id"]
 
@@ -405,7 +405,7 @@ class TestRefusals:
 
     def test_output_may_not_hold_the_input(self, copied):
         for wrong in (copied, copied.parent):
-            with pytest.raises(UsageError, match="is or holds the input"):
+            with pytest.raises(UsageError, match="is or contains the input"):
                 phase19.run(input=copied, output=wrong)
 
     def test_other_directories_are_left_alone(self, copied, tmp_path):
@@ -428,7 +428,7 @@ class TestRefusals:
         (copied / "learning_signals.jsonl").unlink()
         (copied / "learning_signals.jsonl").symlink_to(run_dir / "learning_signals.jsonl")
         kept = files(run_dir)
-        with pytest.raises(UsageError, match=r"out is or holds the input .*learning_signals.jsonl"):
+        with pytest.raises(UsageError, match=r"out is or contains the input .*learning_signals.jsonl"):
             phase19.run(input=copied, output=run_dir, **FIXED)
         assert files(run_dir) == kept
 

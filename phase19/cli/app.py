@@ -1,4 +1,4 @@
-"""The commands: options in, exit codes out; each command imports what it needs when it runs."""
+"""The commands. Each imports what it needs when it runs, so that the others start fast."""
 
 import gc
 import os
@@ -51,7 +51,7 @@ def run(options: RunOptions, *, json: Flag = False, quiet: Flag = False, verbose
         Also print the five metrics.
     """
     if quiet and (json or verbose):
-        raise UsageError("--quiet goes with neither --json nor --verbose, found both")
+        raise UsageError("--quiet cannot be combined with --json or --verbose")
     from phase19 import harness
     from phase19.publishing.files import SUMMARY_FILE
 
@@ -69,7 +69,7 @@ def run(options: RunOptions, *, json: Flag = False, quiet: Flag = False, verbose
 @app.command(sort_key=2)
 @takes_options
 def validate(options: InputOptions) -> None:
-    """Read and check every input, and write nothing."""
+    """Check every input, and that every wave can be planned; write nothing."""
     from phase19.inputs.loading import load_inputs
     from phase19.optimizer import AdaptiveOptimizer
 
@@ -110,7 +110,7 @@ def forecast(options: InputOptions, *, output: OutputFile = None) -> None:
 @app.command(sort_key=4)
 @takes_options
 def backtest(options: BacktestOptions, *, output: OutputFile = None) -> None:
-    """Plan with the records known at a time, replay the later ones, and measure the plan.
+    """Plan from earlier records, replay later ones, and measure the plan.
 
     Parameters
     ----------
@@ -154,16 +154,16 @@ def query(
     run: Annotated[tuple[Path, ...], Parameter(show_default=lambda runs: " ".join(map(str, runs)))] = (DEFAULT_RUN,),
     format: Literal["table", "csv", "jsonl"] = "table",
 ) -> None:
-    """Query runs in SQL, over the views of sql/views.sql; nothing is changed.
+    """Query runs in SQL, using the views of sql/views.sql; runs are not changed.
 
     Parameters
     ----------
     sql
-        One select; without it, the views and their columns are listed.
+        One select statement; by default, list the views and their columns.
     run
         A run directory; may be given several times.
     format
-        A table, comma-separated values or one JSON object per line.
+        Print a table, comma-separated values or one JSON object per line.
     """
     from phase19.analysis.querying import json_lines, select
 
@@ -178,7 +178,7 @@ def query(
 
 @app.command(sort_key=7)
 def explain(task: str, /, *, run: Path = DEFAULT_RUN, json: Flag = False) -> None:
-    """Explain why a task of a run went to its agent, by what margin, and how it ended.
+    """Explain why a task was assigned to its agent, by what margin, and how it ended.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def explain(task: str, /, *, run: Path = DEFAULT_RUN, json: Flag = False) -> Non
     run
         The run directory.
     json
-        Print every figure of the task as one JSON object instead.
+        Print all figures of the task as one JSON object instead.
     """
     from phase19.outputs import explain as explaining
 
@@ -200,7 +200,7 @@ def explain(task: str, /, *, run: Path = DEFAULT_RUN, json: Flag = False) -> Non
 
 @app.command(sort_key=8)
 def report(*, run: Path = DEFAULT_RUN) -> None:
-    """Write a run's report again: Markdown, and one HTML file.
+    """Rebuild a run's report, as Markdown and HTML.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves
     Parameters
     ----------
     directory
-        Where the directories phase16, phase17 and phase18 appear.
+        Directory in which phase16, phase17 and phase18 are created.
     tasks
         Number of tasks.
     agents
@@ -248,19 +248,19 @@ def _warn(warnings: Iterable[str]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code: 0 done, 2 bad usage, input or output, 130 interrupted. A bug raises."""
+    """Run the command; return 0 if done, 2 after bad usage, input or output, 130 if interrupted. Bugs raise."""
     # Python sets a stream that the caller closed to None.
     sys.stdout, sys.stderr = (stream or TextIOWrapper(FileIO(os.devnull, "w")) for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # ids may hold text that the terminal's encoding does not
+            stream.reconfigure(errors="backslashreplace")  # ids may contain any character
     given = sys.argv[1:] if arguments is None else list(arguments)
-    # The same last digits on every machine, and no threads that wait for one another over small matrices.
+    # One thread: sums round alike for any number of cores, and small matrices are faster.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Half of a short run is imports, which make many objects and no cycles to collect.
+    # Imports take half of a short run. They make many objects but no garbage, so collect less often.
     gc.set_threshold(200_000, 20, 20)
     try:
-        if "" in given:  # an unset variable leaves it; as a path it would mean this directory
+        if "" in given:  # from an unset shell variable; as a path, it would mean the current directory
             before = ["command", *given][given.index("")]
             raise UsageError(f"{before}: expected a value, found nothing")
         if given and not given[0].startswith("-") and given[0] not in app:
@@ -276,10 +276,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_errors(["interrupted: nothing was written"])
         return INTERRUPTED
     except BrokenPipeError:
-        discard(sys.stdout)  # the reader left
+        discard(sys.stdout)  # the reader closed the pipe
         return DONE
     except OSError as problem:
-        if problem.filename is not None:  # a stream has no name
+        if problem.filename is not None:  # not about stdout or stderr, which have no name
             raise
         discard(sys.stdout)
         print_errors([f"error: the output cannot be written: {problem.strerror}"])

@@ -1,4 +1,4 @@
-"""How the command line reads options: the declarations of `phase19.options` as parameters of the parser."""
+"""Turn the options declared in `phase19.options` into parameters of the command-line parser."""
 
 import os
 import sys
@@ -17,14 +17,14 @@ Flag = Annotated[bool, OUTPUT]
 
 
 def _as_written(_: object, tokens: Sequence[Token]) -> str:
-    return tokens[0].value  # what takes it converts it, and words what is wrong with it
+    return tokens[0].value  # the command converts the text and reports errors
 
 
 Count = Annotated[int, Parameter(converter=_as_written)]
 
 
 def takes_options(command: Callable[..., int | None]) -> Callable[..., int | None]:
-    """Let the parser fill a command's parameter `options`, a dataclass of `phase19.options`, option by option."""
+    """Decorate a command so that the parser fills each field of its parameter `options` from an option."""
     declared = command.__annotations__["options"]
     annotations: dict[str, Any] = {}
     for option in fields(declared):
@@ -43,7 +43,7 @@ def takes_options(command: Callable[..., int | None]) -> Callable[..., int | Non
 
 
 def print_errors(lines: Iterable[str]) -> None:
-    """Print lines on stderr; if it cannot be written, the exit code still shows the error."""
+    """Print lines on stderr; if that fails, the exit code still shows the error."""
     try:
         for line in lines:
             print(*map(printable, line.split("\n")), sep="\n", file=sys.stderr, flush=True)
@@ -52,5 +52,5 @@ def print_errors(lines: Iterable[str]) -> None:
 
 
 def discard(stream: TextIO) -> None:
-    """Send what a stream still buffers, and all that follows, to the null device."""
+    """Redirect a stream to the null device, including text that it has buffered."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

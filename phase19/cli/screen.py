@@ -1,4 +1,4 @@
-"""What the command shows: results on stdout, a progress bar on stderr; plain text where there is no terminal."""
+"""What the command shows: results on stdout, a progress bar on stderr, and plain text without a terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from phase19.inputs.loading import Inputs
     from phase19.outputs.rendering import Block
 
-PIPED_WIDTH = 100  # columns of output that no terminal shows
+PIPED_WIDTH = 100  # columns of output without a terminal
 STYLES = {
     **dict.fromkeys(("normal", "passed"), "green"),
     **dict.fromkeys(("warning", "low"), "yellow"),
@@ -37,7 +37,7 @@ def console_for(stream: TextIO) -> Console:
 
     class BrokenPipeConsole(Console):
         def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # the command line decides what it means; rich would exit with code 1
+            raise BrokenPipeError  # main() handles it; rich would exit with code 1
 
     is_terminal = stream.isatty()
     return BrokenPipeConsole(
@@ -45,14 +45,14 @@ def console_for(stream: TextIO) -> Console:
         force_terminal=is_terminal,
         color_system="auto" if is_terminal else None,
         width=None if is_terminal else PIPED_WIDTH,
-        markup=False,  # ids are any text
+        markup=False,  # ids may look like markup
         emoji=False,
         highlight=False,
     )
 
 
 def print_run(run_dir: Path, *, is_verbose: bool = False) -> None:
-    """Print whether the plan held, the waves, what needs attention, the checks, health and where the results are."""
+    """Print whether the plan held, then waves, alerts, checks, health and the path of the results."""
     from phase19.outputs import report
 
     run = report.read_run(run_dir)
@@ -61,11 +61,11 @@ def print_run(run_dir: Path, *, is_verbose: bool = False) -> None:
     if is_verbose:
         blocks.append(report.metrics_table(run))
     blocks += [report.checks_table(run), report.health_sentence(run)]
-    show(blocks, title=verdict, results=f"{run_dir}, the report is {run_dir / report.HTML_FILE}")
+    show(blocks, title=verdict, results=f"{run_dir}; the report is {run_dir / report.HTML_FILE}")
 
 
 def print_inputs(inputs: Inputs) -> None:
-    """Print a row for each input file, then what a run would plan with."""
+    """Print a row for each input file, then the number of tasks, agents and recorded attempts."""
     tasks = f"{plural(inputs.tasks.height, 'task')} ({inputs.task_source})"
     sizes = f"{plural(inputs.agents.height, 'agent')}, {plural(inputs.attempts.height, 'recorded attempt')}"
     table = records_table(inputs.sources.to_dicts(), "file status ignored_fields row_count")
@@ -73,14 +73,14 @@ def print_inputs(inputs: Inputs) -> None:
 
 
 def print_frame(frame: pl.DataFrame) -> None:
-    """Print all rows of a frame as a table; figures as they are."""
+    """Print all rows of a frame as a table, without rounding."""
     labels = sum(1 for _ in takewhile(lambda dtype: not dtype.is_numeric(), frame.dtypes))
     rows = tuple(tuple("" if value is None else str(value) for value in row) for row in frame.rows())
     show([Table(tuple(frame.columns), rows, labels)])
 
 
 def show(blocks: Iterable[Block], *, title: str = "", results: str = "") -> None:
-    """Print a title, paragraphs and tables with an empty line on either side, and the place of the results."""
+    """Print a title, paragraphs, tables (between empty lines) and the path of the results."""
     from rich.text import Text
 
     console = console_for(sys.stdout)
@@ -108,7 +108,7 @@ def _rich_table(table: Table) -> RichTable:
 
 @contextmanager
 def wave_progress(stream: TextIO) -> Iterator[Callable[[str, int, int], None]]:
-    """Show a progress bar while the body runs; nothing if the stream is no terminal."""
+    """Show a progress bar while the body runs, if the stream is a terminal."""
     if not stream.isatty():
         yield lambda _stage, _done, _total: None
         return

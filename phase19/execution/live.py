@@ -1,4 +1,4 @@
-"""Live: a caller's function makes every attempt; agents work in parallel, each on one task at a time."""
+"""Live execution: a caller's function makes every attempt; agents work in parallel, each on one task at a time."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from phase19.execution.protocol import MADE, Execution, attempt_rows
 
 
 class LiveResult(msgspec.Struct, frozen=True):
-    """Result of one attempt; `confidence_delta` if the runner knows it, `is_censored` if a limit stopped it."""
+    """Result of one attempt; `confidence_delta` is optional, and `is_censored` means that the attempt timed out."""
 
     is_success: bool
     confidence_delta: Annotated[float, msgspec.Meta(ge=-1, le=1)] | None = None
@@ -22,23 +22,23 @@ class LiveResult(msgspec.Struct, frozen=True):
 
 
 class LiveExecutor:
-    """Runs tasks for real.
+    """Runs tasks on real agents.
 
     Parameters
     ----------
     runner
-        Called as `runner(order, attempt)` in the agent's own thread, `order` a row of `frames.ORDERS` as a
-        dict. If it raises, or returns anything but a valid :class:`LiveResult`, the attempt failed with that error
-        message.
+        Called as `runner(order, attempt)` in the agent's own thread. `order` is a row of `frames.ORDERS` as a dict,
+        `attempt` counts from 1. If the runner raises, or returns anything but a valid :class:`LiveResult`, the attempt
+        fails and records the error.
 
     Attributes
     ----------
     handle_failure
-        Asked after each failed attempt: any `action` but retry ends the task. None retries up to the task's limit.
+        Called after each failed attempt: any `action` but retry ends the task. None retries up to the task's limit.
 
     Notes
     -----
-    After an interrupt (Ctrl-C), attempts in progress end, no more start, and the other tasks are `interrupted`.
+    After an interrupt (Ctrl-C), running attempts finish, no new ones start, and unfinished tasks are `interrupted`.
     """
 
     is_simulated = False
@@ -63,7 +63,7 @@ class LiveExecutor:
         return Execution(attempts, is_interrupted=self._stop.is_set())
 
     def _work(self, queue: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Attempts made at one agent's orders."""
+        """Work off one agent's orders, and return the attempts made."""
         rows: list[dict[str, Any]] = []
         for order in queue:
             for attempt in range(1, order["max_attempts"] + 1):
@@ -89,5 +89,5 @@ class LiveExecutor:
             if not isinstance(result, LiveResult):
                 raise TypeError(f"expected the runner to return a LiveResult, found {result!r:.100}")
             return msgspec.convert(msgspec.structs.asdict(result), LiveResult)  # checks types and bounds
-        except Exception as problem:  # noqa: BLE001 (whatever an agent's own code raises is that attempt's failure)
+        except Exception as problem:  # noqa: BLE001 (any exception of the runner fails only its attempt)
             return LiveResult(is_success=False, error_message=f"{type(problem).__name__}: {problem}")

@@ -1,4 +1,4 @@
-"""What an executor takes and returns, and the outcome of each ordered task."""
+"""The protocol of executors, and the outcome of each ordered task."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -7,7 +7,7 @@ import polars as pl
 
 from phase19 import frames
 
-# What an executor knows of an attempt; the order says the rest.
+# The columns of an attempt that the executor reports; the order has the others.
 MADE = frames.ATTEMPTS.select(
     "made", "task_id attempt is_success duration_ms confidence_delta error_message is_censored timestamp"
 )
@@ -23,8 +23,8 @@ class Execution(NamedTuple):
     is_interrupted
         Whether execution stopped early.
     spent_ms
-        Busy time of each attempt in ms; None if it equals `duration_ms`. A replay fills in times that were not
-        recorded.
+        Busy time of each attempt in ms; None if it equals `duration_ms`. In a replay, times that were not recorded are
+        filled in here.
     """
 
     attempts: pl.DataFrame
@@ -34,7 +34,7 @@ class Execution(NamedTuple):
 
 @runtime_checkable
 class Executor(Protocol):
-    """Carries out one wave after another.
+    """Executes waves, one after another.
 
     Attributes
     ----------
@@ -48,12 +48,12 @@ class Executor(Protocol):
     most_attempts: int | None
 
     def execute(self, orders: pl.DataFrame) -> Execution:
-        """Carry out a wave.
+        """Execute a wave.
 
         Parameters
         ----------
         orders
-            `frames.ORDERS`, which hold no forecast: grouped by agent, in the order of each agent's timeline.
+            `frames.ORDERS`, which contain no forecast, grouped by agent in the order of each agent's timeline.
         """
         ...
 
@@ -66,7 +66,7 @@ def attempt_rows(orders: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
     orders
         `frames.ORDERS`.
     made
-        Columns of `MADE`, one row an attempt; error_message, is_censored and timestamp if known.
+        Columns of `MADE`, one row per attempt; error_message, is_censored and timestamp are optional.
     """
     confidence_after = (pl.col("confidence") + pl.col("confidence_delta")).clip(0.0, 1.0)
     return frames.ATTEMPTS.conform(
@@ -86,7 +86,7 @@ def task_outcomes(orders: pl.DataFrame, execution: Execution, mean_change: Seque
     execution
         The attempts made.
     mean_change
-        Mean confidence change after a failure and after a success, used where an attempt has none recorded.
+        Mean confidence change after a failure and after a success, used if the last attempt records none.
     """
     by_task = (
         execution.attempts.lazy()

@@ -11,9 +11,9 @@ class ReplayExecutor:
     """Takes outcomes from recorded attempts.
 
     A pair without a record is unobserved; a pair with too few records ends with its last one. An attempt without a
-    recorded time takes its agent's mean recorded time, else the mean of all. Its `duration_ms` stays null, so that
-    nothing is learned from it. `most_attempts` is the largest number of records of a pair: a plan must not count on
-    more retries than the records hold.
+    recorded time takes the mean recorded time of its agent, or of all agents if the agent has none. Its `duration_ms`
+    stays null, so that no forecast learns from it. `most_attempts` is the largest number of records of any pair; plans
+    must not allow more attempts.
 
     Parameters
     ----------
@@ -25,14 +25,14 @@ class ReplayExecutor:
 
     def __init__(self, records: pl.DataFrame) -> None:
         mean = pl.col("duration_ms").mean()
-        ordered = records.sort("agent_id", "duration_ms", maintain_order=True)  # so that the means have the same digits
+        ordered = records.sort("agent_id", "duration_ms", maintain_order=True)  # so that means round alike
         self._records = ordered.filter(pl.col("agent_id").is_not_null()).with_columns(
             spent_ms=pl.coalesce("duration_ms", mean.over("agent_id"), mean, pl.lit(0.0))
         )
         self.most_attempts: int | None = self._records.group_by(_PAIR).len().select(pl.col("len").max()).item()
 
     def attempts(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        """Attempts that pairs would make, each pair on its own.
+        """The attempts that each pair would make, independent of the other pairs.
 
         Parameters
         ----------
@@ -42,7 +42,7 @@ class ReplayExecutor:
         Returns
         -------
         polars.DataFrame
-            `pairs` with the columns of a record and spent_ms (busy time, never null), one row an attempt, sorted by
+            `pairs` with the columns of a record and spent_ms (busy time, never null), one row per attempt, sorted by
             task, agent and attempt. Attempts are numbered from 1 and end with the first success. Pairs without a
             record have no row.
         """

@@ -1,4 +1,4 @@
-"""Dry run: outcomes follow one world drawn from the forecast's posterior."""
+"""Dry run: outcomes come from one world, drawn from the posterior of the forecast."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SimulateExecutor:
     Parameters
     ----------
     world
-        The run's world: the outcome of a (task, agent, attempt) is the same whenever it is asked for.
+        True parameters of the run: a (task, agent, attempt) always has the same outcome.
     task_ids, agent_ids
         Ids in the order of the world's indices.
     """
@@ -33,7 +33,7 @@ class SimulateExecutor:
         self._agents = pl.DataFrame({"agent_id": agent_ids, "agent": pl.int_range(agent_ids.len(), eager=True)})
 
     def execute(self, orders: pl.DataFrame) -> Execution:
-        """Simulate a wave; a (task, agent, attempt) has the same outcome whatever else is ordered."""
+        """Simulate a wave; the outcome of a (task, agent, attempt) does not depend on the other orders."""
         indexed = orders.join(self._tasks, on="task_id", maintain_order="left").join(
             self._agents, on="agent_id", maintain_order="left"
         )

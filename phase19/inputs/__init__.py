@@ -1,1 +1,1 @@
-"""What a run reads: wire formats, strict decoding, readers, thresholds, samples."""
+"""Input files: formats, strict decoding, readers, thresholds and generated samples."""

@@ -1,8 +1,7 @@
 """Strict decoding of JSON documents, and of JSON lines into Polars frames, with bounded memory.
 
-Lines are decoded a block at a time: every line by msgspec into a typed Struct, the block's Structs into one
-chunk of columns, after which they are gone. What msgspec does not check (UTF-8 throughout, repeated keys, keys nobody
-declared) is checked here.
+Lines are decoded in blocks: msgspec decodes each line into a typed Struct, and the Structs of a block become one chunk
+of columns. This module also checks what msgspec does not: UTF-8 in the whole file, repeated keys and undeclared keys.
 """
 
 import hashlib
@@ -24,8 +23,8 @@ import polars as pl
 from phase19.errors import InputError, printable, suggestion
 from phase19.inputs.wire import Rows
 
-LINE = "line"  # column beside a row's own: the number of the line in its file, from 1
-BLOCK_BYTES = 4 << 20  # about 12,000 task outcomes: the rows decoded at once
+LINE = "line"  # added column: number of the line in its file, from 1
+BLOCK_BYTES = 4 << 20  # bytes decoded at once: about 12,000 task outcomes
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
 _FOUND_LENGTH = 60
@@ -33,7 +32,7 @@ _FOUND_LENGTH = 60
 
 @dataclass(slots=True)
 class Decoded:
-    """What a file holds.
+    """The content of a file.
 
     Attributes
     ----------
@@ -42,7 +41,7 @@ class Decoded:
     digest
         SHA-256 of the file's bytes.
     unknown
-        How often each field that the contract does not know occurs in it.
+        Number of occurrences of each undeclared field.
     """
 
     value: Any
@@ -51,7 +50,7 @@ class Decoded:
 
 
 def decode_text(path: Path) -> str:
-    """Read the text of a file, without byte order mark; an :class:`InputError` where it is not UTF-8."""
+    """Read a UTF-8 text file without its byte order mark; raise :class:`InputError` if it is not UTF-8."""
     with _open(path) as stream:
         return _text(path, stream.read().removeprefix(_BYTE_ORDER_MARK), first_line=1)
 
@@ -64,23 +63,23 @@ def decode_document(path: Path, shape: Any) -> Decoded:
     path
         A ``.json`` file, UTF-8 with or without byte order mark.
     shape
-        What msgspec decodes it into.
+        Type that msgspec decodes the document into.
 
     Returns
     -------
     Decoded
-        Its value is a `shape`.
+        Its `value` has the type `shape`.
 
     Raises
     ------
     InputError
-        The file cannot be read, is not JSON, repeats a key, or is not of `shape`.
+        The file cannot be read, is not JSON, repeats a key, or does not match `shape`.
     """
     with _open(path) as stream:
         data = stream.read()
     text = _text(path, data.removeprefix(_BYTE_ORDER_MARK), first_line=1)
     try:
-        # As dicts and lists too, for these have the undeclared fields.
+        # Also decode to dicts and lists, which keep undeclared fields.
         value, members = msgspec.json.decode(text, type=shape), json.loads(text, object_pairs_hook=_unique)
     except _REFUSED as problem:
         raise _explained(path, text, shape, problem) from problem
@@ -95,32 +94,33 @@ def decode_lines(path: Path, rows: Rows, select: Sequence[pl.Expr] = ()) -> Deco
     path
         A ``.jsonl`` file, UTF-8 with or without byte order mark, CRLF, blank lines or a final newline.
     rows
-        What every line is.
+        Format of every line.
     select
-        Expressions over the rows' columns and ``line`` that make the frame's columns; all columns if left out.
+        Expressions for the frame's columns, over the columns of `rows` and ``line``; by default all columns. They must
+        keep the key columns of `rows`.
 
     Returns
     -------
     Decoded
-        Its value is a frame, one row a line in file order; absent and null fields are null, timestamps are in UTC
-        (also those without an offset), fields that take any JSON are JSON text.
+        Its `value` is a frame with one row per line, in file order. Absent fields are null. Timestamps are in UTC;
+        those without an offset count as UTC. Fields that accept any JSON are JSON text.
 
     Raises
     ------
     InputError
-        The file cannot be read, or a line is not UTF-8, not JSON, repeats a key, or is not one of `rows`; or two lines
-        have the key columns of `rows` alike, which `select` must keep.
+        The file cannot be read; a line is not UTF-8, is not JSON, repeats a key or does not match `rows`; or two lines
+        have the same values in the key columns.
 
     Notes
     -----
-    Linear in the bytes; peak memory is twice the frame plus some ten blocks of 4 MiB.
+    Time is linear in the size of the file. Peak memory is about twice the frame plus ten blocks of 4 MiB.
     """
     digest, unknown = hashlib.sha256(), Counter[str]()
     decoder = msgspec.json.Decoder(rows.struct)
     chunks: list[pl.DataFrame] = []
     first_line = 1
     with _open(path) as stream:
-        # An empty file is one empty block, so that it makes an empty frame like any other.
+        # An empty file counts as one empty block, which gives an empty frame.
         while (block := stream.read(BLOCK_BYTES)) or not chunks:
             block += stream.readline()
             digest.update(block)
@@ -133,7 +133,7 @@ def decode_lines(path: Path, rows: Rows, select: Sequence[pl.Expr] = ()) -> Deco
             lines = [line for line in lines if line and not line.isspace()]
             decoded: list[msgspec.Struct] = []
             try:
-                decoded.extend(map(decoder.decode, lines))  # up to the first that is refused
+                decoded.extend(map(decoder.decode, lines))  # stops at the first bad line
             except _REFUSED as problem:
                 bad = len(decoded)
                 raise _explained(path, lines[bad].decode(), rows.struct, problem, numbers[bad]) from problem
@@ -148,18 +148,18 @@ def decode_lines(path: Path, rows: Rows, select: Sequence[pl.Expr] = ()) -> Deco
 
 
 def check_unique(path: Path, frame: pl.DataFrame, keys: Sequence[str]) -> None:
-    """Raise InputError at the first row of `frame`, which has a line column, that repeats the `keys` of another."""
+    """Raise InputError for the first row that repeats the `keys` of another; `frame` has a column ``line``."""
     repeated = ~frame.select(pl.struct(*keys).is_first_distinct()).to_series()
     if repeated.any():
         line, *key = frame.select(LINE, *keys).row(repeated.arg_max() or 0)
         first = frame.join(frame.filter(pl.col(LINE) == line), on=keys, how="semi", maintain_order="left")[LINE][0]
         found = f"{', '.join(map(repr, key))} again (first on line {first})"
-        raise InputError(str(path), line=line, field=", ".join(keys), expected="each one once", found=found)
+        raise InputError(str(path), line=line, field=", ".join(keys), expected="no repeated key", found=found)
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[BinaryIO]:
-    """The file, open; an :class:`InputError` where opening or reading fails."""
+    """Open a file; raise :class:`InputError` if opening or reading fails."""
     try:
         if not path.is_file():
             found = "a directory" if path.is_dir() else "something else" if path.exists() else "nothing"
@@ -187,7 +187,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _unknown_fields(found: Any, value: Any, prefix: str = "") -> Iterator[str]:
-    """Dotted names of the fields of `found` that the decoded `value` does not have, once for each occurrence."""
+    """Dotted names of fields in `found` that the decoded `value` does not have, one per occurrence."""
     if isinstance(value, msgspec.Struct):
         attributes = dict(zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True))
         for name, member in found.items():
@@ -206,10 +206,10 @@ def _unknown_fields(found: Any, value: Any, prefix: str = "") -> Iterator[str]:
 def _unknown_keys(
     path: Path, lines: Sequence[bytes], numbers: Sequence[int], decoded: list[msgspec.Struct], rows: Rows
 ) -> Counter[str]:
-    """Count the keys that no field has, and refuse repeated keys.
+    """Count undeclared keys, and refuse repeated keys.
 
-    A row encoded again has as many quotation marks as its line, unless a key was unknown or repeated (or a mark
-    was written as its escape): counting them clears whole blocks at memory speed.
+    Re-encoded rows have as many quotation marks as their lines, unless a key is undeclared or repeated or a mark is
+    written as an escape. Comparing the counts is a fast test for a whole block.
     """
     encoded, block = msgspec.json.Encoder().encode_lines(decoded), b"".join(lines)
     is_flat = pl.Binary not in rows.dtypes.values()
@@ -227,7 +227,7 @@ def _unknown_keys(
 def _series(name: str, values: Iterator[Any], dtype: Any) -> pl.Series:
     present = [None if value is msgspec.UNSET else value for value in values]
     if dtype == pl.List:
-        # Polars takes 50 times as long over lists, of which a file holds few distinct ones.
+        # A file has few distinct lists: gathering them is 50 times as fast as building every list.
         places: dict[Any, int] = {}
         rows = [None if v is None else places.setdefault(tuple(v), len(places)) for v in present]
         return pl.Series(name, list(map(list, places)), dtype=dtype).gather(pl.Series(rows, dtype=pl.UInt32))
@@ -239,7 +239,7 @@ def _series(name: str, values: Iterator[Any], dtype: Any) -> pl.Series:
     return pl.Series(name, present, dtype=dtype)
 
 
-# What is wrong with a text that was refused: this runs on errors only, so it may be slow.
+# Explain why a text was refused. This runs only on errors, so it may be slow.
 
 _Place = tuple[str | int, ...]  # the keys and indices that lead to a value
 _WORDS = {
@@ -252,7 +252,7 @@ _REASONS = {
     "Number out of range": "a number nearer to zero",
     "Integer value out of range": "an integer nearer to zero",
 }
-_ONCE = "each key once"
+_NOT_REPEATED = "each key only once"
 
 
 def shorten(text: str) -> str:
@@ -262,7 +262,7 @@ def shorten(text: str) -> str:
 
 
 def line_of(text: str, place: _Place, key_form: str = r'"{}"\s*:') -> int:
-    """The line of a place in a document: each key is searched for after the one before, in the form given."""
+    """Line number of a place in a document: search for each key after the previous one, as `key_form` writes it."""
     at, skip_space = 0, re.compile(r"\s*").match
     for step in place:
         if isinstance(step, str):
@@ -277,19 +277,19 @@ def line_of(text: str, place: _Place, key_form: str = r'"{}"\s*:') -> int:
 
 
 def _explained(path: Path, text: str, shape: Any, problem: Exception, line: int | None = None) -> InputError:
-    """Name the place and the value that `problem` is about; a field is a dotted path such as `agents.a.tasks`."""
-    expected, found = "one complete JSON object a line" if line else "a complete JSON document", "nothing"
+    """Make the error that names the place and value of `problem`; a field is a dotted path like `agents.a.tasks`."""
+    expected, found = "one complete JSON object per line" if line else "a complete JSON document", "nothing"
     place: _Place = ()
     try:
         if text.strip():
             flaw = next(_flaws(json.loads(text, object_pairs_hook=_Members)), None)
             if flaw is None and isinstance(problem, msgspec.ValidationError):
                 flaw = _mismatch(json.loads(text), shape, str(problem))
-            # Without a flaw, Python accepts what msgspec refuses: half a surrogate pair.
+            # Without a flaw, msgspec refuses what Python accepts, such as half a surrogate pair.
             expected, found, place = flaw or (expected, f"{shorten(text)} ({problem})", ())
-            repeated = place[-1:] if expected == _ONCE else ()  # look for the key after the key
+            repeated = place[-1:] if expected == _NOT_REPEATED else ()  # find the second one
             line = line or line_of(text, (*place, *repeated))
-    except (ValueError, RecursionError) as broken:  # also integers of thousands of digits, nesting of thousands
+    except (ValueError, RecursionError) as broken:  # includes huge integers and very deep nesting
         found = f"{shorten(text)} ({getattr(broken, 'msg', broken)})"
         line = line or getattr(broken, "lineno", 1)
     field = ".".join(map(str, place)) or None
@@ -297,16 +297,16 @@ def _explained(path: Path, text: str, shape: Any, problem: Exception, line: int 
 
 
 class _Members(list[tuple[str, Any]]):
-    """The members of a JSON object, repeated names too."""
+    """The members of a JSON object, including repeated names."""
 
 
 def _flaws(node: Any, place: _Place = ()) -> Iterator[tuple[str, str, _Place]]:
-    """Repeated keys and numbers that are not finite: what was expected, what was found and where."""
+    """Find repeated keys and non-finite numbers: yield what was expected, what was found and where."""
     if isinstance(node, _Members):
         names: set[str] = set()
         for name, member in node:
             if name in names:
-                yield _ONCE, "it again", (*place, name)
+                yield _NOT_REPEATED, "it again", (*place, name)
             names.add(name)
             yield from _flaws(member, (*place, name))
     elif isinstance(node, list):
@@ -317,7 +317,7 @@ def _flaws(node: Any, place: _Place = ()) -> Iterator[tuple[str, str, _Place]]:
 
 
 def _mismatch(document: Any, shape: Any, problem: str) -> tuple[str, str, _Place]:
-    """What was expected, what was found and where, from msgspec's message about a document that is not of a shape."""
+    """Parse msgspec's message about a document that does not match `shape`: expected, found and place."""
     reason, _, place = problem.rpartition(" - at `") if " - at `" in problem else (problem, "", "")
     is_key = place.startswith("key` in ")
     node, field = document, tuple[str | int, ...]()
@@ -340,7 +340,7 @@ def _mismatch(document: Any, shape: Any, problem: str) -> tuple[str, str, _Place
 
 
 def _refused_member(document: Any, members: dict[str, Any], shape: Any, problem: str) -> str:
-    """The key of `members`, a dict within the document, that msgspec refuses with the message `problem`."""
+    """The key of `members`, a dict inside the document, for which msgspec reports `problem`."""
     everything = members.copy()
     for name, value in everything.items():
         members.clear()

@@ -1,6 +1,6 @@
-"""Phase 16's heuristics as this run applies them: each by its rule, scaled by its weight.
+"""Apply Phase 16's heuristics: each follows its rule, scaled by its weight.
 
-Rules that this phase can follow are read strictly; all others are ignored, whatever their shape.
+Rules of a known kind are checked strictly. Other rules are ignored.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,40 +15,40 @@ from phase19.frames import RiskLevel
 from phase19.inputs.wire import Change, Rate
 
 _BOOST, _RELAX, _RETRY = "boost_confidence_by", "adjust_policy", "retry_with_confidence_recalibration"
-# How this phase retries failed tasks, as H16_003 states it.
+# How this phase retries failed tasks; H16_003 states the same rule.
 RETRIED_RISKS = ("LOW", "MEDIUM")
 RETRY_PENALTY = 0.05
 
 
 class _Place(Struct, frozen=True):
-    """A place in the order of priority: tasks of a risk level from a confidence on."""
+    """A rank in the priority order: tasks of a risk level with at least this confidence."""
 
     risk_level: RiskLevel
     confidence_min: Rate = 0.0
 
 
-# H16_001, as Phase 16 ships it.
+# The default priority order: H16_001 as Phase 16 ships it.
 _ORDER = (_Place("LOW", 0.85), _Place("LOW", 0.7), _Place("MEDIUM", 0.85), _Place("MEDIUM", 0.75), _Place("HIGH", 0.9))
 
 
 class _Condition(Struct, frozen=True):
     risk_level: RiskLevel | tuple[RiskLevel, ...] = ()
     confidence_range: tuple[Rate, Rate] = (0.0, 1.0)
-    success_rate_previous_wave: Rate = 1.0  # no wave does better
+    success_rate_previous_wave: Rate = 1.0  # no success rate is above 1
 
     def __post_init__(self) -> None:
         low, high = self.confidence_range
         if low > high:
-            raise ValueError(f"confidence_range is not from low to high: {low} to {high}")
+            raise ValueError(f"confidence_range: expected low <= high, found {low} and {high}")
 
 
 class _Parameters(Struct, frozen=True):
-    # Phase 16 names the threshold after high risk, and describes it correctly as that of MEDIUM.
+    # Despite the name that Phase 16 gave it, this is the threshold of MEDIUM risk.
     high_risk_threshold: Rate = 1.0
 
 
 class Rule(Struct, frozen=True):
-    """A rule that orders tasks, or one of the three actions that this phase can take; what it leaves out is neutral."""
+    """A rule that orders tasks or takes one of three actions; fields that it leaves out have no effect."""
 
     priority_order: tuple[_Place, ...] = ()
     condition: _Condition = _Condition()
@@ -59,12 +59,12 @@ class Rule(Struct, frozen=True):
 
     @property
     def risk_levels(self) -> tuple[str, ...]:
-        """The risk levels that its condition names."""
+        """The risk levels in the rule's condition."""
         levels = self.condition.risk_level
         return (levels,) if isinstance(levels, str) else levels
 
     def fits(self) -> pl.Expr:
-        """Whether a task meets the condition of a boost."""
+        """Whether a task meets the rule's condition for a boost."""
         in_range = pl.col("confidence").is_between(*self.condition.confidence_range)
         return pl.col("risk_level").is_in(self.risk_levels) & in_range
 
@@ -76,9 +76,9 @@ class Heuristics:
     Attributes
     ----------
     rules
-        By heuristic id, in the order Phase 16 gives them; of two that fit, the first applies.
+        By heuristic id, in Phase 16's order. If several fit, the first applies.
     weights
-        What each heuristic's size is multiplied by, 1 where none is known. An order and a retry have no size.
+        Factor on the effect of each heuristic, by id; 1 if missing. It does not change priority orders and retries.
     """
 
     rules: Mapping[str, Rule] = field(default_factory=dict)
@@ -88,12 +88,12 @@ class Heuristics:
         return [(name, rule) for name, rule in self.rules.items() if rule.action == action]
 
     def _priority(self) -> tuple[str | None, tuple[_Place, ...]]:
-        """The heuristic that orders priorities and its order; None and the default where there is none."""
+        """The heuristic that orders priorities, and its order; None and the default order if there is none."""
         orders = [(name, rule.priority_order) for name, rule in self.rules.items() if rule.priority_order]
         return orders[0] if orders else (None, _ORDER)
 
     def boosted(self, tasks: pl.DataFrame) -> pl.DataFrame:
-        """Add the boost of their confidence to tasks (`frames.TASKS`), and the heuristic that gives it (H16_002)."""
+        """Set the confidence boost of tasks (`frames.TASKS`), and record its heuristic (H16_002)."""
         boosts, confidence = self._by_action(_BOOST), pl.col("confidence")
         amount = _first(((rule.fits(), rule.amount * self.weights.get(name, 1.0)) for name, rule in boosts), 0.0)
         who = _first(((rule.fits(), name) for name, rule in boosts), pl.lit(None, dtype=pl.String))
@@ -103,13 +103,13 @@ class Heuristics:
         )
 
     def ordered(self, tasks: pl.DataFrame) -> pl.DataFrame:
-        """Record the heuristic that orders priorities on the tasks that have a place in its order."""
+        """Record the priority heuristic on the tasks that have a rank in its order."""
         name, order = self._priority()
         who = pl.when(self.bucket() < len(order)).then(pl.lit(name, dtype=pl.String))
         return tasks.with_columns(heuristics_applied=append_heuristic(who))
 
     def retried(self, tasks: pl.DataFrame, is_retried: pl.Series) -> pl.DataFrame:
-        """Record the heuristic that states retries as this phase makes them on the tasks that may be retried."""
+        """Record the retry heuristic on tasks that may be retried, if its rule is the rule of this phase."""
         names = [
             name
             for name, rule in self._by_action(_RETRY)
@@ -119,14 +119,14 @@ class Heuristics:
         return tasks.with_columns(heuristics_applied=append_heuristic(who))
 
     def bucket(self) -> pl.Expr:
-        """Place of a task in the order of priority, by its boosted confidence; one past the last if it has none."""
+        """Rank of a task in the priority order, by boosted confidence; tasks without a rank come last."""
         _, order = self._priority()
         confidence = pl.col("confidence") + pl.col("confidence_boost")
         fits = [(pl.col("risk_level") == place.risk_level) & (confidence >= place.confidence_min) for place in order]
         return _first(zip(fits, range(len(order)), strict=True), len(order))
 
     def claims(self, attempts: pl.DataFrame) -> pl.DataFrame:
-        """Add the boost that their recorded heuristics claim to attempts (`frames.ATTEMPTS`)."""
+        """Set the confidence boost of attempts (`frames.ATTEMPTS`) from the heuristics recorded on them."""
         applied = pl.col("heuristics_applied").list
         claimed = _first(((applied.contains(name), rule.amount) for name, rule in self._by_action(_BOOST)), 0.0)
         return attempts.with_columns(confidence_boost=claimed)
@@ -139,7 +139,7 @@ class Heuristics:
         rate_before
             Success rate of the wave before; None before the first wave, or if nothing ran.
         threshold, least
-            The gate's own, and the lowest it allows.
+            The gate's default threshold, and the lowest that it allows.
         """
         for name, rule in self._by_action(_RELAX):
             reduction = (threshold - rule.parameters.high_risk_threshold) * self.weights.get(name, 1.0)
@@ -149,12 +149,12 @@ class Heuristics:
 
 
 def _first(cases: Iterable[tuple[pl.Expr, float | str]], otherwise: float | pl.Expr) -> pl.Expr:
-    """The value of the first case that holds."""
+    """The value of the first case that is true."""
     return pl.coalesce(*(pl.when(holds).then(pl.lit(value)) for holds, value in cases), otherwise)
 
 
 def append_heuristic(heuristic_id: pl.Expr | pl.Series) -> pl.Expr:
-    """Heuristics applied so far and one more where it is not null, each once, in order."""
+    """Append a heuristic id to `heuristics_applied`, unless it is null or already in the list."""
     lists = pl.col("heuristics_applied")
     return pl.concat_list(lists, heuristic_id).list.drop_nulls().list.unique(maintain_order=True)
 
@@ -167,12 +167,12 @@ def read_heuristics(
     Parameters
     ----------
     heuristics
-        `frames.HEURISTICS`, with the column `line` where the rows are lines of a file. The content of a rule decides
-        what it does, whatever its id. Rules that this phase cannot follow are ignored, whatever their shape.
+        `frames.HEURISTICS`, with a column `line` if the rows come from a file. The content of a rule decides what it
+        does, not its id. Rules of unknown kinds are ignored.
     weights
-        Weights that an earlier run ended with.
+        Final weights of an earlier run.
     path
-        The file to name in errors.
+        File that errors name.
 
     Raises
     ------
@@ -191,7 +191,7 @@ def _decoded(row: Mapping[str, Any], path: str) -> Rule | None:
         known = [_BOOST, _RELAX, _RETRY]
         if not isinstance(stated, dict) or not ("priority_order" in stated or stated.get("action") in known):
             return None
-        expected = f"a rule that {stated.get('action', 'orders priorities')!s:.40} can follow"
+        expected = f"a valid rule of kind {stated.get('action', 'priority_order')!s:.40}"
         return convert(stated, Rule)
     except MsgspecError as problem:
         place = f"rule of {row['heuristic_id']}"

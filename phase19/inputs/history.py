@@ -1,4 +1,4 @@
-"""Records of attempts, whichever file they are from; approvals; and what an earlier run hands on."""
+"""Read recorded attempts, approvals, and the weights and outcomes of an earlier run."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from phase19.inputs.thresholds import Thresholds
 
 @dataclass(frozen=True, slots=True)
 class Previous:
-    """What an earlier run hands on.
+    """Weights and outcomes of an earlier run.
 
     Attributes
     ----------
     run_id
         The earlier run's id.
     weights
-        Heuristic weights it ended with; none of a simulated run.
+        Its final heuristic weights, by id; empty for a simulated run.
     attempts
-        ATTEMPTS with source ``previous``; none of a simulated run.
+        ATTEMPTS with source ``previous``; empty for a simulated run.
     is_simulated
         Whether it was a dry run.
     """
@@ -37,7 +37,7 @@ class Previous:
 
 
 def attempt_columns(rows: wire.Rows, source: str, attempt: pl.Expr | None = None) -> list[pl.Expr]:
-    """Expressions that make ATTEMPTS of the columns of decoded rows, whichever file they are from."""
+    """Expressions that convert decoded rows of any file to ATTEMPTS."""
     return ATTEMPTS.fill(
         rows.dtypes,
         is_success=pl.col("status") == "success",
@@ -49,12 +49,12 @@ def attempt_columns(rows: wire.Rows, source: str, attempt: pl.Expr | None = None
 
 
 def read_executions(path: Path) -> pl.DataFrame:
-    """Read an ``--executions`` file: one row an attempt.
+    """Read an ``--executions`` file: one row per attempt.
 
     Parameters
     ----------
     path
-        JSONL of task_id, agent_id, attempt (default: ``attempts``, else 1), status, execution_time_ms and the
+        JSONL with task_id, agent_id, attempt (default: ``attempts``, else 1), status, execution_time_ms and the
         other fields of task_outcomes.jsonl.
 
     Returns
@@ -74,17 +74,17 @@ def read_executions(path: Path) -> pl.DataFrame:
 
 
 def read_approvals(path: Path) -> pl.Series:
-    """Read an ``--approve`` file: the ids of the tasks an operator approves.
+    """Read an ``--approve`` file: ids of the tasks that an operator approves.
 
     Parameters
     ----------
     path
-        One task id a line; blanks around it do not count.
+        One task id per line; surrounding spaces are ignored.
 
     Returns
     -------
     polars.Series
-        Strings named ``task_id``, each once, in file order.
+        Distinct ids, named ``task_id``, in file order.
 
     Raises
     ------
@@ -96,26 +96,26 @@ def read_approvals(path: Path) -> pl.Series:
 
 
 def read_previous(run_dir: Path, rules: Mapping[str, float] | None = None) -> Previous:
-    """Read what an earlier run hands on to this one (``--previous``).
+    """Read the weights and outcomes of an earlier run (``--previous``).
 
     Parameters
     ----------
     run_dir
         The earlier run's output directory.
     rules
-        The rules in force, which bound the weights; the defaults if left out.
+        Thresholds in force, which bound the weights; by default those of thresholds.toml.
 
     Returns
     -------
     Previous
-        Its weights and outcomes: for each task that ran, `retry_count` failed attempts of unknown duration and the
-        last one, which gets an equal share of the task's time where that was measured. Neither if the run was
-        simulated.
+        Its weights and outcomes; both are empty if the run was simulated. A task that ran gives `retry_count` failed
+        attempts of unknown duration and one last attempt. If the task's time was measured, the last attempt gets an
+        equal share of it.
 
     Raises
     ------
     InputError
-        The directory is not a run's, a file in it breaks the contract, or a weight is out of bounds.
+        The directory contains no run, a file in it breaks the contract, or a weight is out of bounds.
     """
     path = run_dir / "optimization_summary.json"
     summary: wire.OptimizationSummary = decode_document(path, wire.OptimizationSummary).value
@@ -134,7 +134,7 @@ def natural_paths(directory: Path, pattern: str) -> list[Path]:
 
 
 def _weights(path: Path, rules: Mapping[str, float]) -> dict[str, float]:
-    """Weight by heuristic, within the rules' bounds (widened to include 1)."""
+    """Weight by heuristic id; each must be within the rules' bounds, widened to include 1."""
     low, high = min(rules["heuristic_weight_min"], 1.0), max(rules["heuristic_weight_max"], 1.0)
     weights: dict[str, float | str] = decode_document(path, dict[wire.Id, wire.Weight | str]).value
     weights.pop("updated_at", None)
@@ -145,7 +145,7 @@ def _weights(path: Path, rules: Mapping[str, float]) -> dict[str, float]:
 
 
 def _previous_attempts(path: Path) -> pl.DataFrame:
-    """Every attempt of the tasks that ran: one row a task becomes retry_count + 1."""
+    """Attempts of the tasks that ran: each row becomes retry_count + 1 attempts."""
     rows: pl.DataFrame = decode_lines(path, wire.PREVIOUS_TASKS).value
     backwards = rows.filter(pl.col("actual_end_time") < pl.col("actual_start_time"))
     if backwards.height:

@@ -1,4 +1,4 @@
-"""Everything a run knows before it plans: Phase 16, 17 and 18 directories -> validated frames."""
+"""Read the directories of Phases 16, 17 and 18 into validated frames."""
 
 import hashlib
 import os
@@ -27,16 +27,16 @@ _WARNED_FIELDS = 10  # names in one warning; further ones are counted
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Everything a run knows before it plans, in the frames of frames.py; by default no records and even odds.
+    """All inputs of a run, as frames; by default there are no records and the success rate is 0.5.
 
     Attributes
     ----------
     tasks
-        TASKS, in file order; `wave` and `confidence` as recorded, null where they are not.
+        TASKS, in file order; `wave` and `confidence` as recorded, null if not recorded.
     attempts
         ATTEMPTS: Phase 17's rows (source ``phase17``), then Phase 18's (source ``phase18``), each in file order.
     agents
-        AGENTS in natural order: all named anywhere, then ``agent_i`` up to total_agents.
+        AGENTS in natural order: all agents named in a file, and further ``agent_i`` until there are total_agents.
     heuristics, signals, sources
         HEURISTICS, SIGNALS, SOURCES, in file order.
     patterns
@@ -46,9 +46,9 @@ class Inputs:
     task_source
         ``tasks.jsonl``, ``planned_tasks.jsonl`` or ``synthetic``.
     warnings
-        One text a file with fields the contract does not know, and one for each file passed over.
+        One text per file with unknown fields, and one per file that was empty or ignored.
     digest
-        SHA-256 over the names and bytes of everything read, wherever the directories are.
+        SHA-256 of the names and bytes of all files read; it does not depend on the paths of the directories.
     """
 
     tasks: pl.DataFrame = field(default_factory=TASKS.empty)
@@ -72,17 +72,17 @@ def load_inputs(phase18: Path, phase16: Path | None = None, phase17: Path | None
     phase18
         Directory with the four required Phase 18 files.
     phase16, phase17
-        Directories of the earlier phases; None where there is none.
+        Directories of the earlier phases; None if there is none.
 
     Returns
     -------
     Inputs
-        The same for the same bytes.
+        The same files give the same inputs.
 
     Raises
     ------
     InputError
-        A directory or required file is missing, or a file breaks the contract; it names the file, line and field.
+        A directory or required file is missing, or a file breaks the contract; the error names file, line and field.
     """
     directories = {"phase18": phase18, "phase16": phase16, "phase17": phase17}
     for directory in filter(None, directories.values()):
@@ -118,7 +118,7 @@ def load_inputs(phase18: Path, phase16: Path | None = None, phase17: Path | None
 
 
 def synthetic_tasks(attempts: pl.DataFrame, count: int) -> pl.DataFrame:
-    """Tasks task_0 ... of the risk level recorded most often, MEDIUM where none is."""
+    """Make tasks ``task_0``, ``task_1``, ... with the most frequent recorded risk level, or MEDIUM if there is none."""
     recorded = dict(attempts["risk_level"].drop_nulls().value_counts().rows())
     risk = max(RISK_LEVELS, key=lambda level: recorded.get(level, 0)) if recorded else "MEDIUM"
     names = pl.select(task_id=pl.format("task_{}", pl.int_range(count)))
@@ -127,7 +127,7 @@ def synthetic_tasks(attempts: pl.DataFrame, count: int) -> pl.DataFrame:
 
 @dataclass(slots=True)
 class _Log:
-    """Reads files, and notes what was read: rows a file, warnings and the digest."""
+    """Reads files, and keeps the row counts, the warnings and the digest."""
 
     directories: Mapping[str, Path | None]
     sources: list[tuple[str, int, str, list[str]]] = field(default_factory=list)
@@ -135,12 +135,12 @@ class _Log:
     digest: Any = field(default_factory=hashlib.sha256)
 
     def path(self, phase: str, name: str) -> Path | None:
-        """The path of an optional file, None where it does not exist; a dangling link does."""
+        """The path of an optional file; None if it does not exist. A dangling link counts as existing."""
         directory = self.directories[phase]
         return directory / name if directory is not None and os.path.lexists(directory / name) else None
 
     def document(self, name: str, shape: Any) -> Any:
-        """A required JSON document of Phase 18; an object where a list may stand is a list of one."""
+        """A required JSON document of Phase 18; a single pattern becomes a list of one."""
         path = Path(self.directories["phase18"] or "", name)
         decoded = decode_document(path, shape)
         if isinstance(decoded.value, Pattern):
@@ -152,7 +152,7 @@ class _Log:
     def lines(
         self, phase: str, name: str, rows: wire.Rows, select: Sequence[pl.Expr] = (), *, is_required: bool = False
     ) -> pl.DataFrame:
-        """The rows of a JSONL file; none where an optional one does not exist."""
+        """The rows of a JSONL file; no rows if an optional file does not exist."""
         path = Path(self.directories[phase] or "", name)
         if self.path(phase, name) is None and not is_required:
             self.sources.append((name, 0, "absent", []))
@@ -163,7 +163,7 @@ class _Log:
         return frame
 
     def note(self, phase: str, name: str, row_count: int, files: Mapping[str, Decoded]) -> None:
-        """Note the files, by their paths within the phase's directory, that make up one source."""
+        """Record one source made of these files, which are keyed by their paths in the phase's directory."""
         unknown: Counter[str] = Counter()
         for place, file in files.items():
             self.digest.update(f"{phase}/{place}\0".encode() + file.digest)
@@ -172,20 +172,18 @@ class _Log:
         if unknown:
             shown = ", ".join(f"{field!r} ({unknown[field]})" for field in sorted(unknown)[:_WARNED_FIELDS])
             more = f" and {len(unknown) - _WARNED_FIELDS} more" if len(unknown) > _WARNED_FIELDS else ""
-            self.warnings.append(
-                f"{name}: {plural(unknown.total(), 'value')} of unknown fields left out: {shown}{more}"
-            )
+            self.warnings.append(f"{name}: {plural(unknown.total(), 'value')} of unknown fields ignored: {shown}{more}")
 
 
 def _attempts(log: _Log, phase18: Path) -> Iterable[pl.DataFrame]:
-    """Phase 17's attempts, then Phase 18's: the file at the top where there is one, for it has all, else the waves'."""
+    """Phase 17's attempts, then Phase 18's: from its top-level file if there is one, otherwise from those of waves."""
     rows = wire.EXECUTION_OUTCOMES
     yield log.lines("phase17", "execution_outcomes.jsonl", rows, select=attempt_columns(rows, "phase17"))
     rows, below = wire.TASK_OUTCOMES, natural_paths(phase18, _WAVE_OUTCOMES)
     columns = attempt_columns(rows, "phase18")
     if not below or log.path("phase18", _TASK_OUTCOMES) is not None:
         if below:
-            log.warnings.append(f"{_TASK_OUTCOMES} is used, {_WAVE_OUTCOMES} passed over ({len(below)} found)")
+            log.warnings.append(f"{_TASK_OUTCOMES} is used, {_WAVE_OUTCOMES} is ignored ({plural(len(below), 'file')})")
         yield log.lines("phase18", _TASK_OUTCOMES, rows, select=columns)
     else:
         files = {path.relative_to(phase18).as_posix(): decode_lines(path, rows, columns) for path in below}
@@ -207,7 +205,7 @@ def _tasks(log: _Log, attempts: pl.DataFrame, total_tasks: int) -> tuple[pl.Data
 def _agents(
     phase18: Path, population: Population, attempts: pl.DataFrame, named: set[str], capacity: Mapping[str, int | None]
 ) -> pl.DataFrame:
-    """All agents, and what each is judged by: its records, else its summary, else nothing."""
+    """All agents, and the basis of each one's forecast: its records, else its summary, else none."""
     records = dict(attempts["agent_id"].drop_nulls().value_counts().rows())
     performance = population.agent_performance or {}
     names = named | records.keys() | performance.keys()

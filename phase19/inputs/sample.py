@@ -2,7 +2,7 @@
 
 Agent a succeeds on task t with probability sigmoid(intercept + ability_a + skill_{a, category(t)} - difficulty_t),
 lowered by H16_003's penalty at every retry, and never below 0.05; durations are log-normal. Risk and confidence follow
-difficulty with noise, as an earlier phase would judge it.
+difficulty with noise, like the judgement of an earlier phase.
 """
 
 import json
@@ -22,7 +22,7 @@ from phase19.errors import OutputError
 from phase19.inputs.heuristics import RETRIED_RISKS, RETRY_PENALTY, append_heuristic
 
 _CATEGORIES = ("analysis", "coding", "data", "planning", "review", "testing")
-_INTERCEPT = 2.2  # logits: about 85 % of first attempts succeed, which leaves room for planning to pay
+_INTERCEPT = 2.2  # logits: about 85 % of first attempts succeed, so a good plan can do better
 _ABILITY_SD, _SKILL_SD, _DIFFICULTY_SD = 0.5, 0.6, 1.0  # logits
 _MEDIAN_DURATION_MS, _FAILURE_SLOWDOWN = 26.0, 1.5
 _SPEED_SD, _DURATION_SD = 0.2, 0.3  # log ms
@@ -40,23 +40,23 @@ def write_sample(directory: Path, *, tasks: int, agents: int, waves: int, seed: 
     Parameters
     ----------
     directory
-        Where `phase16`, `phase17` and `phase18` are made, all of them or none; it is created where it does not exist.
+        Parent of the new directories `phase16`, `phase17` and `phase18`; created if it does not exist.
     tasks, agents, waves
-        Sizes, 1 or more; no more waves than tasks.
+        Number of each, at least 1; at most as many waves as tasks.
     seed
-        0 or more; with the sizes it fixes every byte.
+        Seed of the random numbers, at least 0. The same seed and sizes give the same bytes.
 
     Raises
     ------
     UsageError
         A size or the seed is out of bounds.
     OutputError
-        `directory` holds one of the three already, or cannot be written.
+        `directory` already contains one of the three, or cannot be written.
 
     Notes
     -----
-    Phase 17 and Phase 18 each execute every task once, dealt round robin with different offsets, with up to two
-    retries of failed tasks of LOW and MEDIUM risk. Linear in tasks.
+    Phase 17 and Phase 18 each execute every task once. Tasks go to agents in turn, with a different offset in each
+    phase. Failed tasks of LOW and MEDIUM risk are retried up to twice. Time is linear in the number of tasks.
     """
     tasks = converted("--tasks", Annotated[int, Meta(ge=1, le=10_000_000)], tasks)
     agents = converted("--agents", Annotated[int, Meta(ge=1, le=100_000)], agents)
@@ -64,7 +64,7 @@ def write_sample(directory: Path, *, tasks: int, agents: int, waves: int, seed: 
     seed = converted("--seed", Annotated[int, Meta(ge=0, le=2**63 - 1)], seed)
     taken = next((phase for phase in _PHASES if (directory / phase).exists()), None)
     if taken is not None:
-        raise OutputError(f"{directory / taken}: expected nothing there, found a directory; it is left as it is")
+        raise OutputError(f"{directory / taken}: expected nothing there, found a directory; nothing was written")
     rng = np.random.default_rng(seed)
     category = rng.integers(len(_CATEGORIES), size=tasks)
     difficulty = rng.normal(0, _DIFFICULTY_SD, tasks)
@@ -72,7 +72,7 @@ def write_sample(directory: Path, *, tasks: int, agents: int, waves: int, seed: 
     log_speed = rng.normal(0, _SPEED_SD, agents)
     planned = _plan(rng, difficulty, category, waves)
     attempts = []
-    for offset, day in ((0, 0), (1 + agents // 3, 7)):  # Phase 17, and a week later Phase 18 with other agents
+    for offset, day in ((0, 0), (1 + agents // 3, 7)):  # Phase 17, and a week later Phase 18 with other pairs
         agent = (np.arange(tasks) + offset) % agents
         dealt = planned.with_columns(
             agent_id=pl.format("agent_{}", pl.Series(agent)),
@@ -104,7 +104,7 @@ def write_sample(directory: Path, *, tasks: int, agents: int, waves: int, seed: 
 def _plan(
     rng: np.random.Generator, difficulty: NDArray[np.float64], category: NDArray[np.int64], waves: int
 ) -> pl.DataFrame:
-    """Phase 16's plan of the tasks, which knows their difficulty with noise."""
+    """Phase 16's plan; it knows the difficulty of the tasks only with noise."""
     tasks = len(difficulty)
     judged = difficulty + rng.normal(0, 0.6 * _DIFFICULTY_SD, tasks)
     risk = np.searchsorted(np.quantile(judged, np.cumsum(list(_RISK_SHARES.values()))[:-1]), judged)
@@ -120,7 +120,7 @@ def _plan(
     return pl.DataFrame(columns).select(
         pl.format("task_{}", pl.int_range(tasks)).alias("task_id"),
         *columns,
-        # H16_001: least risk first, then most confidence; ties in the order of the tasks, on any number of threads.
+        # H16_001: lowest risk first, then highest confidence. Ties keep the task order on any number of threads.
         priority=pl.struct(level, -pl.col("confidence"), pl.int_range(pl.len()))
         .rank("ordinal")
         .over("wave")
@@ -134,7 +134,7 @@ def _plan(
 
 
 def _execute(rng: np.random.Generator, dealt: pl.DataFrame, start: datetime) -> pl.DataFrame:
-    """One execution of all tasks, each by its agent: an attempt a row, by wave and time."""
+    """Execute every task once, by its agent: one row per attempt, sorted by wave and time."""
     penalty = RETRY_PENALTY * (pl.col("attempts") - 1)
     chance = pl.max_horizontal(pl.col("probability") - penalty, RETRY_PENALTY)
     possible = dealt.with_columns(attempts=pl.int_ranges(1, _MAX_ATTEMPTS + 1)).explode("attempts")
@@ -168,7 +168,7 @@ def _execute(rng: np.random.Generator, dealt: pl.DataFrame, start: datetime) -> 
 
 
 def _summaries(attempts: pl.DataFrame, agent_count: int) -> dict[str, Any]:
-    """Phase 18's summary of its attempts, by file; rates are over attempts."""
+    """Phase 18's summaries of its attempts, by file name; rates are over attempts."""
     figures = {
         "success_rate": (pl.col("status") == "success").mean().round(4),
         "avg_execution_time_ms": pl.col("execution_time_ms").mean().round(3),

@@ -1,4 +1,4 @@
-"""Tasks and agents: as callers pass them, in order of priority, and dealt to waves."""
+"""Tasks and agents: convert arguments to frames, sort tasks by priority, and split them into waves."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,19 +21,19 @@ def by_priority(
     strategy: PriorityStrategy = PriorityStrategy.RISK_CONFIDENCE,
     heuristics: Heuristics | None = None,
 ) -> pl.DataFrame:
-    """Sort tasks, the one to do first on top.
+    """Sort tasks by priority, the first task to do first.
 
     Parameters
     ----------
     tasks
-        `frames.TASKS`; for `agent_specialization` with a column `advantage`, the success forecast of the task's own
-        agent less the mean over all agents (fraction).
+        `frames.TASKS`. `agent_specialization` also needs the column `advantage`: the success forecast of the task's
+        agent minus the mean over all agents (fraction).
     strategy
-        `risk_confidence`: the order of priority that Phase 16 states (H16_001), then its own priority, then
-        confidence, then the task id. `deadline` and `agent_specialization` put the earliest deadline (none last) or
-        the largest advantage before these.
+        `risk_confidence` sorts by the priority order of the heuristics (H16_001), then by Phase 16's priority, then by
+        confidence (highest first), then by task id. `deadline` sorts by deadline before these (tasks without one last),
+        `agent_specialization` by advantage (largest first).
     heuristics
-        The rules in force; the default order of priority if left out.
+        The rules in force; by default the default priority order.
     """
     keys = [(heuristics or Heuristics()).bucket(), pl.col("priority"), -pl.col("confidence"), pl.col("task_id")]
     if strategy is PriorityStrategy.DEADLINE:
@@ -44,7 +44,7 @@ def by_priority(
 
 
 def check_any(tasks: pl.DataFrame) -> None:
-    """Refuse a run without tasks, and say where they come from."""
+    """Refuse a run without tasks; the error names the files that tasks come from."""
     if tasks.is_empty():
         raise UsageError(
             "no tasks to schedule: expected some in Phase 18's tasks.jsonl, in Phase 16's planned_tasks.jsonl, or as "
@@ -62,16 +62,16 @@ def deal_waves(
     tasks
         `frames.TASKS`, `wave` as recorded or null.
     waves
-        Deal all tasks to this many waves, whatever was recorded.
+        Split all tasks into this many waves and ignore recorded waves; None keeps recorded waves.
     recorded_waves
-        Number of waves in Phase 18's summary, used where no task names a wave.
+        Number of waves in Phase 18's summary, used if no task has a wave.
     heuristics
         The rules in force.
 
     Returns
     -------
     polars.DataFrame
-        `frames.TASKS` sorted by task id. Tasks are dealt in priority order, in even blocks.
+        `frames.TASKS` sorted by task id. Tasks without a wave are split in priority order, into equal blocks.
     """
     loose = tasks if waves is not None else tasks.filter(pl.col("wave").is_null())
     fixed = tasks.clear() if waves is not None else tasks.filter(pl.col("wave").is_not_null())
@@ -84,15 +84,15 @@ def deal_waves(
 
 
 def fill_confidence(tasks: pl.DataFrame, attempts: pl.DataFrame, success_rate: float) -> pl.DataFrame:
-    """Fill in missing confidences: the mean of the tasks' own, else of the records', else the success rate."""
-    # Sorted, so that the order of the records changes no digit.
+    """Fill in missing confidences with the mean over the tasks, else over the attempts, else the success rate."""
+    # Sort, so that the order of the rows does not change the rounding of the mean.
     stated = (tasks["confidence"].sort().mean(), attempts["confidence_before"].sort().mean(), success_rate)
     default = next(value for value in stated if value is not None)
     return tasks.with_columns(pl.col("confidence").fill_null(pl.lit(default, dtype=pl.Float64)))
 
 
 def select_agents(agents: pl.DataFrame, count: int | None) -> pl.DataFrame:
-    """Take the first `count` agents in natural order, adding `agent_0`, `agent_1`, ... where there are fewer."""
+    """Take the first `count` agents in natural order; if there are fewer, add `agent_0`, `agent_1`, ..."""
     if count is None or count <= agents.height:
         return agents if count is None else agents.head(count)
     taken = set(agents["agent_id"])
@@ -104,9 +104,9 @@ def select_agents(agents: pl.DataFrame, count: int | None) -> pl.DataFrame:
 
 
 def natural_order(ids: Iterable[str]) -> list[str]:
-    """Sort ids so that numbers in them count: ``agent_2`` before ``agent_10``.
+    """Sort ids, with numbers in them in numeric order: ``agent_2`` before ``agent_10``.
 
-    A total order: ids that differ only in leading zeros go by their text.
+    Ids that differ only in leading zeros are sorted as text.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def natural_order(ids: Iterable[str]) -> list[str]:
 
     def key(text: str) -> tuple[list[Any], str]:
         parts: list[Any] = _DIGITS.split(text)
-        # By length, then text: exact for numbers of any length.
+        # Compare numbers by length, then as text: this is exact for any number of digits.
         parts[1::2] = [(len(number := digits.lstrip("0")), number) for digits in parts[1::2]]
         return parts, text
 
@@ -124,14 +124,14 @@ def natural_order(ids: Iterable[str]) -> list[str]:
 
 
 def task_rows(tasks: Rows, known: pl.DataFrame | None = None) -> pl.DataFrame:
-    """Tasks as `frames.TASKS`, in the order given.
+    """Convert tasks to `frames.TASKS`, in the order given.
 
     Parameters
     ----------
     tasks
         A frame or dicts with task_id and any other field of `frames.TASKS`. A frame may be empty, a list may not.
     known
-        `frames.TASKS` that complete the fields which are not given.
+        `frames.TASKS` that supply the missing fields.
 
     Raises
     ------
@@ -148,14 +148,14 @@ def task_rows(tasks: Rows, known: pl.DataFrame | None = None) -> pl.DataFrame:
 
 
 def agent_rows(agents: pl.DataFrame | pl.Series | Sequence[str], known: pl.DataFrame) -> pl.DataFrame:
-    """Agents as `frames.AGENTS`, in the order given.
+    """Convert agents to `frames.AGENTS`, in the order given.
 
     Parameters
     ----------
     agents
         `frames.AGENTS`, or ids.
     known
-        `frames.AGENTS` of the records, which say what each named agent is judged by.
+        `frames.AGENTS` of the records, which supply the figures of agents given by id.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def agent_rows(agents: pl.DataFrame | pl.Series | Sequence[str], known: pl.DataF
 
 
 def rows_of(rows: object, name: str, *columns: str) -> pl.DataFrame:
-    """Rows as a frame with at least these columns, or :class:`UsageError`; a frame may be empty, a list may not."""
+    """Convert rows to a frame, or raise :class:`UsageError` if a column is missing; only a frame may be empty."""
     if not isinstance(rows, pl.DataFrame):
         if not isinstance(rows, Sequence) or not len(rows) or not all(isinstance(row, Mapping) for row in rows):
             raise UsageError(f"{name}: expected a frame or at least one dict, found {rows!r:.100}")

@@ -1,4 +1,4 @@
-"""The thresholds that the SQL compares with: the defaults in thresholds.toml, and a `--thresholds` file."""
+"""Thresholds that the SQL uses: the defaults in thresholds.toml, and a `--thresholds` file that replaces some."""
 
 import re
 import tomllib
@@ -15,16 +15,16 @@ from phase19.inputs.decoding import decode_text, line_of, shorten
 
 _DEFAULTS = Path(__file__).with_name("thresholds.toml")
 _RATIOS = ("throughput_efficiency", "confidence_trajectory")  # metrics that may exceed 1; the others are fractions
-# Smallest and largest value, by the end of the dotted name; the first that fits applies.
+# Smallest and largest value, by suffix of the dotted name; the first match applies.
 _LIMITS = {
-    # The smallest still has a quantile when it is divided among the tests of a run; above 0.5 is no tail.
+    # A run divides the probability among its tests: from 1e-9 on, each part still has a finite quantile.
     "_probability": (1e-9, 0.5),
     "log_loss_floor": (1e-9, 0.5),
     "detection_power": (0.5, 1 - 1e-9),
     "schedule_drift_margin": (0.0, 10.0),  # on the log scale: at most 22,000 times as long
     **{f"{name}.{key}": (0.0, 1e6) for name in _RATIOS for key in ("target", "min", "max")},
     **dict.fromkeys((".target", ".min", ".max"), (0.0, 1.0)),
-    "": (0.0, 1e6),  # far above any that means something, and far from overflow
+    "": (0.0, 1e6),  # above any useful value, and safe from overflow
 }
 _CHECKS = ("prediction_error", "schedule_drift", "performance_degradation", "optimization_failure")
 _ORDERED = (
@@ -49,11 +49,11 @@ class Thresholds:
     rules
         Thresholds of metrics, anomalies, health, weights and signals by name.
     metrics
-        `target`, `min` and `max` of the metrics by name, in the order they are reported.
+        `target`, `min` and `max` of the metrics by name, in the order of the reports.
     changed
-        What differs from the defaults, as `rules.alarm_probability` or `metrics.schedule_accuracy.min`, and its value.
+        Values that differ from the defaults, by dotted name such as `metrics.schedule_accuracy.min`.
     file
-        Name of the file they are from; None where there is none.
+        Name of the `--thresholds` file; None without one.
     """
 
     rules: Mapping[str, float] = field(default_factory=lambda: _defaults()["rules"])
@@ -62,7 +62,7 @@ class Thresholds:
     file: str | None = None
 
     def frames(self) -> dict[str, pl.DataFrame]:
-        """The frames that the SQL reads: the rules as one row, the metrics as a row each."""
+        """Frames for the SQL: `rules` with one row, and `metric_bounds` with one row per metric."""
         units = {name: "ratio" if name in _RATIOS else "fraction" for name in self.metrics}
         rows = [{"metric_name": name, "unit": units[name], **bounds} for name, bounds in self.metrics.items()]
         names = {"target": "target_value", "min": "threshold_min", "max": "threshold_max"}
@@ -71,7 +71,7 @@ class Thresholds:
 
 
 def read_thresholds(path: Path) -> Thresholds:
-    """Read a `--thresholds` file; what it leaves out keeps its default.
+    """Read a `--thresholds` file; missing keys keep their defaults.
 
     Parameters
     ----------
@@ -81,13 +81,13 @@ def read_thresholds(path: Path) -> Thresholds:
     Raises
     ------
     InputError
-        The file cannot be read or is not TOML, a key is unknown, a value is of the wrong type or out of bounds, or two
+        The file cannot be read or is not TOML; a key is unknown; a value has the wrong type or is out of bounds; or two
         values contradict each other.
     """
     text = decode_text(path).replace("\r\n", "\n")  # TOML refuses a part that ends with a carriage return
     try:
         document = tomllib.loads(text)
-    except (ValueError, RecursionError) as problem:  # also integers of thousands of digits, nesting as deep
+    except (ValueError, RecursionError) as problem:  # includes huge integers and very deep nesting
         at = re.search(r" \(at line (\d+), column \d+\)$", str(problem))
         last = int(at[1]) if at else text.count("\n") + 1
         raise InputError(str(path), line=last, expected="TOML", found=f"an error ({problem})") from problem
@@ -98,7 +98,7 @@ def read_thresholds(path: Path) -> Thresholds:
         return InputError(str(path), line=line, field=".".join(keys), expected=expected, found=found)
 
     def replace(default: Any, value: Any, keys: tuple[str, ...]) -> Any:
-        """The default with what the file gives in its place; a table keeps the keys that the file leaves out."""
+        """Replace a default with the file's value; in a table, keys missing from the file keep their defaults."""
         if isinstance(default, dict):
             if not isinstance(value, dict):
                 raise error(keys, "a table", shorten(repr(value)))

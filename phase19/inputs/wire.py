@@ -1,7 +1,7 @@
-"""The shape of every file that is read: which fields the contract knows, their types and bounds.
+"""Formats of all input files: their fields, types and bounds.
 
-A row that becomes a frame has its fields from that frame's schema. Fields that are known but unused are declared all
-the same, so that no warning counts them as unknown.
+Rows that become a frame take their fields from the frame's schema. Fields that are not used are declared too, so that
+they cause no warning.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from phase19.frames import ATTEMPTS
 from phase19.schema import Column
 
 _MAX_INTEGER = 2**63 - 1
-_MAX_DURATION_MS = 1e15  # far above any real one, and far from overflowing a sum
+_MAX_DURATION_MS = 1e15  # above any real duration; sums cannot overflow
 
 # Control characters are those of the general category Cc: C0, DEL and C1.
 Id = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]+\Z")]
@@ -25,11 +25,11 @@ Change = Annotated[float, Meta(ge=-1.0, le=1.0)]
 Duration = Annotated[float, Meta(ge=0.0, le=_MAX_DURATION_MS)]
 Count = Annotated[int, Meta(ge=0, le=_MAX_INTEGER)]
 Weight = Annotated[float, Meta(ge=0.0)]
-Anything = Raw | UnsetType  # Raw takes null too
+Anything = Raw | UnsetType  # Raw accepts null too
 
 
 class Rows(NamedTuple):
-    """How a line of a file is decoded, the dtypes of the columns that the lines become, and those unique in a file."""
+    """Format of a file's lines: the Struct of a line, the dtypes of its columns, and the key columns."""
 
     struct: type[Struct]
     dtypes: dict[str, Any]
@@ -37,10 +37,10 @@ class Rows(NamedTuple):
 
 
 def _rows(columns: Mapping[str, Column | None], required: str, names: Mapping[str, str] | None = None) -> Rows:
-    """Rows of these columns; None as a column takes any JSON, kept as text. `names` are those that the file uses.
+    """Rows of these columns; a column of None accepts any JSON and keeps it as text. `names` gives names in the file.
 
-    Optional fields default to ``UNSET``, so that a row encodes to exactly the fields it came with: decoding.py finds
-    unknown fields by that.
+    Optional fields default to ``UNSET``, so that an encoded row has exactly the fields of its line. decoding.py relies
+    on this to find unknown fields.
     """
     fields: list[Any] = []
     for column_name, column in columns.items():
@@ -78,7 +78,7 @@ _AGENT_ATTEMPT = _ATTEMPT | {"agent_id": frames.identifier("agent that attempted
 
 # Phase 18
 TASK_OUTCOMES = _rows(_AGENT_ATTEMPT, "task_id agent_id status")
-# Phase 16's planned tasks too
+# Phase 18's tasks.jsonl and Phase 16's planned_tasks.jsonl
 TASK_ROWS = _rows(frames.TASKS.without("task", "confidence_boost").columns, "task_id")
 AGENT_ROWS = _rows(frames.AGENTS.select("agents", "agent_id capacity").columns, "agent_id")
 SIGNAL_ROWS = _rows(
@@ -120,7 +120,7 @@ class AgentPerformance(Struct, kw_only=True):
 
 
 class Population(Struct, kw_only=True, frozen=True):
-    """Phase 18's multi_agent_summary.json: figures of all agents together, and of each; None where not given."""
+    """Phase 18's multi_agent_summary.json: figures of all agents together and of each agent; None if absent."""
 
     success_rate: Rate
     agent_count: Annotated[int, Meta(ge=0, le=100_000)] = field(name="total_agents")
@@ -145,7 +145,7 @@ class Pattern(Struct, kw_only=True):
 
 
 class SystemHealth(Struct, kw_only=True):
-    """Phase 18's system_health.json: checked, and read by no stage."""
+    """Phase 18's system_health.json: checked, but not used."""
 
     overall_health_score: float | None = None
     health_status: str | None = None
@@ -156,7 +156,7 @@ class SystemHealth(Struct, kw_only=True):
 
 
 class OptimizationSummary(Struct, kw_only=True):
-    """What ``--previous`` needs of a run's optimization_summary.json."""
+    """The fields of a run's optimization_summary.json that ``--previous`` needs."""
 
     run_id: Id
     simulated: bool

@@ -1,1 +1,1 @@
-"""Run directories and their files: written whole or not at all."""
+"""Write run directories and their files, completely or not at all."""

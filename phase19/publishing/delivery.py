@@ -1,4 +1,4 @@
-"""Delivery of a run's feedback to the neighbouring phases, once per run."""
+"""Deliver a run's feedback to Phases 16 and 18, once per run."""
 
 import errno
 import fcntl
@@ -11,10 +11,10 @@ from phase19.publishing.files import write_errors
 FEEDBACK_FILE = "phase19_feedback.jsonl"
 
 
-def deliver_feedback(run_dir: Path, phase: str, neighbour: Path) -> list[Path]:
-    """Append a run's feedback for a phase to `phase19_feedback.jsonl` in its directory, once per run id.
+def deliver_feedback(run_dir: Path, phase: str, phase_dir: Path) -> list[Path]:
+    """Append a run's feedback for a phase to `phase19_feedback.jsonl` in that phase's directory, once per run id.
 
-    An incomplete last line, as a crash leaves, is cut off first; a complete one without its newline gets it.
+    An incomplete last line, which a crash leaves, is removed first. A complete last line without a newline gets one.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def deliver_feedback(run_dir: Path, phase: str, neighbour: Path) -> list[Path]:
         A published run.
     phase
         `phase16` or `phase18`.
-    neighbour
+    phase_dir
         The directory of that phase.
 
     Returns
@@ -35,7 +35,7 @@ def deliver_feedback(run_dir: Path, phase: str, neighbour: Path) -> list[Path]:
     OutputError
         The file cannot be written; its complete lines are kept and none is added.
     """
-    path, lines = neighbour / FEEDBACK_FILE, (run_dir / "feedback" / f"{phase}_feedback.jsonl").read_bytes()
+    path, lines = phase_dir / FEEDBACK_FILE, (run_dir / "feedback" / f"{phase}_feedback.jsonl").read_bytes()
     with write_errors(path), path.open("a+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
@@ -47,7 +47,7 @@ def deliver_feedback(run_dir: Path, phase: str, neighbour: Path) -> list[Path]:
         kept = len(present) if is_complete else len(present) - len(tail)
         file.truncate(kept)
         text = (b"\n" if is_complete else b"") + lines
-        # One write in append mode: no reader sees half a line, and no other writer comes between.
+        # A single write in append mode: readers see no partial line, and writers do not interleave.
         if file.write(text) < len(text):
             file.truncate(kept)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

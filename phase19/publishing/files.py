@@ -1,4 +1,4 @@
-"""The files of a run directory: their names, and writing them whole or not at all."""
+"""The files of a run directory: name them, and write each completely or not at all."""
 
 import fcntl
 import hashlib
@@ -18,7 +18,7 @@ from polars import selectors
 
 from phase19.errors import OutputError, UsageError
 
-SUMMARY_FILE = "optimization_summary.json"  # its presence makes a directory a Phase 19 run
+SUMMARY_FILE = "optimization_summary.json"  # a directory with this file is a Phase 19 run
 MAX_NAME_BYTES = 120  # file systems allow 255
 HASHED_NAME_BYTES = 100
 
@@ -65,7 +65,7 @@ def _percent_encoded(text: str) -> str:
 
 
 def check_file_target(target: Path, sources: Iterable[Path | None]) -> None:
-    """Check that a file may be written to `target`, before any work is done for it.
+    """Check before a long computation that a file may be written to `target`.
 
     Parameters
     ----------
@@ -91,12 +91,12 @@ def check_file_target(target: Path, sources: Iterable[Path | None]) -> None:
 
 @contextmanager
 def publish_file(target: Path) -> Iterator[Path]:
-    """Publish the file that the body writes: all of it appears at `target`, or nothing does.
+    """Publish the file that the body writes: `target` gets the complete file or stays unchanged.
 
     Parameters
     ----------
     target
-        The file; its parents are created. A symbolic link stays one.
+        The file; its parents are created. A symbolic link is kept.
 
     Yields
     ------
@@ -122,7 +122,7 @@ def publish_file(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(directory: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold a lock of a directory; BlockingIOError where another process has it and this one may not `wait`."""
+    """Lock a directory; raise BlockingIOError if another process holds the lock and `wait` is False."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,7 +133,7 @@ def locked(directory: Path, *, wait: bool = True) -> Iterator[None]:
 
 @contextmanager
 def write_errors(target: Path, only: Sequence[int] = ()) -> Iterator[None]:
-    """Turn the body's OSError into an :class:`OutputError`: all, or those of the `only` error numbers."""
+    """Convert an OSError of the body to an :class:`OutputError`; with `only`, just these error numbers."""
     try:
         yield
     except OSError as problem:
@@ -157,12 +157,12 @@ def sync(path: str | Path) -> None:
 
 
 def output_directory(directory: Path | str | None, default: Path | str | None) -> Path:
-    """The directory to write to: the one that is given, else the default.
+    """The directory to write to: `directory`, or `default` if it is None.
 
     Raises
     ------
     UsageError
-        There is neither.
+        Neither is given, or it is not a path.
     """
     place = default if directory is None else directory
     if not isinstance(place, str | Path) or not str(place) or "\0" in str(place):
@@ -178,13 +178,13 @@ def write_json(path: Path, document: object) -> None:
     ValueError
         The document holds NaN or Infinity, which are not JSON.
     """
-    # The standard library's encoder refuses NaN where msgspec writes null; msgspec's formatter is the fast one.
+    # The standard library's encoder refuses NaN, which msgspec writes as null. msgspec's formatter is faster.
     compact = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     path.write_bytes(msgspec.json.format(compact.encode(), indent=2) + b"\n")
 
 
 def write_files(directory: Path, files: Mapping[str, pl.DataFrame | Mapping[str, Any] | Sequence[Any]]) -> list[Path]:
-    """Write frames as JSONL or Parquet, lists of records as JSONL and mappings as JSON, each file whole or not at all.
+    """Write frames as JSONL or Parquet, lists of records as JSONL and mappings as JSON, each file atomically.
 
     Returns
     -------
@@ -205,14 +205,14 @@ def write_files(directory: Path, files: Mapping[str, pl.DataFrame | Mapping[str,
 def write_agent_rows(
     frame: pl.DataFrame, staging: Path, file_name: str, *, waves: Sequence[int], directories: Mapping[str, str]
 ) -> None:
-    """Write `wave_N/AGENT/<file_name>`: one JSONL file a wave and agent, empty where the agent has no rows.
+    """Write `wave_N/AGENT/<file_name>`: one JSONL file per wave and agent, empty if the agent has no rows.
 
     Parameters
     ----------
     frame
-        Rows with the columns `wave` and `agent_id` among the others; columns and rows keep their order.
+        Rows with at least the columns `wave` and `agent_id`. The files keep the order of rows and columns.
     staging
-        The directory that :func:`phase19.publishing.run_directory.publish` yields.
+        The run directory, or the one that :func:`phase19.publishing.run_directory.publish` yields.
     file_name
         Name of every file.
     waves
@@ -223,7 +223,7 @@ def write_agent_rows(
     Raises
     ------
     ValueError
-        A number is NaN or infinite, which are not JSON, or a row is of an unknown wave or agent.
+        A number is NaN or infinite, which JSON cannot express, or a row has an unknown wave or agent.
     """
     not_finite = [column.name for column in frame.select(selectors.float()) if not column.is_finite().all()]
     if not_finite:

@@ -1,4 +1,4 @@
-"""Publishing a run directory: stage it, exchange it for the last run in one step, and clean up after killed runs."""
+"""Publish a run directory: stage it, exchange it with the previous run atomically, and clean up after killed runs."""
 
 import ctypes
 import errno
@@ -17,19 +17,21 @@ from phase19.publishing.files import SUMMARY_FILE, hidden_path, locked, sync, wr
 
 MANIFEST_FILE = "manifest.json"  # the hash of every other file of a run, by its path in the run directory
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_RUN_TIME = re.compile(rb'"execution_time_ms": [^,}\s]+')  # of the summary: it alone differs between equal runs
-_NAMED = 3  # files in an error message
+_RUN_TIME = re.compile(
+    rb'"execution_time_ms": [^,}\s]+'
+)  # the only text of the summary that differs between identical runs
+_NAMED = 3  # most files named in an error message
 _EXCHANGE = 2  # the flag has this value on Linux and on macOS
 _AT_CURRENT_DIRECTORY = -100
 
 
 def open_run(run_dir: Path) -> Path:
-    """Check that a directory holds a run, and remove what killed runs left beside it.
+    """Check that a directory contains a run, and remove staging directories that killed runs left beside it.
 
     Raises
     ------
     OutputError
-        It holds none.
+        The directory contains no run.
     """
     with suppress(OSError), locked(run_dir.resolve().parent):
         _clear_leftovers(run_dir.resolve())
@@ -39,7 +41,7 @@ def open_run(run_dir: Path) -> Path:
 
 
 def holds_live_run(target: Path) -> bool:
-    """Whether a directory holds a run that executed tasks live."""
+    """Whether a directory contains a run that executed tasks live."""
     try:
         return bool(json.loads((target / SUMMARY_FILE).read_bytes())["executor"] == "live")
     except (OSError, ValueError, KeyError, TypeError):
@@ -47,13 +49,13 @@ def holds_live_run(target: Path) -> bool:
 
 
 def check_target(target: Path, *, is_same_run: bool = False) -> None:
-    """Check that a run may be written to `target`: nothing is lost that a run did not write, and no live run.
+    """Check that writing a run to `target` would destroy neither a live run nor files that no run wrote.
 
     Raises
     ------
     OutputError
-        `target` is a file, a live run, or a directory with anything but the unchanged files of one run. The same run
-        may be live, and may miss files.
+        `target` is a file, contains a live run, or contains anything but the unchanged files of one run. With
+        `is_same_run`, the run may be live, and files of it may be missing.
     """
     advice = "move it away, or choose another --output"
     with write_errors(target):
@@ -78,19 +80,19 @@ def check_target(target: Path, *, is_same_run: bool = False) -> None:
 
 @contextmanager
 def publish(target: Path, *, is_same_run: bool = False) -> Iterator[Path]:
-    """Publish the run that the body writes: all of it appears at `target`, or nothing does.
+    """Publish the run that the body writes: `target` gets the complete run or stays unchanged.
 
-    The body writes to a hidden directory beside `target`. At its end that directory gets a manifest, is synced to disk
-    and exchanged for the last run in one atomic step: a reader sees the last run or this one, whole, at every moment.
-    If the body raises or is interrupted, the last run stays untouched. Of two concurrent runs the one that ends later
-    stays. What killed runs left behind is removed.
+    The body writes to a hidden staging directory beside `target`. At the end, the staging directory gets a manifest,
+    is synced to disk, and is exchanged with the previous run in one atomic step. Readers always see a complete run: the
+    previous or the new one. If the body raises or is interrupted, the previous run is unchanged. If two runs overlap,
+    the one that ends later remains. Staging directories of killed runs are removed.
 
     Parameters
     ----------
     target
-        The run directory; its parents are created. A symbolic link stays one.
+        The run directory; its parents are created. A symbolic link is kept.
     is_same_run
-        Whether the body writes the run that is there again, with a new report for example.
+        Whether the body rewrites the run in `target`, for example with a new report.
 
     Yields
     ------
@@ -100,7 +102,7 @@ def publish(target: Path, *, is_same_run: bool = False) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        :func:`check_target` refuses `target` (before the body starts), or it cannot be written.
+        :func:`check_target` refuses `target` (before the body starts), or `target` cannot be written.
     """
     target = target.resolve()
     check_target(target, is_same_run=is_same_run)
@@ -112,7 +114,7 @@ def publish(target: Path, *, is_same_run: bool = False) -> Iterator[Path]:
                 staging = hidden_path(target, "staging")
                 staging.mkdir()
                 held.callback(shutil.rmtree, staging, ignore_errors=True)
-                # Locked while this process lives, so that other commands leave a staging directory in use alone.
+                # The lock tells other commands that this staging directory is in use.
                 held.enter_context(locked(staging))
         with write_errors(target, only=NO_SPACE):
             yield staging
@@ -129,7 +131,7 @@ def publish(target: Path, *, is_same_run: bool = False) -> Iterator[Path]:
 
 
 def _entries(top: Path) -> dict[str, str]:
-    """SHA-256 of every file of a run by its path; a link, and an empty directory, has none."""
+    """SHA-256 of every file of a run, by path; empty text for links and empty directories."""
     found = {}
 
     def refuse(problem: OSError) -> None:
@@ -148,11 +150,11 @@ def _entries(top: Path) -> dict[str, str]:
 
 
 def _clear_leftovers(target: Path) -> None:
-    """Remove the staging directories that killed runs left beside `target`; the parent is locked."""
+    """Remove the staging directories that killed runs left beside `target`; the caller has locked the parent."""
     pattern = re.compile(rf"\.{re.escape(target.name)}\.\d+-[0-9a-f]{{8}}\.staging")
     for path in target.parent.iterdir():
         if pattern.fullmatch(path.name):
-            with suppress(OSError), locked(path, wait=False):  # one in use stays
+            with suppress(OSError), locked(path, wait=False):  # skip one in use
                 shutil.rmtree(path, ignore_errors=True)
 
 

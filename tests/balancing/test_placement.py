@@ -462,13 +462,13 @@ def test_agents_named_in_agents_or_excluded_join_the_roster(copied):
     inputs = load_inputs(copied)
     found = dict(inputs.agents.select("agent_id", "capacity").rows())
     assert found == {"agent_0": None, "agent_7": 2, "banned": None}
-    assert inputs.warnings == ("agents.jsonl: 1 value of unknown fields left out: 'mood' (1)",)
+    assert inputs.warnings == ("agents.jsonl: 1 value of unknown fields ignored: 'mood' (1)",)
 
 
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        pytest.param('{"agent_id": "a"}\n{"agent_id": "a"}', 2, "each one once", id="twice"),
+        pytest.param('{"agent_id": "a"}\n{"agent_id": "a"}', 2, "no repeated key", id="twice"),
         pytest.param('{"capacity": 1}', 1, "agent_id", id="no id"),
         pytest.param('{"agent_id": "a", "capacity": -1}', 1, "an integer", id="negative"),
         pytest.param('{"agent_id": "a", "capacity": 1.5}', 1, "an integer", id="half a task"),

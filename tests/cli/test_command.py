@@ -76,7 +76,7 @@ def test_a_run_is_written_beside_its_input_and_summarised(run_cli, inputs):
     assert "12 tasks, 4 agents, 3 waves, strategy maximize_success." in lines[1]
     assert [line.split()[0] for line in lines if line[:1].isdigit()] == ["1", "2", "3"]
     run_dir = inputs.parent / "phase19"
-    assert lines[-1] == f"Results are in {run_dir}, the report is {run_dir / 'report.html'}"
+    assert lines[-1] == f"Results are in {run_dir}; the report is {run_dir / 'report.html'}"
     assert json.loads((run_dir / "optimization_summary.json").read_text())["phase"] == 19
     assert ESCAPE not in done.stdout
 
@@ -164,11 +164,11 @@ def test_names_with_markup_or_outside_the_encoding_are_printed(run_cli, inputs, 
         pytest.param(
             ["--input", "{inputs}", "--weights", "luck=1"], "error: --weights: expected weights", id="weights"
         ),
-        pytest.param(["--input", "{inputs}", "--quiet", "--json"], "error: --quiet goes with neither", id="quiet"),
+        pytest.param(["--input", "{inputs}", "--quiet", "--json"], "error: --quiet cannot be combined", id="quiet"),
         pytest.param(["--input", "{inputs}", "--executor", "live"], "--executor live and a runner", id="live"),
         pytest.param(["--input", "{inputs}/none"], "phase18/none", id="no input"),
         pytest.param(["--input", "{inputs}", "--phase16", "{inputs}/none"], "phase18/none", id="no phase 16"),
-        pytest.param(["--input", "{inputs}", "--output", "{inputs}"], "is or holds the input", id="output is input"),
+        pytest.param(["--input", "{inputs}", "--output", "{inputs}"], "is or contains the input", id="output is input"),
         pytest.param(
             ["--input", "{inputs}", "--output", "{inputs}/../x"], "x: expected a directory", id="output is file"
         ),

@@ -67,7 +67,7 @@ def test_a_key_that_stands_twice_is_always_found(path, rows, row, unknown, data)
     with pytest.raises(InputError) as caught:
         decode_lines(path, wire.TASK_OUTCOMES)
     assert (caught.value.line, caught.value.field) == (len(rows) + 1, repeated[0])
-    assert caught.value.expected == "each key once"
+    assert caught.value.expected == "each key only once"
 
 
 @given(
@@ -236,7 +236,7 @@ def test_a_message_is_one_line_of_printable_text_whatever_stands_in_the_file(pat
 
 def test_half_a_surrogate_pair_is_refused_with_its_place_in_the_line(path):
     error = refused(path, '{"task_id": "t", "\\udc00": 1}')
-    assert (error.line, error.expected) == (1, "one complete JSON object a line")
+    assert (error.line, error.expected) == (1, "one complete JSON object per line")
     assert "surrogate" in error.found and "byte" in error.found
 
 

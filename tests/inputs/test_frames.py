@@ -55,9 +55,9 @@ def test_whole_numbers_stand_for_fractions_and_small_integers_for_large():
         ({"predicted_confidence_delta": float("inf")}, r"column 'predicted_confidence_delta': found inf"),
         ({"deadline_ms": -1.0}, r"column 'deadline_ms': found -1.0"),
         ({"wave": -1}, r"column 'wave': found -1"),
-        ({"risk_level": "SEVERE"}, r"column 'risk_level': found 'SEVERE', LOW, MEDIUM, HIGH or UNKNOWN"),
+        ({"risk_level": "SEVERE"}, r"column 'risk_level': found 'SEVERE' \(LOW, MEDIUM, HIGH or UNKNOWN\)"),
         ({"task_id": None}, r"column 'task_id': found None"),
-        ({"task_id": "ok"}, r"the key {'task_id': 'ok'} stands twice"),
+        ({"task_id": "ok"}, r"the key {'task_id': 'ok'} occurs twice"),
     ],
     ids=lambda value: "" if isinstance(value, str) else str(value),
 )
@@ -104,7 +104,7 @@ def test_a_key_of_several_columns_may_repeat_in_part():
     figures = [name for name in frames.AGENT_EVIDENCE.columns if name not in {"wave", "agent_id"}]
     plain = dict.fromkeys(figures, 0)
     assert frames.AGENT_EVIDENCE.conform([{**row, **plain} for row in rows]).height == 4
-    with pytest.raises(Phase19Error, match=r"the key {'wave': 1, 'agent_id': 'b'} stands twice"):
+    with pytest.raises(Phase19Error, match=r"the key {'wave': 1, 'agent_id': 'b'} occurs twice"):
         frames.AGENT_EVIDENCE.conform([{**row, **plain} for row in [*rows, {"wave": 1, "agent_id": "b"}]])
 
 

@@ -215,7 +215,7 @@ def test_the_outcomes_file_at_the_top_is_the_whole(root):
     write(root, "phase18/wave_1/x/task_outcomes.jsonl", OUTCOME)
     inputs = load(root)
     assert inputs.attempts.filter(source="phase18").height == 3
-    assert inputs.warnings == ("task_outcomes.jsonl is used, wave_*/*/task_outcomes.jsonl passed over (1 found)",)
+    assert inputs.warnings == ("task_outcomes.jsonl is used, wave_*/*/task_outcomes.jsonl is ignored (1 file)",)
 
 
 def test_sources_say_what_was_read(root):
@@ -258,8 +258,8 @@ def test_unknown_fields_are_left_out_and_counted_once_a_file(root):
     edit(root, "phase18/multi_agent_summary.json", colour="red", agent_performance={"p": {"tasks": 1, "shoe": 44}})
     inputs = load(root)
     assert inputs.warnings == (
-        "multi_agent_summary.json: 2 values of unknown fields left out: 'agent_performance.*.shoe' (1), 'colour' (1)",
-        "task_outcomes.jsonl: 5 values of unknown fields left out: 'mood' (3), 'z' (2)",
+        "multi_agent_summary.json: 2 values of unknown fields ignored: 'agent_performance.*.shoe' (1), 'colour' (1)",
+        "task_outcomes.jsonl: 5 values of unknown fields ignored: 'mood' (3), 'z' (2)",
     )
     assert inputs.sources.filter(file="task_outcomes.jsonl")["ignored_fields"].item().to_list() == ["mood", "z"]
     assert inputs.attempts.equals(load(SMALL).attempts)
@@ -411,12 +411,12 @@ PLANNED, TASKS, SIGNALS = "phase16/planned_tasks.jsonl", "phase18/tasks.jsonl", 
          "an ISO 8601 timestamp", '"2026-02-30T00:00:00Z"'),
         (OUTCOMES, OUTCOME.replace("}", ', "timestamp": 1770000000}'), "timestamp", "an ISO 8601 timestamp or null",
          "1770000000"),
-        (OUTCOMES, OUTCOME.replace("}", ', "status": "success"}'), "status", "each key once", "it again"),
-        (OUTCOMES, OUTCOME.replace("}", ', "sta\\u0074us": "success"}'), "status", "each key once", "it again"),
-        (OUTCOMES, OUTCOME.replace("}", ', "x": 1, "x": 1}'), "x", "each key once", "it again"),
-        (OUTCOMES, OUTCOME.replace("}", ', "x": {"y": 1, "y": 1}}'), "x.y", "each key once", "it again"),
+        (OUTCOMES, OUTCOME.replace("}", ', "status": "success"}'), "status", "each key only once", "it again"),
+        (OUTCOMES, OUTCOME.replace("}", ', "sta\\u0074us": "success"}'), "status", "each key only once", "it again"),
+        (OUTCOMES, OUTCOME.replace("}", ', "x": 1, "x": 1}'), "x", "each key only once", "it again"),
+        (OUTCOMES, OUTCOME.replace("}", ', "x": {"y": 1, "y": 1}}'), "x.y", "each key only once", "it again"),
         (OUTCOMES, OUTCOME.replace("}", ', "error_message": "\\u0022\\u0022", "wave": 1, "wave": 1}'), "wave",
-         "each key once", "it again"),
+         "each key only once", "it again"),
         (EXECUTED, '{"task_id": "a"}', "status", REQUIRED, "nothing"),
         (EXECUTED, '{"task_id": "a", "status": "failed", "initial_confidence": -1}', "initial_confidence",
          "a number >= 0.0", "-1"),
@@ -436,7 +436,7 @@ PLANNED, TASKS, SIGNALS = "phase16/planned_tasks.jsonl", "phase18/tasks.jsonl", 
          '"EXTREME"'),
         ("phase16/heuristics.jsonl", '{"category": "c"}', "heuristic_id", REQUIRED, "nothing"),
         ("phase16/heuristics.jsonl", '{"heuristic_id": "h", "confidence": 2}', "confidence", "a number <= 1.0", "2"),
-        ("phase16/heuristics.jsonl", '{"heuristic_id": "h", "rule": {"a": 1, "a": 2}}', "rule.a", "each key once",
+        ("phase16/heuristics.jsonl", '{"heuristic_id": "h", "rule": {"a": 1, "a": 2}}', "rule.a", "each key only once",
          "it again"),
         (SIGNALS, '{"type": "t"}', "signal_id", REQUIRED, "nothing"),
         (SIGNALS, '{"signal_id": "s", "confidence": -0.5}', "confidence", "a number >= 0.0", "-0.5"),
@@ -478,7 +478,7 @@ def test_an_id_may_stand_once_a_file(root, name, key):
 def test_a_line_that_is_no_json_object_is_shown(root, row, found):
     write(root, OUTCOMES, OUTCOME + "\n" + row)
     error = fails(root, OUTCOMES)
-    assert (error.line, error.expected) == (2, "one complete JSON object a line")
+    assert (error.line, error.expected) == (2, "one complete JSON object per line")
     assert any(words in error.found for words in found.split("|"))  # those of Python 3.11 and of 3.13
     assert error.found.startswith(row[:20])
 
@@ -503,9 +503,9 @@ def test_invalid_utf_8_is_named_with_its_line(root, name):
         ("", None, None, "a complete JSON document"),
         ('{"total_agents": 1,\n"total_tasks": 2', 2, None, "a complete JSON document"),
         ("[1]", 1, None, "an object"),
-        ('{"total_agents": 1,\n\n"total_agents": 1}', 3, "total_agents", "each key once"),
+        ('{"total_agents": 1,\n\n"total_agents": 1}', 3, "total_agents", "each key only once"),
         ('{"a": {},\n"agent_performance": {\n"x": {"tasks": 1,\n"tasks": 1}}}', 4, "agent_performance.x.tasks",
-         "each key once"),
+         "each key only once"),
         ('{"total_agents": 1, "total_tasks": 1, "success_rate": 1,\n"agent_performance": {"y": {"tasks": -1}}}',
          2, "agent_performance.y.tasks", "an integer >= 0"),
     ],
