@@ -1,9 +1,9 @@
 -- Question: how did each agent do in each wave, compared with its plan?
--- Grain: one row a planned wave and agent of the run, idle agents too.
+-- Grain: one row per planned wave and agent of the run, idle agents included.
 -- Inputs: agent_waves, wave_totals, run.
 -- Columns: *_count [tasks, retries]. Rates, accuracy_score and utilization [fraction]. Busy times and deviation [ms].
 --     duration_ratio = actual over planned busy time. capacity [tasks]. slot_worth = score that one more slot would add
---     to the wave. Figures are null where the agent ran nothing.
+--     to the wave. Figures are null if the agent ran nothing.
 select
     agent_waves.wave,
     agent_waves.agent_id,

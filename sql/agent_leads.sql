@@ -1,12 +1,12 @@
--- Question: which agent does better than its peers on comparable tasks of one risk level?
--- Grain: one row an agent and risk level where the agent and its peers ran enough tasks.
+-- Question: which agents do better than their peers on comparable tasks of one risk level?
+-- Grain: one row per agent and risk level at which both the agent and its peers ran enough tasks.
 -- Inputs: task_results, rules.
 -- Columns: task_count, peer_task_count [tasks]. success_rate, peer_success_rate [fraction]. expected_rate and
 --     peer_expected_rate = success rate forecast for an average agent on the same tasks [fraction]. success_lead =
 --     (success_rate - expected_rate) - (peer_success_rate - peer_expected_rate) [fraction], with its 90 % interval.
---     statistic = success_lead over its standard error. p_value = one-sided, times the number of rows (Bonferroni).
+--     statistic = success_lead over its standard error. p_value: one-sided, times the number of rows (Bonferroni).
 -- Plans give agents the tasks they are good at, so plain success rates flatter every agent. Each task is therefore
--- compared with the forecast for an average agent. The variance is that of average agents.
+-- compared with the forecast for an average agent, p, and has the variance p (1 - p).
 with
 
 agent_levels as (

@@ -1,11 +1,11 @@
 -- Question: what was planned for each agent in each wave, and what happened?
--- Grain: one row a planned wave and agent of the run, idle agents too.
+-- Grain: one row per planned wave and agent of the run, idle agents included.
 -- Inputs: wave_plans, agents, agent_evidence, executions, task_results.
 -- Columns: agent_position = natural order of the agents, from 1. *_count [tasks, retries, attempts]. *_sum = sum over
---     the tasks that ran, of the column or product of columns of task_results that the name says. *_skew_sum = third
---     moments of the tasks that lengthen the tail of a shortfall [tasks^3]. *_ms [ms]. capacity [tasks]. slot_worth
---     [score]. success_variance, advantage_variance = uncertainty of the forecasts for the agent's tasks [tasks^2].
---     log_duration_* = as in agent_evidence [log time]. Sums are null where the agent ran nothing.
+--     the tasks that ran of the column of task_results in the name, or of a product. *_skew_sum = sum of the
+--     third moments that lengthen the tail of a shortfall [tasks^3]. *_ms [ms]. capacity [tasks]. slot_worth [score].
+--     success_variance, advantage_variance = uncertainty of the forecasts for the agent's tasks [tasks^2].
+--     log_duration_* = as in agent_evidence [log time]. Sums are null if the agent ran nothing.
 with
 
 positions as (

@@ -1,7 +1,7 @@
 -- Question: what should an operator look at now?
--- Grain: one row a metric out of bounds or an anomaly. Metrics come first, then anomalies, each in its own order.
+-- Grain: one row per metric out of bounds, then one row per anomaly, each in its own order.
 -- Inputs: optimization_metrics, metric_bounds, scheduling_anomalies, run.
--- Columns: severity = status of the metric; of an anomaly critical if it is high, warning if medium, info if low.
+-- Columns: severity = status of the metric; for an anomaly, critical if high, warning if medium, info if low.
 --     source = file and name of the metric or anomaly. message and action = sentences for the operator.
 with
 

@@ -1,5 +1,5 @@
 -- Question: what did the test for each anomaly type find, and how small a problem could it detect?
--- Grain: one row an anomaly type, always all four, in the order of the contract.
+-- Grain: one row per anomaly type, always all four, in the order of the contract.
 -- Inputs: prediction_error_tests, schedule_drift_tests, performance_degradation_tests, optimization_failure_tests,
 --     rules.
 -- Columns: status = found; explained (more than normal variation, but caused by another anomaly); not_testable (a
@@ -7,9 +7,9 @@
 --     detectable_effect = smallest problem that this run detects with the rules' power [unit]. largest_effect = largest
 --     possible problem [unit]. statistic and threshold [standard scores]. reason = a sentence. Figures are null without
 --     data.
--- Some types have many tests, of which one is shown: for drift the pooled test, or the strongest agent's if that fired
--- alone; for degradation the strongest. The pooled drift test, and the median agent's degradation test from the middle
--- of the run against its forecast, decide what is testable.
+-- Drift and degradation have many tests each, and one is shown. Drift shows the pooled test, or the strongest agent's
+-- test if only agents' tests fired. Degradation shows the strongest test. The pooled test decides whether drift is
+-- testable. The median agent's test against its forecast, from the middle of the run on, decides it for degradation.
 with
 
 drifts as (
@@ -116,7 +116,7 @@ tests as (
             tests.median_detectable_effect * 100, tests.best_detectable_effect * 100
         ) as fault,
         'the failed optimization' as cause,
-        counted(tests.agent_count, 'agent') || ' ran tasks beside others' as basis,
+        counted(tests.agent_count, 'agent') || ' ran tasks in waves with peers' as basis,
     from degradations as tests
     cross join rules
     union all
@@ -174,7 +174,7 @@ select
     detectable_effect,
     largest_effect,
     case
-        when statistic is null then 'No data: no task ran that this test needs, or the plan has no draws.'
+        when statistic is null then 'No data: nothing that this test needs ran, or the plan has no draws.'
         when status = 'found' then 'More than normal variation: ' || score || '.'
         when status = 'explained' then 'More than normal variation, but explained by ' || cause || ': ' || score || '.'
         when status = 'not_testable' then 'Needs more data: ' || basis || '. ' || seen || '.'

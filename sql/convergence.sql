@@ -1,10 +1,11 @@
 -- Question: how large was the forecast error of each wave?
--- Grain: one row a wave.
+-- Grain: one row per wave.
 -- Inputs: schedule_comparisons, task_results, run, rules.
 -- Columns: success_rate_error = |planned - actual| [fraction].
 --     chance_error = standard deviation of that error if the forecasts are right, sqrt(sum p (1 - p)) / n [fraction].
---     standardized_error = success_rate_error over chance_error: 0.8 on average if the forecasts are right, for easy
---     and hard waves alike, unlike Brier score and log loss. simulated = outcomes of a dry run. Null where nothing ran.
+--     standardized_error = success_rate_error over chance_error. If the forecasts are right, it is 0.8 on average, for
+--     easy and hard waves alike; the averages of Brier score and log loss depend on the tasks. simulated = whether the
+--     outcomes are those of a dry run. Figures are null if nothing ran.
 with
 
 forecasts as (

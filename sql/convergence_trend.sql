@@ -2,9 +2,9 @@
 -- Grain: one row.
 -- Inputs: convergence, run, rules.
 -- Columns: wave_count = waves with a standardized error. slope = change of that error per wave by least squares, with
---     its 90 % interval (Student's t).
---     change = slope over all waves. verdict = improving or worsening if the interval excludes 0; steady if it leaves
---     room for no change beyond the rules' margin; else insufficient_data.
+--     its 90 % interval (Student's t). change = slope times the number of waves after the first. verdict = improving or
+--     worsening if the interval excludes 0; steady if no change in the interval exceeds the rules' margin; else
+--     insufficient_data. simulated = whether the outcomes are those of a dry run.
 with
 
 waves as (

@@ -1,9 +1,9 @@
 -- Question: which assignment of tasks to agents did each strategy make, and how successful was it?
 -- Grain: one row, one document.
 -- Inputs: strategy_effectiveness, executions, wave_totals.
--- Columns: document = list of patterns. In each: pattern_type = the strategy; agent_assignments = agent to its tasks in
---     order of wave and schedule; success_rate [fraction]; confidence = 1 - width of the 90 % Wilson interval of the
---     success rate, 0 where nothing ran; waves; task_count; simulated.
+-- Columns: document = list of patterns. In each: pattern_type = the strategy; agent_assignments = tasks of each agent
+--     in order of wave and schedule; success_rate [fraction]; confidence = 1 - width of the 90 % Wilson interval of the
+--     success rate, 0 if nothing ran; waves; task_count; simulated.
 -- Wilson, Probable inference, the law of succession, and statistical inference, 1927.
 with
 

@@ -1,15 +1,15 @@
 -- Question: what did each heuristic add to the success of its tasks?
--- Grain: one row a heuristic: of Phase 16, applied in this run, or with a weight from the run before.
+-- Grain: one row per heuristic that Phase 16 lists, that this run applied, or that has an earlier weight.
 -- Inputs: heuristics, previous_weights, executions, task_results, agent_evidence, rules.
--- Columns: applied_count, other_count = tasks that ran with and without it. lift = mean residual with it, less the mean
+-- Columns: applied_count, other_count = tasks that ran with and without it. lift = mean residual with it minus mean
 --     residual without it [fraction], with its 90 % interval; null if one side is empty. shrunk_lift = lift n / (n +
---     k), where n = applied other / (applied + other) and k is the rules' heuristic_shrinkage. statistic = lift over
+--     k), where n = applied * other / (applied + other) and k is the rules' heuristic_shrinkage. statistic = lift over
 --     its standard error. p_value = two-sided. weight = previous_weight + shrunk_lift, within the rules' step and
 --     bounds. A weight that starts out of bounds stays or moves inwards.
--- The variance of the lift is that of the outcomes, p (1 - p) a task, plus the covariance of tasks that one agent has
--- in one wave: an error in the agent's forecast moves all of them. For every two such tasks the covariance is taken as
--- (Var(sum p) - sum V) / (n (n - 1)), with V the variance of a task's forecast. Each forecast uses the outcomes of the
--- waves before it, so the errors of waves are independent.
+-- The variance of the lift has two parts: p (1 - p) for each task's outcome, and the covariance of the tasks of one
+-- agent in one wave, because an error in the agent's forecast affects them all. Any two such tasks have the covariance
+-- (Var(sum p) - sum V) / (n (n - 1)), where V is the variance of a task's forecast. Each forecast uses the outcomes of
+-- the waves before it, so the errors of waves are independent.
 with
 
 ran as (

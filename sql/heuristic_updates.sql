@@ -1,9 +1,9 @@
 -- Question: why does each heuristic have its weight?
--- Grain: one row a heuristic.
+-- Grain: one row per heuristic.
 -- Inputs: heuristic_lifts, run, rules.
--- Columns: as heuristic_lifts. is_step_bounded = the shrunk lift is more than a run may move a weight. weight_bound =
---     bound that the weight is held at, minimum or maximum; else null. reason = sentences. simulated = the outcomes are
---     those of a dry run, whose weights no later run uses.
+-- Columns: as heuristic_lifts. is_step_bounded = whether the shrunk lift exceeds the largest step of a weight in a run.
+--     weight_bound = minimum or maximum if the weight is held there; else null. reason = sentences. simulated = whether
+--     the outcomes are those of a dry run; no later run uses such weights.
 with
 
 updates as (
@@ -52,8 +52,8 @@ select
             updates.lift_high * 100,
             if(updates.lift_low <= 0 and updates.lift_high >= 0, ', not significant', ''),
             updates.shrunk_lift * 100,
-            if(updates.is_step_bounded, printf(' A run moves it by at most %.2f.', updates.heuristic_step), ''),
-            coalesce(printf(' It is held at its %s.', updates.weight_bound), ''),
+            if(updates.is_step_bounded, printf(' A run moves a weight by at most %.2f.', updates.heuristic_step), ''),
+            coalesce(printf(' The weight is held at its %s.', updates.weight_bound), ''),
             updates.previous_weight,
             updates.weight
         )

@@ -1,7 +1,7 @@
 -- Question: which weight does each heuristic have after this run?
 -- Grain: one row, one document.
 -- Inputs: heuristic_lifts, run.
--- Columns: document = each heuristic's weight in order of its id, then updated_at.
+-- Columns: document = weight of each heuristic in order of id, then updated_at.
 with
 
 weights as (

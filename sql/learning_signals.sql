@@ -1,10 +1,10 @@
 -- Question: what does this run teach?
--- Grain: one row a signal. strategy_validation is always there, the others only if the evidence is significant.
+-- Grain: one row per signal. strategy_validation is always present, the others only if their evidence is significant.
 -- Inputs: overall, strategy_effectiveness, heuristic_lifts, schedule_drift_tests, prediction_error_tests,
 --     optimization_failure_tests, agent_leads, run, rules.
--- Columns: confidence = schedule_accuracy for strategy_validation (0 where nothing ran), else 1 - p-value, corrected
---     for the number of signals of its kind that were tested (Bonferroni). supporting_evidence = counts, rates and
---     intervals as text. simulated = the outcomes are those of a dry run.
+-- Columns: confidence = schedule_accuracy for strategy_validation (0 if nothing ran), else 1 - p-value, corrected for
+--     the number of signals of its kind that were tested (Bonferroni). supporting_evidence = counts, rates and
+--     intervals as text. simulated = whether the outcomes are those of a dry run.
 with
 
 strategies as (
@@ -82,8 +82,8 @@ heuristic_updates as (
         and abs(lifts.weight - lifts.previous_weight) >= rules.heuristic_signal_step
 ),
 
--- Half of the probability is for the pooled test, half is shared by the agents'. If all agents are late, only agents
--- whose interval lies above that of all get a signal of their own.
+-- The pooled test gets half of the false-alarm probability, and the agents' tests share the other half. If all agents
+-- are late, only agents whose interval lies above the pooled one get a signal of their own.
 drifts as (
     select
         *,

@@ -1,5 +1,5 @@
 -- Question: which functions do the other files share?
--- Grain: one macro a statement. Inputs: none. All results are DOUBLE unless stated.
+-- Grain: one macro per statement. Inputs: none. All results are DOUBLE unless stated.
 -- The session adds three functions in phase19/analysis/session.py: upper_tail(z), upper_quantile(p) and
 -- upper_t_quantile(p, degrees).
 
@@ -46,19 +46,19 @@ case when effect >= high then 'high' when effect >= medium then 'medium' else 'l
 create macro wilson_width(rate, n, z) as
 ratio(2e0 * z * sqrt(rate * (1e0 - rate) / n + z * z / (4e0 * n * n)), 1e0 + z * z / n);
 
--- Quantile of a standardised sum of this skewness, where z is that of the normal distribution; never below z. A few
--- failures among confident tasks have a longer tail than the normal. First-order term of Cornish and Fisher, Moments
+-- Quantile of a standardised sum with this skewness, given the normal quantile z; never below z. A few failures among
+-- confident tasks have a longer tail than the normal distribution. First-order term of Cornish and Fisher, Moments
 -- and cumulants in the specification of distributions, 1938.
 create macro skewed_score(z, skewness) as
 z + (z * z - 1e0) * greatest(skewness, 0e0) / 6e0;
 
--- Variance [tasks^2] of n outcomes after their mean rate has fallen, from the variance and the rate before; at least
--- half a task squared, because counts move in whole tasks.
+-- Variance [tasks^2] of n outcomes after a fall of their mean rate, from the variance and the rate before the fall. It
+-- is at least (half a task)^2, because counts move in whole tasks.
 create macro fallen_variance(variance, n, rate, fall) as
 greatest(25e-2, variance + n * fall * (2e0 * rate - 1e0 - fall));
 
--- Fall of the rate of n outcomes whose sum then lies z standard scores beyond reach [tasks]: the larger root of
--- (n fall - reach)^2 = z^2 fallen_variance, and at least reach / n.
+-- Fall of the success rate [fraction] at which the expected loss over n tasks exceeds `reach` [tasks] by z standard
+-- scores: the larger root of (n fall - reach)^2 = z^2 fallen_variance, and at least reach / n.
 create macro detectable_fall(reach, variance, n, rate, z) as
 greatest(ratio(reach, n), ratio(
     2e0 * reach + z * z * (2e0 * rate - 1e0) + sqrt(greatest(
@@ -69,7 +69,7 @@ greatest(ratio(reach, n), ratio(
     2e0 * (n + z * z)
 ));
 
--- Success [fraction] that a task loses for each unit of success that every attempt loses. With n attempts of the same
--- failure probability f, a task of success p fails with 1 - p = f^n, so this is n f^(n - 1).
+-- Success that a task loses per unit of success that every attempt loses [ratio]. If n attempts fail with probability f
+-- each, the task fails with 1 - p = f^n, so the ratio is n f^(n - 1).
 create macro attempt_sensitivity(planned_success, max_attempts) as
 max_attempts * pow(1e0 - planned_success, 1e0 - 1e0 / max_attempts);

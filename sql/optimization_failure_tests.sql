@@ -1,16 +1,16 @@
--- Question: did the run's plans bring the advantage over round robin that they promised?
+-- Question: did the run's plans reach the advantage over round robin that they promised?
 -- Grain: one row, the run.
 -- Inputs: agent_waves, wave_totals, performance_degradation_tests, rules.
 -- Columns: slope = slope of outcomes on the promised advantage (1: all of it was realised, 0: none). effect = 1 -
---     slope, the part that was lost, with its 90 % interval. statistic = effect beyond the margin [standard scores],
---     found above threshold. peer_statistic = the same without the agents that degraded. information = promised
---     advantage over its noise [standard scores]. detectable_effect = smallest lost part that this run finds with the
+--     slope = lost part, with its 90 % interval. statistic = effect beyond the margin, and threshold above which it is
+--     significant [standard scores]. peer_statistic = the same without the agents that degraded. information = promised
+--     advantage over its noise [standard scores]. detectable_effect = smallest lost part that this run detects with the
 --     rules' power. is_testable = detectable_effect is within the rules' limit. is_beyond_chance = testable and above
---     the threshold. effect_without_shared_loss = part lost once a loss of success that all attempts share is taken
---     out. is_shared_loss = less than half is lost then. is_anomaly = beyond chance, also without degraded agents, and
---     no shared loss. Figures are null where nothing ran or the plan has no draws.
--- A loss at every attempt costs most on hard tasks that have few attempts. There the plan promised most, so such a loss
--- looks like a failed advantage; the regression on both tells them apart.
+--     the threshold. effect_without_shared_loss = part lost apart from a loss of success that all attempts share.
+--     is_shared_loss = that part is below a half. is_anomaly = beyond chance, also without degraded agents, and no
+--     shared loss. Figures are null if nothing ran or the plan has no draws.
+-- If every attempt loses some success, hard tasks with few attempts lose most. The plan promised most on these tasks,
+-- so such a loss looks like a failed advantage. A regression on both effects tells them apart.
 with
 
 degraded_agents as (

@@ -1,5 +1,5 @@
--- Question: what does this run teach, in the form that readers expect?
--- Grain: one row a learning signal, in its order.
+-- Question: which learning signals does this run feed back?
+-- Grain: one row per learning signal, in the order of learning_signals.
 -- Inputs: learning_signals.
 -- Columns: as learning_signals.
 select

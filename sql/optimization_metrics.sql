@@ -1,10 +1,10 @@
 -- Question: what are the run's five metrics, and are they normal under the plan?
--- Grain: one row a metric, in the order of metric_bounds.
+-- Grain: one row per metric, in the order of metric_bounds.
 -- Inputs: wave_totals, schedule_comparisons, run_draws, run, metric_bounds, rules.
 -- Columns: value, target_value, threshold_min, threshold_max [unit]. chance_low, chance_high = 90 % interval of the
---     value under the plan's own draws. status = normal inside the thresholds; outside them warning; critical if it is
---     outside by more than the rules' margin and also outside the 90 % interval, though never above a maximum of 1.0;
---     insufficient_data without a value.
+--     value under the plan's own draws. status = insufficient_data without a value; normal inside the thresholds;
+--     critical if the value is outside them by more than the rules' margin and outside the 90 % interval, but never
+--     above a maximum of 1.0; else warning.
 with
 
 figures as (

@@ -2,9 +2,9 @@
 -- Grain: one row, the run.
 -- Inputs: wave_totals, schedule_comparisons, run_draws, optimization_metrics, system_health.
 -- Columns: rates, accuracy, adherence, utilisation and coverage [fraction]. Throughput [tasks per second]. Counts
---     [tasks, retries]. skill = 1 - Brier score over that of always forecasting the run's success rate.
+--     [tasks, retries]. skill = 1 - Brier score / Brier score of always forecasting the run's success rate.
 --     interval_coverage = share of waves whose success rate lies in its 90 % interval. success_rate_low,
---     success_rate_high = 90 % interval of the run's success rate under the plan's own draws. Null where nothing ran.
+--     success_rate_high = 90 % interval of the run's success rate under the plan's own draws. Null if nothing ran.
 with
 
 totals as (

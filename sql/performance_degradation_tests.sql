@@ -1,12 +1,14 @@
 -- Question: does an agent do worse than forecast, or worse than earlier in the run, compared with its peers?
--- Grain: one row an agent, a baseline and a window of last waves: all waves, the last half, the last quarter, and so on
---     to the last wave. Baseline `record` compares with the forecasts, `run` with the agent's waves before the window.
+-- Grain: one row per agent, baseline and window. A window is the end of the run: all waves, the last half, the last
+--     quarter, and so on to the last wave. Baseline `record` compares with the forecasts, `run` with the agent's waves
+--     before the window.
 -- Inputs: agent_waves, rules.
--- Columns: first_rank, first_wave = where the window starts. task_count [tasks]. planned_rate [fraction]. shortfall =
---     planned less completed tasks, less the agent's share of the wave's shortfall [tasks]. effect = fall of the
---     success rate compared with the peers [fraction; above 1 if theirs rose], with its 90 % interval. statistic = fall
---     beyond the rules' margin [standard scores]. threshold [standard scores]: the rules' alarm probability divided by
---     the number of rows. detectable_effect = smallest fall that is detected with the rules' power. is_anomaly.
+-- Columns: first_rank, first_wave = start of the window. task_count [tasks]. planned_rate [fraction]. shortfall =
+--     planned minus completed tasks, minus the agent's share of the wave's shortfall [tasks]. effect = fall of the
+--     success rate compared with the peers [fraction; can exceed 1 if theirs rose], with its 90 % interval. statistic =
+--     fall beyond the rules' margin [standard scores]. threshold [standard scores], for the rules' alarm probability
+--     divided by the number of rows. detectable_effect = smallest fall that is detected with the rules' power.
+--     is_anomaly = statistic is above the threshold.
 -- The shortfall of an agent with a share s of the wave's tasks has the variance (1 - 2 s) v + s^2 sum(v over agents),
 -- where v is the noise of the outcomes plus the variance of the draws. Each forecast uses the outcomes of the waves
 -- before it, so the errors of waves are independent.

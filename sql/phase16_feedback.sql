@@ -1,7 +1,7 @@
 -- Question: which heuristic weights does this run give to Phase 16?
 -- Grain: one row, the run.
 -- Inputs: heuristic_lifts, run.
--- Columns: type; heuristic_weights = heuristic to weight; simulated; run_id; timestamp.
+-- Columns: type; heuristic_weights = weight of each heuristic; simulated; run_id; timestamp.
 with
 
 weights as (

@@ -1,7 +1,7 @@
 -- Question: what does this run tell Phase 18 about its strategies?
 -- Grain: one row, the run.
 -- Inputs: strategy_effectiveness, run.
--- Columns: type; strategy_effectiveness = strategy to its figures; simulated; run_id; timestamp.
+-- Columns: type; strategy_effectiveness = figures of each strategy; simulated; run_id; timestamp.
 with
 
 strategies as (

@@ -1,13 +1,13 @@
--- Question: did the run's plans promise more success than there was?
+-- Question: did the run's plans promise more success than the tasks reached?
 -- Grain: one row, the run.
 -- Inputs: agent_waves, wave_totals, performance_degradation_tests, optimization_failure_tests, rules.
--- Columns: effect = planned less actual success rate [fraction], with its 90 % interval. statistic = effect beyond the
---     rules' margin [standard scores], found above threshold. detectable_effect = smallest over-promise that is
---     detected with the rules' power. baseline_statistic = the same with the forecasts for round robin in place of the
---     plan's. peer_statistic = the same without the agents that degraded. baseline_lead_statistic = outcomes above the
---     forecasts for round robin [standard scores]. is_beyond_chance. is_anomaly = beyond chance, also without degraded
---     agents and, if the promised advantage failed, also by the forecasts for round robin. Null where nothing ran or
---     without draws.
+-- Columns: effect = planned minus actual success rate [fraction], with its 90 % interval. statistic = effect beyond the
+--     rules' margin, and threshold above which it is significant [standard scores]. detectable_effect = smallest effect
+--     that is detected with the rules' power. baseline_statistic = statistic of the forecasts for round robin in place
+--     of the plan's. peer_statistic = statistic without the agents that degraded. baseline_lead_statistic = outcomes
+--     above the forecasts for round robin [standard scores]. is_beyond_chance = statistic is above the threshold.
+--     is_anomaly = beyond chance, also without degraded agents, and, if the promised advantage failed, also by the
+--     forecasts for round robin. Figures are null if nothing ran or the plan has no draws.
 -- The variance is the noise of the outcomes plus the variance of expected success over the draws. Each forecast uses
 -- the outcomes of the waves before it, so the errors of waves are independent.
 with

@@ -1,5 +1,5 @@
--- Question: what would the run's figures be in each draw of its plan?
--- Grain: one row a draw, which takes the draw of that number of every wave; the waves' draws are independent.
+-- Question: what are the run's figures in each draw of its plan?
+-- Grain: one row per draw number, combining the draws of all waves with that number; draws of waves are independent.
 -- Inputs: wave_draws, wave_totals, schedule_comparisons, run.
 -- Columns: success_rate [fraction]; the five metrics as in optimization_metrics.
 select

@@ -1,8 +1,8 @@
 -- Question: what did the safety gates decide for each task?
--- Grain: one row a task.
+-- Grain: one row per task.
 -- Inputs: decisions.
--- Columns: confidence as recorded, before any boost [fraction]; decision of this run; live_decision = decision that a
---     live run would make.
+-- Columns: confidence as recorded, before any boost [fraction]; decision = of this run; live_decision = that a live
+--     run would make; reason = the rule that decided.
 select
     task_id,
     wave,

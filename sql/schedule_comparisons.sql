@@ -1,9 +1,9 @@
 -- Question: how did each wave go, compared with its plan?
--- Grain: one row a planned wave.
--- Inputs: wave_totals, wave_plans, executions, wave_draws, run, rules.
+-- Grain: one row per planned wave.
+-- Inputs: wave_totals, wave_plans, executions, wave_draws, run.
 -- Columns: rates, accuracy, adherence and utilisation [fraction]. Throughput [tasks per second]. ran_count [tasks].
---     *_low and *_high = 90 % interval under the plan's own draws. Planned figures count the tasks that ran, or all
---     tasks of the plan where nothing ran; the other figures are null there.
+--     *_low and *_high = 90 % interval under the plan's own draws. Planned figures cover the tasks that ran. If
+--     nothing ran, they cover all tasks of the plan, and the other figures are null.
 with
 
 plans as (

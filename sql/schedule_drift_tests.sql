@@ -1,11 +1,12 @@
 -- Question: do attempts in the second half of the run take longer than forecast, for one agent or for all?
--- Grain: one row an agent with timed attempts there, then one row for all agents together (agent_id null).
+-- Grain: one row per agent with timed attempts in that half, then one row for all agents together (agent_id null).
 -- Inputs: agent_waves, rules.
 -- Columns: effect = geometric mean of actual over forecast duration [ratio], with its 90 % interval. statistic = log of
---     the effect over its standard error. threshold [standard scores]: half of the alarm probability is for the pooled
---     test, half is shared by the agents'. detectable_effect = smallest slow-down that is detected with the rules'
---     power [ratio]. first_wave = first wave of the second half. duration_count [attempts]. p_value. is_anomaly = above
---     the threshold and above the margin; for the pooled row also without the agents that are late by themselves.
+--     the effect over its standard error. threshold [standard scores]: the pooled test gets half of the alarm
+--     probability, and the agents' tests share the other half. detectable_effect = smallest slow-down that is detected
+--     with the rules' power [ratio]. first_wave = first wave of the second half. duration_count [attempts]. p_value.
+--     is_anomaly = above the threshold and above the margin; for the pooled row, also without the agents whose own test
+--     fired.
 -- Each attempt is compared with the forecast for its outcome, so that failing more often does not count as being slow.
 -- The variance is the scatter of attempts plus the forecasts' uncertainty about pairs, agents and outcomes. Each
 -- forecast uses the outcomes of the waves before it, so the errors of waves are independent.
@@ -68,7 +69,7 @@ late_agents as (
         > upper_quantile(agents.probability)
 ),
 
--- The error of the outcomes' durations is shared by all agents, so it is summed before it is squared.
+-- All agents share the forecast error of the outcomes' durations, so it is summed over agents before it is squared.
 pooled_waves as (
     select
         any_value(places.first_wave) as first_wave,

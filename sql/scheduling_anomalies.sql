@@ -1,8 +1,8 @@
 -- Question: which departures from the plan are more than normal variation, and what should be done?
--- Grain: one row an anomaly type that was found, in the order of the contract.
+-- Grain: one row per anomaly type that was found, in the order of the contract.
 -- Inputs: anomaly_tests, prediction_error_tests, schedule_drift_tests, performance_degradation_tests,
 --     optimization_failure_tests, agent_waves, wave_totals, run, rules.
--- Columns: affected_waves, affected_agents = where the departure shows. effect [the test's unit], with its 90 %
+-- Columns: affected_waves, affected_agents = those that show the departure. effect [the test's unit], with its 90 %
 --     interval. statistic and threshold [standard scores] of the strongest test. description, recommendation and
 --     evidence (counts and rates) = sentences.
 with
@@ -81,7 +81,7 @@ prediction_errors as (
     cross join rules
 ),
 
--- If all agents are late, those get a factor of their own whose interval lies above that of all.
+-- If all agents are late, an agent gets a factor of its own only if its interval lies above the pooled one.
 late as (
     select
         *,
@@ -107,7 +107,7 @@ drift_tests as (
     having count(*) > 0
 ),
 
--- The tests look at the second half. If the same agents were at least half as late before it, they always were late.
+-- The tests cover the second half. If the same agents were over half as late before it, the whole run counts as late.
 earlier as (
     select ratio(sum(agent_waves.log_duration_residual_sum), sum(agent_waves.duration_count)) as log_effect,
     from agent_waves
@@ -219,7 +219,7 @@ optimization_failures as (
         'optimization_failure' as anomaly_type,
         severity_of(tests.effect, rules.optimization_failure_medium, rules.optimization_failure_high) as severity,
         printf(
-            'The plans promised more success than round robin, but %.0f %% of that advantage did not come. This is '
+            'The plans promised more success than round robin, but %.0f %% of that advantage was not reached. This is '
             || 'more than normal variation.',
             tests.effect * 100
         ) as description,

@@ -1,12 +1,12 @@
--- Question: how well did each strategy work, and did it bring the advantage over round robin that it promised?
--- Grain: one row a strategy used, in order of name; the output file is one document, strategy to its row.
+-- Question: how well did each strategy work, and did it reach the advantage over round robin that it promised?
+-- Grain: one row per strategy used, in order of name; the output file is one document with the row of each strategy.
 -- Inputs: wave_totals, run, rules.
 -- Columns: rates and accuracy [fraction]; throughput [tasks per second]; counts [tasks, retries]. baseline_success_rate
---     = success rate that round robin was forecast to have on the same tasks. promised_advantage = planned less
---     baseline success rate; realised_advantage = actual less baseline. realised_advantage_slope = slope of the
+--     = success rate forecast for round robin on the same tasks. promised_advantage = planned minus baseline success
+--     rate; realised_advantage = actual minus baseline. realised_advantage_slope = slope of the
 --     outcomes on the promised advantage of each task (1: all of it was realised, 0: none), with its 90 % interval;
 --     null where information (the promised advantage over its noise, in standard scores) is below the rule.
---     other_strategies = why the file says nothing about them.
+--     other_strategies = a note that they were not evaluated.
 with
 
 totals as (

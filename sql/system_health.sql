@@ -3,10 +3,11 @@
 -- Inputs: optimization_metrics, scheduling_anomalies, metric_bounds, agent_waves, wave_totals, convergence_trend,
 --     alerts, run, rules.
 -- Columns: overall_health_score = mean of the component_scores, weighted by component_weights [points, 0 to 100]; a
---     component without data is null and left out. health_status = null without any component. detected_anomalies =
+--     component without data is null and left out. health_status = null if no component has data. detected_anomalies =
 --     number of anomalies. anomaly_costs = points that each anomaly takes from system_stability. agent_utilization =
---     tasks and busy time of each agent, idle ones too, and its share of the makespans of the waves that ran [tasks,
---     ms, fraction], null where nothing ran. convergence = trend of the forecast error. alert_counts = by severity.
+--     tasks [tasks], busy time [ms] and busy share of the summed makespans [fraction] of each agent, idle agents
+--     included; the share is null if nothing ran. convergence = trend of the forecast error. alert_counts = number of
+--     alerts by severity.
 with
 
 metric_values as (

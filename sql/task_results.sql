@@ -1,12 +1,12 @@
 -- Question: how did each task end, compared with its forecast?
--- Grain: one row a task that ran (completed or failed).
+-- Grain: one row per task that ran (completed or failed).
 -- Inputs: executions.
 -- Columns, beside those of executions: residual = outcome - planned_success [tasks], where outcome is 1 for completed.
---     baseline_residual = outcome - baseline_success [tasks]. outcome_variance = p (1 - p) less the variance of the
+--     baseline_residual = outcome - baseline_success [tasks]. outcome_variance = p (1 - p) minus the variance of the
 --     forecast p [tasks^2]. outcome_third_moment = p (1 - p) (1 - 2 p) [tasks^3]. centred_advantage = planned_success -
---     baseline_success, less its mean over the wave [fraction]. centred_sensitivity = success that the task loses for
---     each unit of success that every attempt loses, less its mean over the wave [fraction]. deviation_ms = mean of the
---     shifts of start and end [ms].
+--     baseline_success, minus its mean over the wave [fraction]. centred_sensitivity = success that the task loses per
+--     unit of success that every attempt loses, minus its mean over the wave [ratio]. deviation_ms = mean of the shifts
+--     of start and end [ms].
 with
 
 ran_tasks as (
@@ -33,7 +33,7 @@ ran_tasks as (
     where status in ('completed', 'failed')
 ),
 
--- Read executions again: keeping ran_tasks for a second use would hold all its columns in memory.
+-- This reads executions again, because using ran_tasks twice would keep all its columns in memory.
 wave_means as (
     select
         wave as mean_wave,

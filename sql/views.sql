@@ -1,11 +1,11 @@
--- Question: what do run directories hold, as typed tables for an analyst with nothing but duckdb?
--- Grain: one view for each kind of row; the comment above each view states its grain.
--- Inputs: run directories. Before reading this file, `set variable runs = ['outputs/phase19', 'archive/monday']`, or
+-- Question: what do run directories hold, as typed tables for an analyst who has only duckdb?
+-- Grain: one view per kind of row; the comment above each view states its grain.
+-- Inputs: run directories. Before running this file, `set variable runs = ['outputs/phase19', 'archive/monday']`, or
 --     `run` for a single one; the default is the current directory. A directory that is not a run is an error. A file
 --     that a run does not have is an empty table.
 -- Columns: those of the files, declared here, then run (the directory as given, without needless dots and slashes) and
 --     run_id. Times [ms from the start of the wave], rates [fraction], throughput [tasks per second].
--- The views read the files at every query; the list of files is made when this file is read.
+-- The views read the files at every query. The list of files is made once, when this file runs.
 
 -- Each view declares the columns of its file in one place.
 -- noqa: disable=AL03,AM04
@@ -48,7 +48,8 @@ set variable run_files = (
     from patterns
 );
 
--- The rows of all files of one name. Without any file, read_json gets that of the metrics, which every run has.
+-- The rows of all files of one name. read_json needs a file, so if there is none it gets the metrics file of each run,
+-- whose rows the filter removes.
 create or replace temp macro rows_of(name, structure) as table
     select
         * exclude (file),
@@ -63,14 +64,14 @@ create or replace temp macro rows_of(name, structure) as table
         )
     where parse_filename(file) = name;
 
--- The document of one name of each run.
+-- The JSON document of one name in each run.
 create or replace temp macro documents_of(name, structure) as table
     select
         run_of(filename) as run,
         unnest(json_transform(content, cast(structure as json))),
     from read_text(list_transform(getvariable('run_names'), lambda run: path_join(as_pattern(run), name)));
 
--- One row a run.
+-- One row per run.
 create or replace temp view runs as
 select
     run,
@@ -106,7 +107,7 @@ from documents_of('optimization_summary.json', {
     'system_health_score': 'double'  -- health score, 0 to 100
 });
 
--- The run_id of each run, read once so that the views need not read the summaries.
+-- The run_id of each run, read once so that the views do not read the summaries.
 set variable run_ids = (
     with
 
@@ -128,7 +129,7 @@ set variable run_ids = (
     from found
 );
 
--- One row a scheduled task of any status: its planned and actual times.
+-- One row per scheduled task of any status: its planned and actual times.
 create or replace temp view tasks as
 from rows_of('scheduled_tasks.jsonl', {
     'task_id': 'varchar',  -- task
@@ -152,7 +153,7 @@ from rows_of('scheduled_tasks.jsonl', {
     'is_censored': 'boolean'  -- a limit stopped an attempt, which would have lasted longer
 });
 
--- One row a scheduled task: the forecast that it was planned with.
+-- One row per scheduled task: the forecast that it was planned with.
 create or replace temp view plans as
 from rows_of('planned_tasks.jsonl', {
     'task_id': 'varchar',  -- task
@@ -182,7 +183,7 @@ from rows_of('planned_tasks.jsonl', {
     'record_count': 'bigint'  -- recorded attempts of this task by this agent
 });
 
--- One row a task that ran: all columns of tasks and plans.
+-- One row per task that ran: all columns of tasks and plans.
 create or replace temp view executions as
 select
     tasks.* exclude (run, run_id),
@@ -192,7 +193,7 @@ from tasks
 inner join plans on tasks.run = plans.run and tasks.task_id = plans.task_id
 where tasks.status in ('completed', 'failed');
 
--- One row a wave: planned and actual figures.
+-- One row per wave: planned and actual figures.
 create or replace temp view comparisons as
 from rows_of('schedule_comparisons.jsonl', {
     'wave': 'bigint',  -- wave, from 1
@@ -215,7 +216,7 @@ from rows_of('schedule_comparisons.jsonl', {
     'log_loss': 'double'  -- mean -log of the probability forecast for each outcome
 });
 
--- One row a metric.
+-- One row per metric.
 create or replace temp view metrics as
 from rows_of('optimization_metrics.jsonl', {
     'metric_name': 'varchar',  -- one of the five metrics
@@ -230,7 +231,7 @@ from rows_of('optimization_metrics.jsonl', {
     'chance_high': 'double'  -- 95 % quantile of the value under the plan
 });
 
--- One row an anomaly type: what its test found, and the smallest problem that it could detect.
+-- One row per anomaly type: what its test found, and the smallest problem that it could detect.
 create or replace temp view anomaly_tests as
 from rows_of('anomaly_tests.jsonl', {
     'anomaly_type': 'varchar',  -- type of anomaly
@@ -241,12 +242,12 @@ from rows_of('anomaly_tests.jsonl', {
     'unit': 'varchar',  -- unit of the effects
     'statistic': 'double',  -- size beyond the margin [standard scores]
     'threshold': 'double',  -- the test fires above it [standard scores]
-    'detectable_effect': 'double',  -- smallest size that this run detects 90 % of the time [unit]
+    'detectable_effect': 'double',  -- smallest size that this run detects, by default 90 % of the time [unit]
     'largest_effect': 'double',  -- largest possible size [unit]
     'reason': 'varchar'  -- the result as a sentence
 });
 
--- One row an agent with timed attempts in the second half of the run, and one for all agents (agent_id null).
+-- One row per agent with timed attempts in the second half of the run, and one for all agents (agent_id null).
 create or replace temp view drift_tests as
 from rows_of('schedule_drift_tests.jsonl', {
     'agent_id': 'varchar',  -- agent; null for all agents together
@@ -257,12 +258,12 @@ from rows_of('schedule_drift_tests.jsonl', {
     'effect_high': 'double',  -- upper end of its 90 % interval [ratio]
     'statistic': 'double',  -- log of the effect / its standard error [standard scores]
     'threshold': 'double',  -- the test fires above it [standard scores]
-    'detectable_effect': 'double',  -- smallest slow-down that this run detects 90 % of the time [ratio]
+    'detectable_effect': 'double',  -- smallest slow-down that this run detects, by default 90 % of the time [ratio]
     'p_value': 'double',  -- probability of a statistic at least as large without drift
     'is_anomaly': 'boolean'  -- the test fired, and the effect exceeds the margin
 });
 
--- One row an agent, baseline and window of last waves: the fall of its success rate compared with its peers.
+-- One row per agent, baseline and window of last waves: the fall of its success rate compared with its peers.
 create or replace temp view degradation_tests as
 from rows_of('performance_degradation_tests.jsonl', {
     'agent_id': 'varchar',  -- agent
@@ -270,17 +271,17 @@ from rows_of('performance_degradation_tests.jsonl', {
     'first_wave': 'bigint',  -- first wave of the window
     'task_count': 'bigint',  -- its tasks in the window that ran
     'planned_rate': 'double',  -- their planned success rate [fraction]
-    'shortfall': 'double',  -- planned less completed tasks, less its share of the wave's [tasks]
+    'shortfall': 'double',  -- planned minus completed tasks, minus its share of the wave's [tasks]
     'effect': 'double',  -- fall of its success rate compared with its peers [fraction]
     'effect_low': 'double',  -- lower end of its 90 % interval [fraction]
     'effect_high': 'double',  -- upper end of its 90 % interval [fraction]
     'statistic': 'double',  -- fall beyond the margin [standard scores]
     'threshold': 'double',  -- the test fires above it [standard scores]
-    'detectable_effect': 'double',  -- smallest fall that this run detects 90 % of the time [fraction]
+    'detectable_effect': 'double',  -- smallest fall that this run detects, by default 90 % of the time [fraction]
     'is_anomaly': 'boolean'  -- the test fired
 });
 
--- One row an anomaly.
+-- One row per anomaly.
 create or replace temp view anomalies as
 from rows_of('scheduling_anomalies.jsonl', {
     'anomaly_id': 'varchar',  -- AN_001, AN_002, ...
@@ -299,7 +300,7 @@ from rows_of('scheduling_anomalies.jsonl', {
     'evidence': 'varchar[]'  -- counts and rates, as sentences
 });
 
--- One row a learning signal.
+-- One row per learning signal.
 create or replace temp view signals as
 from rows_of('learning_signals.jsonl', {
     'signal_id': 'varchar',  -- P19_LS_001, P19_LS_002, ...
@@ -314,26 +315,26 @@ from rows_of('learning_signals.jsonl', {
     'simulated': 'boolean'  -- the outcomes are those of a dry run
 });
 
--- One row a heuristic: its weight and the reason.
+-- One row per heuristic: its weight and the reason.
 create or replace temp view heuristic_updates as
 from rows_of('heuristic_updates.jsonl', {
     'heuristic_id': 'varchar',  -- Phase 16 heuristic
     'previous_weight': 'double',  -- weight before the run
     'weight': 'double',  -- weight after the run
-    'lift': 'double',  -- mean (outcome - forecast) with it, less that without it [fraction]
+    'lift': 'double',  -- mean (outcome - forecast) with it minus that without it [fraction]
     'lift_low': 'double',  -- lower end of the lift's 90 % interval [fraction]
     'lift_high': 'double',  -- upper end of the lift's 90 % interval [fraction]
     'shrunk_lift': 'double',  -- lift, shrunk by its number of tasks [fraction]
     'applied_count': 'bigint',  -- tasks that ran with it
     'other_count': 'bigint',  -- tasks that ran without it
-    'is_step_bounded': 'boolean',  -- the shrunk lift is more than a run may move a weight
-    'weight_bound': 'varchar',  -- minimum or maximum, where the weight is held there; else null
+    'is_step_bounded': 'boolean',  -- the shrunk lift exceeds the largest step of a weight in a run
+    'weight_bound': 'varchar',  -- minimum or maximum if the weight is held there; else null
     'reason': 'varchar',  -- why it has its weight, as sentences
     'simulated': 'boolean',  -- the outcomes are those of a dry run
     'timestamp': 'timestamp'  -- moment of the run, UTC
 });
 
--- One row a wave: the error of its success forecast.
+-- One row per wave: the error of its success forecast.
 create or replace temp view convergence as
 from rows_of('convergence.jsonl', {
     'wave': 'bigint',  -- wave, from 1
@@ -350,7 +351,7 @@ from rows_of('convergence.jsonl', {
     'timestamp': 'timestamp'  -- moment of the run, UTC
 });
 
--- One row a task: the decision of the safety gates.
+-- One row per task: the decision of the safety gates.
 create or replace temp view decisions as
 from rows_of('safety_gate_decisions.jsonl', {
     'task_id': 'varchar',  -- task
@@ -362,7 +363,7 @@ from rows_of('safety_gate_decisions.jsonl', {
     'reason': 'varchar'  -- the rule that decided
 });
 
--- One row a task without an agent: why it was left out.
+-- One row per task without an agent: why it was left out.
 create or replace temp view unassigned as
 from rows_of('unassigned_tasks.jsonl', {
     'task_id': 'varchar',  -- task
@@ -370,7 +371,7 @@ from rows_of('unassigned_tasks.jsonl', {
     'reason': 'varchar'  -- why no agent got it
 });
 
--- One row a run: its health score and its components.
+-- One row per run: its health score and its components.
 create or replace temp view health as
 select
     * exclude (run, component_scores),
@@ -384,13 +385,13 @@ from documents_of('system_health.json', {
         'optimization_accuracy': 'double',  -- 100 x schedule_accuracy
         'schedule_adherence': 'double',  -- 100 x schedule_adherence
         'throughput_efficiency': 'double',  -- 100 x throughput_efficiency, at most 100
-        'system_stability': 'double'  -- 100 less 5, 15 or 30 for each low, medium or high anomaly
+        'system_stability': 'double'  -- 100 minus, by default, 5, 15 or 30 for each low, medium or high anomaly
     },
     'detected_anomalies': 'bigint',  -- number of anomalies
     'timestamp': 'timestamp'  -- moment of the run, UTC
 });
 
--- One row a view, in the order of this file: its columns with their types.
+-- One row per view, in the order of this file: its columns with their types.
 create or replace temp view view_columns as
 select
     table_name as view,

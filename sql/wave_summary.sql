@@ -1,10 +1,9 @@
 -- Question: what was the plan of each wave, how did it go, and how busy was each agent?
--- Grain: one row a planned wave.
+-- Grain: one row per planned wave.
 -- Inputs: wave_totals, wave_plans, schedule_comparisons, agent_feedback, run.
--- Columns: task_states = tasks by state. Figures as in schedule_comparisons. Makespans [ms]. solver = algorithm,
---     objective and its proven bound. learning = attempts of the wave before that the forecast learned from, null in
---     the first wave. unassigned_count = tasks without an agent. agents = tasks, rates, utilisation, capacity and
---     slot_worth of each agent [tasks, fraction, score].
+-- Columns: task_states = number of tasks by state. Figures as in schedule_comparisons. Makespans [ms]. solver =
+--     algorithm, objective, its proven bound and the gap between them. unassigned_count = tasks without an agent.
+--     agents = tasks, rates, utilisation, capacity and slot_worth of each agent [tasks, fraction, score].
 with
 
 agents as (

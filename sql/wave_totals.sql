@@ -1,12 +1,12 @@
 -- Question: what was planned and what happened in each wave, as sums that add up over waves?
--- Grain: one row a planned wave.
+-- Grain: one row per planned wave.
 -- Inputs: wave_plans, executions, task_results, wave_draws, rules.
--- Columns: *_count [tasks, retries]. *_sum = sum over the tasks that ran, of the column or product of columns of
---     task_results that the name says: advantage stands for centred_advantage, sensitivity for centred_sensitivity.
---     *_ms [ms]. Planned figures count the tasks that ran only; sums, means and maxima are null where nothing ran.
+-- Columns: *_count [tasks, retries]. *_sum = sum over the tasks that ran of the column of task_results in the name,
+--     or of a product: advantage stands for centred_advantage, sensitivity for centred_sensitivity. *_ms [ms].
+--     Planned figures cover only the tasks that ran; sums, means and maxima are null if nothing ran.
 --     success_forecast_variance = variance over the draws of the wave's expected successes [tasks^2].
---     advantage_forecast_variance = the same of the sum of centred_advantage times success probability. Both are null
---     without draws. Each wave's forecast uses the outcomes before it, so they add up over waves.
+--     advantage_forecast_variance = variance over the draws of the sum of centred_advantage times success probability.
+--     Both are null without draws. Each wave's forecast uses the outcomes before it, so variances add up over waves.
 with
 
 states as (

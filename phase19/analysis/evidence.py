@@ -1,4 +1,4 @@
-"""What the analysis reads of a run's waves: executions, plans, draws, and each agent's distance from its forecasts."""
+"""Frames that the analysis reads of a run's waves: executions, plans, draws, and evidence by agent."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,20 +13,20 @@ from phase19.forecasting.predictive import WaveDraws
 from phase19.inputs.history import Previous
 from phase19.wave import ExecutedWave, Wave, largest, mean, positions
 
-_ROUNDING = 1e-9  # relative; a load that exceeds the limit by less keeps it
-_FAR_SDS = 40.0  # no normal comes this far
+_ROUNDING = 1e-9  # relative; a load above the limit by less than this still meets it
+_FAR_SDS = 40.0  # standard deviations that no normal value reaches
 
 
 def wave_frames(wave: Wave) -> dict[str, pl.DataFrame]:
-    """What the analysis reads of one wave, without the wave's large pair matrices.
+    """Return the frames that the analysis reads of one wave, without its large pair matrices.
 
-    A wave that was never planned has decisions and unassigned tasks alone.
+    A wave that was not executed has only `decisions` and `unassigned`.
     """
     gated = {"decisions": wave.decisions, "unassigned": wave.unassigned}
     if not isinstance(wave, ExecutedWave):
         return gated
     draws, ran = wave.scheduled_draws, wave.executions
-    # Where nothing ran, the planned figures are over all tasks of the plan.
+    # If nothing ran, the planned figures cover all tasks of the plan.
     is_idle = not ran.select(frames.has_run().any()).item()
     planned = draws.summary(wave.number, ran.with_columns(status=pl.lit("completed")) if is_idle else ran)
     return {
@@ -41,16 +41,16 @@ def wave_frames(wave: Wave) -> dict[str, pl.DataFrame]:
 def analysis_frames(
     waves: Sequence[Mapping[str, pl.DataFrame]], heuristics: pl.DataFrame, previous: Previous | None
 ) -> dict[str, pl.DataFrame]:
-    """Frames of a run, by the names under which the SQL reads them.
+    """Collect the frames of a run by the names that the SQL uses.
 
     Parameters
     ----------
     waves
-        As :func:`wave_frames` returns them, all waves of the run, the first one executed.
+        Results of :func:`wave_frames` for all waves of the run; the first wave was executed.
     heuristics
         `frames.HEURISTICS`.
     previous
-        An earlier run, whose weights and forecast errors are continued.
+        An earlier run whose heuristic weights are continued; None without one.
     """
     weights = {} if previous is None else previous.weights
     return {
@@ -61,7 +61,7 @@ def analysis_frames(
 
 
 def _wave_plan(wave: ExecutedWave, planned: pl.DataFrame) -> pl.DataFrame:
-    """One row of `frames.WAVE_PLANS`, from the draws of the wave."""
+    """Make the row of `frames.WAVE_PLANS` for a wave; `planned` has its draws."""
     busy, limit = busy_time(wave.forecast.planned_duration_ms, wave.agent_index), wave.max_load_factor
     row = {
         "wave": wave.number,
@@ -81,12 +81,12 @@ def _wave_plan(wave: ExecutedWave, planned: pl.DataFrame) -> pl.DataFrame:
 
 
 def agent_evidence(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:
-    """Evidence of a wave by agent, idle ones too: `frames.AGENT_EVIDENCE`, in the order of the model's agents.
+    """Compute `frames.AGENT_EVIDENCE` of a wave: one row per agent of the model, in its order, idle agents included.
 
     Notes
     -----
-    The variances cover the tasks that ran. Durations are compared attempt by attempt, given how each ended, so
-    that an agent is not called slow only because it fails more often.
+    The variances cover the tasks that ran. Each attempt's duration is compared with the forecast for its outcome, so
+    that an agent does not count as slow only because it fails more often.
     """
     model, executions = wave.model, wave.executions
     m, ran = model.agents.height, executions.select(frames.has_run()).to_series().to_numpy()
@@ -108,7 +108,7 @@ def agent_evidence(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:
 
 
 def _duration_evidence(wave: ExecutedWave, draws: WaveDraws) -> dict[str, NDArray[np.generic]]:
-    """Log durations of attempts less their forecasts given the outcome, summed by agent, and their variance; (m,)."""
+    """Sum each agent's log durations minus their forecasts given the outcome, with the variance; shapes (m,)."""
     model, tasks, m = wave.model.duration, wave.executions, wave.model.agents.height
     attempts = wave.attempts.filter(pl.col("duration_ms") > 0)
     row = positions(attempts["task_id"], tasks["task_id"])

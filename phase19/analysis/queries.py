@@ -1,4 +1,4 @@
-"""The files of `sql/` that a run's analysis is made of, in the order they run, and the output files each fills."""
+"""The SQL files of a run's analysis, in the order they run, and the output files that each fills."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ class Query:
     stem
         Name of the SQL file and of its table, which later queries may read.
     outputs
-        Files with a line for each row, all alike; `{wave}` in a name stands for each wave.
+        Files to write, all with the same content; `{wave}` in a name stands for the number of each wave.
     document
-        SQL expression over the table's rows, for files of one JSON document.
+        SQL aggregate over the table's rows that makes one JSON document. None writes one JSON object per row.
     is_per_task
-        Whether the table has a row for each task; it is then not returned as a frame.
+        Whether the table has one row per task. Such a table is not returned as a frame.
     """
 
     stem: str

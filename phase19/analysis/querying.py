@@ -1,4 +1,4 @@
-"""SQL questions to finished run directories, over the views of `views.sql`, read-only."""
+"""Read-only SQL queries on finished run directories, over the views of `views.sql`."""
 
 import glob
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from phase19.analysis.session import ArrowStream, connect, lock, read_sql
 from phase19.errors import OutputError, UsageError
 from phase19.publishing.run_directory import open_run
 
-# Types of DuckDB that both Polars and CSV know.
+# DuckDB types that both Polars and CSV support.
 _PLAIN = {
     *("boolean", "tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint", "decimal"),
     *("float", "double", "varchar", "uuid", "enum", "date", "time", "timestamp", "timestamp with time zone", "null"),
@@ -20,33 +20,33 @@ _PLAIN = {
 
 
 def select(runs: Path | Sequence[Path], sql: str, **values: object) -> pl.DataFrame:
-    """Ask one run or several one question.
+    """Query one run or several.
 
     Parameters
     ----------
     runs
         Run directories; each row's `run` is its directory as given here. A run named twice is read once.
     sql
-        One select over the views of `views.sql`; `$name` is replaced by a value.
+        One select over the views of `views.sql`; `$name` stands for a value.
     values
-        The values, by name.
+        Values for each `$name` in `sql`.
 
     Returns
     -------
     polars.DataFrame
-        A plain value per cell: 128-bit integers, such as sums, have 64 bits; lists, structs, maps, and types that
-        neither Polars nor CSV knows, such as intervals, are JSON text.
+        One plain value per cell. 128-bit integers, such as sums, become 64-bit. Lists, structs, maps and other types
+        that Polars or CSV lacks, such as intervals, become JSON text.
 
     Raises
     ------
     OutputError
-        One of `runs` is no run directory.
+        One of `runs` is not a run directory.
     UsageError
         `sql` is not exactly one select, or fails; columns share a name; or an integer needs more than 64 bits.
 
     Notes
     -----
-    The session reaches no file outside the run directories and changes none in them.
+    The query can read only the run directories and cannot change any file.
     """
     plain = {"hugeint": "{0}::bigint as {0}", **dict.fromkeys(_PLAIN, "{0}")}
     with _ask(runs, sql, values) as found:
@@ -54,7 +54,7 @@ def select(runs: Path | Sequence[Path], sql: str, **values: object) -> pl.DataFr
 
 
 def json_lines(runs: Path | Sequence[Path], sql: str, **values: object) -> str:
-    """Ask as :func:`select` does, and return a line with a JSON object per row; NaN and infinity are null."""
+    """Query like :func:`select`, and return one JSON object per row and line; NaN and infinity become null."""
     finite = dict.fromkeys(("float", "double"), "{0}: case when isfinite({0}) then {0} end")
     with _ask(runs, sql, values) as found:
         rows = found.project(f"to_json({{{_cells(found, finite, '{0}: {0}')}}})").fetchall()
@@ -62,7 +62,7 @@ def json_lines(runs: Path | Sequence[Path], sql: str, **values: object) -> str:
 
 
 def _cells(found: duckdb.DuckDBPyRelation, forms: Mapping[str, str], default: str) -> str:
-    """Write every column of a relation in the form of its type, `{0}` in it replaced by the column's name."""
+    """List all columns of a relation, each in the form for its type; `{0}` in a form stands for the column's name."""
     names = ('"' + name.replace('"', '""') + '"' for name in found.columns)
     return ", ".join(forms.get(kind.id, default).format(name) for name, kind in zip(names, found.types, strict=True))
 
@@ -86,7 +86,7 @@ def _ask(runs: Path | Sequence[Path], sql: str, values: Mapping[str, object]) ->
 
 
 def _session(runs: Path | Sequence[Path]) -> duckdb.DuckDBPyConnection:
-    """A connection with the views of runs that reaches nothing but their directories."""
+    """Open a connection that has the views of runs and can access only their directories."""
     places = [str(open_run(run_dir)) for run_dir in (runs if isinstance(runs, Sequence) else [runs])]
     connection = connect()
     connection.execute("set variable runs = $places", {"places": places})
@@ -95,5 +95,5 @@ def _session(runs: Path | Sequence[Path]) -> duckdb.DuckDBPyConnection:
     except duckdb.Error as problem:
         raise OutputError(f"{', '.join(places)}: cannot be read as Phase 19 runs: {problem}") from problem
     ((names,),) = connection.execute("select getvariable('run_names')").fetchall()
-    lock(connection, [*names, *map(glob.escape, names)])  # the views name files by patterns
+    lock(connection, [*names, *map(glob.escape, names)])  # the views read files by glob patterns
     return connection

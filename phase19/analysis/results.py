@@ -1,4 +1,4 @@
-"""The results of a run, of one in progress or of a finished one: its files as records, documents and frames."""
+"""Results of a run, finished or in progress: its files as records, documents and frames."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from phase19.publishing.run_directory import open_run
 Record = TypeVar("Record")
 Decoded = TypeVar("Decoded")
 
-FEEDBACK_FILE = "optimization_feedback.json"  # of each agent in each wave
+FEEDBACK_FILE = "optimization_feedback.json"  # one per agent and wave
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class AnomalyTest:
     """The check for one type of anomaly; a line of anomaly_tests.jsonl.
 
     `status` is found, explained (by another anomaly), clear or not_testable (needs more data). `effect` is the measured
-    size in `unit`, with its 90 % interval. The check fires where `statistic` exceeds `threshold`. `detectable_effect`
-    is the smallest size that this run finds 90 % of the time.
+    size in `unit`, with its 90 % interval. The check fires if `statistic` exceeds `threshold`. `detectable_effect` is
+    the smallest size that this run detects with the required power, 90 % by default.
     """
 
     anomaly_type: str
@@ -42,7 +42,7 @@ class AnomalyTest:
 
 
 class Results:
-    """Reads the results of a run.
+    """Reader of the results of a run.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Results:
     UsageError
         `source` is none of these.
     OutputError
-        The directory is not that of a Phase 19 run.
+        `source` is not the directory of a Phase 19 run.
     """
 
     def __init__(self, source: Any) -> None:
@@ -67,22 +67,22 @@ class Results:
             open_run(self.directory)
 
     def records(self, name: str, kind: type[Record]) -> list[Record]:
-        """The lines of a JSONL file as records; keys that the record does not have are left out."""
+        """Read the lines of a JSONL file as records; keys without a field in `kind` are ignored."""
         return self._read(name, msgspec.json.Decoder(kind).decode_lines)
 
     def document(self, name: str, kind: type[Record]) -> Record:
-        """The value of a JSON file."""
+        """Read the value of a JSON file."""
         return self._read(name, msgspec.json.Decoder(kind).decode)
 
     def frame(self, name: str) -> pl.DataFrame:
-        """The lines of a JSONL file, by wave, as a frame."""
+        """Read the lines of a JSONL file as a frame; each line must have a wave number in `wave`."""
         rows = pl.DataFrame(self.records(name, dict[str, Any]), infer_schema_length=None)
         if rows.get_column("wave", default=pl.Series([""])).dtype != pl.Int64:
-            raise OutputError(f"{self.directory / name}: expected rows with the number of a wave, found none")
+            raise OutputError(f"{self.directory / name}: expected rows with a wave number in `wave`, found none")
         return rows
 
     def agent_feedback(self) -> pl.DataFrame:
-        """Planned against actual figures of each agent in each wave."""
+        """Read the planned and actual figures of each agent in each wave."""
         if "agent_feedback" in self._tables:
             return self._tables["agent_feedback"]
         paths = natural_paths(self.directory, f"wave_*/*/{FEEDBACK_FILE}")
@@ -92,7 +92,7 @@ class Results:
         return pl.concat(rows, how="vertical_relaxed")
 
     def copy(self, names: Sequence[str], directory: Path | str | None) -> list[Path]:
-        """Copy files to a run directory, by default the run's own; their paths in the order given.
+        """Copy files to a directory, by default the run's own; return the new paths in the order given.
 
         Raises
         ------

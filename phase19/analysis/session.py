@@ -1,7 +1,7 @@
 """The DuckDB session that runs `sql/`: one connection, one thread, UTC, locked down.
 
-Each file of `sql/` is one SELECT. Its result becomes a table of the file's name, which later files may read, and
-is copied to its output files.
+Each query of `sql/` is one SELECT. Its result becomes a table with the file's name, which later queries may read, and
+is copied to the query's output files.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _DOCUMENT = "copy (select encode(json_pretty(to_json({document})) || chr(10)) fr
 
 
 class ArrowStream:
-    """Show nothing of a Polars frame or a DuckDB relation but its Arrow C stream.
+    """Expose only the Arrow C stream of a Polars frame or a DuckDB relation.
 
-    Both libraries ask for pyarrow when they recognise the other's class; of this one they know only the protocol. Its
-    module never imports duckdb: Polars caches the types it has met, and a cached DuckDB type outlives the interpreter's
-    clean-up.
+    Each library requires pyarrow if it recognises the other's class; with this class it uses the protocol alone. The
+    module does not import duckdb at its top: Polars caches the types it has seen, and a cached DuckDB type outlives the
+    interpreter's clean-up.
     """
 
     def __init__(self, source: Any) -> None:
@@ -43,7 +43,7 @@ class ArrowStream:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """A run in progress: the directory of its files, and its tables by name, frames and results of queries."""
+    """A run in progress: the directory of its files, and its tables (frames and query results) by name."""
 
     directory: Path
     tables: Mapping[str, pl.DataFrame]
@@ -60,14 +60,14 @@ def analyse(
         Those of :func:`phase19.analysis.evidence.analysis_frames`, and `agents`, `run` (one row: run_id, timestamp in
         UTC, strategy, executor, is_simulated, seed, agent_count, task_count, wave_count), `metric_bounds` and `rules`.
     staging
-        Existing directory to write to; nothing outside it can be reached.
+        Existing directory to write to; the session can access nothing else.
     queries
-        Some of :data:`QUERIES`, in their order, with what they read among them.
+        All of :data:`QUERIES`, or some in the same order that include the queries they read.
 
     Returns
     -------
     dict of polars.DataFrame
-        The result of each query under its stem, but for those with a row for each task.
+        Result of each query by its stem, without the tables that have one row per task.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def analyse(
 
     Notes
     -----
-    One thread and UTC make the result a function of the frames alone: parallel sums of DuckDB differ in their last
+    With one thread and UTC, the result depends only on the frames. DuckDB's parallel sums would differ in the last
     digits from run to run.
     """
     with connect() as connection:
@@ -92,20 +92,20 @@ def analyse(
 
 
 def sql_directory() -> Path:
-    """Where the SQL files are: `sql/` beside the package in a checkout, inside the package where it is installed."""
+    """Return the directory of the SQL files: `sql/` beside the package in a checkout, inside it once installed."""
     package = Path(__file__).resolve().parent.parent
     return next(path for path in (package / "sql", package.parent / "sql") if (path / "macros.sql").is_file())
 
 
 @cache
 def read_sql(stem: str) -> str:
-    """Text of a file of `sql/`."""
+    """Read a file of `sql/`."""
     return (sql_directory() / f"{stem}.sql").read_text("utf-8")
 
 
 def connect() -> DuckDBPyConnection:
-    """Open a connection in memory that computes on one thread, in UTC."""
-    import duckdb  # 0.15 s, and only runs need it
+    """Open an in-memory connection with one thread, in UTC."""
+    import duckdb  # takes 0.15 s, so only where it is needed
 
     connection = duckdb.connect(
         config={"threads": 1, "autoinstall_known_extensions": False, "autoload_known_extensions": False}
@@ -116,14 +116,14 @@ def connect() -> DuckDBPyConnection:
 
 
 def lock(connection: DuckDBPyConnection, directories: Sequence[str]) -> None:
-    """Let a connection reach nothing but these directories, for good."""
+    """Restrict a connection to these directories for the rest of its life."""
     connection.execute("set allowed_directories = $directories", {"directories": directories})
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
 
 
 def define_functions(connection: DuckDBPyConnection) -> None:
-    """Define the macros, and the normal and t distributions that DuckDB lacks; they see aggregates, never tasks."""
+    """Define the macros, and the normal and t distributions that DuckDB lacks (slow: never call them per task)."""
     from scipy.special import ndtr, ndtri, stdtrit
 
     def upper_tail(z: float) -> float:
@@ -131,11 +131,11 @@ def define_functions(connection: DuckDBPyConnection) -> None:
         return float(ndtr(-z))
 
     def upper_quantile(p: float) -> float:
-        """The z that a standard normal exceeds with probability p in (0, 1)."""
+        """Value z that a standard normal exceeds with probability p in (0, 1)."""
         return -float(ndtri(p))
 
     def upper_t_quantile(p: float, degrees: float) -> float:
-        """What Student's t of so many degrees of freedom exceeds with probability p in (0, 1)."""
+        """Value that Student's t with these degrees of freedom exceeds with probability p in (0, 1)."""
         return float(stdtrit(degrees, 1.0 - p))
 
     connection.create_function("upper_tail", upper_tail, ["DOUBLE"], "DOUBLE")

@@ -1,4 +1,4 @@
-"""Why a wave has no feasible plan: tasks that together allow too few agents."""
+"""Why a wave has no feasible plan: a set of tasks whose allowed agents have too little capacity."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from phase19.errors import InfeasibleError, plural
 def conflict_error(
     allowed: NDArray[np.bool_], capacity: NDArray[np.int64], placed: NDArray[np.int64]
 ) -> InfeasibleError:
-    """Make the error that names tasks which cannot all be placed, though they could without any one of them.
+    """Make the error that names tasks that cannot all be placed; without any one of them, the others can.
 
     Parameters
     ----------
@@ -18,13 +18,14 @@ def conflict_error(
     capacity
         Tasks each agent may take, shape (m,).
     placed
-        Agent of each task where as many tasks as possible are placed, -1 for those left out, shape (n,).
+        Agent of each task when as many tasks as possible are placed, -1 for tasks left out, shape (n,).
 
     Notes
     -----
-    Begin with a task left out: its agents are full, and so is every agent to which one of their tasks could move, and
-    so on. Together these agents hold all tasks that they can take, which with the task left out are one too many (Hall,
-    On representatives of subsets, 1935). Of all tasks left out, the one with the fewest such tasks is named.
+    If some tasks allow no agent at all, the error names those. Otherwise start at a task left out. Its agents are full,
+    and so is every agent to which one of their tasks could move, and so on. None of their tasks may use another agent,
+    so together with the task left out there is one too many (Hall, On representatives of subsets, 1935). The error
+    names the smallest such set over all tasks left out.
     """
     left_out = np.flatnonzero(placed < 0)
     if (rows := np.flatnonzero(~allowed.any(axis=1))).size:

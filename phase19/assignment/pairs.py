@@ -1,4 +1,4 @@
-"""Scores of (task, agent) pairs, checked once and read in blocks of rows so that no second matrix is ever made."""
+"""Scores of (task, agent) pairs, checked once and read in blocks of rows to save memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from phase19.errors import UsageError
 
-_BLOCK_BYTES = 1 << 19  # scores read at once: they and their temporaries fit a core's cache
+_BLOCK_BYTES = 1 << 19  # of scores read at once; they and their temporaries fit into a core's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Pairs:
     Parameters
     ----------
     scores
-        Shape (n, m), finite; never copied whole, never written to.
+        Shape (n, m), finite; not written to.
     allowed
         Pairs that may be used, shape (n, m); all by default.
     """
@@ -28,14 +28,14 @@ class Pairs:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Tasks and agents."""
+        """Numbers of tasks and agents, (n, m)."""
         n, m = self.scores.shape
         return n, m
 
     def after_prices(
         self, rows: slice | NDArray[np.int64], prices: NDArray[np.float64] | float = 0.0
     ) -> NDArray[np.float64]:
-        """Scores of some tasks minus the agents' prices, shape (rows, m): a new array."""
+        """Return the scores of some tasks minus the agents' prices as a new array, shape (rows, m)."""
         values = np.subtract(self.scores[rows], prices, order="C")
         if self.allowed is not None:
             values[~self.allowed[rows]] = -np.inf
@@ -53,7 +53,7 @@ class Pairs:
     def exchanges(
         self, rows: NDArray[np.int64], agents: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The smallest score lost by moving one task from an agent to each other agent.
+        """Compute the smallest loss of score when one task moves from an agent to each other agent.
 
         Parameters
         ----------
@@ -63,7 +63,8 @@ class Pairs:
         Returns
         -------
         tuple
-            The agents that occur, ascending, shape (used,), and their losses, shape (used, m).
+            The agents with tasks, ascending, shape (used,), and the smallest loss of moving one of their tasks to each
+            agent, shape (used, m); inf if none may move there.
         """
         m = self.shape[1]
         order = np.argsort(agents, kind="stable")
@@ -81,13 +82,13 @@ class Pairs:
         return used, step
 
     def blocks(self, count: int) -> Iterator[slice]:
-        """Slices of `count` rows, each small enough to work on within the cache."""
+        """Split `count` rows into slices that fit into the cache."""
         step = max(1, _BLOCK_BYTES // (8 * max(1, self.shape[1])))
         return (slice(first, min(first + step, count)) for first in range(0, count, step))
 
 
 def check_problem(scores: NDArray[np.float64], capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None) -> Pairs:
-    """Refuse wrong dtypes and shapes, scores that are not finite and negative capacities; return the pairs."""
+    """Check dtypes, shapes, finite scores and capacities >= 0, and return the pairs."""
     for name, array, kinds, wanted in (
         ("scores", scores, "d", "float64"),
         ("capacity", capacity, np.typecodes["AllInteger"], "integers"),

@@ -1,4 +1,4 @@
-"""Prices of the agents' capacity at which the tasks' own choices nearly meet the capacities."""
+"""Prices of the agents' capacity: if each task chooses its best agent at these prices, loads nearly fit."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,31 +6,31 @@ from numpy.typing import NDArray
 from phase19.assignment.pairs import Pairs
 from phase19.assignment.shortest_paths import ShortestPathRepair
 
-_SAMPLE_GROWTH = 4  # each sample is so many times larger than the one before
-_SAMPLE_FIRST = 4  # tasks an agent in the first sample, at least
-_FAILED = 0.05  # share of a sample's tasks over capacity above which its prices are a poor start for the next
-_STEPS = 40
-_STALLED = 2  # steps without progress after which ties, not prices, keep the loads uneven
-_EASIER, _HARDER = 0.25, 8.0  # factors on the damping after a step that was taken, or was not
-_FARTHEST = 16.0  # spread of a step, in widths of the margins it was computed from; steps beyond fail
-_DIGITS = 6  # of a step in widths, so that it does not depend on the number of threads
+_SAMPLE_GROWTH = 4  # ratio of the sizes of successive samples
+_SAMPLE_FIRST = 4  # minimum tasks per agent in the first sample
+_FAILED = 0.05  # with more than this share of a sample's tasks over capacity, compute its prices exactly
+_STEPS = 40  # most Newton steps per sample
+_STALLED = 2  # steps without progress before stopping: prices cannot even out the loads of tied tasks
+_EASIER, _HARDER = 0.25, 8.0  # factors on the damping after an accepted and after a rejected step
+_FARTHEST = 16.0  # largest spread of a step, in widths of the margins it was computed from
+_DIGITS = 6  # decimals of a step in widths, rounded so that the number of threads does not matter
 _STIFFEST = 1e6  # damping at which a step is too short to matter
 
 
 class PricedChoices:
-    """The agent that every task would choose at the current prices.
+    """The best agent of each task at the current prices.
 
     Parameters
     ----------
     pairs
         Scores, shape (n, m).
     prices
-        Of one unit of each agent's capacity, shape (m,).
+        Price of one unit of each agent's capacity, shape (m,).
 
     Attributes
     ----------
     best, second
-        Best agent of each task and, when it was last computed, its runner-up, shape (n,).
+        Best agent of each task, and its runner-up when the choice was last computed, shape (n,).
     margin
         Lower bound on the difference between a task's best agent and every other, shape (n,); >= 0.
     score
@@ -38,12 +38,12 @@ class PricedChoices:
 
     Notes
     -----
-    When prices change by d, a task's margin shrinks by at most d[best] - min(d): only tasks whose bound is used up
-    are computed again.
+    When prices change by d, a task's margin shrinks by at most d[best] - min(d). Only tasks whose margin may have
+    reached zero are recomputed.
 
     References
     ----------
-    Hamerly, Making k-means even faster, 2010: such bounds on distances.
+    Hamerly, Making k-means even faster, 2010 (the same bounds, on distances).
     """
 
     def __init__(self, pairs: Pairs, prices: NDArray[np.float64]) -> None:
@@ -55,7 +55,7 @@ class PricedChoices:
             self._compute(block)
 
     def set_prices(self, prices: NDArray[np.float64]) -> None:
-        """Change the prices and compute the choices that they may change."""
+        """Change the prices and recompute the choices that may have changed."""
         drift = prices - self.prices
         drift -= drift.min()
         self.margin -= drift[self.best]
@@ -63,15 +63,15 @@ class PricedChoices:
         self._recompute(np.flatnonzero(self.margin <= 0.0))
 
     def load(self) -> NDArray[np.int64]:
-        """Tasks by agent, shape (m,)."""
+        """Count the tasks that choose each agent, shape (m,)."""
         return np.bincount(self.best, minlength=self.prices.size)
 
     def dual(self, capacity: NDArray[np.float64], load: NDArray[np.int64]) -> float:
-        """D(p) = sum_t max_a (S_ta - p_a) + sum_a cap_a p_a."""
+        """Compute the dual objective D(p) = sum_t max_a (S_ta - p_a) + sum_a cap_a p_a."""
         return float(self.score.sum() + ((capacity - load) * self.prices).sum())
 
     def closest(self, count: int) -> tuple[NDArray[np.int64], float]:
-        """All tasks whose margin is at most some width, about `count` or fewer, and the width."""
+        """Return the tasks with the smallest margins, at most `count`, and a width that bounds these margins."""
         if count < self.margin.size:
             rows = np.argpartition(self.margin, count)
             width, rows = float(self.margin[rows[count]]), rows[:count]
@@ -100,24 +100,24 @@ class PricedChoices:
 
 
 def price(pairs: Pairs, capacity: NDArray[np.int64]) -> PricedChoices:
-    """Compute prices by Newton's method on the dual of the assignment, sample by sample.
+    """Compute prices by Newton's method on the dual problem, first on samples of the tasks, then on all.
 
     Parameters
     ----------
     pairs
         Scores, shape (n, m).
     capacity
-        Shape (m,), n or more in all.
+        Tasks each agent may take, shape (m,), at least n in total.
 
     Returns
     -------
     PricedChoices
-        The choices at those prices, where about m/2 tasks are over capacity unless many are tied.
+        The choices at these prices. About m/2 tasks are over capacity, or more if many are tied.
 
     Notes
     -----
-    A random sample, drawn with a fixed seed, has nearly the prices of the whole, so each sample starts where a smaller
-    one ended.
+    A random sample, drawn with a fixed seed, has nearly the same prices as all tasks, so each sample starts from the
+    prices of the smaller one before it.
     """
     n, m = pairs.shape
     sizes = [n]
@@ -139,9 +139,9 @@ def price(pairs: Pairs, capacity: NDArray[np.int64]) -> PricedChoices:
 
 
 def _exact_prices(choices: PricedChoices, room: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Prices of a sample's optimal assignment, shape (m,): for where Newton's method fails.
+    """Compute the prices of a sample's optimal assignment, shape (m,), after Newton's method has failed.
 
-    It fails where all tasks rank the agents alike and scores have little noise: the loads jump as prices change.
+    It fails if all tasks rank the agents alike and scores have little noise: loads then jump as prices change.
     """
     whole = np.floor(room).astype(np.int64)
     missing = max(0, choices.best.size - int(whole.sum()))
@@ -152,7 +152,7 @@ def _exact_prices(choices: PricedChoices, room: NDArray[np.float64]) -> NDArray[
 
 
 def _start(pairs: Pairs, room: NDArray[np.float64]) -> PricedChoices:
-    """The better of no prices and of the agents' mean scores."""
+    """Start from zero prices or from the agents' mean scores, whichever has the lower dual objective."""
     scores = pairs.after_prices(slice(None))
     is_finite = np.isfinite(scores)
     mean = scores.sum(axis=0, where=is_finite) / np.maximum(is_finite.sum(axis=0), 1)
@@ -161,12 +161,12 @@ def _start(pairs: Pairs, room: NDArray[np.float64]) -> PricedChoices:
 
 
 def _descend(choices: PricedChoices, room: NDArray[np.float64], *, has_slack: bool) -> None:
-    """Lower D(p), whose gradient is capacity minus load, until about half a task an agent is over capacity.
+    """Lower D(p) until about half a task per agent is over capacity.
 
-    The rate at which load moves between two agents as their price difference changes is the density of tasks between
-    them, counted among the smallest margins: a graph Laplacian approximates the Hessian. Damping is raised where a step
-    would go farther than those margins tell or does not lower D, as by Levenberg and Marquardt. With spare capacity
-    prices stay >= 0, and a price of 0 stays where there is room.
+    The gradient of D is capacity minus load. A graph Laplacian approximates the Hessian: two agents exchange load at
+    the density of tasks between them, counted among the smallest margins. If a step would leave the range of these
+    margins or does not lower D, damping grows (Levenberg-Marquardt). With spare capacity, prices stay >= 0, and a price
+    of 0 does not change while its agent has room.
     """
     m = room.size
     damping, load = 1e-3, choices.load()
@@ -175,12 +175,12 @@ def _descend(choices: PricedChoices, room: NDArray[np.float64], *, has_slack: bo
         surplus = load - room
         prices = choices.prices
         is_free = (prices > 0.0) | (surplus > 0.0) if has_slack else np.ones(m, dtype=np.bool_)
-        beyond = float(np.maximum(surplus, 0.0).sum())
-        stalled = 0 if beyond < 0.9 * least else stalled + 1
-        least = min(least, beyond)
-        if beyond <= 0.5 * m or stalled == _STALLED:
+        excess = float(np.maximum(surplus, 0.0).sum())
+        stalled = 0 if excess < 0.9 * least else stalled + 1
+        least = min(least, excess)
+        if excess <= 0.5 * m or stalled == _STALLED:
             return
-        pulls, width = _pulls(choices, int(3.0 * beyond) + 4 * m)
+        pulls, width = _pulls(choices, int(3.0 * excess) + 4 * m)
         if width <= 0.0:
             return
         weight = pulls.sum(axis=1)
@@ -205,7 +205,7 @@ def _descend(choices: PricedChoices, room: NDArray[np.float64], *, has_slack: bo
 
 
 def _pulls(choices: PricedChoices, count: int) -> tuple[NDArray[np.float64], float]:
-    """Tasks between each two agents among those with the smallest margins, shape (m, m), and the widest margin."""
+    """Count the tasks with the smallest margins by best agent and runner-up, shape (m, m); also return the width."""
     m = choices.prices.size
     rows, width = choices.closest(count)
     pair = choices.best[rows] * m + choices.second[rows]

@@ -14,12 +14,13 @@ class ChoiceReasons(NamedTuple):
     Attributes
     ----------
     runner_up
-        The agent that costs the whole assignment least if the task moves there, -1 where no other may; shape (n,).
+        Other agent to which the task could move at the least loss for the whole assignment, -1 if there is none; shape
+        (n,).
     score_margin
-        Score that the whole assignment loses if the runner-up does the task and all others are assigned again, NaN
-        where there is no runner-up; shape (n,).
+        Score that the assignment loses if the runner-up does the task and all other tasks are reassigned optimally, NaN
+        if there is no runner-up; shape (n,).
     slot_value
-        Score that the whole assignment gains from room for one more task, by agent, shape (m,).
+        Score that the assignment gains if the agent may take one more task, shape (m,).
     """
 
     runner_up: NDArray[np.int64]
@@ -46,13 +47,18 @@ def explain_choices(
     allowed
         Pairs that may be used, shape (n, m); all by default.
 
+    Returns
+    -------
+    ChoiceReasons
+        Runner-up and margin of each task, and slot value of each agent.
+
     Notes
     -----
-    A task given to b leaves its own agent a with room and b with one task too many, which goes back to a along the
-    cheapest chain of moves. The step from b to c costs the smallest loss of moving one of b's tasks to c, and nothing
-    where b has room; no cycle gains, the assignment being optimal, so that cheapest chains exist (Floyd, 1962). One
-    more slot at a is worth the cheapest chain from anywhere to a, with its sign reversed. O(n m + k^2 (k + m)) for k
-    agents with tasks.
+    If a task moves from agent a to agent b, then a has room and b one task too many, which returns to a along the
+    cheapest chain of moves. A step from b to c costs the smallest loss of moving one of b's tasks to c, and nothing if
+    b has room. The assignment is optimal, so no cycle gains and cheapest chains exist (Floyd, Algorithm 97: shortest
+    path, 1962). The value of one more slot at a is the cost of the cheapest chain from any agent to a, with its sign
+    reversed. Time is O(n m + k^2 (k + m)) for k agents with tasks.
     """
     n, m = scores.shape
     pairs = Pairs(scores, allowed)
@@ -61,7 +67,7 @@ def explain_choices(
     chain[has_room[used]] = np.minimum(chain[has_room[used]], 0.0)
     between = np.arange(used.size)
     for through, agent in enumerate(used):
-        chain[between, used] = 0.0  # a cycle that gains is rounding
+        chain[between, used] = 0.0  # any gain of a cycle is rounding
         chain = np.minimum(chain, chain[:, agent, None] + chain[through])
     chain[between, used] = 0.0
     # A chain may begin anywhere, and one that reaches an agent with room may continue from anywhere.

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from phase19.assignment.pairs import Pairs
 
-_REFRESHED_SCORES = 1 << 15  # reading so many scores takes about as long as one search among few agents
+_REFRESHED_SCORES = 1 << 15  # reading this many scores takes about as long as one search among few agents
 
 
 def shortest_paths(
@@ -27,7 +27,7 @@ def shortest_paths(
     Returns
     -------
     tuple
-        Loss of the chains, shape (m,), and the agent before each on its chain, -1 at its start, shape (m,).
+        Loss of the cheapest chain to each agent, and the agent before it on that chain (-1 at the start); shapes (m,).
     """
     to = np.arange(start.size)
     distance, before = start.copy(), np.full(start.size, -1)
@@ -45,7 +45,7 @@ def shortest_paths(
 
 
 def _chain_to(end: int, before: NDArray[np.int64]) -> list[int]:
-    """Agents along the chain that ends at an agent, its start first."""
+    """List the agents along the chain that ends at an agent, from its start."""
     chain = [end]
     while before[chain[-1]] >= 0:
         chain.append(int(before[chain[-1]]))
@@ -53,7 +53,7 @@ def _chain_to(end: int, before: NDArray[np.int64]) -> list[int]:
 
 
 class ShortestPathRepair:
-    """Moves tasks from overloaded agents to agents with room along cheapest chains, which keeps the assignment optimal.
+    """Move tasks from overloaded agents to agents with room along cheapest chains, keeping the assignment optimal.
 
     Parameters
     ----------
@@ -62,17 +62,17 @@ class ShortestPathRepair:
     agent_index
         One of each task's best agents at `prices`, shape (n,); changed by `run`.
     prices
-        Of the agents' capacity, shape (m,).
+        Prices of the agents' capacity, shape (m,); replaced by `run`.
     capacity
-        Tasks each agent may take, shape (m,), n or more in all.
+        Tasks each agent may take, shape (m,), at least n in total.
 
     Notes
     -----
-    At the prices no move between agents gains. The step from a to b is the smallest loss of moving one of a's tasks to
-    b; a shortest path from an overloaded agent to one with room is the cheapest repair, and raising the prices by the
-    distances keeps it true that no move gains. Dummy tasks that score 0 with every agent fill the spare capacity, first
-    at the agents of the lowest price. One search serves all disjoint paths, and tasks tied on every step of a path move
-    together. A step may be lower than the true one after tasks have left: it is recomputed when used.
+    At the prices, no move between agents gains. The step from a to b is the smallest loss of moving one of a's tasks to
+    b. The cheapest repair is a shortest path from an overloaded agent to one with room. Prices are then updated by the
+    distances, so that again no move gains. Dummy tasks, which score 0 with every agent, fill the spare capacity, first
+    at the agents with the lowest price. One search serves all disjoint paths, and tasks tied on every step of a path
+    move together. After tasks have left, a stored step may be too low; it is recomputed when a path uses it.
 
     References
     ----------
@@ -98,7 +98,7 @@ class ShortestPathRepair:
         self._rounding = 4.0 * float(np.finfo(np.float64).eps * largest)
 
     def run(self) -> None:
-        """Move tasks until no agent has a surplus, or no chain leads from one to an agent with room."""
+        """Move tasks until no agent is overloaded, or no chain leads from an overloaded agent to one with room."""
         agents = np.arange(self.prices.size)
         while (self.surplus > 0).any():
             cost = self._steps(agents) + (self.prices - self.prices[:, None])
@@ -122,7 +122,7 @@ class ShortestPathRepair:
                 self._lower_steps(np.concatenate(changed))
 
     def _steps(self, givers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Least loss of moving a task or a dummy from some agents to each agent, shape (givers, m)."""
+        """Return the least loss of moving a task or a dummy from some agents to each agent, shape (givers, m)."""
         step = self._step[givers]
         return np.where(self._dummies[givers, None] > 0, np.minimum(step, 0.0), step)
 
@@ -134,7 +134,8 @@ class ShortestPathRepair:
     def _move(self, path: list[int]) -> tuple[bool, list[NDArray[np.int64]]]:
         """Move as many tasks along a path as surplus, room and ties on every step allow.
 
-        Returns whether any moved (none does where a step's tasks have left) and the tasks whose steps changed.
+        Return whether any task moved, and the tasks whose steps must be recomputed. No task moves if the tasks of a
+        stored step have left.
         """
         most = min(int(self.surplus[path[0]]), -int(self.surplus[path[-1]]))
         moves, stale = [], []
@@ -151,7 +152,7 @@ class ShortestPathRepair:
         if stale:
             return False, stale
         changed = []
-        for giver, receiver, lost, tied in reversed(moves):  # positions in `held` date from before any move
+        for giver, receiver, lost, tied in reversed(moves):  # positions in `held` refer to the state before these moves
             held, is_kept = self._held[giver], np.ones(lost.size, dtype=np.bool_)
             is_kept[tied[:most]] = False
             moved = held[~is_kept]
@@ -170,7 +171,7 @@ class ShortestPathRepair:
 
 
 def _place_dummies(room: NDArray[np.int64], prices: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Dummy tasks by agent, as many as there is spare capacity, where the price is lowest and there is room first."""
+    """Place one dummy per unit of spare capacity, at agents with the lowest price and there first in free room."""
     cheapest = np.flatnonzero(prices == prices.min())
     free, spare = np.maximum(room[cheapest], 0), int(room.sum())
     dummies = np.zeros_like(room)

@@ -13,12 +13,12 @@ from phase19.assignment.shortest_paths import ShortestPathRepair, shortest_paths
 from phase19.errors import InfeasibleError, UsageError, plural
 
 _SMALL = 1 << 14  # tasks times slots up to which linear_sum_assignment is faster
-_ULPS, _SCORE_ULPS = 64.0, 4.0  # rounding errors of a chain of moves, of its largest loss and of the largest score
+_ULPS, _SCORE_ULPS = 64.0, 4.0  # tolerance for a chain of moves, in ulps of its largest loss and of the largest score
 
 
 @dataclass(frozen=True, eq=False)
 class Assignment:
-    """An optimal assignment of n tasks to m agents; its prices and bound are computed when asked for.
+    """An optimal assignment of n tasks to m agents; its prices and bound are computed on first use.
 
     Attributes
     ----------
@@ -33,21 +33,21 @@ class Assignment:
     agent_index: NDArray[np.int64]
     objective: float
     algorithm: str
-    _pairs: Pairs  # where tasks may be left out, with one more agent, the last, who takes them
+    _pairs: Pairs  # with tasks left out, an extra last agent takes them
     _capacity: NDArray[np.int64]
     _left_out_score: float
 
     @cached_property
     def prices(self) -> NDArray[np.float64]:
-        """The smallest prices that prove it: the gain from one more unit of each agent's capacity, >= 0, shape (m,).
+        """Smallest prices that prove optimality: the gain from one more unit of each capacity, >= 0, shape (m,).
 
-        Where tasks are left out, one more unit may place one, which outweighs any score.
+        If tasks are left out, one more unit may place one of them; such a unit's price exceeds every score.
 
         Notes
         -----
         Let w_ab be the smallest loss of moving one of a's tasks to b, and -p_a the smallest loss of a chain of moves
         that ends at a. Then p_a >= 0, p_a = 0 where there is room, and p_a <= p_b + w_ab: each task is with its best
-        agent after prices, so the assignment is optimal by complementary slackness. O(n m) and O(m^3) at worst.
+        agent after prices, so the assignment is optimal by complementary slackness. Time is at most O(n m + m^3).
         """
         n, m = self._pairs.shape
         chosen = np.where(self.agent_index < 0, m - 1, self.agent_index)
@@ -55,13 +55,13 @@ class Assignment:
         lost = float(np.abs(step).max(initial=0.0, where=np.isfinite(step)))
         largest = float(np.abs(self._pairs.at(chosen)).max(initial=0.0))
         eps = float(np.finfo(np.float64).eps)
-        tolerance = max(_ULPS * (eps * lost), _SCORE_ULPS * (eps * largest))  # in this order none overflows
+        tolerance = max(_ULPS * (eps * lost), _SCORE_ULPS * (eps * largest))  # this order cannot overflow
         loss, _ = shortest_paths(used, step, np.zeros(m), tolerance)
         return np.maximum(-loss, 0.0)[: self._capacity.size]
 
     @cached_property
     def upper_bound(self) -> float:
-        """Bound that no assignment exceeds, for any prices p >= 0: sum_t max_a (S_ta - p_a) + sum_a cap_a p_a."""
+        """Upper bound on the objective, for any prices p >= 0: sum_t max_a (S_ta - p_a) + sum_a cap_a p_a."""
         n, m = self._pairs.shape
         prices = np.append(self.prices, 0.0)[:m]
         best = [float(self._pairs.after_prices(block, prices).max(axis=1).sum()) for block in self._pairs.blocks(n)]
@@ -70,7 +70,7 @@ class Assignment:
 
     @property
     def gap(self) -> float:
-        """Distance to the bound; 0 to rounding."""
+        """Upper bound minus objective, at least 0; above 0 only by rounding."""
         return max(0.0, self.upper_bound - self.objective)
 
 
@@ -81,24 +81,24 @@ def solve(
     *,
     allow_unassigned: bool = False,
 ) -> Assignment:
-    """Assign every task to one agent, at most `capacity` tasks an agent, with the largest sum of scores.
+    """Assign every task to one agent, at most `capacity` tasks per agent, with the largest sum of scores.
 
     Parameters
     ----------
     scores
-        Finite scores, shape (n, m); kept, not copied, for the prices and the bound.
+        Finite scores, shape (n, m). The result refers to this array, so do not change it.
     capacity
         Tasks each agent may take, shape (m,), >= 0.
     allowed
         Pairs that may be used, shape (n, m); all by default.
     allow_unassigned
-        Where not all tasks can be placed, leave out as few as possible and then as little score as possible.
+        If not all tasks can be placed, leave out as few as possible, then maximise the score of the others.
 
     Returns
     -------
     Assignment
-        Optimal, and proved so by `upper_bound`. Rows in the order given; equal optima are resolved by row
-        order, which the caller fixes by sorting by task id. The number of threads changes nothing.
+        Optimal, as `upper_bound` proves; tasks in the order of the rows. Among equal optima the order of the rows
+        decides, so sort tasks by id for a reproducible result. The number of threads does not matter.
 
     Raises
     ------
@@ -109,10 +109,11 @@ def solve(
 
     Notes
     -----
-    Small problems go to `scipy.optimize.linear_sum_assignment` (Crouse, 2016) on agent columns repeated into slots,
-    which is cubic in the tasks. Larger ones are near-linear: prices (:func:`phase19.assignment.prices.price`) leave
-    about m/2 tasks over capacity, which cheapest chains of moves then repair
-    (:class:`phase19.assignment.shortest_paths.ShortestPathRepair`). Memory beside the scores is O(n + m^2).
+    Small problems use `scipy.optimize.linear_sum_assignment` (Crouse, 2016), with one column per slot of an agent. Its
+    time is cubic in the tasks. Larger problems take nearly linear time: prices
+    (:func:`phase19.assignment.prices.price`) leave about m/2 tasks over capacity, and cheapest chains of moves
+    (:class:`phase19.assignment.shortest_paths.ShortestPathRepair`) repair them. The largest sample for the prices
+    copies less than half of the scores; other memory is O(n + m^2). Leaving tasks out copies all scores once.
     """
     pairs = check_problem(scores, capacity, allowed)
     n, m = scores.shape
@@ -129,9 +130,9 @@ def solve(
 
 
 def _with_tasks_left_out(pairs: Pairs) -> tuple[Pairs, float]:
-    """Add an agent, the last, who takes the tasks left out, and say for which score.
+    """Add a last agent that takes the tasks left out; return the pairs and its score per task.
 
-    The score is so low that no task is left out which could be placed, even by moving one of every agent's tasks.
+    The score is so low that placing a task always pays, even if one task of every other agent has to move.
     """
     scores, allowed = pairs.scores, pairs.allowed
     n, m = scores.shape
@@ -150,7 +151,7 @@ def _with_tasks_left_out(pairs: Pairs) -> tuple[Pairs, float]:
 
 
 def _infeasible(allowed: NDArray[np.bool_] | None, capacity: NDArray[np.int64], n: int) -> InfeasibleError:
-    """Make the error for n tasks that cannot all be placed: it names a conflict of some tasks, or else the total."""
+    """Make the error for n tasks that cannot all be placed: name tasks in conflict, or else the total capacity."""
     total = int(capacity.sum())
     if allowed is not None:
         fewest_choices = np.repeat(-allowed.sum(axis=1, keepdims=True).astype(np.float64), capacity.size, axis=1)
@@ -179,7 +180,7 @@ def _assign(pairs: Pairs, capacity: NDArray[np.int64]) -> tuple[NDArray[np.int64
 
 
 def _is_small(n: int, m: int, slots: int) -> bool:
-    """Whether tasks x slots is a small matrix, or a smaller one than agents x agents."""
+    """Whether a matrix of tasks x slots is small, or smaller than one of agents x agents."""
     return n * slots <= max(_SMALL, m * m)
 
 
@@ -190,5 +191,5 @@ def _assign_slots(pairs: Pairs, capacity: NDArray[np.int64]) -> NDArray[np.int64
     scores = pairs.scores if pairs.allowed is None else pairs.after_prices(slice(None))
     try:
         return np.asarray(slots[linear_sum_assignment(scores[:, slots], maximize=True)[1]])
-    except ValueError:  # infeasible, since the scores are checked
+    except ValueError:  # infeasible: the scores have been checked
         return None

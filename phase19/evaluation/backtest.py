@@ -1,4 +1,4 @@
-"""Backtest a plan: plan on the records before, replay the outcomes after, and measure plan and forecasts."""
+"""Backtest a plan: plan on earlier records, replay later outcomes, and measure the plan and its forecasts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -28,9 +28,9 @@ from phase19.outputs.summary import SCHEMA_VERSION
 from phase19.outputs.text import duration, percent
 from phase19.wave import ExecutedWave, largest, mean, positions
 
-_BINS = 10  # of the reliability table
+_BINS = 10  # in the reliability table
 _ROUNDING = 1e-12
-_UNKNOWN_RATE = 0.5  # success rate of a population without earlier records; its summary would reveal later ones
+_UNKNOWN_RATE = 0.5  # success rate assumed without earlier records; the inputs' summaries include later ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class BacktestResult:
     document
         The content of backtest.json.
     executions
-        Every task, planned beside recorded (`frames.EXECUTIONS`).
+        Planned and recorded figures of every task (`frames.EXECUTIONS`).
     model
         The forecast before the first wave.
     warnings
@@ -61,16 +61,16 @@ class BacktestResult:
 
     @property
     def section(self) -> Section:
-        """The backtest as people read it: what was tested, and tables of rates, waves, scores and reliability."""
+        """The backtest as text and tables: rates, makespans, waves, scores and reliability."""
         document = self.document
         success, overall, scores = (document[key] for key in ("success", "overall", "scores"))
         sizes = ", ".join(plural(document[f"total_{noun}s"], noun) for noun in ("task", "agent", "wave"))
         names = {
-            "round_robin": "round robin, mean of rotations",
+            "round_robin": "round robin, mean of its rotations",
             "plan": "plan",
-            "best_single_agent": f"{success['best_single_agent_id']} alone, without capacity",
-            "oracle": "oracle, which knew every outcome",
-            "gap_closed": "share of the gap from round robin to oracle closed",
+            "best_single_agent": f"{success['best_single_agent_id']} alone, without a capacity limit",
+            "oracle": "oracle, which knows every outcome",
+            "gap_closed": "share of the gap between round robin and oracle that the plan closes",
         }
         rates = tuple((text, percent(success[name])) for name, text in names.items())
         round_robin_time = duration(document["round_robin_makespan_ms"])
@@ -94,15 +94,21 @@ def backtest(
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
     **settings: Any,
 ) -> BacktestResult:
-    """Plan with the records known at a time, replay the later ones, and measure the plan.
+    """Plan on the records known at a moment, replay the later ones, and measure the plan.
 
     Parameters
     ----------
     options
-        Inputs, plan, and the records to replay; or leave it out and name the fields of
-        :class:`phase19.options.BacktestOptions` as keywords.
+        Inputs, plan, and the records to replay.
     progress
         Called as `progress(stage, done, total)`.
+    **settings
+        Fields of :class:`phase19.options.BacktestOptions`, in place of `options`.
+
+    Returns
+    -------
+    BacktestResult
+        Rates and scores, planned and recorded figures of every task, and the forecast.
 
     Raises
     ------
@@ -135,13 +141,18 @@ def replay_plan(
     Parameters
     ----------
     inputs
-        What was known before the first wave.
+        Everything known before the first wave.
     replayed
-        `frames.ATTEMPTS`: the recorded outcomes.
+        Recorded outcomes, `frames.ATTEMPTS`.
     options
-        Those of the plan; retries are limited to what the records hold.
+        Options of the plan. A task is retried only as far as the records go.
     progress
         Called as `progress(stage, done, total)`.
+
+    Returns
+    -------
+    BacktestResult
+        Rates and scores, planned and recorded figures of every task, and the forecast.
 
     Raises
     ------
@@ -151,7 +162,7 @@ def replay_plan(
     Notes
     -----
     A wave's planned figures are fixed before it is replayed, and forecasts learn only from attempts of planned pairs.
-    The forecasts scored are those of the first attempt of all recorded pairs before the first wave.
+    The scores cover all recorded pairs: they compare the forecast before the first wave with each pair's first attempt.
     """
     optimizer = AdaptiveOptimizer(
         inputs=inputs, options=options, waves=options.waves, agents=options.agents, seed=options.seed
@@ -222,7 +233,7 @@ def replay_plan(
 
 
 def _measures(wave: int | None, executions: pl.DataFrame, drawn_successes: NDArray[np.int64]) -> dict[str, Any]:
-    """Planned and actual success over the tasks that ran, and the central 90 % of the draws; `wave` is None for all."""
+    """Compare planned with actual success of the tasks that ran; `wave` is None for the whole run."""
     ran = executions.filter(frames.has_run())
     low, high = np.quantile(drawn_successes, [0.05, 0.95]).tolist()
     return {
@@ -245,9 +256,9 @@ class PairOutcomes(NamedTuple):
     is_observed
         Whether the pair has a record to replay.
     first_success, success
-        1 if the first attempt, and if any of the allowed attempts succeeded.
+        1 if the first attempt succeeded; 1 if any of the allowed attempts succeeded.
     duration_ms
-        Busy time of all attempts made.
+        Busy time of all attempts made [ms].
     """
 
     is_observed: NDArray[np.bool_]
@@ -257,16 +268,21 @@ class PairOutcomes(NamedTuple):
 
 
 def replay_pairs(model: ForecastModel, records: pl.DataFrame, max_attempts: NDArray[np.int64]) -> PairOutcomes:
-    """Replay every pair on its own, as :class:`phase19.execution.replay.ReplayExecutor` does.
+    """Replay every pair by itself, as :class:`phase19.execution.replay.ReplayExecutor` does.
 
     Parameters
     ----------
     model
         Its tasks and agents are the rows and columns.
     records
-        `frames.ATTEMPTS` to replay; those of other tasks and agents are left out.
+        `frames.ATTEMPTS` to replay; records of other tasks and agents are ignored.
     max_attempts
         Attempts each task may have, shape (n,).
+
+    Returns
+    -------
+    PairOutcomes
+        Outcomes of all pairs, in the order of the model's tasks and agents.
     """
     tasks = model.tasks.select("task_id", max_attempts=pl.Series(max_attempts)).with_row_index("task")
     agents = model.agents.select("agent_id").with_row_index("agent")
@@ -295,14 +311,14 @@ def count_successes(
     capacity: NDArray[np.int64],
     allowed: NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
-    """Count the successes of other assignments of the wave's tasks whose planned pair has a record.
+    """Count how many of a wave's tasks would succeed under other assignments, by the records.
 
     Parameters
     ----------
     task, agent
-        Index of each task of the wave, by task id, and its planned agent, shape (n,).
+        Indices of the wave's tasks, sorted by task id, and of their planned agents, shape (n,).
     pairs
-        Outcomes of all pairs.
+        Outcomes of all pairs. Tasks whose planned pair has no record are left out.
     capacity
         Tasks each agent may take, shape (m,).
     allowed
@@ -311,10 +327,10 @@ def count_successes(
     Returns
     -------
     dict
-        Successes of the `oracle`, the best assignment under the same limits with all outcomes known; of `round_robin`,
-        task i of the wave to agent (i + r) mod m, the mean over all m rotations r, with its `round_robin_makespan_ms`;
-        of each `single_agent` that gets all tasks, shape (m,). For the last two, a pair without a record has the mean
-        of the task's recorded pairs.
+        `oracle`: successes of the best assignment under the same limits if all outcomes were known. `round_robin`: mean
+        successes over all m rotations r, where task i of the wave goes to agent (i + r) mod m, with the mean
+        `round_robin_makespan_ms`. `single_agent`: successes of each agent if it did all tasks, shape (m,). In the last
+        three, a pair without a record counts as the mean of the task's recorded pairs.
     """
     row, m = np.flatnonzero(pairs.is_observed[task, agent]), capacity.size
     free = capacity - np.bincount(np.delete(agent, row), minlength=m)  # the other tasks keep their agents
@@ -344,13 +360,19 @@ def score_forecasts(forecast: NDArray[np.float64], outcome: NDArray[np.float64],
     forecast, outcome
         Probability of success, and 1 or 0, shape (p,).
     base_rate
-        The forecast that `skill` compares with: the success rate of the history, fraction.
+        Success rate of the history [fraction], the forecast that `skill` compares with.
+
+    Returns
+    -------
+    dict
+        `pair_count`, `brier_score`, `log_loss`, `base_rate`, `skill` (None if `base_rate` has no error) and the rows of
+        the `reliability` table.
 
     Notes
     -----
-    Brier score: mean (forecast - outcome)^2; skill: 1 - Brier score over that of always forecasting `base_rate`; log
-    loss: mean of -log of the probability forecast for the outcome, kept the rule `log_loss_floor` from 0 and 1.
-    Reliability bins are tenths of [0, 1]: low <= forecast < high, and 1.0 is in the last.
+    Brier score: mean (forecast - outcome)^2. Skill: 1 - Brier score / Brier score of always forecasting `base_rate`.
+    Log loss: mean of -log(probability forecast for the outcome); the rule `log_loss_floor` keeps probabilities away
+    from 0 and 1. Reliability bins are tenths of [0, 1]: low <= forecast < high, and 1.0 is in the last.
     """
     floor, edge = Thresholds().rules["log_loss_floor"], np.arange(_BINS + 1) / _BINS
     likelihood = np.clip(np.where(outcome > 0, forecast, 1.0 - forecast), floor, 1.0 - floor)
@@ -370,7 +392,7 @@ def score_forecasts(forecast: NDArray[np.float64], outcome: NDArray[np.float64],
 
 
 def _ratio(part: float, whole: float) -> float | None:
-    """`part` / `whole`; None if `whole` is zero, to rounding."""
+    """Divide `part` by `whole`; None if `whole` is zero within rounding."""
     return part / whole if abs(whole) > _ROUNDING else None
 
 
@@ -380,22 +402,22 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
     Parameters
     ----------
     inputs
-        Everything recorded, before and after.
+        Inputs with all records, before and after the moment.
     moment
-        With its time zone; a record at exactly this moment counts as after it.
+        Moment with a time zone; a record at exactly this moment counts as later.
 
     Returns
     -------
     inputs
-        What was known at the moment: the earlier records, and agents and population derived from them alone. Tasks,
-        with their risk and confidence, and the list of agents are kept. Nothing else depends on later records.
+        Inputs as known at the moment: the earlier records, and agents and population derived from them alone. The list
+        of agents and the tasks, with risk and confidence, stay. Nothing else depends on later records.
     executions
-        `frames.ATTEMPTS` at or after the moment, of known agents; a pair's attempts are numbered in time order.
+        `frames.ATTEMPTS` at or after the moment that name an agent; a pair's attempts are numbered in time order.
 
     Raises
     ------
     UsageError
-        A record has no timestamp, or no record of an agent is at or after the moment.
+        A record has no timestamp, or no record with an agent is at or after the moment.
     """
     attempts = inputs.attempts
     undated = attempts["timestamp"].null_count()
@@ -406,9 +428,9 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
     history = attempts.filter(pl.col("timestamp") < moment)
     later = attempts.filter((pl.col("timestamp") >= moment) & pl.col("agent_id").is_not_null())
     if later.is_empty():
-        raise UsageError(f"--split-at: expected records of agents at or after {moment.isoformat()}, found none")
+        raise UsageError(f"--split-at: expected records with an agent at or after {moment.isoformat()}, found none")
     tasks = inputs.tasks
-    if inputs.task_source == "synthetic":  # derived from the records
+    if inputs.task_source == "synthetic":  # their risk level comes from the records
         tasks = synthetic_tasks(history, tasks.height)
     success_rate = mean(history["is_success"])
     counts, count = history.group_by("agent_id").agg(record_count=pl.len()), pl.col("record_count").fill_null(0)
@@ -421,13 +443,13 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
         inputs,
         tasks=tasks,
         attempts=history,
-        agents=frames.AGENTS.conform(agents),  # the summaries of agents include later records
-        population=Population(  # without the summaries of agents, which include later records
+        agents=frames.AGENTS.conform(agents),  # the agents' summaries include later records
+        population=Population(  # computed without those summaries
             agent_count=inputs.population.agent_count,
             task_count=inputs.population.task_count,
             wave_count=inputs.population.wave_count,
             success_rate=_UNKNOWN_RATE if success_rate is None else success_rate,
-            duration_ms=mean(history["duration_ms"].sort()),  # sorted: the same digits in any order of the records
+            duration_ms=mean(history["duration_ms"].sort()),  # sorted: record order changes no digit
             confidence_delta=mean(history["confidence_delta"].sort()),
         ),
     )

@@ -21,12 +21,12 @@ from phase19.outputs.text import cell, percent
 from phase19.wave import positions
 
 BASELINES = ("round_robin", "best_single_agent_capped")
-CANDIDATES = (*map(str, OptimizationStrategy), *BASELINES)  # single strategies first, then auto
+CANDIDATES = (*map(str, OptimizationStrategy), *BASELINES)  # single strategies, auto, baselines
 ROUND_ROBIN = CANDIDATES.index("round_robin")
 MEASURES = ("success_rate", "throughput", "makespan_ms", "load_imbalance", "retry_count", "confidence_delta")
 _SINGLE = slice(0, len(SINGLE_STRATEGIES))  # auto and the baselines are never recommended
-_VISIBLE = 0.0005  # of a success rate; less is printed as 0.0 points
-_LEGEND = "Imbalance: standard deviation of the agents' busy time over its mean."
+_VISIBLE = 0.0005  # smallest difference of success rates that does not print as 0.0 points
+_LEGEND = "Imbalance: standard deviation of the agents' busy time divided by its mean."
 
 Measures = dict[str, Floats]
 
@@ -38,9 +38,9 @@ class Comparison:
     Attributes
     ----------
     table
-        One row a candidate: the content of strategy_comparison.jsonl.
+        One row per candidate: the content of strategy_comparison.jsonl.
     section
-        The comparison as people read it: headline, tables, recommendation.
+        The comparison as text and tables, with the recommendation.
     warnings
         Parts of the inputs that were not used.
     """
@@ -56,7 +56,14 @@ def compare(options: CompareOptions | None = None, /, **settings: Any) -> Compar
     Parameters
     ----------
     options
-        What to compare; or leave it out and name the fields of :class:`phase19.options.CompareOptions` as keywords.
+        Inputs and plan to compare by.
+    **settings
+        Fields of :class:`phase19.options.CompareOptions`, in place of `options`.
+
+    Returns
+    -------
+    Comparison
+        Planned and simulated figures of every candidate, and the recommendation.
 
     Raises
     ------
@@ -89,18 +96,18 @@ def compare(options: CompareOptions | None = None, /, **settings: Any) -> Compar
 
 
 class CandidatePlans(NamedTuple):
-    """Plans of k candidates for the n tasks of a run and m agents, all made before the first wave.
+    """Plans of k candidates for the n tasks and m agents of a run, all made before the first wave.
 
     Attributes
     ----------
     model
         The forecast before the first wave.
     tasks
-        `frames.TASKS` and max_attempts, wave after wave, sorted by task id within a wave.
+        `frames.TASKS` with `max_attempts`, sorted by wave and task id.
     expected
         Expected successes, attempts and confidence change of every pair, shape (3, n, m).
     agent
-        Agent of each task by candidate, shape (k, n); round robin in its first rotation.
+        Agent of each task by candidate, shape (k, n); first rotation for round robin.
     """
 
     model: ForecastModel
@@ -110,13 +117,13 @@ class CandidatePlans(NamedTuple):
 
 
 def plan_candidates(optimizer: AdaptiveOptimizer) -> CandidatePlans:
-    """Plan every wave by every candidate, all on the forecast before the first wave.
+    """Plan every wave with every candidate, using the forecast before the first wave.
 
     Notes
     -----
-    Round robin gives tasks in id order to agents in turn. The best single agent is the one with most expected successes
-    over all tasks; it gets as many tasks of each wave, in id order, as its capacity allows, then the next best agent.
-    Both ignore which agents the tasks allow.
+    Round robin gives tasks in id order to agents in turn. The best single agent has the most expected successes over
+    all tasks. In each wave it takes tasks in id order up to its capacity; the next best agent takes the following ones,
+    and so on. Both baselines ignore which agents the tasks allow.
     """
     model, options = optimizer.model, optimizer.options
     waves = [
@@ -144,26 +151,26 @@ def plan_candidates(optimizer: AdaptiveOptimizer) -> CandidatePlans:
 
 
 def simulate_candidates(plans: CandidatePlans, seed: int) -> tuple[Measures, Measures]:
-    """Simulate every candidate's plan in the same worlds.
+    """Simulate every candidate's plan on the same random draws.
 
     Parameters
     ----------
     plans
         Plans of k candidates.
     seed
-        Fixes the draws.
+        Seed of the draws.
 
     Returns
     -------
     planned, draws
-        Expected measures, shape (k,), and measures in each of s draws, shape (k, s).
+        Expected value of each measure, shape (k,), and its values in s draws, shape (k, s), by name.
 
     Notes
     -----
-    Every draw is one world from the posterior, the same for all candidates: agents, tasks, and the outcome of each
-    (task, agent) pair and attempt. Differences between candidates thus come from their plans alone. In draw i round
-    robin is in rotation i mod m. Success, retries and confidence are expected values of the forecast; makespan and load
-    imbalance are means over the draws; throughput is tasks over planned makespan.
+    Each draw takes agents, tasks and the outcome of each (task, agent) pair and attempt from the posterior. All
+    candidates share the draws, so their differences come from their plans alone. In draw i, round robin uses rotation
+    i mod m. Success, retries and confidence are expected values of the forecast; makespan and load
+    imbalance are means over the draws; throughput is tasks divided by planned makespan.
     """
     (k, n), m = plans.agent.shape, plans.expected.shape[2]
     waves = np.flatnonzero(np.diff(plans.tasks["wave"])) + 1
@@ -193,14 +200,14 @@ def simulate_candidates(plans: CandidatePlans, seed: int) -> tuple[Measures, Mea
 
 
 def _measures(n: int, sums: Floats, makespan_ms: Floats, imbalance: Floats) -> Measures:
-    """Measures of n tasks by name; `sums` are their successes, attempts and confidence changes."""
+    """Compute the measures of n tasks from their summed successes, attempts and confidence changes, shape (3, ...)."""
     success, attempts, confidence = sums
     values = (success / n, n * 1000.0 / makespan_ms, makespan_ms, imbalance, attempts - n, confidence / n)
     return dict(zip(MEASURES, values, strict=True))
 
 
 def compare_success(planned: Measures, draws: Measures) -> dict[str, Any]:
-    """Recommend one candidate, and compare the success of each with another's.
+    """Recommend one candidate, and compare the success of each candidate with that of another.
 
     Parameters
     ----------
@@ -210,13 +217,14 @@ def compare_success(planned: Measures, draws: Measures) -> dict[str, Any]:
     Returns
     -------
     dict
-        Columns by name, one value a candidate. `success_margin` is its planned success rate minus that of the candidate
-        it is `compared_with`: for the recommended strategy the most successful other one, for all others the
-        recommended one. Its 90 % interval is that of the difference in the same draws.
+        Columns by name, one value per candidate. `success_margin` is its planned success rate minus that of the
+        candidate in `compared_with`. The recommended strategy is compared with the most successful other single
+        strategy, all other candidates with the recommended one. The 90 % interval is that of the difference over the
+        draws.
     """
     rate, makespan_ms, number = planned["success_rate"], planned["makespan_ms"], np.arange(len(CANDIDATES))
     chosen = recommend(rate[_SINGLE], makespan_ms[_SINGLE])
-    runner_up = int(np.argmax(np.where(number == chosen, -np.inf, rate.round(9))[_SINGLE]))  # rounded: ties are exact
+    runner_up = int(np.argmax(np.where(number == chosen, -np.inf, rate.round(9))[_SINGLE]))  # rounded: exact ties
     other = np.where(number == chosen, runner_up, chosen)
     low, high = np.quantile(draws["success_rate"] - draws["success_rate"][other], [0.05, 0.95], axis=1)
     return {
@@ -229,7 +237,7 @@ def compare_success(planned: Measures, draws: Measures) -> dict[str, Any]:
 
 
 def recommendation(rows: list[dict[str, Any]]) -> str:
-    """Say which strategy is recommended, and how it compares with the most successful other one."""
+    """Say which strategy is recommended, and how it compares with the most successful other strategy."""
     by_name = {row["strategy"]: row for row in rows}
     row = next(row for row in rows if row["is_recommended"])
     margin, other = row["success_margin"], by_name[row["compared_with"]]
@@ -254,7 +262,7 @@ def _blocks(rows: list[dict[str, Any]]) -> list[Block]:
     )
     return [
         Table(("planned", "success", "throughput", "makespan", "imbalance", "retries", "confidence"), measures),
-        Table(("planned success", "less that of", "points", "90 % interval"), margins, labels=2),
+        Table(("planned success of", "minus that of", "points", "90 % interval"), margins, labels=2),
         _LEGEND,
         recommendation(rows),
     ]

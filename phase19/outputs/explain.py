@@ -19,8 +19,8 @@ left join plans using (run, run_id, wave, task_id, agent_id)
 left join unassigned using (run, run_id, wave, task_id)
 where task_id = $task_id
 """
-_SLIGHT = 0.01  # difference of two scores
-_SMALLEST = 0.001  # amount of score written in full
+_SLIGHT = 0.01  # a smaller difference of two scores is called slight
+_SMALLEST = 0.001  # a smaller amount of score is written as "less than" this
 
 
 def explain(run_dir: Path, task_id: str) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _is_success(task: dict[str, Any]) -> bool:
 
 
 def _score(task: dict[str, Any], key: str) -> str:
-    """Write a score, as success in percent if it is one, with the digits in which the two agents differ."""
+    """Write a score, in percent if it is the planned success, with enough digits to show how the agents differ."""
     if not _is_success(task):
         return significant(task[key])
     gap = 100 * abs(task["runner_up_score"] - task["score"])
@@ -87,6 +87,6 @@ def _score(task: dict[str, Any], key: str) -> str:
 
 
 def _worth(task: dict[str, Any], value: float) -> str:
-    """Write an amount of the wave's summed score, which counts expected successes if a score is the success."""
+    """Write an amount of the wave's total score, as expected successes if the score is the planned success."""
     size = significant(value, 2) if value >= _SMALLEST else f"less than {_SMALLEST}"
     return f"{size} {'expected successes' if _is_success(task) else 'of its total score'}"

@@ -12,7 +12,7 @@ from phase19.outputs.text import cell, words
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells of plain text; the first `labels` columns are text, the others figures, aligned to the right."""
+    """Table of plain text. The first `labels` columns align left; the others, figures, align right."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -31,7 +31,7 @@ class Section:
 
 
 def records_table(rows: Sequence[Mapping[str, Any]], keys: str = "") -> Table:
-    """Make a table of records, a column for each key (all by default), as far as the last text aligned to the left."""
+    """Make a table of records with one column per key, all by default. Columns up to the last text align left."""
     columns = keys.split() or list(rows[0])
     texts = [position for position, key in enumerate(columns, 1) if isinstance(rows[0][key], str | list)]
     cells = tuple(tuple(cell(key, row[key]) for key in columns) for row in rows)
@@ -39,7 +39,7 @@ def records_table(rows: Sequence[Mapping[str, Any]], keys: str = "") -> Table:
 
 
 def figures_table(title: str, record: Mapping[str, Any], keys: str = "") -> Table:
-    """Make a table of one record, a row for each key (all by default)."""
+    """Make a table of one record with one row per key, all by default."""
     return Table((title, "value"), tuple((words(key), cell(key, record[key])) for key in keys.split() or record))
 
 
@@ -54,7 +54,7 @@ def to_markdown(title: str, sections: Sequence[Section]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-# An underscore inside a word is no markup; the other characters always may be.
+# An underscore inside a word is not markup; the other characters may always be.
 _MARKUP = re.compile(r"[\\`*{}\[\]<>#|~!&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
@@ -70,7 +70,7 @@ def _markdown_table(table: Table) -> str:
 
 
 def to_html(title: str, sections: Sequence[Section]) -> str:
-    """Render a page as one HTML file without external assets, light or dark as the reader's system is."""
+    """Render a page as one HTML file without external assets, light or dark like the reader's system."""
     body = [f"<h1>{escape(title)}</h1>"]
     for section in sections:
         blocks = (

@@ -21,9 +21,9 @@ _ROWS = (
     *("schedule_comparisons", "optimization_metrics", "scheduling_anomalies", "anomaly_tests", "alerts"),
     *("learning_signals", "heuristic_updates", "unassigned_tasks"),
 )
-MAX_ROWS = 50  # of a table with a row an agent or task; a file lists them all
-_FEW_TASKS = 100  # below, an expected number of tasks has a decimal
-# Section of the report, the file and key that it shows, and the columns; all by default.
+MAX_ROWS = 50  # most rows shown of a table; the files of the run have all rows
+_FEW_TASKS = 100  # below this, the expected number of tasks has one decimal
+# Section of the report, the file and key that it shows, and its columns; all columns if empty.
 _TABLES = (
     ("Anomalies", "scheduling_anomalies", "anomaly_type severity description recommendation"),
     ("Trend of the forecasts", "system_health.convergence", ""),
@@ -44,10 +44,10 @@ _EXECUTORS = {
     "live": "Live run.",
 }
 _NOTES = (
-    "The normal range holds 90 % of the values that a correct plan leads to. A problem of at least the size in the "
-    "last column of the checks is detected with the required power, 90 % by default; 'none': too few tasks to detect "
-    "any. An explained effect is caused by what another check found. A check that needs more data says nothing about "
-    "the plan. anomaly_tests.jsonl gives the reasons."
+    "If the plan is correct, a value lies in its normal range 90 % of the time. The last column of the checks is the "
+    "smallest problem that this run detects with the required power, 90 % by default; 'none' means too few tasks to "
+    "detect any. An explained effect is caused by what another check found. A check that needs more data says nothing "
+    "about the plan. anomaly_tests.jsonl gives the reasons."
 )
 _RESULTS = {"found": "failed", "explained": "explained", "not_testable": "needs more data", "clear": "passed"}
 # How the effect of a check is written: factor, significant digits, unit, and what it measures.
@@ -78,7 +78,7 @@ def write_report(run_dir: Path) -> list[Path]:
     Parameters
     ----------
     run_dir
-        A run directory, or the staging directory of one whose other files are written.
+        A run directory, or a staging directory that has all other files of a run.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def write_report(run_dir: Path) -> list[Path]:
 
 
 def rebuild_report(run_dir: Path) -> list[Path]:
-    """Write the report of a finished run again, and publish the run with it: the two files.
+    """Write the report of a finished run again, publish the run, and return the two files.
 
     Raises
     ------
@@ -189,7 +189,7 @@ def health_sentence(run: Run) -> str:
 
 
 def attention_table(run: Run) -> Block:
-    """List failed checks and metrics outside bounds and normal range, with what to do."""
+    """List the failed checks, and the metrics outside both bounds and normal range, with what to do."""
     normal = {
         f"optimization_metrics: {row['metric_name']}"
         for row in run["optimization_metrics"]
@@ -198,7 +198,7 @@ def attention_table(run: Run) -> Block:
     }
     alerts = [row for row in run["alerts"] if row["source"] not in normal]
     if not alerts:
-        return "No check failed, and no metric left its normal range."
+        return "No check failed, and no metric needs attention."
     rows = tuple((row["severity"], row["message"], row["action"]) for row in alerts)
     return Table(("needs attention", "what happened", "what to do"), rows, labels=3)
 
@@ -240,7 +240,7 @@ def metrics_table(run: Run) -> Table:
 
 
 def checks_table(run: Run) -> Table:
-    """List the four checks: the result, the effect unless more data is needed, and what could have been detected."""
+    """List the four checks: the result, the effect if there is enough data, and the smallest detectable problem."""
     rows = []
     for row in run["anomaly_tests"]:
         factor, digits, unit, meaning = _EFFECTS[row["anomaly_type"]]

@@ -1,4 +1,4 @@
-"""What a run is and what it found: its id, the frame with its one row, and optimization_summary.json."""
+"""A run's id, its one-row table `run`, and the content of optimization_summary.json."""
 
 import hashlib
 import json
@@ -54,7 +54,7 @@ def derive_run_id(
 
 
 def run_row(options: RunOptions, run_id: str, moment: datetime, model: ForecastModel, waves: int) -> pl.DataFrame:
-    """Return one row on the run: id, time, strategy, executor and sizes."""
+    """Return the one-row table of the run: id, time, strategy, executor and sizes."""
     return pl.DataFrame(
         {
             "run_id": run_id,

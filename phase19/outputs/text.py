@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 NO_DATA = "no data"
-_THREE_DIGITS = 100  # from here on an amount has three digits, below it two: what people say
+_THREE_DIGITS = 100  # amounts from here on have three significant digits, smaller ones two
 _TINY = 1e-6  # smaller numbers are written with an exponent
 # Units from the largest, and their sizes.
 _DURATIONS_MS = {"days": 86_400_000.0, "h": 3_600_000.0, "min": 60_000.0, "s": 1_000.0, "ms": 1.0}
@@ -19,7 +19,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """Write a number of any size to so many significant digits."""
+    """Write a number of any size with `digits` significant digits."""
     if value is None or value == 0:
         return NO_DATA if value is None else "0"
     if abs(value) < _TINY:
@@ -29,7 +29,7 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Write a fraction in percent, with one decimal at most."""
+    """Write a fraction in percent with one decimal, except for 100 %."""
     return NO_DATA if value is None else f"{value:.1%}".replace("100.0", "100").replace("%", " %")
 
 
@@ -39,12 +39,12 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def duration(ms: float | None) -> str:
-    """Write a duration [ms] in the largest unit of which it has at least 2: 90 s and not 1.5 min."""
+    """Write a duration [ms] in the largest unit in which it is at least 2: 90 s, not 1.5 min."""
     return _in_unit(ms, _DURATIONS_MS, 2.0)
 
 
 def throughput(tasks_per_s: float | None) -> str:
-    """Write a throughput [tasks/s] per second, minute, hour or day: the first of which it has at least 1."""
+    """Write a throughput [tasks/s] per second, minute, hour or day: the first in which it is at least 1."""
     return _in_unit(tasks_per_s, _TASKS_PER_S, 1.0)
 
 
@@ -57,7 +57,7 @@ def _in_unit(value: float | None, units: Mapping[str, float], least: float) -> s
 
 
 def count_range(low: float, high: float, total: int) -> str:
-    """Write the whole numbers of tasks that two success rates over `total` tasks mean."""
+    """Write a range of success rates over `total` tasks as a range of successes."""
     first, last = round(low * total), round(high * total)
     return f"{first:,}" if first == last else f"{first:,} to {last:,}"
 

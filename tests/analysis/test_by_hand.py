@@ -436,7 +436,7 @@ def test_what_each_test_found(tmp_path):
     assert table["effect"].to_list()[0] == pytest.approx(0.1)
     assert table["statistic"].to_list() == [pytest.approx(8.5 / 3), None, None, None]
     assert table["reason"][0].startswith("More than normal variation: standard score 2.83,")
-    assert set(table["reason"][1:]) == {"No data: no task ran that this test needs, or the plan has no draws."}
+    assert set(table["reason"][1:]) == {"No data: nothing that this test needs ran, or the plan has no draws."}
 
 
 @by_hand("scheduling_anomalies")

@@ -84,9 +84,9 @@ def test_a_real_run_says_nothing_of_simulation(tmp_path):
 @pytest.mark.parametrize(
     ("won", "previous", "weight", "bound", "words"),
     [
-        (1, 1.0, 1.05, None, "A run moves it by at most 0.05. The weight goes from 1.0000 to 1.0500"),
-        (1, 1.48, 1.5, "maximum", "by at most 0.05. It is held at its maximum. The weight goes from 1.4800 to 1.5000"),
-        (0, 0.5, 0.5, "minimum", "by at most 0.05. It is held at its minimum. The weight goes from 0.5000 to 0.5000"),
+        (1, 1.0, 1.05, None, "A run moves a weight by at most 0.05. The weight goes from 1.0000 to 1.0500"),
+        (1, 1.48, 1.5, "maximum", "The weight is held at its maximum. The weight goes from 1.4800 to 1.5000"),
+        (0, 0.5, 0.5, "minimum", "The weight is held at its minimum. The weight goes from 0.5000 to 0.5000"),
     ],
 )
 def test_a_step_and_a_weight_stay_within_their_bounds(tmp_path, won, previous, weight, bound, words):

@@ -271,7 +271,7 @@ def test_a_split_before_every_record_leaves_wide_forecasts(case):
 
 def test_a_split_needs_a_time_for_every_record_and_a_later_record(case):
     inputs = first_of(case)
-    with pytest.raises(UsageError, match="expected records of agents at or after 2030-01-01T00:00:00"):
+    with pytest.raises(UsageError, match="expected records with an agent at or after 2030-01-01T00:00:00"):
         split_inputs(inputs, datetime(2030, 1, 1, tzinfo=UTC))
     first_two = pl.int_range(pl.len()) < 2
     undated = inputs.attempts.with_columns(timestamp=pl.when(~first_two).then("timestamp"))
@@ -293,7 +293,7 @@ def test_backtest_writes_beside_its_input_and_prints_tables(run_cli, place):
     done = run_cli("backtest", "--input", place, "--executions", place.parent / "executions.jsonl")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Backtest: 24 tasks, 3 agents, 2 waves, maximize_success; ")
-    for text in ("round robin", "oracle, which knew every outcome", "brier score"):
+    for text in ("round robin", "oracle, which knows every outcome", "brier score"):
         assert text in done.stdout
     target = place.parent / "backtest.json"
     assert done.stdout.endswith(f"Results are in {target}\n")
@@ -345,7 +345,7 @@ def test_from_python_a_backtest_gives_the_command_s_document_and_writes_nothing_
         ),
         pytest.param(["--split-at", "soon"], "--split-at: expected ISO 8601 such as", id="no moment"),
         pytest.param(
-            ["--split-at", "2030-01-01"], "--split-at: expected records of agents at or after", id="no future"
+            ["--split-at", "2030-01-01"], "--split-at: expected records with an agent at or after", id="no future"
         ),
         pytest.param(["--split-at", "2026-01-12", "--waves", "0"], "--waves: expected a whole number", id="bound"),
         pytest.param(["--executions", "{input}/none"], "none", id="no executions"),

@@ -313,7 +313,7 @@ def test_attention_is_asked_for_failed_checks_and_for_metrics_beyond_their_norma
     change(run_dir, "optimization_metrics.jsonl", chance_low=0.8)  # 0.811 is in the normal range now
     assert attention_table(read_run(run_dir)).rows == tuple(rows[1:])
     (run_dir / "alerts.jsonl").write_text("")
-    assert attention_table(read_run(run_dir)) == "No check failed, and no metric left its normal range."
+    assert attention_table(read_run(run_dir)) == "No check failed, and no metric needs attention."
 
 
 # Files that cannot be read or written
