@@ -1,6 +1,5 @@
 """The command runs on the five classes: what they return is what a run writes, and a run calls each method."""
 
-import functools
 import inspect
 import json
 import re
@@ -195,52 +194,30 @@ def copied(tmp_path):
     return tmp_path / "phase18"
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """One wave of two tasks and two agents; the input directory."""
+    root = tmp_path_factory.mktemp("few")
+    (root / "phase16").mkdir()
+    shutil.copytree(OUTPUTS / "phase18", root / "phase18")
+    rows = ({"task_id": f"t{i}", "wave": 1, "risk_level": "LOW", "confidence": 0.8} for i in range(2))
+    (root / "phase18" / "tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return root / "phase18"
+
+
 @pytest.mark.no_cover
 @pytest.mark.parametrize(
-    "options",
+    ("owner", "method", "options"),
     [
-        {},
-        {"strategy": "maximize_throughput"},
-        {"strategy": "minimize_retries"},
-        {"strategy": "confidence_optimization"},
-        {"max_load_factor": 1.5, "deliver_feedback": True},
-    ],
-    ids=lambda options: " ".join(map(str, options.values())) or "plain",
-)
-def test_the_command_calls_the_methods(options, copied, tmp_path, monkeypatch):
-    called = set()
-
-    def recording(owner, name):
-        method = getattr(owner, name)
-
-        @functools.wraps(method)
-        def call(*args, **kwargs):
-            called.add((owner, name))
-            return method(*args, **kwargs)
-
-        return call
-
-    expected = {(owner, name) for owner, needs in COMMAND.items() for name in needs if needs[name] == options}
-    assert expected
-    for owner, name in expected:
-        monkeypatch.setattr(owner, name, recording(owner, name))
-    phase19.run(input=copied, output=tmp_path / "run", **options, **FIXED)
-    assert called == expected
-
-
-@pytest.mark.parametrize(
-    ("owner", "method"),
-    [
-        (AdaptiveOptimizer, "calculate_optimal_schedule"),
-        (AdaptiveScheduler, "execute_schedule"),
-        (OptimizationFeedbackLoop, "generate_learning_signals"),
-        (OptimizationMonitor, "generate_system_health"),
+        pytest.param(owner, method, options, id=f"{owner.__name__}.{method}")
+        for owner, methods in COMMAND.items()
+        for method, options in methods.items()
     ],
 )
-def test_the_command_fails_where_a_method_does(owner, method, tmp_path, monkeypatch):
+def test_the_command_fails_where_a_method_raises(few, owner, method, options, tmp_path, monkeypatch):
     monkeypatch.setattr(owner, method, raises)
     with pytest.raises(ReplacedError):
-        phase19.run(input=OUTPUTS / "phase18", output=tmp_path / "run", **FIXED)
+        phase19.run(input=few, output=tmp_path / "run", agents=2, **options, **FIXED)
 
 
 @pytest.mark.parametrize("owner", COMMAND, ids=lambda owner: owner.__name__)
