@@ -186,14 +186,6 @@ def raises(*_args, **_kwargs):
     raise ReplacedError
 
 
-@pytest.fixture
-def copied(tmp_path):
-    """The committed sample in a place of its own; the input directory."""
-    for phase in ("phase16", "phase17", "phase18"):
-        shutil.copytree(OUTPUTS / phase, tmp_path / phase)
-    return tmp_path / "phase18"
-
-
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
     """One wave of two tasks and two agents; the input directory."""
