@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks [NAME ...] [NUMBER ...]`; the numbers are passed on to each."""
+"""Run the benchmarks: `python -m benchmarks [NAME ...] [NUMBER ...]`; each benchmark gets the numbers."""
 
 import runpy
 import sys

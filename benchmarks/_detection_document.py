@@ -47,16 +47,16 @@ fault come from the benchmark.
   agent (0.3) + pair (0.2) + attempt (0.5); a failure adds 0.3. A task's recorded confidence is correlated with its
   difficulty.
 - Forecasts are fitted to 3 records per pair drawn from that truth, so they have realistic errors. At 30 waves only 5 of
-  the 50 agents, different ones for each task, have records of a task, since all pairs would be 4.5 million records.
-  Errors of estimation are larger there, not smaller.
+  the 50 agents have records of a task, different agents for each task, because all pairs would be 4.5 million records.
+  This makes errors of estimation larger, not smaller.
 - LOW and MEDIUM risk tasks have up to 3 attempts. Faults in success refer to the task after its retries, except where
   every attempt's success is lower.
-- Learning is on, as in every run of the package. At 30 waves it takes most of the time, so fewer runs use it; the other
-  runs keep the first forecast, which the waves of a run would change little.
+- Learning is on, as in every run of the package. At 30 waves it takes most of the time, so fewer runs use it. The other
+  runs keep the first forecast, which learning changes little.
 - Run k of a size has seed k: the same truth, records and random numbers with and without each fault. "From the middle
   on" means from the first wave of the second half. "One agent" is chosen at random.
-- ± is one standard error, and the number of runs is in brackets. If a share is 0 or 1, n runs exclude at 95 % what is
-  further away than 3 / n.
+- ± is one standard error, and the number of runs is in brackets. If a share of n runs is 0 or 1, the true share is
+  within 3 / n of it with 95 % confidence.
 """
 
 
@@ -64,7 +64,7 @@ POWER_NOTE = (
     "Share of runs with a fault that report its type; for optimization_failure, among the runs that could test it. "
     '"Named": among the reports, the share that names the agent at fault and no other.'
 )
-SEEN_NOTE = "Median detectable effect in runs without a fault, and the share of them that could not test the type."
+SEEN_NOTE = "Median detectable effect in runs without a fault, and the share that could not test the type."
 
 
 def document(rows: pl.DataFrame, plans: Mapping[str, float]) -> tuple[str, bool]:

@@ -1,4 +1,4 @@
-"""Sections of docs/benchmarks.md: each benchmark rewrites its own and leaves the others as they are."""
+"""Sections of docs/benchmarks.md: each benchmark rewrites its own section and keeps the others."""
 
 import importlib.metadata
 import importlib.util

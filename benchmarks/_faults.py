@@ -1,4 +1,4 @@
-"""Worlds drawn apart from any plan, the records they leave, and what may go wrong in them."""
+"""Simulated truths for the detection benchmark, the records they produce, and the faults they can have."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GRID = np.linspace(0.0, 1.0, 20_001)
 
 
 class Size(NamedTuple):
-    """Waves of a run, tasks a wave, agents, and how many of the agents have records of a task."""
+    """Waves of a run, tasks per wave, agents, and the number of agents that have records of a task."""
 
     waves: int
     tasks: int
@@ -40,24 +40,24 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HarderWorld(World):
-    """A world in which every attempt succeeds less often, by `loss`."""
+    """A world in which every attempt succeeds less often, by `loss` [fraction]."""
 
     loss: float
 
     def success_probability(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Chance of first attempts; later ones follow from it."""
+        """Success probability of first attempts; that of later attempts follows from it."""
         return np.maximum(World.success_probability(self, task, agent) - self.loss, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class FaultyWorld(World):
-    """A world in which tasks succeed as `success` says: from tasks, agents and their chances (p,) to chances."""
+    """A world where `success` maps tasks, agents and task success probabilities, shapes (p,), to faulty ones."""
 
     success: Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]], NDArray[np.float64]]
     allowed: NDArray[np.int64]
 
     def success_probability(self, task: NDArray[np.int64], agent: NDArray[np.int64]) -> NDArray[np.float64]:
-        """First attempts' chances that give the tasks, retries and all, the chance that the fault leaves them."""
+        """Success probability of first attempts for which the tasks, after retries, have the faulty probability."""
         first = World.success_probability(self, task, agent)
         allowed = self.allowed[task]
         have = within_attempts(first, allowed)[0]
@@ -69,7 +69,7 @@ class FaultyWorld(World):
 
 
 def draw_world(size: Size, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, World]:
-    """Tasks, agents and what is true of them; a task's recorded confidence knows something of its difficulty."""
+    """Draw tasks, agents and the truth about them; recorded confidence is correlated with a task's difficulty."""
     rng = np.random.default_rng([seed, size.tasks, 1])
     n, m = size.waves * size.tasks, size.agents
     risk, category = rng.integers(3, size=n), rng.integers(CATEGORIES, size=n)
@@ -160,7 +160,7 @@ def fit_history(size: Size, tasks: pl.DataFrame, agents: pl.DataFrame, world: Wo
 
 
 def with_fault(world: World, fault: str, tasks: pl.DataFrame, agent: int, drop: float) -> World:
-    """The world with one fault, or none; `agent` is whose it is where it is one agent's."""
+    """Return the world with one fault, unchanged for `none`; `agent` has the faults that concern one agent."""
     allowed = attempts_allowed(tasks["risk_level"], RETRIES)
     is_late = tasks["wave"].to_numpy() > tasks["wave"].max() / 2
 

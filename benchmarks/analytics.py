@@ -1,12 +1,12 @@
 """Time and memory of a run's analysis: `python -m benchmarks analytics [TASKS]`.
 
-`phase19.analysis.session.analyse` over a made run of 1,000,000 executed tasks, 100 agents and 30 waves, with as many
-draws as a real one, in a fresh process: from Polars frames to DuckDB, every query of `sql/`, every analytical file
-written, and the results back as frames. The aim is by the wall; the steps' seconds are of processor time, which
-neighbours of the machine disturb little; memory is the peak above what the process held when all frames were made. The
-slowest steps are listed, a query with the writing of its file; `frames in` and `tables out` are the ways between the
-libraries. The agents' files are written apart, as `phase19.publishing.files.write_agent_rows` does in a run.
-The table goes to docs/benchmarks.md when the whole size is run.
+Runs `phase19.analysis.session.analyse` in a fresh process on a generated run of 1,000,000 executed tasks, 100 agents
+and 30 waves, with as many draws as a real run. This includes moving the frames to DuckDB, every query of `sql/`, every
+analytical file, and the results back as frames. The aim is in wall time. The steps are in processor time, which other
+processes disturb little. Memory is the peak above what the process held once all frames existed. The table lists the
+slowest steps; a query includes writing its file, and `frames in` and `tables out` are the transfers between the
+libraries. The agents' files, which `phase19.publishing.files.write_agent_rows` writes, are measured separately. The
+table goes to docs/benchmarks.md if the default number of tasks is run.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 TASKS, AGENTS, WAVES = 1_000_000, 100, 30
-SECONDS, MEGABYTES = 5.0, 1_000.0  # the aim, above the frames
-SHOWN = 12  # queries in the table
+SECONDS, MEGABYTES = 5.0, 1_000.0  # aims: wall time, and memory above the frames
+SHOWN = 12  # steps in the table
 RISKS = ("LOW", "MEDIUM", "HIGH")
 HEURISTICS = ("H_1", "H_2", "H_3", "H_4")
 
 
 class Timed(tuple[Query, ...]):
-    """Queries that take the time between being handed out: the first time round each is run, the second it is read."""
+    """Queries that note the processor time whenever one is taken; the first pass runs them, the second reads them."""
 
     __slots__ = ()
-    marks: list[float] = []  # noqa: RUF012 (of the one analysis that a process does)
+    marks: list[float] = []  # noqa: RUF012 (a process does one analysis)
 
     def __iter__(self) -> Iterator[Query]:
         for query in super().__iter__():
@@ -59,7 +59,7 @@ class Timed(tuple[Query, ...]):
 
 
 def made_run(n: int) -> dict[str, pl.DataFrame]:
-    """The frames of a run of n tasks, all in the order of their ids; outcomes follow their forecasts."""
+    """Make the frames of a run of n tasks, sorted by id; outcomes follow the forecasts."""
     rng = np.random.default_rng(19)
     at = np.arange(n)
     wave, agent = at * WAVES // n + 1, rng.integers(AGENTS, size=n)
@@ -154,7 +154,7 @@ def made_run(n: int) -> dict[str, pl.DataFrame]:
 
 
 def wave_frames(waves: pl.DataFrame, rng: np.random.Generator) -> dict[str, pl.DataFrame]:
-    """Plans, draws and evidence of the waves."""
+    """Make plans, draws and evidence of the waves."""
     draws = waves.join(pl.DataFrame({"draw": np.arange(draw_count(waves["count"].max()))}), how="cross")
     noise = [pl.Series(1.0 + 0.02 * rng.normal(size=draws.height)) for _ in range(3)]
     cells = waves.join(pl.DataFrame({"agent_id": [f"agent_{a}" for a in range(AGENTS)]}), how="cross")
@@ -204,7 +204,7 @@ def wave_frames(waves: pl.DataFrame, rng: np.random.Generator) -> dict[str, pl.D
 
 
 def measure(n: int) -> None:
-    """Print one JSON object: seconds by step, and megabytes."""
+    """Print one JSON object: seconds by step, and memory [MB]."""
     run, queries = made_run(n), Timed(QUERIES)
     held_mb = sum(frame.estimated_size() for frame in run.values()) / 2**20
     with tempfile.TemporaryDirectory() as scratch:
@@ -227,13 +227,13 @@ def measure(n: int) -> None:
 
 
 def start() -> tuple[float, float, float]:
-    """The processor's time, the memory held, of which the peak is counted from here on, and the wall's time."""
+    """Reset the memory peak; return processor time [s], memory held [MB] and wall time [s]."""
     Path("/proc/self/clear_refs").write_text("5")
     return time.process_time(), memory_mb("VmRSS"), time.perf_counter()
 
 
-def told(figures: dict[str, float]) -> str:
-    return f"{figures['cpu']:.1f} s ({figures['wall']:.1f} s by the wall) and {figures['mb']:,.0f} MB above the frames"
+def described(figures: dict[str, float]) -> str:
+    return f"{figures['cpu']:.1f} s CPU ({figures['wall']:.1f} s wall), {figures['mb']:,.0f} MB over the frames"
 
 
 def main(n: int) -> int:
@@ -256,8 +256,8 @@ def main(n: int) -> int:
         "",
         *table(["step", "seconds"], [*shown, [f"the {len(seconds) - SHOWN} others", f"{others:.2f}"]]),
         "",
-        f"In all {told(figures['analysis'])}.",
-        f"The agents' {2 * AGENTS * WAVES:,} files apart: {told(figures['writing'])}.",
+        f"Whole analysis: {described(figures['analysis'])}.",
+        f"Writing the agents' {2 * AGENTS * WAVES:,} files: {described(figures['writing'])}.",
         "",
         missed_aims(missed),
     ]

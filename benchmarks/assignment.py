@@ -1,13 +1,13 @@
-"""Exact assignment beside other solvers on the same scores: `python -m benchmarks assignment`.
+"""Exact assignment compared with other solvers on the same scores: `python -m benchmarks assignment`.
 
-Every case is solved by the solvers in turns, in a process of its own with one thread; seconds are the best of the
-turns; from 10^6 pairs on, and for HiGHS always (its library and OR-Tools' do not load together), in a process each.
-A peer is stopped after 60 s, and left out of larger cases of its family and number of agents then. Peers get the same
-float64 scores; OR-Tools' min-cost flow takes integer costs, which are the scores times 1e9, rounded: its plan is judged
-by the true scores. Model building counts. `linear_sum_assignment`, `lapjv` and HiGHS get agent columns repeated into
-slots, or variables for pairs. Gap and proof are timed apart: the prices and the bound of the assignment. MB is the
-peak of a process that only solves, over what it held before. What is not installed is skipped, with a word. The
-table goes to docs/benchmarks.md when all cases are run: `python -m benchmarks assignment` with no argument.
+Each case runs in its own process with one thread. The solvers take turns, and the best time of each counts. From 10^6
+pairs on, every solver has a process of its own; HiGHS always has, because its library does not load beside OR-Tools'. A
+peer that takes more than 60 s is stopped, and left out of larger cases with the same family and number of agents. Times
+include building the model. All solvers get the same float64 scores. OR-Tools' min-cost flow needs integer costs, so it
+gets the scores times 1e9, rounded; its plan is judged by the true scores. `linear_sum_assignment` and `lapjv` get one
+column per slot of an agent, HiGHS one variable per pair. `proof` is the time for prices and bound, and `gap` the
+distance to the bound. `MB` is the peak memory of the solver above what its process held before. Solvers that are not
+installed are skipped with a message. The table goes to docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ CELLS = {
     "scipy": 2 * 10**6,
     "lapx": 2 * 10**6,
     "highs": 3 * 10**5,
-}  # what a peer is asked to take
-AIMS = (  # tasks, agents, peer, families, how many times faster than it
+}  # most pairs that a peer gets
+AIMS = (  # tasks, agents, peer, families, smallest ratio of the peer's time to ours
     (1_000, 20, "or-tools", FAMILIES, 1 / 1.5),
     (10_000, 100, "or-tools", FAMILIES, 3.0),
     (100_000, 100, "or-tools", FAMILIES, 10.0),
@@ -57,7 +57,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 
 
 def scores_of(family: str, n: int, m: int) -> np.ndarray:
-    """Scores, shape (n, m)."""
+    """Draw the scores of a family, shape (n, m)."""
     rng = np.random.default_rng(19)
     if family == "uniform":
         return rng.random((n, m))
@@ -130,13 +130,13 @@ PEERS = {"or-tools": by_ortools, "scipy": by_scipy, "lapx": by_lapx, "highs": by
 
 
 def memory_mb(field: str) -> float:
-    """Resident memory of this process."""
+    """Read a memory figure of this process [MB], such as VmRSS or VmHWM."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
 
 
 def measure(family: str, n: int, m: int, names: list[str]) -> None:
-    """Print one line of JSON for each solver as it is done: its first turn, then turns of all that were quick."""
+    """Print a JSON line for the first turn of each solver, then one for its best time over repeated turns if fast."""
     scores, capacity = scores_of(family, n, m), np.full(m, -(-n // m))
     run = {"phase19": lambda s, c: solve(s, c).agent_index} | PEERS
     tiny = np.random.default_rng(0).random((100, 2)), np.array([50, 50])
@@ -170,7 +170,7 @@ def measure(family: str, n: int, m: int, names: list[str]) -> None:
 
 
 def case(family: str, n: int, m: int, names: list[str]) -> dict[str, dict[str, float]]:
-    """What each solver did; none for one that was stopped."""
+    """Run a case; return the results of each solver, without those that were stopped."""
     found: dict[str, dict[str, float]] = {}
     together = [name for name in names if name != "highs"] if n * m < 10**6 else []
     groups = [group for group in [together, *([name] for name in names if name not in together)] if group]
@@ -236,14 +236,14 @@ def main() -> int:
                     if ratio < factor:
                         missed.append(f"{family} {n:,} x {m:,}: {ratio:.1f} times as fast as {peer}, aim {factor:.1f}")
             if (n, m) == (4, 4) and "scipy" in found and (above := own["seconds"] - found["scipy"]["seconds"]) > 30e-6:
-                missed.append(f"{family} 4 x 4: {above * 1e6:.0f} us above the bare call, aim 30 us")
+                missed.append(f"{family} 4 x 4: {above * 1e6:.0f} us above scipy, aim 30 us")
             if (n, m) == (1_000_000, 100) and (own["seconds"] > 10.0 or own["mb"] > 500.0):
                 missed.append(
                     f"{family} {n:,} x {m:,}: {own['seconds']:.1f} s and {own['mb']:.0f} MB, aim 10 s and 500 MB"
                 )
     lines = [
         machine("ortools", "lapx", "highspy"),
-        f"`-` is a solver not asked, as the problem is beyond what it takes in memory or {LIMIT_S:.0f} s, or stopped.",
+        f"`-`: the solver was stopped after {LIMIT_S:.0f} s, or left out because the problem is too large for it.",
         "",
         *table(head, rows),
         "",

@@ -1,22 +1,22 @@
-"""Whether forecasts hold in worlds drawn from them: `python -m benchmarks calibration [WORLDS]`.
+"""Calibration of the forecasts in worlds drawn from them: `python -m benchmarks calibration [WORLDS]`.
 
-World k is drawn from the first model's posterior with seed k, and a dry run takes place in it: every wave is planned,
-executed, and learned from. Inputs are the committed sample, which has hardly any records, and a generated one (60
-tasks, 6 agents, 3 waves, sample seed 19). The first wave shows whether draws and forecasts agree, the later ones
-whether the uncertainty after learning is right:
+World k is drawn from the first model's posterior with seed k. A dry run in it plans, executes and learns from every
+wave. Inputs are the committed sample, which has hardly any records, and a generated one (60 tasks, 6 agents, 3 waves,
+sample seed 19). The first wave shows whether draws and forecasts agree, the later waves whether the uncertainty after
+learning is right:
 
 - prediction accuracy of a run is 1 - |planned - actual| / planned of its success rate, clipped to [0, 1];
-- intervals are the central 90 %: of the duration of a first attempt, for every task of every world; of a wave's
-  makespan, by the plan's own draws. The 90 % quantile is the one in planned_tasks.jsonl;
+- intervals are the central 90 % of the duration of each task's first attempt and, over the plan's own draws, of a
+  wave's makespan. The 90 % quantile is the one in planned_tasks.jsonl;
 - transforms are randomised probability integral transforms, u = F(x - 1) + v (F(x) - F(x - 1)) with uniform v: exactly
   uniform where the forecast F is right, although x is discrete. F of a single success is planned; F of a wave's count
-  is its rank among the draws. The Kolmogorov-Smirnov test needs independent values, and tasks and waves of one world
-  share its agents: so each test takes one transform a world, of one task and of one of the later waves, at random;
-- bias is the mean of planned less actual success in standard errors. Standard errors are of means over worlds, which
+  is its rank among the draws. The Kolmogorov-Smirnov test needs independent values, but tasks and waves of one world
+  share its agents. Each test therefore takes one transform per world, of a random task and a random later wave;
+- bias is the mean of planned minus actual success in standard errors. Standard errors are of means over worlds, which
   are independent.
 
-Each test of a right forecast fails one time in a hundred by chance: check a narrow miss with more worlds. Exits with 1
-if a figure misses its aim.
+Even if the forecast is right, each test fails by chance once in a hundred times, so check a narrow miss with more
+worlds. The command exits with 1 if a figure misses its aim.
 
 References
 ----------
@@ -52,11 +52,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 WORLDS, PROCESSES = 1_000, 2
-ONE_THREAD = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # a process
+ONE_THREAD = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # of each process
 GENERATED = {"tasks": 60, "agents": 6, "waves": 3, "seed": 19}
 TAILS = (0.05, 0.95)
 LEAST_ACCURACY, LEAST_COVERAGE, LARGEST_COVERAGE, LEAST_P = 0.90, 0.88, 0.92, 0.01
-LARGEST_BIAS = 2.576  # standard errors: two-sided, a test at 1 % like the others
+LARGEST_BIAS = 2.576  # standard errors: a two-sided test at 1 %, like the others
 COVERAGES = {
     "duration_covered": "single durations in their 90 % interval",
     "duration_below": "single durations below their 90 % quantile",
@@ -120,17 +120,17 @@ def measure(world: int, wave: ExecutedWave, rng: np.random.Generator) -> Measure
         duration_below=float((durations <= executions["duration_ms_p90"].to_numpy()).mean()),
         makespan_covered=float(least <= makespan <= most),
         success_transform=failure + rng.random() * planned[one] if succeeded[one] else rng.random() * failure,
-        # The count is one more draw from the same distribution: of all 1 + s, its rank is uniform.
+        # The count is one more draw from the same distribution, so its rank among all 1 + s is uniform.
         count_transform=(below + rng.random() * (same + 1)) / (drawn.size + 1),
     )
 
 
 def play_worlds(phase18: Path, seeds: range) -> pl.DataFrame:
-    """`Measured` of every wave of the worlds of these seeds."""
+    """Run the worlds with these seeds; return a row of `Measured` for each of their waves."""
     inputs = load_inputs(phase18, phase18.parent / "phase16", phase18.parent / "phase17")
     model, rows = AdaptiveOptimizer(inputs=inputs).model, []
     for seed in seeds:
-        rng = np.random.default_rng([seed, 88, model.tasks.height])  # not the world's, the draws' or another input's
+        rng = np.random.default_rng([seed, 88, model.tasks.height])  # used for nothing else
         optimizer, run = AdaptiveOptimizer(inputs=inputs, seed=seed), Phase19Harness(phase18_dir=phase18)
         executor = SimulateExecutor(model.world(seed), model.tasks["task_id"], model.agents["agent_id"])
         run.prepare_waves(optimizer, executor)
@@ -139,7 +139,7 @@ def play_worlds(phase18: Path, seeds: range) -> pl.DataFrame:
 
 
 def share_out(phase18: Path, worlds: int) -> pl.DataFrame:
-    """`play_worlds` of seeds 0, 1, ... in processes side by side."""
+    """Run `play_worlds` for seeds 0, 1, ... in parallel processes."""
     command, environment = [sys.executable, __file__, phase18], {**os.environ, **ONE_THREAD}
     parts = [
         subprocess.Popen([*command, str(place), str(worlds)], env=environment, stdout=subprocess.PIPE)
@@ -152,7 +152,7 @@ def share_out(phase18: Path, worlds: int) -> pl.DataFrame:
 
 
 def findings(rows: pl.DataFrame) -> Iterator[Finding]:
-    """Figures of all worlds, in the order of the table."""
+    """Compute the figures over all worlds, in the order of the table."""
     rate = [(pl.col(name) * pl.col("task_count")).sum() / pl.col("task_count").sum() for name in ("planned", "actual")]
     runs = rows.group_by("world", maintain_order=True).agg(planned=rate[0], actual=rate[1])
     accuracy = runs.select((1 - (pl.col("planned") - pl.col("actual")).abs() / pl.col("planned")).clip(0, 1))
@@ -194,7 +194,7 @@ def over_worlds(values: pl.Series) -> tuple[float, float]:
 
 
 def main(worlds: int) -> int:
-    print(f"{worlds:,} worlds an input, seeds 0 to {worlds - 1:,}; ± is one standard error\n")
+    print(f"{worlds:,} worlds per input, seeds 0 to {worlds - 1:,}; ± is one standard error\n")
     print(f"{'input':<10} {'waves':<6} {'measure':<44} {'figure':<16} {'aim':<14} holds")
     is_met = True
     with tempfile.TemporaryDirectory() as scratch:
@@ -211,7 +211,7 @@ def main(worlds: int) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:  # a part: the input, its place among the processes, the number of worlds
+    if len(sys.argv) > 2:  # one process: the input, its index among the processes, the number of worlds
         place, count = map(int, sys.argv[2:])
         sys.stdout.write(play_worlds(Path(sys.argv[1]), range(place, count, PROCESSES)).write_ndjson())
     else:

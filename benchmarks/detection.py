@@ -1,7 +1,7 @@
-"""False alarms and power of the four anomalies: `python -m benchmarks detection [RUNS]`.
+"""False alarms and power of the four checks: `python -m benchmarks detection [RUNS]`.
 
-Writes docs/detection.md, which says what is simulated and how. RUNS is how many runs without a fault there are at the
-smallest size, 1,000 unless said; all others are in proportion. Exits with 1 where an aim is missed.
+Writes docs/detection.md, which describes the simulation. RUNS is the number of runs without a fault at the smallest
+size, by default 1,000; all other numbers of runs are in proportion. Exits with 1 if an aim is missed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # a part of the runs is a process of its own
+sys.path.insert(0, str(ROOT))  # the script also runs by itself, as one of the processes
 
 from benchmarks._detection_document import FAULTS, TYPES, document  # noqa: E402
 from benchmarks._faults import Size, draw_world, fit_history, with_fault  # noqa: E402
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
     from phase19.forecasting.simulation import World
 
 RUNS, PROCESSES = 1_000, 2
-ONE_THREAD = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # a process
+ONE_THREAD = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # of each process
 NEEDED = {"task_results", "wave_totals", "agent_waves", "anomaly_tests", "scheduling_anomalies"}
 NEEDED |= {f"{kind}_tests" for kind in TYPES}
 MOMENT = dt.datetime(2026, 2, 5, 12, tzinfo=dt.UTC)
 
 
 class Plan(NamedTuple):
-    """Runs at one size: without a fault and with each, and how far one agent's success drops."""
+    """Runs at one size: how many without a fault and with each fault, and how far one agent's success drops."""
 
     name: str
     size: Size
@@ -60,7 +60,7 @@ class Plan(NamedTuple):
     is_learning: bool = True
 
     def faults(self, seed: int, share: float) -> list[str]:
-        """What is played in the world of this seed, where a share of all runs is asked for; at least one of each."""
+        """List the faults to run with this seed if a share of all runs is wanted; each fault has at least one run."""
         counts = {"none": self.calm, **dict.fromkeys(FAULTS, self.faulty)}
         return [fault for fault, count in counts.items() if seed < max(round(share * count), 1)]
 
@@ -74,7 +74,7 @@ PLANS = (
 
 
 class Found(NamedTuple):
-    """What one type's test said of one run; `is_exact` where it named the agent at fault and no other."""
+    """Result of the test of one type in one run; `is_exact` if it named only the agent at fault."""
 
     plan: int
     fault: str
@@ -87,7 +87,7 @@ class Found(NamedTuple):
 
 
 def play(plan: Plan, fitted: AdaptiveOptimizer, world: World, staging: Path) -> dict[str, pl.DataFrame]:
-    """One run's tables, of the queries that matter here."""
+    """Run one plan in a world and return the tables of the needed queries."""
     optimizer, gate, model = deepcopy(fitted), SafetyGate(), fitted.model
     executor = SimulateExecutor(world, model.tasks["task_id"], model.agents["agent_id"])
     scheduler = AdaptiveScheduler(executor=executor, max_load_factor=None)
@@ -125,7 +125,7 @@ def play(plan: Plan, fitted: AdaptiveOptimizer, world: World, staging: Path) -> 
 
 
 def measure(place: int, seed: int, faults: list[str], staging: Path) -> Iterator[Found]:
-    """Play one world with each of the faults, on the same history and luck."""
+    """Run one world with each of the faults, on the same history and random numbers."""
     plan = PLANS[place]
     tasks, agents, world = draw_world(plan.size, seed)
     fitted = fit_history(plan.size, tasks, agents, world)
@@ -142,7 +142,7 @@ def measure(place: int, seed: int, faults: list[str], staging: Path) -> Iterator
 
 
 def part(first: int, runs: int) -> pl.DataFrame:
-    """A process's part of all runs: every other seed."""
+    """Do the runs of one process: its share of the seeds."""
     rows: list[Found] = []
     with tempfile.TemporaryDirectory() as staging:
         for place, plan in enumerate(PLANS):
@@ -156,7 +156,7 @@ def part(first: int, runs: int) -> pl.DataFrame:
 
 
 def share_out(runs: int) -> pl.DataFrame:
-    """All runs, in processes side by side."""
+    """Do all runs in parallel processes."""
     command, environment = [sys.executable, __file__, "part"], {**os.environ, **ONE_THREAD}
     parts = [
         subprocess.Popen([*command, str(first), str(runs)], env=environment, stdout=subprocess.PIPE)

@@ -1,10 +1,11 @@
-"""Time of fitting the forecast, first and after one more wave: `python -m benchmarks forecast`.
+"""Time to fit the forecast, first and after one more wave: `python -m benchmarks forecast`.
 
-Records are drawn from a plain world of abilities, difficulties, three risk levels and six categories; all their tasks
-are the run's. `first` fits success to all but the last 1 % of the records and chooses its scales; `refit` goes on from
-there with all of them. `model` is a first :meth:`ForecastModel.fit`, durations and gains and the reading of the frames
-included, `observe` its learning from the last 1 %. Seconds are the median of the runs, with CPU seconds beside those
-that are bound; MB is the peak of the process over what it held before the fits. Each row is a process of its own.
+Records are drawn from abilities, difficulties, three risk levels and six categories; the run has all tasks of the
+records. `first` fits success to all but the last 1 % of the records and chooses the scales; `refit` continues from that
+fit with all records. `model` is a first :meth:`ForecastModel.fit`, including durations, confidence changes and reading
+the frames; `observe` learns from the last 1 % of the records. Times are medians over the runs [s], wall time or CPU
+time. `MB` is the peak memory above what the process held before the fits. Each row has its own process. Exits with 1 if
+a refit exceeds its bound.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ POPULATION = Population(
 
 
 def world(records: int, agents: int, tasks: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Frames of tasks, agents and attempts."""
+    """Draw frames of tasks, agents and attempts."""
     rng = np.random.default_rng(19)
     task, agent = rng.integers(tasks, size=records), rng.integers(agents, size=records)
     level, category = rng.integers(3, size=tasks), rng.integers(6, size=tasks)
@@ -85,7 +86,7 @@ def world(records: int, agents: int, tasks: int) -> tuple[pl.DataFrame, pl.DataF
 
 
 def timed(work: Callable[[], Value], runs: int) -> tuple[float, float, Value]:
-    """Median seconds and CPU seconds of the runs, and what the last gave."""
+    """Return median wall and CPU seconds of the runs, and the last result."""
     wall, cpu = [], []
     for _ in range(runs):
         began, spent = time.perf_counter(), time.process_time()
@@ -96,7 +97,7 @@ def timed(work: Callable[[], Value], runs: int) -> tuple[float, float, Value]:
 
 
 def peak_mb() -> float:
-    """Peak resident memory of this process."""
+    """Peak resident memory of this process [MB]."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 

@@ -1,7 +1,7 @@
 """Time and memory of load_inputs on many lines of task_outcomes.jsonl: `python -m benchmarks inputs [LINES]`.
 
-Each row of the table is measured in a process of its own. `plain` is a generated sample; `unknown` has the same lines
-with one unknown field added to each, so that every line is checked field by field.
+Each row of the table has its own process. `plain` is a generated sample. `unknown` has the same lines, each with an
+unknown field, so that every line is checked field by field. Exits with 1 if an aim is missed.
 """
 
 import subprocess

@@ -1,11 +1,11 @@
-"""Makespan beside other solvers on the same durations: `python -m benchmarks makespan`.
+"""Makespan compared with other solvers on the same durations: `python -m benchmarks makespan`.
 
-Durations of a task differ by its length, its agent's speed and the pair: exp of normals of standard deviation 0.6, 0.4
-and 0.3. Agents may take half as many tasks again as their even share. `phase19` is `minimize_makespan`, whose bound is
-the linear relaxation's; `longest first` is the textbook's rule (Graham, Bounds on multiprocessing timing anomalies,
-1969); `CP-SAT` is OR-Tools' with one worker and 10 s, its model (a Boolean a pair, exactly one a task, durations as
-whole ten-thousandths of their mean) not counted, and left out beyond 300,000 pairs, where it has no plan in that time.
-Each makespan is given as its distance from the bound, so that whatever stands there in a row is comparable. The table
+Durations are log-normal with effects of task, agent and pair (standard deviations 0.6, 0.4 and 0.3). An agent may take
+1.5 times its even share of the tasks. `phase19` is `minimize_makespan`, whose lower bound is the linear relaxation.
+`longest first` is the classical heuristic (Graham, Bounds on multiprocessing timing anomalies, 1969). `CP-SAT` is
+OR-Tools with one worker and 10 s, without the time to build its model: one Boolean per pair, exactly one per task, and
+durations as integers, in ten-thousandths of their mean. It is left out above 300,000 pairs, where it finds no plan in
+that time. Each makespan is given as its distance above the bound, so the figures of a row are comparable. The table
 goes to docs/benchmarks.md.
 """
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 SIZES = ((12, 4), (40, 8), (100, 4), (500, 10), (1_000, 20), (5_000, 100), (10_000, 100), (100_000, 100))
 LIMIT_S, CP_SAT_PAIRS, GRID = 10.0, 300_000, 10_000
-LARGEST_GAP, FEWEST_TASKS = 0.01, 50  # of the bound, where agents have so many tasks
+LARGEST_GAP, FEWEST_TASKS = 0.01, 50  # aim: gap as a share of the bound, from this number of tasks per agent on
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -39,7 +39,7 @@ def durations(n: int, m: int) -> np.ndarray:
 
 
 def longest_first(planned: np.ndarray, capacity: np.ndarray) -> np.ndarray:
-    """Agent of each task: the longest task, by its quickest agent, goes to the agent that is done with it first."""
+    """Assign tasks, the longest (on its fastest agent) first, to the agent that would finish it first; shape (n,)."""
     chosen, room = np.zeros(planned.shape[0], dtype=np.int64), capacity.copy()
     load = np.zeros(planned.shape[1])
     for task in np.argsort(-planned.min(axis=1), kind="stable").tolist():
@@ -51,7 +51,7 @@ def longest_first(planned: np.ndarray, capacity: np.ndarray) -> np.ndarray:
 
 
 def by_cp_sat(planned_ms: np.ndarray, capacity: np.ndarray) -> tuple[np.ndarray | None, bool]:
-    """Agent of each task, None where no plan was found in time; and whether it was proved optimal."""
+    """Return the agent of each task, None if no plan was found in time, and whether it is proved optimal."""
     from ortools.sat.python import cp_model
 
     n, m = planned_ms.shape
@@ -105,7 +105,7 @@ def main() -> int:
             missed.append(f"{n:,} x {m:,}: worse than longest first")
     lines = [
         machine("ortools"),
-        "Each makespan is given as its distance above the bound, the linear relaxation's.",
+        "Each makespan is given as its distance above the lower bound from the linear relaxation.",
         "",
         *table(head, rows),
         "",

@@ -1,8 +1,8 @@
 """Wall time, time per stage and peak memory of whole runs: `python -m benchmarks pipeline`.
 
-Each run is a process of its own on a generated sample with 3 waves. Its wall time is compared with that of a process
-that only imports polars, numpy, scipy.optimize, duckdb, msgspec and cyclopts, and its memory is the peak above that
-process's. All figures are medians over the runs. The table is written to docs/benchmarks.md.
+Each run is a process of its own on a generated sample with 3 waves. It is compared with a process that only imports
+polars, numpy, scipy.optimize, duckdb, msgspec and cyclopts: `x imports` is the ratio of wall times, `added MB` the peak
+memory above that process. All figures are medians over the runs. The table goes to docs/benchmarks.md.
 """
 
 import json
@@ -18,7 +18,7 @@ from benchmarks._document import machine, replace_section, table
 from phase19.inputs.sample import write_sample
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZES = ((12, 4, 5), (1_000, 20, 3), (10_000, 20, 1))  # tasks a wave, agents, runs
+SIZES = ((12, 4, 5), (1_000, 20, 3), (10_000, 20, 1))  # tasks per wave, agents, runs
 WAVES = 3
 PEAK = "import resource; peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024"
 IMPORTS = f"import cyclopts, duckdb, msgspec, numpy, polars, scipy.optimize; {PEAK}; print(peak)"
@@ -80,7 +80,7 @@ def main() -> None:
             figures = [f"{wall:.2f}", f"{wall / bare_seconds:.2f}", f"{added:.0f}"]
             rows.append([f"{tasks:,}", f"{agents:,}", *figures, *(f"{seconds:.3f}" for seconds in stages)])
             print("  ".join(rows[-1]), flush=True)
-    head = ["tasks a wave", "agents", "wall s", "x imports", "added MB", *names]
+    head = ["tasks per wave", "agents", "wall s", "x imports", "added MB", *names]
     lines = [
         machine("polars", "duckdb", threads=os.cpu_count() or 1),
         f"Imports alone: {bare_seconds:.2f} s, {bare_mb:.0f} MB. Stages in seconds, over the run's {WAVES} waves.",
