@@ -252,7 +252,7 @@ class AdaptiveScheduler:
         return rows.select(*scheduled.columns, *(name for name in rows.columns if name not in scheduled.columns))
 
     def adjust_for_agent_load(self, scheduled: Rows, wave: PlannedWave | None = None) -> pl.DataFrame:
-        """Move tasks off agents whose planned time exceeds the load limit, at the smallest loss of score.
+        """Move tasks off agents whose planned time exceeds the load limit, at a small loss of score.
 
         Parameters
         ----------

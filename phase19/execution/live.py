@@ -63,7 +63,7 @@ class LiveExecutor:
         return Execution(attempts, is_interrupted=self._stop.is_set())
 
     def _work(self, queue: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Work off one agent's orders, and return the attempts made."""
+        """Make the attempts at one agent's orders, and return them."""
         rows: list[dict[str, Any]] = []
         for order in queue:
             for attempt in range(1, order["max_attempts"] + 1):

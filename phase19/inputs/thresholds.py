@@ -17,7 +17,7 @@ _DEFAULTS = Path(__file__).with_name("thresholds.toml")
 _RATIOS = ("throughput_efficiency", "confidence_trajectory")  # metrics that may exceed 1; the others are fractions
 # Smallest and largest value, by suffix of the dotted name; the first match applies.
 _LIMITS = {
-    # A run divides the probability among its tests: from 1e-9 on, each part still has a finite quantile.
+    # A run divides the probability among its tests: from 1e-9 on, each part has a finite quantile. Above 0.5, no tail.
     "_probability": (1e-9, 0.5),
     "log_loss_floor": (1e-9, 0.5),
     "detection_power": (0.5, 1 - 1e-9),
