@@ -146,7 +146,7 @@ class Phase19Harness:
     def __getattr__(self, name: str) -> Any:
         """Raise UsageError if a step is called before the steps it depends on."""
         if name in {"optimizer", "scheduler", "gate", "model", "run_id", "thresholds", "approvals", "previous"}:
-            raise UsageError("expected _load_phase18_data and _initialize_optimizer before this step, found no call")
+            raise UsageError("call _load_phase18_data and _initialize_optimizer before this step")
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
     def run_phase19(self, waves: int | None = None, agents: int | None = None) -> RunResult:
@@ -251,7 +251,7 @@ class Phase19Harness:
         # This reads every file of the options: an unreadable file must stop a live run before it starts.
         self.run_id = derive_run_id(options, inputs, self.previous, self.thresholds, optimizer.timestamp)
         if options.output is None and holds_live_run(self.output_dir):
-            self._warnings.append(f"{self.output_dir} holds a live run, which is never replaced")
+            self._warnings.append(f"{self.output_dir} contains a live run, which is never replaced")
             self.output_dir = self.output_dir.with_name(f"{self.output_dir.name}-{self.run_id}")
             check_target(self.output_dir)
         optimizer.wave_count, optimizer.agent_count = options.waves, options.agents

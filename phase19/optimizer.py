@@ -518,7 +518,7 @@ class AdaptiveOptimizer:
         if tasks is None:
             tasks = next((wave for wave in self.waves if wave.number not in self._plans), None)
         if tasks is None:
-            raise UsageError("tasks: expected the tasks of a wave, found none, and every wave of the run has a plan")
+            raise UsageError("tasks: expected tasks, because every wave of the run has a plan already, found none")
         model, known = self._model_for(tasks.tasks if isinstance(tasks, Wave) else tasks, agents)
         if isinstance(tasks, Wave):
             wave = replace(tasks, tasks=known)

@@ -444,12 +444,12 @@ class TestRefusals:
         )
         kept = files(live.run_dir)
         assert live.run_dir == copied.parent / "phase19"
-        with pytest.raises(OutputError, match="phase19: holds a live run, which is never replaced"):
+        with pytest.raises(OutputError, match="phase19: contains a live run, which is never replaced"):
             phase19.run(input=copied, output=live.run_dir, **FIXED)
         for _ in range(2):  # a dry run replaces the dry run before it
             dry = phase19.run(input=copied, **FIXED)
             assert dry.run_dir == copied.parent / f"phase19-{dry['run_id']}"
-            assert any("holds a live run" in warning for warning in dry.warnings)
+            assert any("contains a live run" in warning for warning in dry.warnings)
         assert files(live.run_dir) == kept
 
     def test_a_failing_run_leaves_the_last_one(self, result, copied, tmp_path):

@@ -198,7 +198,7 @@ def _tasks(log: _Log, attempts: pl.DataFrame, total_tasks: int) -> tuple[pl.Data
         if frame.height:
             return frame.select(TASKS.fill(wire.TASK_ROWS.dtypes)), name
         if log.path(phase, name) is not None:
-            log.warnings.append(f"{name} is empty; tasks are taken from elsewhere")
+            log.warnings.append(f"{name} is empty; the next source of tasks is used")
     return synthetic_tasks(attempts, total_tasks), "synthetic"
 
 

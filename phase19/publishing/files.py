@@ -86,7 +86,7 @@ def check_file_target(target: Path, sources: Iterable[Path | None]) -> None:
         if source is not None and source.resolve() in (place, *place.parents):
             raise UsageError(f"--output: {target} is or lies in the input {source}")
     if target.exists() and not target.is_file():
-        raise OutputError(f"{target}: expected a file to write or nothing, found a directory")
+        raise OutputError(f"{target}: expected a file or nothing, found a directory")
 
 
 @contextmanager

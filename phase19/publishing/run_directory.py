@@ -75,7 +75,7 @@ def check_target(target: Path, *, is_same_run: bool = False) -> None:
             f"found {plural(len(wrong), 'file')} added, changed or missing ({named}); {advice}"
         )
     if not is_same_run and holds_live_run(target):
-        raise OutputError(f"{target}: holds a live run, which is never replaced; {advice}")
+        raise OutputError(f"{target}: contains a live run, which is never replaced; {advice}")
 
 
 @contextmanager

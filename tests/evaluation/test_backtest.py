@@ -357,7 +357,7 @@ def test_from_python_a_backtest_gives_the_command_s_document_and_writes_nothing_
         ),
         pytest.param(
             ["--split-at", "2026-01-12", "--output", "{input}/.."],
-            "expected a file to write or nothing",
+            "expected a file or nothing",
             id="directory",
         ),
         pytest.param(

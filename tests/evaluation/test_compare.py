@@ -260,9 +260,7 @@ def test_settings_that_compare_does_not_take_are_refused(inputs, setting):
         pytest.param(["--strategy", "auto"], "--strategy", id="strategy"),
         pytest.param(["--agents", "1", "--capacity", "2"], "4 tasks for a total capacity of 2", id="capacity"),
         pytest.param(["--output", "{inputs}/x.jsonl"], "is or lies in the input", id="output in input"),
-        pytest.param(
-            ["--output", "{inputs}/../taken"], "expected a file to write or nothing", id="output is directory"
-        ),
+        pytest.param(["--output", "{inputs}/../taken"], "expected a file or nothing", id="output is directory"),
     ],
 )
 def test_bad_usage_of_compare_is_one_message_and_keeps_the_last_comparison(run_cli, inputs, arguments, message):

@@ -193,7 +193,7 @@ def test_an_empty_tasks_file_is_said_and_passed_over(root):
     write(root, "phase18/tasks.jsonl", "\n")
     inputs = load(root)
     assert inputs.task_source == "planned_tasks.jsonl"
-    assert inputs.warnings == ("tasks.jsonl is empty; tasks are taken from elsewhere",)
+    assert inputs.warnings == ("tasks.jsonl is empty; the next source of tasks is used",)
 
 
 def test_outcomes_of_waves_are_read_in_natural_order(root):

@@ -189,7 +189,7 @@ FOREIGN = {
     "a pipe": (lambda p: (run_at(p), os.mkfifo(p / "pipe")), r"\(pipe\)"),
     "a run without its manifest": (lambda p: (run_at(p), (p / MANIFEST_FILE).unlink()), "2 files added"),
     "a broken manifest": (lambda p: (run_at(p), (p / MANIFEST_FILE).write_text("{}")), "2 files added"),
-    "a live run": (lambda p: run_at(p, '{"executor": "live"}'), "holds a live run"),
+    "a live run": (lambda p: run_at(p, '{"executor": "live"}'), "contains a live run"),
 }
 
 
