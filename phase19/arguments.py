@@ -93,7 +93,8 @@ def converted(name: str, kind: Any, value: Any, reader: Callable[[Any], Any] | N
         The value does not fit the type.
     """
     try:
-        read = value if reader is None or value is None else reader(value)
+        plain = value.item() if hasattr(value, "item") else value  # a numpy scalar
+        read = plain if reader is None or plain is None else reader(plain)
         return msgspec.convert(read, kind, strict=False, dec_hook=_read_path)
     except (AttributeError, OverflowError, TypeError, ValueError):  # includes msgspec's errors
         raise _refusal(name, kind, value) from None

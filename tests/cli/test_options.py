@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from phase19.errors import UsageError
@@ -163,6 +164,11 @@ def test_text_is_converted_as_the_command_line_writes_it():
     options = RunOptions.of(input="a", waves="3", max_load_factor="1.5", timestamp="2026-02-05T13:00:00+01:00")
     assert (options.waves, options.max_load_factor) == (3, 1.5)
     assert options.timestamp == datetime(2026, 2, 5, 12, tzinfo=UTC)
+
+
+def test_numbers_of_numpy_are_numbers():
+    options = RunOptions.of(input="a", seed=np.int64(3), max_load_factor=np.float64(1.5), explore=np.bool_(True))
+    assert (options.seed, options.max_load_factor, options.explore) == (3, 1.5, True)
 
 
 def test_a_plan_can_be_asked_for_alone_and_is_part_of_a_run():
