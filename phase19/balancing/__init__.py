@@ -1,1 +1,1 @@
-"""Makespan, load limits, and the plan that each strategy makes."""
+"""Capacities, load limits, makespans, and the plan of each strategy."""

@@ -1,4 +1,4 @@
-"""How many tasks each agent may take in a wave, and why a task without room is left out."""
+"""How many tasks each agent may take in a wave, and why a task is left out."""
 
 from bisect import bisect_left
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from phase19.assignment.solver import solve
 
-_NAMED = 5  # agents in one reason; further ones are counted
+_NAMED = 5  # most agents named in a reason; others are counted
 
 
 def agent_capacity(
@@ -17,24 +17,24 @@ def agent_capacity(
     limit: int | None = None,
     allowed: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
-    """Tasks each of m agents may take of a wave of n.
+    """Compute how many of a wave's n tasks each of m agents may take.
 
     Parameters
     ----------
     task_count
-        n.
+        Number of tasks n.
     own
-        Each agent's own capacity, null where it has none, shape (m,).
+        Each agent's own capacity, null if it has none, shape (m,).
     limit
-        Limits every agent beside its own capacity: the smaller one holds.
+        Limit for every agent; the smaller of limit and own capacity applies.
     allowed
         Pairs that may be used, shape (n, m); all by default.
 
     Returns
     -------
     numpy.ndarray
-        Shape (m,). Without a limit, agents without a capacity of their own share one default: the even share
-        ceil(n / m), or the smallest above it with which as many tasks find an agent as could with any.
+        Shape (m,). Without a limit, agents without a capacity of their own get the same default. It is the even share
+        ceil(n / m), or the smallest larger number that allows as many tasks to be placed as any number does.
     """
     if limit is not None:
         return np.asarray(np.minimum(own.fill_null(limit).to_numpy(), limit))
@@ -57,7 +57,7 @@ def agent_capacity(
 def left_out(
     tasks: pl.DataFrame, agents: pl.DataFrame, capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None
 ) -> pl.DataFrame:
-    """Say why each task was left out that `strategies.placed_tasks` did not place.
+    """Give the reason why `strategies.placed_tasks` left out each of these tasks.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def left_out(
     capacity
         Tasks each agent may take, shape (m,).
     allowed
-        Pairs that those tasks may use; None for all.
+        Pairs that these tasks may use; None for all.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def left_out(
 
 
 def never_planned(decisions: pl.DataFrame) -> pl.DataFrame:
-    """`frames.UNASSIGNED` of the approved tasks of a wave that an interrupted run did not reach."""
+    """List the approved tasks of a wave that an interrupted run did not reach, as `frames.UNASSIGNED`."""
     return decisions.filter(pl.col("decision") == "approved").select(
         "task_id", "wave", reason=pl.lit("the run was interrupted before its wave")
     )

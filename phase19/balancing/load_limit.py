@@ -1,4 +1,4 @@
-"""Even loads at nearly the same score, and plans that keep to a limit of the agents' load."""
+"""Plans with even loads at nearly the same score, and plans within a limit on the agents' load."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 from phase19.balancing.local_search import LocalSearch, Steps, on_grid, total
 from phase19.balancing.makespan import minimize_makespan
 
-_ROUNDING = 1e-12  # relative; sums of scores that differ by less are equal
-_AT_LIMIT = 1e-9  # relative; a load that exceeds the limit by less is at the limit
-_LEAST_FALL = 1e-5  # of the unevenness; a smaller improvement is not worth a step
-_LEAST_COST = 1e-2  # of the largest score; a smaller cost counts as this
+_ROUNDING = 1e-12  # relative; sums of scores that differ by less count as equal
+_AT_LIMIT = 1e-9  # relative; a load above the limit by less than this still meets it
+_LEAST_FALL = 1e-5  # smallest relative fall of the unevenness that is worth a step
+_LEAST_COST = 1e-2  # share of the largest score; a step that costs less counts as costing this
 
 
 def adjust_load(
@@ -31,20 +31,22 @@ def adjust_load(
         Score, and planned busy time in ms, of every pair, shape (n, m).
     capacity
         Tasks each agent may take, shape (m,).
+    max_load_factor
+        Limit of an agent's planned time, as a multiple of the mean over the agents.
     allowed
-        Pairs that may be used, shape (n, m).
+        Pairs that may be used, shape (n, m); all by default.
 
     Returns
     -------
     numpy.ndarray
-        Agent of each task, shape (n,). An agent may exceed the limit still.
+        Agent of each task, shape (n,). An agent may still exceed the limit.
 
     Notes
     -----
-    Each step takes the most loaded agent over the limit that can be relieved, and the move or swap that loses least
-    score and leaves both agents below its load. Where that ends above the limit, the search starts again from the
-    most even loads it finds, from this plan and from the shortest makespan, and gains score within the limit; if that
-    ends above the limit too, the first steps' plan is kept.
+    Each step relieves the most loaded agent above the limit, by the move or swap that loses least score and leaves both
+    agents below its load. If the result is still above the limit, the search starts again: it makes the loads of the
+    first plan, then those of a plan with a short makespan, as even as possible, and gains score within the limit. If
+    neither search meets the limit, the result of the first steps is kept.
     """
     largest = float(np.abs(scores).max(initial=0.0)) or 1.0
 
@@ -90,33 +92,32 @@ def even_out(
     Parameters
     ----------
     agent_index
-        The first plan, whose scores sum to `least_score` at least, shape (n,).
+        Agent of each task in a plan whose scores sum to at least `least_score`, shape (n,).
     scores, planned_ms
         Score, and planned busy time in ms, of every pair, shape (n, m).
     capacity
         Tasks each agent may take, shape (m,).
     least_score
-        Least sum of the scores.
+        Smallest allowed sum of the scores.
     allowed
-        Pairs that may be used, shape (n, m).
+        Pairs that may be used, shape (n, m); all by default.
 
     Returns
     -------
     numpy.ndarray
-        Agent of each task, shape (n,): a local optimum, whose steps balance the load most for the score that they
-        cost.
+        Agent of each task, shape (n,): a local optimum. Each step of the search gains the most evenness per lost score.
 
     Notes
     -----
-    With Q the sum of squares of the m busy times and S their sum, the coefficient of variation is
-    sqrt(m Q / S^2 - 1); a move or swap changes two terms of each. The unit of time changes nothing.
+    If Q is the sum of squares of the m busy times and S their sum, the coefficient of variation is sqrt(m Q / S^2 - 1).
+    A move or swap changes two terms of each sum. The unit of time does not matter.
     """
     least_score -= _ROUNDING * max(1.0, abs(least_score))
     least_cost = _LEAST_COST * float(np.abs(scores).max(initial=0.0)) or 1.0
     search = LocalSearch(on_grid(planned_ms), capacity, allowed, agent_index)
 
     def balance(steps: Steps) -> NDArray[np.float64]:
-        square, time = (search.load**2).sum(), max(search.load.sum(), 1.0)  # the grid's unit, where nothing takes time
+        square, time = (search.load**2).sum(), max(search.load.sum(), 1.0)  # 1 if no task takes time
         before, partner_before = search.load[steps.agent], search.load[steps.partner]
         time_after = time - before - partner_before + steps.agent_after + steps.partner_after
         square_after = square - before**2 - partner_before**2 + steps.agent_after**2 + steps.partner_after**2

@@ -6,46 +6,46 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_GRID = 2.0**32  # durations are counted in 2^-32 of the longest: their sums are exact, so that ties are ties
-_MOST_OWN, _MOST_OTHER = 256, 512  # tasks of an agent, and about as many of others, that its steps consider
-_MOST_SEEN = 30_000_000  # steps: a count and no clock, so that the plan does not depend on the machine
+_GRID = 2.0**32  # durations are whole multiples of 2^-32 of the longest, so sums are exact and ties stay ties
+_MOST_OWN, _MOST_OTHER = 256, 512  # tasks considered in an agent's steps: of its own, and about of others
+_MOST_SEEN = 30_000_000  # steps in a search; a count, because a time limit would make plans depend on the machine
 _NONE = -1
 
 
 def on_grid(planned_ms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Durations as whole numbers, of which the longest is 2^32, in any unit of time; shape (n, m)."""
+    """Scale durations in any unit to whole numbers, the longest to 2^32; shape (n, m)."""
     return np.rint(planned_ms / (float(planned_ms.max(initial=0.0)) or 1.0) * _GRID)
 
 
 def total(values: NDArray[np.float64], agent_index: NDArray[np.int64]) -> float:
-    """Sum of the pairs' values, (n, m), over a plan, (n,)."""
+    """Sum the values of pairs, shape (n, m), over a plan, shape (n,)."""
     return float(values[np.arange(agent_index.size), agent_index].sum())
 
 
 def busy_time(planned: NDArray[np.float64], agent_index: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Busy time of each agent, shape (m,), where task i takes `planned[i, agent_index[i]]`."""
+    """Compute each agent's busy time, shape (m,), if task i takes `planned[i, agent_index[i]]`."""
     n, m = planned.shape
     time = planned[np.arange(n), agent_index]
     return np.bincount(agent_index, weights=time, minlength=m).astype(np.float64)
 
 
 class Steps(NamedTuple):
-    """Plans in which one agent gives a task away, takes one, or swaps two; shape (r, c) throughout.
+    """Possible steps of one agent: give a task away, take one, or swap two; arrays of shape (r, c) unless stated.
 
     Attributes
     ----------
     agent
         The agent.
     own
-        Task it gives, shape (r,); -1 in the last row, for none.
+        Task that the agent gives, shape (r,); -1 for none, in the last row.
     other
-        Task it takes, shape (c,); -1 in the last columns, for none.
+        Task that the agent takes, shape (c,); -1 for none, in the last columns.
     partner
-        Agent it exchanges with, shape (c,).
+        Agent that takes the one and gives the other, shape (c,).
     is_possible
-        Whether capacities and the allowed pairs permit it.
+        Whether capacities and allowed pairs permit the step.
     agent_after, partner_after
-        Busy time of the two afterwards.
+        Busy times of agent and partner after the step.
     """
 
     agent: int
@@ -57,13 +57,13 @@ class Steps(NamedTuple):
     partner_after: NDArray[np.float64]
 
     def change(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Change of the sum of `values`, (n, m), over the plan, shape (r, c)."""
+        """Compute by how much each step changes the plan's sum of `values` (n, m); shape (r, c)."""
         agent, partner = _exchange(values, self.agent, self.own, self.other, self.partner)
         return agent + partner
 
 
 class LocalSearch:
-    """A plan that changes step by step, and its loads.
+    """A plan that is improved step by step, and its loads.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class LocalSearch:
     allowed
         Pairs that may be used, shape (n, m); None for all.
     agent_index
-        The first plan, shape (n,); copied.
+        Agent of each task in the first plan, shape (n,); copied.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class LocalSearch:
         return float(self.load.max())
 
     def steps(self, agent: int) -> Steps:
-        """Plans one step of an agent away: of a busy agent and the idlest, or of an idle one and the busiest.
+        """List the steps of an agent: of a busy agent with the least busy ones, of another agent with the busiest.
 
-        Where tasks are many, only those of some partners are considered, and of one agent's every few.
+        If there are many tasks, the steps consider only some partners, and only some tasks of each agent.
         """
         is_busy = self.load[agent] >= self.load.mean()
         order = np.argsort(self.load if is_busy else -self.load, kind="stable")
@@ -116,7 +116,7 @@ class LocalSearch:
         return Steps(agent, own, other, partner, is_possible, self.load[agent] + left, self.load[partner] + right)
 
     def take(self, steps: Steps, place: int) -> None:
-        """Take the step at a place of the flattened steps."""
+        """Take the step at an index of the flattened steps."""
         row, column = divmod(place, steps.other.size)
         partner = steps.partner[column]
         if steps.own[row] != _NONE:
@@ -130,7 +130,7 @@ class LocalSearch:
         self.count[partner] -= change
 
     def improve(self, worth: Callable[[Steps], NDArray[np.float64]]) -> None:
-        """Take the best step of the busiest agent that has one, while any agent has a step worth more than 0.
+        """Take the best step of the busiest agent that has one, until no agent has a step worth more than 0.
 
         Parameters
         ----------
@@ -139,7 +139,8 @@ class LocalSearch:
 
         Notes
         -----
-        An agent without such a step is passed over until it takes part in another agent's step, or all are.
+        An agent without such a step is skipped until it takes part in another agent's step, or until all are skipped.
+        The search also ends after a fixed number of steps considered.
         """
         seen_count, is_changed = 0, self.agent_index.size > 0
         while is_changed:
@@ -166,7 +167,7 @@ def _exchange(
     other: NDArray[np.int64],
     partner: NDArray[np.int64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Change of the agent's and of the partner's sum of values in every step, shape (r, c) each."""
+    """Compute the change of the agent's and of the partner's sum of values in every step, shape (r, c) each."""
     given = np.where(own == _NONE, 0.0, values[own, agent])
     taken = np.where(other == _NONE, 0.0, values[other, agent])
     freed = np.where(other == _NONE, 0.0, values[other, partner])

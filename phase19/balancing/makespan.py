@@ -1,4 +1,4 @@
-"""A plan with a short makespan, the time of its busiest agent, and a bound that no plan goes below."""
+"""Plans with a short makespan (the time of the busiest agent), and a lower bound on the makespan of any plan."""
 
 from dataclasses import dataclass
 
@@ -8,31 +8,31 @@ from numpy.typing import NDArray
 from phase19.assignment.solver import Assignment, solve
 from phase19.balancing.local_search import LocalSearch, Steps, busy_time, on_grid
 
-_CLOSE = 5e-3  # of the bound, from where no other start is tried; no forecast of a duration is as accurate
-_ROUNDING = 1e-9  # of the makespan; a bound so close below it is equal
-_LEAST_GAIN = 1e-12  # of preference; less is rounding
-_SHAKES, _SHAKEN_STEPS = 50, 4
-_SHAKEN_PAIRS = 2_500_000  # a wave with more pairs is shaken less often: each time costs about as much
-_NO_PRICE = 1e-6
-_MOST_PAIRS, _SAMPLED_PAIRS = 50_000, 20_000  # above so many pairs a sample of the tasks gives the first prices
-_MOST_REFINEMENTS, _FIRST_LENGTH = 24, 0.1  # the length is a power of an agent's busy time over the mean
+_CLOSE = 5e-3  # relative distance to the bound at which the search stops; no duration forecast is as accurate
+_ROUNDING = 1e-9  # relative; a bound this close to the makespan counts as equal
+_LEAST_GAIN = 1e-12  # of preference; smaller gains are rounding
+_SHAKES, _SHAKEN_STEPS = 50, 4  # most perturbations of a plan, and random steps of each
+_SHAKEN_PAIRS = 2_500_000  # pairs times perturbations, so that larger waves take about as long
+_NO_PRICE = 1e-6  # smaller prices are 0
+_MOST_PAIRS, _SAMPLED_PAIRS = 50_000, 20_000  # with more pairs, a sample gives the first prices
+_MOST_REFINEMENTS, _FIRST_LENGTH = 24, 0.1  # most price updates; exponent of the first
 
 
 @dataclass(frozen=True, eq=False)
 class Makespan:
-    """A plan of n tasks by m agents and the bound of its makespan.
+    """A plan of n tasks for m agents, and a lower bound on its makespan.
 
     Attributes
     ----------
     agent_index
         Agent of each task, shape (n,).
     makespan_ms, lower_bound_ms
-        Of the plan, and a bound that no plan within the capacities and the allowed pairs goes below.
+        Makespan of the plan, and lower bound on that of every plan within the capacities and the allowed pairs.
     scores
         -price[a] * planned_ms[t, a] / unit, shape (n, m), where price[a] is the dual price of the agent's time and unit
-        the sum of each task's shortest time, divided by m.
+        is the sum of the tasks' shortest times, divided by m.
     priced
-        The best assignment by these scores; it proves the bound.
+        Assignment with the largest sum of these scores; it proves the bound.
     """
 
     agent_index: NDArray[np.int64]
@@ -48,7 +48,7 @@ def minimize_makespan(
     allowed: NDArray[np.bool_] | None = None,
     preference: NDArray[np.float64] | None = None,
 ) -> Makespan:
-    """Plan a wave so that the busiest agent's time is least.
+    """Plan a wave so that its makespan, the time of the busiest agent, is short.
 
     Parameters
     ----------
@@ -59,12 +59,12 @@ def minimize_makespan(
     allowed
         Pairs that may be used, shape (n, m); all by default.
     preference
-        At the end steps are taken that gain preference and make no agent busier, shape (n, m).
+        Value of each pair, shape (n, m). Final steps gain preference without making any agent busier.
 
     Returns
     -------
     Makespan
-        A local optimum.
+        A local optimum, unless the search stops early.
 
     Raises
     ------
@@ -73,11 +73,11 @@ def minimize_makespan(
 
     Notes
     -----
-    Unrelated machines. A plan's busy times weighted by prices that sum to 1 never exceed its makespan, and the smallest
-    such sum is an assignment: a bound, largest at the dual prices of the linear relaxation. The search starts from the
-    relaxed shares, in a large wave from the prices, rounded by assignment; moves and swaps relieve the busier of two
-    agents. It stops early within half a percent of the bound: no forecast of a duration is as accurate. The unit of
-    time changes nothing.
+    Scheduling on unrelated machines. If prices sum to 1, a plan's price-weighted sum of busy times is at most its
+    makespan. An assignment finds the smallest such sum, which is a lower bound; it is largest at the dual prices of the
+    linear relaxation. The search starts from an assignment by the relaxed shares, or by the prices in a large wave.
+    Moves and swaps then relieve the busier of two agents. The search stops within half a percent of the bound, because
+    no duration forecast is as accurate. The unit of time does not matter.
 
     References
     ----------
@@ -103,11 +103,11 @@ def minimize_makespan(
 def _prices(
     planned: NDArray[np.float64], capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Prices of the agents' time, (m,), and the relaxed shares, (n, m), or None unless the linear program was solved.
+    """Compute prices of the agents' time, (m,), and relaxed shares, (n, m), None if the wave is large.
 
-    In a large wave a sample gives the first prices. Then each round raises the prices of agents that are busier than
-    the average and lowers the others. The step grows by a fifth after an improvement; else it halves, and the round
-    starts from the best prices again.
+    In a large wave, a sample gives the first prices. Each round then raises the prices of agents that are busier than
+    the average and lowers the others. After an improvement the exponent of the update grows by a fifth; otherwise it
+    halves and the next round starts from the best prices.
     """
     if not planned.any():
         return np.full(capacity.size, 1.0 / capacity.size), None
@@ -133,10 +133,10 @@ def _prices(
 def _relax(
     planned: NDArray[np.float64], capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Minimise the makespan T where tasks may be shared out, by the simplex method of HiGHS; prices and shares.
+    """Solve the linear relaxation, in which agents may share a task, by the simplex method; return prices and shares.
 
     min T, such that the shares of a task sum to 1, sum_t planned_ta share_ta <= T and sum_t share_ta <= capacity_a.
-    Equal prices and no shares where a sample has no plan within the sampled capacities.
+    If there is no solution, as for a sample without enough capacity, prices are equal and shares None.
     """
     from scipy.optimize import linprog
     from scipy.sparse import coo_array
@@ -163,15 +163,16 @@ def _relax(
 
 
 def _rounded(price: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Prices that sum to 1, rounded so that identical agents tie exactly on every CPU."""
+    """Scale prices to sum to 1, rounded so that identical agents tie exactly on every CPU."""
     price = np.where(price < _NO_PRICE, 0.0, price.round(9))
     return np.asarray(price / price.sum())
 
 
 def _search(start: LocalSearch, preference: NDArray[np.float64], enough: float) -> LocalSearch:
-    """Relieve the busiest agents, then shake the plan until its makespan is short enough.
+    """Relieve the busiest agents, then perturb the plan until its makespan is at most `enough`.
 
-    To shake is to take random steps, relieve again, and continue from there if the makespan is no longer.
+    A perturbation takes random steps and relieves again. The search continues from the result if the makespan is not
+    longer.
 
     References
     ----------
@@ -195,7 +196,7 @@ def _search(start: LocalSearch, preference: NDArray[np.float64], enough: float) 
 
 
 def _relieve(search: LocalSearch, preference: NDArray[np.float64], enough: float) -> None:
-    """Relieve the busier of two agents by the best step, the busiest first; then gain preference for free."""
+    """Shorten the time of the busier of two agents, the busiest first; then gain preference at no cost in time."""
 
     def relief(steps: Steps) -> NDArray[np.float64]:
         before = np.maximum(search.load[steps.agent], search.load[steps.partner])

@@ -1,4 +1,4 @@
-"""Which of several plans to take: the one rule behind `compare` and `--strategy auto`."""
+"""Recommendation of one of several plans: the rule of `compare` and of `--strategy auto`."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from phase19.balancing.local_search import busy_time
 from phase19.forecasting.model import Expected
 
 INDIFFERENCE = 0.005  # success rate: half a percentage point
-_SAME = 1e-9  # success rates that differ by less are equal
+_SAME = 1e-9  # success rates that differ by less count as equal
 
 
 def recommend(success_rate: NDArray[np.float64], makespan_ms: NDArray[np.float64]) -> int:
@@ -18,7 +18,7 @@ def recommend(success_rate: NDArray[np.float64], makespan_ms: NDArray[np.float64
     success_rate
         Planned success rate of each plan, shape (k,).
     makespan_ms
-        Planned makespan, shape (k,).
+        Planned makespan of each plan, shape (k,).
 
     Returns
     -------
@@ -27,8 +27,8 @@ def recommend(success_rate: NDArray[np.float64], makespan_ms: NDArray[np.float64
 
     Notes
     -----
-    Phase 19 definition: of the plans that expect at most half a percentage point less success than the best one, the
-    one with the shortest makespan; the first of equals.
+    Phase 19 definition: of the plans whose success rate is at most half a percentage point below the best one, take the
+    plan with the shortest makespan, the first if several are equal.
 
     References
     ----------
@@ -40,14 +40,19 @@ def recommend(success_rate: NDArray[np.float64], makespan_ms: NDArray[np.float64
 
 
 def recommend_wave(forecast: Expected, agent_index: NDArray[np.int64]) -> int:
-    """Recommend one of a wave's assignments, by planned success and by planned times, end to end.
+    """Recommend one of a wave's assignments, by planned success rate and planned makespan.
 
     Parameters
     ----------
     forecast
-        Of all pairs, shape (n, m).
+        Forecast of all pairs, shape (n, m).
     agent_index
         Agent of each task in every assignment, shape (k, n).
+
+    Returns
+    -------
+    int
+        Index of the assignment; 0 for a wave without tasks.
     """
     if agent_index.shape[1] == 0:
         return 0

@@ -1,4 +1,4 @@
-"""The score matrix of each strategy, and the plan of a wave that is best by it."""
+"""The score matrix of each strategy, and the best plan of a wave by these scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from phase19.errors import InfeasibleError
 from phase19.forecasting.model import Expected
 from phase19.options import OptimizationStrategy, PlanOptions
 
-BALANCE_TOLERANCE = 0.01  # share of the expected successes that balance_load may give up for even loads
-_TIE_BREAK = 1e-7  # success decides between plans that differ by less in their own measure
-_NAMED = 5
-_EXPLORATION_BONUS = 0.3  # standard deviations of planned success; small, since capacity forces exploration already
+BALANCE_TOLERANCE = 0.01  # share of the summed scores that balance_load may give up for even loads
+_TIE_BREAK = 1e-7  # weight of success in other strategies, to decide between nearly equal plans
+_NAMED = 5  # most tasks and agents named in an error
+_EXPLORATION_BONUS = 0.3  # standard deviations of planned success; small, because capacities already cause exploration
 
 
 class ScoreTerms(NamedTuple):
@@ -40,17 +40,18 @@ class WaveAssignment:
     strategy
         The strategy of the plan.
     assignment
-        The best assignment by `scores`: the plan itself, except for throughput and balance, which start from it.
+        Best assignment by `scores`. It is the plan itself except for balance_load, which changes it, and for
+        maximize_throughput, whose bound it proves.
     capacity
         Tasks each agent may take, shape (m,).
     scores
-        Of every pair, shape (n, m).
+        Scores of every pair, shape (n, m).
     terms
-        The terms of the scores.
+        Terms of the scores.
     agent_index
         Agent of each task, shape (n,).
     makespan
-        The plan of throughput and its bound; None for the others.
+        Plan and bound of maximize_throughput; None for other strategies.
     """
 
     strategy: OptimizationStrategy
@@ -68,16 +69,16 @@ class WaveAssignment:
 
     @property
     def upper_bound(self) -> float:
-        """A bound that the objective of no plan exceeds."""
+        """Upper bound on the objective of any plan."""
         return self.assignment.upper_bound if self.makespan is None else -self.makespan.lower_bound_ms
 
     def objective(self, agent_index: NDArray[np.int64], planned_ms: NDArray[np.float64]) -> float:
-        """The maximised value: the sum of scores, or for throughput minus the makespan of planned times in ms.
+        """Compute the maximised value: the sum of scores, or the negative makespan [ms] for maximize_throughput.
 
         Parameters
         ----------
         agent_index
-            Agent of each task in some plan, shape (n,).
+            Agent of each task in a plan, shape (n,).
         planned_ms
             Busy time of every pair in ms, shape (n, m).
         """
@@ -87,10 +88,10 @@ class WaveAssignment:
 
 
 def score_terms(forecast: Expected) -> ScoreTerms:
-    """Scale success, time and confidence to [0, 1], larger being better.
+    """Scale success, time and confidence to [0, 1], where larger is better.
 
-    Success is a probability already; time is one minus its share of the longest planned duration, so that its unit
-    does not count; confidence is its place between the smallest and the largest gain.
+    Success stays a probability. Throughput is 1 - duration / longest planned duration. Confidence is the expected
+    change, scaled linearly from the smallest (0) to the largest (1).
     """
     longest = forecast.planned_duration_ms.max(initial=0.0)
     gain = forecast.planned_confidence_delta
@@ -103,10 +104,10 @@ def score_terms(forecast: Expected) -> ScoreTerms:
 
 
 def score_matrix(forecast: Expected, terms: ScoreTerms, options: PlanOptions) -> NDArray[np.float64]:
-    """Score of every pair under a strategy, shape (n, m).
+    """Score every pair by a strategy, shape (n, m).
 
-    For balance_load they give the plan to start from. For maximize_throughput they only choose which tasks to place
-    where not all can be; `minimize_makespan` makes the plan.
+    For balance_load the scores give the plan to start from. For maximize_throughput they only choose the tasks to place
+    if there is not enough room for all; `minimize_makespan` makes the plan.
 
     Raises
     ------
@@ -138,7 +139,7 @@ def _exploration_bonus(forecast: Expected, options: PlanOptions) -> NDArray[np.f
 
 
 def allowed_pairs(tasks: pl.DataFrame, agents: pl.DataFrame) -> NDArray[np.bool_] | None:
-    """Which agents each task allows, shape (n, m), or None where every task allows all."""
+    """Compute which agents each task allows, shape (n, m); None if every task allows all."""
     required, excluded = tasks["required_agents"], tasks["excluded_agents"]
     is_limited = required.list.len().fill_null(0) > 0
     if not (is_limited | (excluded.list.len().fill_null(0) > 0)).any():
@@ -159,14 +160,14 @@ def placed_tasks(
     capacity: NDArray[np.int64],
     allowed: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
-    """Which of a wave's tasks to place: as many as can be, and of all such sets one with the largest score.
+    """Choose which of a wave's tasks to place: as many as possible, and among such sets one with the largest score.
 
     Parameters
     ----------
     forecast
         Of all pairs, shape (n, m), rows sorted by task id.
     options
-        Their strategy, whose scores decide; for throughput the sum of planned times does.
+        Options whose strategy scores the pairs; maximize_throughput scores by planned time.
     capacity
         Tasks each agent may take, shape (m,).
     allowed
@@ -175,12 +176,12 @@ def placed_tasks(
     Returns
     -------
     numpy.ndarray
-        Shape (n,): the largest set that fits. Every agent that a task left out allows is full.
+        Whether to place each task, shape (n,). If a task is left out, every agent that it allows is full.
 
     Notes
     -----
-    Tasks are chosen with terms scaled over all tasks, and planned with terms scaled over the placed ones. For
-    `weighted` the two scales may differ.
+    Here the terms of the scores are scaled over all tasks; the plan scales them over the placed tasks. For `weighted`
+    the two scales may differ.
     """
     n = forecast.planned_success.shape[0]
     if allowed is None and np.minimum(capacity, n).sum() >= n:
@@ -234,19 +235,19 @@ def optimize(
 
 
 def check_feasible(tasks: pl.DataFrame, agents: pl.DataFrame, limit: int | None) -> None:
-    """Refuse tasks of which a wave has no feasible plan.
+    """Check that every wave has a feasible plan.
 
     Parameters
     ----------
     tasks, agents
         `frames.TASKS` of all waves, and `frames.AGENTS`.
     limit
-        As in :func:`~phase19.balancing.capacity.agent_capacity`.
+        Limit for every agent, as in :func:`~phase19.balancing.capacity.agent_capacity`.
 
     Raises
     ------
     InfeasibleError
-        Names the first such wave, and the tasks and agents in conflict.
+        A wave has no feasible plan; names the first such wave, and the tasks and agents in conflict.
     """
     for wave in tasks.partition_by("wave", maintain_order=True):
         allowed = allowed_pairs(wave, agents)
@@ -260,7 +261,7 @@ def check_feasible(tasks: pl.DataFrame, agents: pl.DataFrame, limit: int | None)
 
 
 def name_conflict(problem: InfeasibleError, tasks: pl.DataFrame, agents: pl.DataFrame) -> InfeasibleError:
-    """The error with the wave, the first few tasks and agents that conflict, and what to do."""
+    """Add the wave, the first few tasks and agents in conflict, and advice to an error."""
     named = [_named("task", tasks["task_id"], problem.rows), _named("agent", agents["agent_id"], problem.columns)]
     place = "; ".join([f"wave {tasks['wave'][0]}", *filter(None, named)])
     shorten = "shorten excluded_agents, " if (tasks["excluded_agents"].list.len() > 0).any() else ""

@@ -7,13 +7,13 @@ import numpy as np
 from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.records import Grouping, Records
 
-_FAILURE_CHANGE, _SUCCESS_CHANGE = -0.02, 0.05  # without records: Phase 17's sizes
-_TINY_SD = 1e-100  # its square, and the inverse of its square, are still numbers
+_FAILURE_CHANGE, _SUCCESS_CHANGE = -0.02, 0.05  # Phase 17's values, used without records
+_TINY_SD = 1e-100  # its square and the inverse of its square are still finite
 
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceChanges:
-    """Mean change after a success and after a failure by agent, shape (m,), its spread, and the population's means."""
+    """Mean change after a success and after a failure: of each agent, shape (m,), and of the population; and its sd."""
 
     success: Floats
     failure: Floats
@@ -22,18 +22,18 @@ class ConfidenceChanges:
     population_failure: float
 
     def expected(self, succeeded: Bools | bool, agent: Ints, confidence: Floats) -> Floats:
-        """Expected change after an outcome, such that confidence stays within [0, 1]; arguments broadcast."""
+        """Compute the expected change after an outcome; confidence stays within [0, 1]; arguments broadcast."""
         mean = np.where(succeeded, self.success[agent], self.failure[agent])
         return clipped_normal_mean(mean, self.sd, -confidence, 1.0 - confidence)
 
     def drawn(self, succeeded: Bools, agent: Ints, confidence: Floats, normals: Floats) -> Floats:
-        """Random change after an outcome, from standard normals, such that confidence stays within [0, 1]."""
+        """Draw the change after an outcome from standard normals; confidence stays within [0, 1]."""
         change = np.where(succeeded, self.success[agent], self.failure[agent]) + self.sd * normals
         return np.clip(change, -confidence, 1.0 - confidence)
 
 
 def clipped_normal_mean(mean: Floats, sd: float, low: Floats, high: Floats) -> Floats:
-    """Mean of min(max(X, low), high) for normal X; arrays broadcast.
+    """Compute the mean of min(max(X, low), high) for normal X; arrays broadcast.
 
     Notes
     -----
@@ -52,12 +52,21 @@ def clipped_normal_mean(mean: Floats, sd: float, low: Floats, high: Floats) -> F
 def fit_confidence(
     records: Records, population_delta: float | None, population_rate: float, *, weight: float = 5.0
 ) -> ConfidenceChanges:
-    """Fit the mean change after each outcome, agents shrunk to the population by `weight` attempts.
+    """Fit the mean change of confidence after each outcome.
+
+    Parameters
+    ----------
+    records
+        Recorded attempts.
+    population_delta, population_rate
+        Mean change and success rate in Phase 18's summary; the change may be None.
+    weight
+        Number of attempts that the population's mean counts for in each agent's mean.
 
     Notes
     -----
-    Without records, the gain after a success makes the population's mean change what Phase 18's summary states. An
-    agent judged by its summary changes both its means by what the summary's mean change is off, shrunk alike.
+    Without records, the change after a success is such that the population's mean change is the summary's. For an agent
+    with only a summary, both means move by the difference between the summary's mean change and theirs, shrunk alike.
     """
     known = np.isfinite(records.confidence_delta)
     delta, won = records.confidence_delta[known], records.outcome[known] == 1.0
@@ -67,7 +76,7 @@ def fit_confidence(
         gain = (population_delta - (1.0 - population_rate) * _FAILURE_CHANGE) / max(population_rate, 0.05)
     by_outcome, means = [], []
     for chosen, prior in ((~won, _FAILURE_CHANGE), (won, gain)):
-        # Where confidence is recorded and never changes, a prior mixed in would promise changes that never come.
+        # No prior is mixed in: if recorded confidence never changes, it would forecast changes that do not happen.
         means.append(float(delta[chosen].mean()) if chosen.any() else prior)
         by_outcome.append((agent.gather(chosen * delta) + weight * means[-1]) / (agent.gather(chosen * 1.0) + weight))
     expected = np.where(won, *(np.append(by_outcome[i], means[i])[agent.index] for i in (1, 0)))

@@ -1,4 +1,4 @@
-"""Time of one attempt at a task by an agent, given its outcome: the fit to records, and the distribution it gives."""
+"""Time of one attempt at a task by an agent, given its outcome: the fit to records, and the forecast distribution."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,20 +9,19 @@ import numpy as np
 from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.records import Effects, Grouping, Records
 
-_HALVINGS = 10  # a quantile is known to 1/2,000 of the distance of the outcomes' quantiles
-_FEW_RESIDUALS = 50  # below this a normal knows the tails better than the sample does
-_MAX_ROUNDS = 40
-_TOLERANCE = 3e-4  # a fit has converged when durations change by less than 0.03 %, root mean square
+_HALVINGS = 10  # bisections: a quantile is exact to 1/2,000 of the distance between the outcomes' quantiles
+_FEW_RESIDUALS = 50  # with fewer, a normal describes the tails better than the sample
+_MAX_ROUNDS = 40  # most backfitting rounds
+_TOLERANCE = 3e-4  # a fit has converged if durations change by less than 0.03 % (root mean square)
 _TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class DurationPriors:
-    """Prior variances of the log duration, and the duration without any record.
+    """Prior variances of the log duration, and the duration without any record [ms].
 
-    `variance_weight` is the number of agents, tasks or pairs that the prior of their variance is worth,
-    `residual_weight` the number of attempts. The first failure and the first success differ by
-    Normal(0, `outcome_variance`).
+    The prior of a variance counts as much as `variance_weight` agents, tasks or pairs, that of the residual variance as
+    much as `residual_weight` attempts. Log durations of failures and successes differ by Normal(0, `outcome_variance`).
     """
 
     duration_ms: float = 1000.0
@@ -39,9 +38,9 @@ _PRIORS = DurationPriors()
 
 
 class OutcomeContrast(NamedTuple):
-    """Log duration of a failure less a success, Normal(mean, sd^2), and how it is split between the two.
+    """Log duration of a failure minus that of a success, Normal(mean, sd^2), and its split between the two.
 
-    `code` holds the parts of a failure and of a success: they differ by 1, and average about 0 over the records.
+    `code` is the part of a failure and of a success. The parts differ by 1 and average about 0 over the records.
     """
 
     mean: float
@@ -49,20 +48,20 @@ class OutcomeContrast(NamedTuple):
     code: Floats
 
     def shift(self, normal: Floats | float = 0.0) -> Floats:
-        """Log duration after a failure and after a success, less the average attempt's; shape (..., 2)."""
+        """Log duration of a failure and of a success, minus that of an average attempt; shape (..., 2)."""
         return np.asarray((self.mean + self.sd * np.asarray(normal))[..., None] * self.code)
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptTimes:
-    """Distribution of the time one attempt takes, for pairs of one shape.
+    """Distribution of the time of one attempt, for pairs in an array of any shape.
 
     Attributes
     ----------
     mean, sd
-        Of the normal log time after a failure and after a success, shape (2, ...).
+        Mean and standard deviation of the normal log time of a failure and of a success, shape (2, ...).
     limit_ms
-        Time at which an attempt is stopped, infinite for never; broadcast against `mean`.
+        Time at which an attempt is stopped, infinite if never; broadcast against `mean`.
     smearing
         As in :class:`DurationPosterior`, shape (2,).
     """
@@ -77,8 +76,8 @@ class AttemptTimes:
 
         Notes
         -----
-        E min(X, L) = exp(mean + sd^2 / 2) P(Z < room - sd) + L P(Z > room) with room = (log L - mean) / sd, and the
-        mean moved by `smearing`.
+        E min(X, L) = exp(mean + sd^2 / 2) P(Z < room - sd) + L P(Z > room), where room = (log L - mean) / sd and
+        `mean` includes `smearing`.
         """
         from scipy.special import ndtr
 
@@ -92,7 +91,7 @@ class AttemptTimes:
 
         Notes
         -----
-        The quantile of the mixture lies between those of the two outcomes; bisection.
+        The quantile of the mixture lies between those of the two outcomes, and bisection finds it.
         """
         from scipy.special import ndtr, ndtri
 
@@ -111,7 +110,7 @@ class AttemptTimes:
 
 @dataclass(frozen=True, slots=True)
 class DurationPosterior:
-    """Normal posterior of the log duration of one attempt, and the distribution about it.
+    """Normal posterior of the log duration of one attempt, and the distribution of attempts around it.
 
     Attributes
     ----------
@@ -122,21 +121,21 @@ class DurationPosterior:
     pair
         Effects of shape (n, m), log ms.
     outcome
-        What failure or success adds, log ms.
+        What a failure and a success add, log ms.
     residual_sd
-        Standard deviation of the log durations of one pair's attempts after a failure and after a success, shape (2,).
+        Standard deviation of the log duration of a pair's failures and of its successes, shape (2,).
     smearing
-        Correction that makes expected and drawn times right on average where they are not log-normal, added to the log
-        times after a failure and after a success, log ms, shape (2,).
+        Correction to the log time of a failure and of a success, log ms, shape (2,). It makes expected and drawn times
+        right on average even if they are not log-normal.
     limit_ms
-        Time at which an attempt at a task is stopped, infinite for never, shape (n,).
+        Time at which an attempt at a task is stopped, infinite if never, shape (n,).
     variances, estimated_on
-        Variances of the effects by name, and the number of records that they and `residual_sd` are estimated on.
+        Variances of the effects by name, and the number of records from which they and `residual_sd` were estimated.
 
     Notes
     -----
-    The forecast is the time an agent spends: the latent duration, or the limit if that is shorter. Effects are those
-    of the latent duration, so that an agent often stopped is known to be slow.
+    The forecast is the time an agent spends: the latent duration, or the limit if that is shorter. Effects describe the
+    latent duration, so an agent that is often stopped is forecast to be slow.
     """
 
     level: float
@@ -151,11 +150,11 @@ class DurationPosterior:
     estimated_on: int
 
     def mean(self, task: Ints, agent: Ints) -> Floats:
-        """Posterior mean of the log duration of pairs' average attempt; indices broadcast."""
+        """Posterior mean of the log duration of an average attempt by each pair; indices broadcast."""
         return np.asarray(self.level + self.task.mean[task] + self.agent.mean[agent] + self.pair.mean[task, agent])
 
     def times(self, task: Ints, agent: Ints) -> AttemptTimes:
-        """Distribution of the time one attempt takes, for pairs whose indices broadcast."""
+        """Distribution of the time of one attempt by each pair; indices broadcast."""
         mean = self.mean(task, agent)
         variance = self.task.sd[task] ** 2 + self.agent.sd[agent] ** 2 + self.pair.sd[task, agent] ** 2
         by_outcome = (self.outcome.sd * self.outcome.code) ** 2 + self.residual_sd**2
@@ -170,18 +169,18 @@ class DurationPosterior:
 def attempt_ms(
     log_ms: Floats, shift: Floats, residual_sd: Floats, limit_ms: Floats, *, is_success: Bools, normals: Floats
 ) -> Floats:
-    """Time each attempt takes [ms]; the shape (k, ..., p) of `normals`.
+    """Compute the time of each attempt [ms], in the shape (k, ..., p) of `normals`.
 
     Parameters
     ----------
     log_ms
-        Log duration of the pairs' average attempt, shape (..., p).
+        Log duration of an average attempt by each pair, shape (..., p).
     shift
-        What a failure and what a success adds, shape (..., 2).
+        What a failure and a success add, log ms, shape (..., 2).
     residual_sd, limit_ms
-        As in :class:`DurationPosterior`, the limit that of the pairs' tasks, shape (p,).
+        As in :class:`DurationPosterior`; the limits are those of the pairs' tasks, shape (p,).
     is_success, normals
-        Outcome of each attempt, and a standard normal for its residual.
+        Outcome of each attempt, and the standard normal of its residual.
     """
     outcome = np.where(is_success, shift[..., 1:], shift[..., :1])
     latent_ms = np.exp(log_ms + outcome + np.where(is_success, residual_sd[1], residual_sd[0]) * normals)
@@ -200,23 +199,26 @@ def fit_durations(
     Parameters
     ----------
     records
-        Null and zero durations are no record; a censored one is known to be longer than recorded.
+        Recorded attempts. Missing and zero durations are ignored; a censored duration is a lower bound.
     population_ms
-        Mean duration that Phase 18's summary states, where it does.
+        Mean duration in Phase 18's summary [ms]; None if it has none.
     estimated_ms
-        Phase 16's estimate of each task in ms, NaN where there is none, shape (n,); it counts relative to the
-        other estimates, not as an absolute time.
+        Phase 16's estimate of each task [ms], NaN if there is none, shape (n,). Only the ratios of estimates count, not
+        their absolute values.
+    priors
+        Prior variances and duration.
     before
-        An earlier fit to fewer records. Its variances stay until the records have doubled; estimated again after each
-        wave, they would make intervals drift.
+        An earlier fit to fewer records. Its variances stay until the number of records has doubled, because new
+        estimates after each wave would make intervals drift.
 
     Notes
     -----
-    Log duration = level + agent + task + pair + outcome + residual, each effect shrunk by its variance component;
-    failures and successes have their own residuals. Effects are fitted in turn until durations hardly change
-    (backfitting: Buja, Hastie, Tibshirani, 1989); before each round a censored time is replaced by its mean above
-    the limit, and the variance left about that counts as residual (EM: Schmee, Hahn, 1979). One attempt at the mean
-    recorded time is added to the level, which keeps it finite where all attempts were censored. O(r) a round.
+    Log duration = level + agent + task + pair + outcome + residual. Each effect is shrunk by its variance component.
+    Failures and successes have residuals of their own variance. Effects are fitted in turn until durations hardly
+    change (backfitting: Buja, Hastie, Tibshirani, 1989). Before each round, a censored time is replaced by its mean
+    above the limit, and its remaining variance counts as residual (EM: Schmee, Hahn, 1979). The level counts one
+    additional attempt at the mean recorded time, which keeps it finite if all attempts were censored. Time is O(r) per
+    round.
     """
     is_timed = np.isfinite(records.duration_ms) & (records.duration_ms > 0)
     recorded, is_censored = np.log(records.duration_ms[is_timed]), records.is_censored[is_timed]
@@ -230,7 +232,7 @@ def fit_durations(
     kept = before if before is not None and recorded.size < 2 * before.estimated_on else None
     variances = dict(kept.variances if kept else prior_variances)
     residual_variance = kept.residual_sd**2 if kept else np.full(2, priors.residual_variance)
-    # The stated figure is a mean over agents, tasks and attempts: half their variance above the level.
+    # The summary's mean is over agents, tasks and attempts, so its log exceeds the level by half their variance.
     stated = np.log(population_ms or priors.duration_ms) - 0.5 * (sum(variances.values()) + priors.residual_variance)
     level = typical = float(recorded.mean() if recorded.size else stated)
     effects: dict[str, Effects] = {}
@@ -267,7 +269,7 @@ def fit_durations(
         last, mean = mean, log_ms - residual
         if ((mean - last) ** 2).sum() <= _TOLERANCE**2 * mean.size:
             break
-    # A summary's mean is one over tasks and attempts, as the population's; the agent is the same in all of them.
+    # An agent's summary is a mean over tasks and attempts, but not over agents.
     within = float(np.abs(code[::-1]) @ residual_variance) + variances["task"] + variances["pair"]
     return DurationPosterior(
         level=level,
@@ -284,20 +286,20 @@ def fit_durations(
 
 
 def variance_component(group: Grouping, residual: Floats, prior: float, weight: float) -> float:
-    """Variance between groups of rows (method of moments).
+    """Estimate the variance between groups of rows (method of moments).
 
     Parameters
     ----------
     group
-        The groups; rows of none do not count.
+        The groups; rows without a group are ignored.
     residual
-        Observed less expected, shape (rows,).
+        Observed minus expected, shape (rows,).
     prior, weight
-        The variance without any data, and the number of groups that it is worth.
+        The variance without data, and the number of groups that it counts as.
 
     Notes
     -----
-    E[(sum r)^2 - sum r^2] = tau^2 (n^2 - n) over groups of n > 1 rows; the variance within a group does not count.
+    E[(sum r)^2 - sum r^2] = tau^2 (n^2 - n) for groups of n > 1 rows; the variance within a group cancels.
     """
     total, square, count = (group.gather(values) for values in (residual, residual**2, np.ones(residual.size)))
     is_informative = count > 1
@@ -309,11 +311,11 @@ def variance_component(group: Grouping, residual: Floats, prior: float, weight: 
 
 
 def truncated_normal_moments(limit: Floats) -> tuple[Floats, Floats]:
-    """Mean and variance of a standard normal that is known to exceed `limit`; the shape of `limit`.
+    """Compute mean and variance of a standard normal that exceeds `limit`, in the shape of `limit`.
 
     Notes
     -----
-    With the inverse Mills ratio h = density(a) / P(Z > a): mean h, variance 1 - h (h - a).
+    For a limit a, let h = density(a) / P(Z > a), the inverse Mills ratio. The mean is h, the variance 1 - h (h - a).
     """
     from scipy.special import log_ndtr
 
@@ -322,19 +324,19 @@ def truncated_normal_moments(limit: Floats) -> tuple[Floats, Floats]:
 
 
 def _smearing(residual: Floats, outcome: Ints, is_censored: Bools, variance: Floats) -> Floats:
-    """Log of the mean of exponentiated residuals, less a normal's (Duan, 1983); 0 with few or stopped attempts."""
+    """Log of the mean of exp(residual), minus that of a normal (Duan, 1983); 0 if few attempts or any was stopped."""
     found = np.zeros(2)
     for ended, variance_of_one in enumerate(variance):
         own = outcome == ended
         if own.sum() >= _FEW_RESIDUALS and not is_censored[own].any():
-            # Fitted effects leave residuals too small; the variance found allows for that.
+            # Residuals from fitted effects are too small, so scale them to the estimated variance.
             scaled = residual[own] * (variance_of_one / max(residual[own].var(), _TINY)) ** 0.5
             found[ended] = np.log(np.exp(scaled).mean()) - 0.5 * variance_of_one
     return found
 
 
 def _with_summaries(agent: Effects, records: Records, level: float, within: float) -> Effects:
-    """Agents' effects; of an agent with only a summary, its mean duration counts as `summary_trials` records."""
+    """Update the effects of agents with only a summary: its mean duration counts as `summary_trials` records."""
     stated = np.isfinite(records.summary_duration_ms) & (records.summary_trials > 0) & (records.summary_duration_ms > 0)
     mean, sd = agent.mean.copy(), agent.sd.copy()
     effect = np.log(records.summary_duration_ms[stated]) - 0.5 * within - level
@@ -345,7 +347,7 @@ def _with_summaries(agent: Effects, records: Records, level: float, within: floa
 
 
 def _with_estimates(task: Effects, variance: float, estimated_ms: Floats) -> Effects:
-    """Effects of the run's tasks; Phase 16's estimates count relative to each other, and less with more records."""
+    """Effects of the run's tasks. Only ratios of Phase 16's estimates count, and they count less with more records."""
     mean, sd = (part[: estimated_ms.size] for part in task)
     stated = estimated_ms > 0
     estimate = np.log(estimated_ms, out=np.zeros(estimated_ms.size), where=stated)
@@ -363,10 +365,10 @@ def _pair_effects(recorded: Effects, unseen_sd: float, records: Records, tasks: 
 
 
 def _limits(log_ms: Floats, task: Grouping, is_censored: Bools) -> Floats:
-    """Time at which each task's attempts are stopped [ms], shape (tasks,).
+    """Estimate the time at which each task's attempts are stopped [ms], shape (tasks,).
 
-    It is the longest time of a task whose attempts were stopped, the longest of all times for any other task, and
-    infinite where nothing was ever stopped.
+    For a task with a stopped attempt, it is the task's longest time; for any other task, the longest time of all tasks.
+    It is infinite if no attempt was ever stopped.
     """
     if not is_censored.any():
         return np.full(task.size, np.inf)

@@ -1,6 +1,6 @@
 """Random numbers by key: the same seed, stream, task, agent and attempt always give the same number.
 
-So two plans can be compared in the same world, whatever else is drawn and in which order.
+Two plans can therefore be compared on the same random outcomes, whatever else is drawn and in which order.
 """
 
 import hashlib
@@ -36,22 +36,22 @@ def uniforms(seed: int, stream: str, *keys: NDArray[np.uint64]) -> Floats:
     seed
         The run's seed, >= 0.
     stream
-        What the numbers are for, a non-empty name; different streams are independent.
+        Non-empty name of the purpose; different streams are independent.
     keys
         Arrays of 64-bit keys that broadcast against one another.
 
     Returns
     -------
     numpy.ndarray
-        The broadcast shape of `keys`.
+        Uniforms, in the broadcast shape of `keys`.
     """
-    # One-element arrays, never scalars: numpy warns of the intended overflow of scalars only.
+    # One-element arrays, because numpy warns of the intended overflow only for scalars.
     label = stream.encode()
     words = [int.from_bytes(label[start : start + 8], "little") for start in range(0, len(label), 8)]
     state = _mix(np.array([words[0]], dtype=np.uint64))
     for key in (*(np.array([word], dtype=np.uint64) for word in (*words[1:], seed % 2**64)), *keys):
         state = _mix(state ^ _mix(key))
-    # 52 bits and a half: with 53 the largest would round to 1.
+    # 52 bits plus a half; with 53 bits, the largest value would round to 1.
     return ((state >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 

@@ -1,7 +1,7 @@
 """Forecast of success, duration and confidence of every (task, agent) pair, with its uncertainty.
 
-Stages use :class:`ForecastModel` alone: `forecast` for the plan, `world` for a dry run, `observe` to learn. A richer
-model replaces the three fits and nothing else.
+Other modules use only :class:`ForecastModel`: `forecast` for the plan, `world` for a dry run, `observe` to learn. A
+different model would replace only the three fits.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _COLUMNS = "success_probability success_low success_high duration_ms_p50 duratio
 
 @dataclass(frozen=True)
 class Expected:
-    """What a plan expects of pairs within the attempts allowed; arrays of one shape, (n, m) for all pairs or (p,)."""
+    """Expectations for pairs within the attempts allowed; arrays of one shape, (n, m) for all pairs or (p,)."""
 
     planned_success: Floats
     planned_success_variance: Floats
@@ -38,13 +38,13 @@ class Expected:
     planned_confidence_delta: Floats
 
     def part(self, keep: Bools) -> Self:
-        """The expectations of some tasks, `keep` of shape (n,)."""
+        """Select the tasks in `keep`, shape (n,)."""
         return type(self)(**{name: values[keep] for name, values in vars(self).items()})
 
 
 @dataclass(frozen=True)
 class Forecast(Expected):
-    """Forecast of pairs: what a plan expects of them, the first attempt, and the number of their records."""
+    """Forecast of pairs: expectations within the attempts, the first attempt, and the number of records."""
 
     success_probability: Floats
     success_low: Floats
@@ -61,13 +61,19 @@ class ForecastModel:
     Attributes
     ----------
     tasks, agents
-        `frames.TASKS` and `frames.AGENTS`; the order of rows is the order of indices.
+        `frames.TASKS` and `frames.AGENTS`; indices of tasks and agents are row numbers.
     attempts
-        `frames.ATTEMPTS`, all that was learned from.
+        `frames.ATTEMPTS`: all attempts that the model has learned from.
     population
-        Phase 18's summary, used where there are no records.
+        Phase 18's summary, used without records.
+    priors
+        Priors of the success model.
+    success, duration, gains
+        Posteriors of success and duration, and mean changes of confidence.
+    record_count
+        Recorded attempts of each pair, shape (n, m).
     first_log_odds
-        Each task's log odds of success, mean over agents, before the run's first wave; shape (n,).
+        Log odds of success of each task, averaged over agents, before the run's first wave; shape (n,).
     """
 
     tasks: pl.DataFrame
@@ -99,11 +105,14 @@ class ForecastModel:
         tasks, agents
             The run's n tasks (confidence without nulls) and m agents.
         attempts
-            The records; their order changes nothing.
+            Recorded attempts, `frames.ATTEMPTS`, in any order.
         population
-            Phase 18's summary, used where there are no records.
+            Phase 18's summary, used without records.
+        priors
+            Priors of the success model; the defaults if None.
         before
-            An earlier fit to fewer records, from which the fit starts; its scales stay until the records double.
+            An earlier fit to fewer records, from which the fit starts. Its scales stay until the number of records has
+            doubled.
         """
         priors = priors or SuccessPriors()
         records = read_records(attempts, tasks, agents, population.task_count)
@@ -124,14 +133,14 @@ class ForecastModel:
         )
 
     def observe(self, attempts: pl.DataFrame) -> Self:
-        """Learn from more attempts (`frames.ATTEMPTS`): a new model; this one is unchanged."""
+        """Return a new model that has also learned from these attempts (`frames.ATTEMPTS`)."""
         if attempts.is_empty():
             return self
         known = pl.concat([self.attempts, attempts])
         return self.fit(self.tasks, self.agents, known, self.population, priors=self.priors, before=self)
 
     def expected(self, task: Ints, agent: Ints, allowed: Ints) -> Expected:
-        """Expectations of pairs, all that a plan weighs.
+        """Compute the expectations for pairs, which is all that planning uses.
 
         Parameters
         ----------
@@ -142,9 +151,9 @@ class ForecastModel:
 
         Notes
         -----
-        Expectations over the posterior by 15-point Gauss-Hermite quadrature. The product over retries is taken inside
-        it: what made the first attempt fail affects the second too. The planned duration is the sum over attempts of
-        P(made) (p_k E(time of a success) + (1 - p_k) E(time of a failure)): of the attempts expected,
+        Expectations over the posterior use 15-point Gauss-Hermite quadrature. The product over retries is inside the
+        integral, because what made the first attempt fail also affects the second. The planned duration is the sum over
+        attempts of P(made) (p_k E(time of a success) + (1 - p_k) E(time of a failure)). Of the expected attempts,
         `planned_success` succeed and the others fail.
         """
         mean, sd = self.success.mean(task, agent), self.success.sd(task, agent)
@@ -166,14 +175,14 @@ class ForecastModel:
         )
 
     def forecast(self, task: Ints, agent: Ints, allowed: Ints) -> Forecast:
-        """Forecast pairs; parameters as :meth:`expected`. Quantiles of the duration are those of the first attempt."""
+        """Forecast pairs; parameters as in :meth:`expected`. Duration quantiles are those of the first attempt [ms]."""
         mean, sd = self.success.mean(task, agent), self.success.sd(task, agent)
         nodes = zip(_NODES, _NODE_WEIGHTS, strict=True)
         first = np.asarray(sum(weight * sigmoid(mean + node * sd) for node, weight in nodes))
         median_ms, high_ms = self.duration.times(task, agent).quantiles_ms(first, 0.5, 0.9)
         return Forecast(
             success_probability=np.clip(first, 0.0, 1.0),
-            # The mean of a very uncertain pair may lie outside its quantiles: the interval holds both.
+            # The mean of a very uncertain pair may lie outside its quantiles, so the interval is widened to hold it.
             success_low=np.minimum(sigmoid(mean - _Z90 * sd), first),
             success_high=np.maximum(sigmoid(mean + _Z90 * sd), first),
             duration_ms_p50=median_ms,
@@ -183,19 +192,19 @@ class ForecastModel:
         )
 
     def updated_confidence(self) -> Floats:
-        """Confidence in every task after the heuristics' boosts and the outcomes of earlier waves, shape (n,).
+        """Compute the confidence in each task after boosts and the outcomes of earlier waves, shape (n,).
 
         Notes
         -----
-        Phase 19 definition: its log odds change as much as the task's forecast has changed, mean over agents, since the
-        run's first wave. The recorded confidence, which the gates read, stays as it was.
+        Phase 19 definition: its log odds change by as much as the task's forecast log odds, averaged over agents, have
+        changed since before the first wave. The recorded confidence, which the safety gates read, does not change.
         """
         stated = (self.tasks["confidence"] + self.tasks["confidence_boost"]).to_numpy()
         shift = self.success.task_log_odds() - self.first_log_odds
         return np.where(shift == 0.0, stated, sigmoid(logit(stated) + shift))
 
     def world(self, seed: int) -> World:
-        """Draw the world of a dry run; random numbers depend on the ids, not on their order."""
+        """Draw the true parameters of a dry run; random numbers depend on the ids, not on their order."""
         task_keys, agent_keys = id_keys(self.tasks["task_id"]), id_keys(self.agents["agent_id"])
         success, duration = self.success, self.duration
         feature_keys = np.arange(FEATURE_COUNT, dtype=np.uint64)
@@ -233,8 +242,8 @@ def forecast_table(model: ForecastModel) -> pl.DataFrame:
     -------
     polars.DataFrame
         task_id, agent_id, wave, success_probability with its 90 % interval (success_low, success_high),
-        duration_ms_p50, duration_ms_p90, confidence_delta (expected), record_count. One row a pair, n x m rows:
-        tasks in the model's order, by id in a run, and within a task agents in natural order.
+        duration_ms_p50, duration_ms_p90, confidence_delta (expected), record_count. One row per pair, n x m rows,
+        sorted by task (in the model's order, by id in a run), then by agent in natural order.
     """
     step = max(1, _CHUNK_PAIRS // model.agents.height)
     return pl.concat(_rows(model, start, step) for start in range(0, max(model.tasks.height, 1), step))

@@ -17,12 +17,12 @@ _VALUES_PER_WAVE = 2_000_000  # about 100 MB of draws at once
 
 
 def draw_count(largest_wave: int) -> int:
-    """Draws a run affords: 512, fewer where the largest wave is too large for them, never below 32."""
+    """Choose the number of draws of a run: 512, fewer if the largest wave has many tasks, at least 32."""
     return int(np.clip(_VALUES_PER_WAVE // max(largest_wave, 1), 32, 512))
 
 
 class WaveDraws(NamedTuple):
-    """A wave's p tasks in s draws: `agent` has shape (p,), the other arrays (s, p)."""
+    """Outcomes of a wave's p tasks in s draws: `agent` has shape (p,), the other arrays (s, p)."""
 
     agent: Ints
     success_probability: Floats
@@ -32,17 +32,19 @@ class WaveDraws(NamedTuple):
     attempts: Ints
 
     def reordered(self, order: Ints) -> "WaveDraws":
-        """The draws with their tasks in another order, shape (p,)."""
+        """Return the draws with the tasks in another order, shape (p,)."""
         return WaveDraws._make(part[..., order] for part in self)
 
     def summary(self, wave: int, executions: pl.DataFrame) -> pl.DataFrame:
-        """Measures of the wave in every draw, over the tasks that ran: `frames.WAVE_DRAWS`.
+        """Compute `frames.WAVE_DRAWS`: the measures of the wave in every draw, over the tasks that ran.
 
         Parameters
         ----------
+        wave
+            Number of the wave.
         executions
-            `frames.EXECUTIONS` in the order of the draws, grouped by agent: which tasks ran, when they were
-            scheduled, and their promised advantage over round robin.
+            `frames.EXECUTIONS` in the order of the draws, grouped by agent. It gives the tasks that ran, their planned
+            times and their promised advantage over round robin.
         """
         ran = executions["status"].is_in(frames.RAN).to_numpy()
         if not ran.any():
@@ -87,18 +89,19 @@ def draw_wave(
 
     Parameters
     ----------
+    model
+        Forecast that the draws are taken from.
     task, agent, allowed
-        Distinct pairs of the plan and the attempts they may have, shape (p,), in any order.
+        Indices of the plan's distinct pairs and the attempts allowed, shape (p,), in any order.
     seed, wave
-        Fix the random numbers: waves of one run are independent of each other, and the order of the pairs changes
-        nothing.
+        Key of the random numbers. Waves of one run are independent, and the order of the pairs does not matter.
     draws
         Number of draws s.
 
     Returns
     -------
     WaveDraws
-        Columns in the order of the pairs given.
+        Draws with the pairs in the given order.
 
     Notes
     -----

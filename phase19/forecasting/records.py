@@ -1,4 +1,4 @@
-"""Records of attempts as arrays, with what all fits share: log odds and effects of groups."""
+"""Records of attempts as arrays, and what all fits share: groupings, effects and log odds."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,22 +23,22 @@ class Effects(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """Rows by group: `index` (r,), -1 for none; `size` groups, whose effects have the scale named `scale`."""
+    """Groups of rows: `index` (r,) is each row's group, -1 for none, of `size` groups whose effects have one scale."""
 
     index: Ints
     size: int
     scale: str
 
     def part(self, keep: Bools) -> "Grouping":
-        """The grouping of some of the rows."""
+        """Select some of the rows."""
         return Grouping(self.index[keep], self.size, self.scale)
 
     def spread(self, effects: Floats) -> Floats:
-        """Each row's effect, 0 where it has no group; shape (r,)."""
+        """Return each row's effect, 0 if it has no group; shape (r,)."""
         return np.asarray(np.append(effects, 0.0)[self.index])
 
     def gather(self, values: Floats) -> Floats:
-        """Sum of the rows' values by group, shape (size,)."""
+        """Sum the rows' values by group, shape (size,)."""
         return np.asarray(np.bincount(self.index + 1, weights=values, minlength=self.size + 1)[1:], dtype=np.float64)
 
 
@@ -57,12 +57,13 @@ def logit(p: Floats | float) -> Floats:
 class Records:
     """Attempts as arrays of shape (r,), with the run's n tasks and m agents as indices.
 
-    Tasks 0 ... n - 1 are the run's in the order given, later ones appear in the records alone. Agent -1 is an
-    agent not recorded, or not among the run's. `pair` numbers the (task, agent) pairs; rows are sorted by it.
+    Tasks 0 ... n - 1 are the run's, in the order given; later tasks occur only in the records. Agent -1 stands for an
+    agent that is not recorded or not in the run. `pair` numbers the (task, agent) pairs; rows are sorted by it.
     `features` (r, k) and `task_features` (n, k) are 1, LOW, MEDIUM, HIGH, centred log odds of confidence, and what a
-    heuristic's boost adds to them.
-    `task_category` numbers every task's category, -1 where it has none.
-    `summary_trials`, `summary_rate` and the other `summary_` figures (m,) describe agents without records.
+    heuristic's boost adds to these log odds.
+    `task_category` is the number of every task's category, -1 for none.
+    `population_tasks` is the number of tasks behind Phase 18's summary.
+    `summary_trials`, `summary_rate` and the other `summary_` figures (m,) describe agents judged by their summary.
     """
 
     task: Ints
@@ -83,22 +84,22 @@ class Records:
 
     @property
     def agent_count(self) -> int:
-        """Number m of the run's agents."""
+        """Number m of agents in the run."""
         return self.summary_trials.size
 
     @property
     def task_count(self) -> int:
-        """Number of tasks, the run's and those of the records alone."""
+        """Number of tasks, in the run or only in the records."""
         return self.task_category.size
 
     def typical_features(self) -> Floats:
-        """Mean features of the run's tasks without this run's boosts, shape (k,); the intercept alone without tasks."""
+        """Average the features of the run's tasks, without boosts, shape (k,); only the intercept without tasks."""
         if not self.task_features.shape[0]:
             return np.asarray(np.eye(1, FEATURE_COUNT)[0])
         return np.append(self.task_features[:, :-1].mean(axis=0), 0.0)
 
     def pair_counts(self, tasks: int) -> Ints:
-        """Recorded attempts of each (task, agent) pair, shape (tasks, m)."""
+        """Count the recorded attempts of each (task, agent) pair, shape (tasks, m)."""
         seen = (self.agent >= 0) & (self.task < tasks)
         flat = self.task[seen] * self.agent_count + self.agent[seen]
         return np.bincount(flat, minlength=tasks * self.agent_count).reshape(tasks, self.agent_count)
@@ -110,18 +111,18 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
     Parameters
     ----------
     attempts
-        `frames.ATTEMPTS`; the run's task overrides its risk level and category, and gives the confidence where an
-        attempt records none.
+        `frames.ATTEMPTS`. The run's task replaces the risk level and category of an attempt, and its confidence is used
+        if the attempt records none.
     tasks, agents
-        `frames.TASKS` and `frames.AGENTS`; their order is the order of the indices.
+        `frames.TASKS` and `frames.AGENTS`; indices of tasks and agents are row numbers.
     population_tasks
         Number of tasks behind Phase 18's summary.
 
     Notes
     -----
-    Rows are sorted, so the order of the records changes no sum.
+    Rows are sorted, so the order of the records does not change any sum.
     """
-    # Tasks of the records alone are numbered in the order of their ids, not of the records.
+    # Tasks that occur only in the records are numbered by id, so the order of the records does not matter.
     codes = pl.concat([tasks["task_id"], attempts["task_id"].unique().sort()]).unique(maintain_order=True)
     task_codes = pl.DataFrame({"task_id": codes, "task": pl.int_range(codes.len(), eager=True)})
     agent_codes = pl.DataFrame({"agent_id": agents["agent_id"], "agent": pl.int_range(agents.height, eager=True)})
@@ -152,8 +153,8 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
     stated = (recorded if recorded.len() else tasks["confidence"].drop_nulls()).to_numpy().astype(float)
     centre = float(_bounded_logit(stated).mean()) if stated.size else 0.0
     features, task_features = _features(rows, centre), _features(tasks, centre)
-    # A task with records keeps the mean confidence it was attempted at: its records were learned from at that
-    # confidence, and to move it by a later statement would count the same evidence twice.
+    # A task with records keeps the mean confidence before its attempts. A confidence stated later may reflect these
+    # attempts, so using it would count the same evidence twice.
     is_stated = rows["confidence"].is_not_null().to_numpy() & (task < tasks.height)
     count = np.bincount(task[is_stated], minlength=tasks.height)
     total = np.bincount(task[is_stated], weights=features[is_stated, _CONFIDENCE], minlength=tasks.height)
@@ -178,18 +179,18 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
 
 
 def _summary(agents: pl.DataFrame, column: str, absent: float) -> Floats:
-    """A summary's figure for the agents judged by it, and `absent` for the others; shape (m,)."""
+    """Return a figure of the agents judged by their summary, and `absent` for other agents; shape (m,)."""
     value = pl.when(pl.col("evidence") == "summary").then(pl.col(column).cast(pl.Float64)).fill_null(absent)
     return agents.select(value).to_series().to_numpy().astype(float)
 
 
 def _bounded_logit(confidence: Floats) -> Floats:
-    """Log odds of a stated confidence, which may be a rounded 0 or 1: kept 0.02 away from both."""
+    """Log odds of a stated confidence, kept 0.02 away from 0 and 1, which may be rounded values."""
     return logit(np.clip(confidence, 0.02, 0.98))
 
 
 def _features(rows: pl.DataFrame, centre: float) -> Floats:
-    """Features of tasks or attempts, shape (rows, k); one without a stated confidence has the average one."""
+    """Compute the features of tasks or attempts, shape (rows, k); a missing confidence counts as average."""
     levels = [(rows["risk_level"] == level).fill_null(value=False).to_numpy().astype(float) for level in _RISK_FEATURES]
     confidence = rows["confidence"].fill_null(0.5).to_numpy().astype(float)
     own = _bounded_logit(confidence)

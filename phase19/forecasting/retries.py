@@ -12,22 +12,22 @@ RETRY_FLOOR = 0.05
 
 
 def attempts_allowed(risk_level: pl.Series, max_retries: int) -> Ints:
-    """Attempts each task may have: `max_retries` + 1 at LOW and MEDIUM risk, one elsewhere; shape (n,)."""
+    """Compute the attempts each task may have: `max_retries` + 1 at LOW and MEDIUM risk, else 1; shape (n,)."""
     return np.where(risk_level.is_in(RETRIED_RISKS).to_numpy(), max_retries + 1, 1)
 
 
 def attempt_probability(first: Floats, attempt: int) -> Floats:
-    """Probability that attempt k succeeds, given that of the first; the same shape as `first`.
+    """Compute the probability that an attempt succeeds from that of the first, in the shape of `first`.
 
     Notes
     -----
-    Phase 19 definition: p_k = max(0.05, p_1 - 0.05 (k - 1)), never above p_1, which may itself be below 0.05.
+    Phase 19 definition: p_k = min(p_1, max(0.05, p_1 - 0.05 (k - 1))) for attempt k.
     """
     return np.minimum(first, np.maximum(RETRY_FLOOR, first - RETRY_PENALTY * (attempt - 1)))
 
 
 def within_attempts(first: Floats, allowed: Ints) -> tuple[Floats, Floats]:
-    """Probability of success within the attempts allowed, and the expected number of attempts.
+    """Compute the probability of success within the attempts allowed, and the expected number of attempts.
 
     Parameters
     ----------
@@ -50,20 +50,20 @@ def within_attempts(first: Floats, allowed: Ints) -> tuple[Floats, Floats]:
 
 
 def attempt_outcomes(first: Floats, uniforms: Floats) -> Bools:
-    """Whether each attempt succeeds if it is made; the shape of `uniforms`.
+    """Draw whether each attempt succeeds if it is made, in the shape of `uniforms`.
 
     Parameters
     ----------
     first
         Probability that the first attempt succeeds, shape (..., n).
     uniforms
-        Random numbers in (0, 1), shape (k, ..., n): k attempts.
+        Random numbers in (0, 1) for k attempts, shape (k, ..., n).
     """
     return uniforms < np.stack([attempt_probability(first, attempt + 1) for attempt in range(uniforms.shape[0])])
 
 
 class TaskOutcomes(NamedTuple):
-    """Outcomes of tasks in one or many worlds; arrays of one shape (..., n)."""
+    """Outcomes of tasks in one or many draws; arrays of one shape (..., n)."""
 
     succeeded: Bools
     attempts: Ints

@@ -1,4 +1,4 @@
-"""The world of a dry run: true parameters of all tasks, agents and pairs, drawn once from the posterior."""
+"""The simulated truth of a dry run: parameters of all tasks, agents and pairs, drawn once from the posterior."""
 
 from dataclasses import dataclass
 
@@ -15,22 +15,24 @@ from phase19.forecasting.retries import TaskOutcomes, attempt_outcomes, make_att
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """True parameters of every task and agent; random numbers depend on `seed` and the ids alone.
+    """True parameters of every task and agent; random numbers depend only on `seed` and the ids.
 
     Attributes
     ----------
+    seed
+        Seed of the random numbers.
     task_keys, agent_keys
         64-bit keys of the ids, shapes (n,) and (m,).
     task_logit, agent_logit, pair_logit
-        Parts of the log odds that a first attempt succeeds; the pairs' mean and spread have shape (n, m).
+        Parts of the log odds that a first attempt succeeds; for pairs, mean and standard deviation, shape (n, m).
     task_log_ms, agent_log_ms, pair_log_ms
-        Parts of the log duration of an attempt, log ms; the pairs' with mean and spread.
+        Parts of the log duration of an attempt, log ms; for pairs, mean and standard deviation.
     outcome_log_ms
-        What a failure and what a success adds, log ms, shape (2,).
+        What a failure and a success add, log ms, shape (2,).
     residual_sd
-        Standard deviation of the log durations of one pair's attempts after a failure and after a success, shape (2,).
+        Standard deviation of the log duration of a pair's failures and of its successes, shape (2,).
     limit_ms
-        Time at which an attempt at a task is stopped, infinite for never, shape (n,).
+        Time at which an attempt at a task is stopped, infinite if never, shape (n,).
     gains
         Change of confidence after each outcome.
     """
@@ -50,12 +52,12 @@ class World:
     gains: ConfidenceChanges
 
     def success_probability(self, task: Ints, agent: Ints) -> Floats:
-        """True probability that the pairs' first attempt succeeds, shape (p,)."""
+        """Compute the true probability that each pair's first attempt succeeds, shape (p,)."""
         own = self.pair_logit.sd[task, agent] * self._normals("pair", task, agent)
         return sigmoid(self.task_logit[task] + self.agent_logit[agent] + (self.pair_logit.mean[task, agent] + own))
 
     def play(self, task: Ints, agent: Ints, allowed: Ints) -> tuple[TaskOutcomes, Floats]:
-        """Let agents attempt tasks, each up to `allowed` times.
+        """Simulate agents attempting tasks, each task up to `allowed` times.
 
         Parameters
         ----------
@@ -65,7 +67,7 @@ class World:
         Returns
         -------
         TaskOutcomes, numpy.ndarray
-            The outcomes, and the duration each attempt takes or would take [ms], shape (k, p).
+            The outcomes, and the duration of each attempt, made or not [ms], shape (k, p).
         """
         attempt = np.arange(1, int(allowed.max(initial=1)) + 1, dtype=np.uint64)[:, None]
         keys = (self.task_keys[task], self.agent_keys[agent], attempt)
@@ -83,7 +85,7 @@ class World:
         return make_attempts(won, allowed, spent_ms), spent_ms
 
     def confidence_change(self, task: Ints, agent: Ints, succeeded: Bools, confidence: Floats) -> Floats:
-        """Change of confidence after the tasks' outcomes, shape (p,); confidence stays within [0, 1]."""
+        """Draw the change of confidence after the tasks' outcomes, shape (p,); confidence stays within [0, 1]."""
         return self.gains.drawn(succeeded, agent, confidence, self._normals("gain", task, agent))
 
     def _normals(self, stream: str, task: Ints, agent: Ints) -> Floats:

@@ -11,28 +11,29 @@ from phase19.forecasting.records import Effects, Grouping, Records, logit, sigmo
 
 LOGISTIC_NORMAL = (16.0 * np.sqrt(3.0) / (15.0 * np.pi)) ** 2  # Zeger, Liang, Albert (1988), section 3
 _TINY = 1e-9
-_FEW = 16  # attempts up to which a product is cheaper than special functions; none of its terms over- or underflows
-_AVERAGED = 1e6  # concentration of a mean over tasks: it has no spread of its own
-_LEVELS = slice(1, 4)  # columns of the features that name a risk level
-_PRECISION = 1e-6  # log-likelihood by which a fit may miss its mode: 0.001 posterior standard deviations
-_ROUGH = 1e-3  # the same where fits are only compared
-_MAX_LEVERAGE = 0.9
-_CHOICE_CELLS = 4_000  # enough to estimate standard deviations to a few per cent, in a second
-_MIN_GAIN = 0.1  # log-likelihood below which a step of a scale is not worth taking
+_FEW = 16  # up to this many attempts, a product is cheaper than special functions, and cannot over- or underflow
+_AVERAGED = 1e6  # multiple of the concentration for a mean over tasks, which has no spread of its own
+_LEVELS = slice(1, 4)  # columns of the features for the risk levels
+_PRECISION = 1e-6  # log-likelihood by which a fit may miss its mode, about 0.001 posterior standard deviations
+_ROUGH = 1e-3  # the same for fits that are only compared
+_MAX_LEVERAGE = 0.9  # largest leverage x information of a left-out attempt
+_CHOICE_CELLS = 4_000  # cells to choose scales from: enough for an error of a few per cent, within a second
+_MIN_GAIN = 0.1  # smallest gain of log-likelihood that is worth a step of a scale
 _LOG_MULTIPLES = 0.5 * np.arange(-5, 6)  # grid of an agent's log multiple of the concentration
 
 
 @dataclass(frozen=True, slots=True)
 class SuccessPriors:
-    """Prior of the success model; standard deviations are on the log odds.
+    """Prior of the success model; standard deviations are those of log odds.
 
     `risk_factors` are Phase 17's multipliers of the success rate (LOW, MEDIUM, HIGH; UNKNOWN has none).
-    `confidence_slope` is halfway between ignoring a recorded confidence (0) and taking its log odds as they are (1).
-    `agent`, `task`, `category` and `interaction` (of an agent with a category) are the medians of log-normal priors of
-    how much these differ, `concentration` of the number of attempts that the model's forecast of a pair is worth;
-    `spread` is their log standard deviation. From `least_attempts` recorded attempts on held-out likelihood chooses
-    them, and agents' concentrations differ, by factors of log standard deviation `consistency`. A risk level moves no
-    more than a category: it may have been set from the outcomes recorded, which would count twice.
+    `confidence_slope` is halfway between ignoring a recorded confidence (0) and using its log odds unchanged (1).
+    `agent`, `task`, `category` and `interaction` (of an agent with a category) are prior medians of the standard
+    deviations of these effects. `concentration` is the prior median of the number of attempts that the model's forecast
+    of a pair counts as. The priors are log-normal with the log standard deviation `spread`. With `least_attempts`
+    recorded attempts or more, held-out likelihood chooses these scales, and each agent has its own multiple of the
+    concentration, with the log standard deviation `consistency`. The prior of risk levels is as narrow as that of
+    categories, because levels may have been set from the recorded outcomes, which would count twice.
     """
 
     risk_factors: tuple[float, float, float] = (1.05, 0.95, 0.85)
@@ -50,7 +51,7 @@ class SuccessPriors:
     least_attempts: int = 100
 
     def scales(self) -> dict[str, float]:
-        """The scales that held-out likelihood chooses, by name, the broadest first."""
+        """Return the scales that held-out likelihood chooses, by name, in the order of the search."""
         return {name: getattr(self, name) for name in ("agent", "task", "category", "interaction", "concentration")}
 
 
@@ -58,24 +59,24 @@ class SuccessPriors:
 class SuccessPosterior:
     """Normal posterior of the log odds that a first attempt succeeds.
 
-    The log odds of (task, agent) are agent + features @ coefficients + task + pair, four independent parts.
+    The log odds of (task, agent) are the sum of four independent parts: agent + features @ coefficients + task + pair.
 
     Attributes
     ----------
     agent
-        Agents' effects, each of shape (m,).
+        Effects of agents, shape (m,).
     features
-        Shape (n, k): 1, LOW, MEDIUM, HIGH, centred log odds of the confidence, and what a boost adds to them.
+        Features of tasks, shape (n, k): 1, LOW, MEDIUM, HIGH, centred log odds of confidence, and what a boost adds.
     coefficients, coefficient_root
-        Mean of shape (k,), and a root R of their covariance R @ R.T, shape (k, k).
+        Mean of the features' coefficients, shape (k,), and a root R of their covariance R @ R.T, shape (k, k).
     task
-        Tasks' effects beyond their features, their category's included, each of shape (n,).
+        Effects of tasks beyond their features, including the category's effect, shape (n,).
     pair
-        Effects of pairs, the agent's with the task's category included; each (n, m).
+        Effects of pairs, including that of the agent with the task's category, shape (n, m).
     scales, chosen_on
-        Standard deviations and concentration, by name, and the number of attempts they were chosen on.
+        Standard deviations and concentration by name, and the number of attempts from which they were chosen.
     parameters
-        The fit's, to start the next one from.
+        Parameters of the fit, from which the next fit starts.
     """
 
     agent: Effects
@@ -94,7 +95,7 @@ class SuccessPosterior:
         return np.asarray(shift[task] + self.agent.mean[agent] + self.pair.mean[task, agent])
 
     def task_log_odds(self) -> Floats:
-        """Posterior mean of the log odds of each task, mean over agents, shape (n,)."""
+        """Posterior mean of the log odds of each task, averaged over agents, shape (n,)."""
         shift = self.features @ self.coefficients + self.task.mean
         return np.asarray(shift + (self.agent.mean + self.pair.mean).mean(axis=1))
 
@@ -105,16 +106,16 @@ class SuccessPosterior:
 
 
 def averaged(mean: Floats, variance: Floats) -> Floats:
-    """Log odds of the mean probability where log odds are normal (Zeger, Liang, Albert, 1988)."""
+    """Compute the log odds of the mean probability if log odds are normal (Zeger, Liang, Albert, 1988)."""
     return np.asarray(mean / np.sqrt(1.0 + LOGISTIC_NORMAL * variance))
 
 
 def mean_log_odds(p: Floats, variance: Floats) -> Floats:
-    """Mean of normal log odds whose probability averages to `p`: the inverse of :func:`averaged`."""
+    """Compute the mean of normal log odds whose mean probability is `p`: the inverse of :func:`averaged`."""
     return np.asarray(logit(p) * np.sqrt(1.0 + LOGISTIC_NORMAL * variance))
 
 
-# Cells: the attempts of one (task, agent) pair, whose own rate is Beta distributed about the model's forecast.
+# A cell holds the attempts of one (task, agent) pair. Its success rate has a Beta distribution around the forecast.
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +127,14 @@ class Cells:
     wins, losses
         Successes and failures; a retry counts as an attempt like the first.
     tightness
-        Multiplies the concentration: large for a summary, which averages over pairs, below 1 where an attempt names no
+        Factor on the concentration: large for a summary, which averages over pairs; below 1 for attempts that name no
         agent.
     shrink
-        Multiplies the log odds: below 1 for a summary, an average over tasks.
+        Factor on the log odds: below 1 for a summary, which averages over tasks.
     won, lost
-        Indices of the cells with more than 0, 1, 2 ... wins and losses.
+        Indices of the cells with more than 0, 1, 2 ... wins and losses, among cells of few attempts.
     many
-        Indices of the cells with more attempts than those, or with fractions of one.
+        Indices of the cells with many attempts or fractions of attempts.
     """
 
     wins: Floats
@@ -157,12 +158,12 @@ class Cells:
         return self.wins + self.losses
 
     def part(self, keep: Bools) -> "Cells":
-        """Some of the cells."""
+        """Select some of the cells."""
         return Cells(self.wins[keep], self.losses[keep], self.tightness[keep], self.shrink[keep])
 
 
 class CellFit(NamedTuple):
-    """Each cell's log-likelihood, its slope and information in the log odds, and its posterior rate; (c,)."""
+    """Log-likelihood of each cell, its slope and information in the log odds, and the posterior rate; shape (c,)."""
 
     log_likelihood: Floats
     slope: Floats
@@ -171,13 +172,13 @@ class CellFit(NamedTuple):
 
 
 def fit_cells(log_odds: Floats, cells: Cells, concentration: float) -> CellFit:
-    """Beta-binomial likelihood of the cells, given the log odds that the model forecasts of them, shape (c,).
+    """Compute the beta-binomial likelihood of the cells at the forecast log odds, shape (c,).
 
     Notes
     -----
-    Rate ~ Beta(k p, k (1 - p)), so that its posterior mean is (wins + k p) / (n + k). The information is that of
-    n (k + 1) / (k + n) independent attempts, what n attempts of one pair say about p. The likelihood of few attempts
-    is the product of their probabilities one after another, (k p + i) / (k + i) for a success after i successes.
+    Rate ~ Beta(k p, k (1 - p)), so its posterior mean is (wins + k p) / (n + k). About p, n attempts of one pair carry
+    the information of n (k + 1) / (k + n) independent attempts. For few attempts, the likelihood is the product of
+    their successive probabilities, (k p + i) / (k + i) for a success after i successes.
     """
     p = np.clip(sigmoid(cells.shrink * log_odds), _TINY, 1.0 - _TINY)
     k = concentration * cells.tightness
@@ -210,12 +211,12 @@ def fit_cells(log_odds: Floats, cells: Cells, concentration: float) -> CellFit:
 
 
 def logit_sd(tries: Floats, concentration: Floats | float) -> Floats:
-    """Standard deviation of log odds whose rate varies as a Beta's of concentration k + n does; arrays broadcast.
+    """Convert a Beta distribution of concentration k + n to a standard deviation of log odds; arrays broadcast.
 
     Notes
     -----
-    A rate's variance is p (1 - p) / (k + n + 1); a normal on the log odds about 0 with the standard deviation
-    found has the same at p = 1/2 (table by Gauss-Hermite quadrature, linear in between).
+    The rate's variance is p (1 - p) / (k + n + 1). At p = 1/2, normal log odds around 0 with the result as standard
+    deviation give the same variance (table by Gauss-Hermite quadrature, linear in between).
     """
     return np.asarray(np.interp(1.0 / (concentration + tries + 1.0), _VARIANCE_SHARES, _SDS))
 
@@ -225,7 +226,7 @@ _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(61)
 _VARIANCE_SHARES = 4.0 * ((sigmoid(_SDS[:, None] * _NODES) - 0.5) ** 2 @ (_WEIGHTS / _WEIGHTS.sum()))
 
 
-# The hierarchy: log odds of cells from features and from effects of groups, shrunk towards zero.
+# The hierarchy gives the log odds of cells from features and from effects of groups, which shrink towards zero.
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +236,11 @@ class Design:
     Attributes
     ----------
     features
-        Shape (c, f); their coefficients are Normal(`prior_mean`, `prior_sd`^2), each of shape (f,).
+        Features of cells, shape (c, f).
+    prior_mean, prior_sd
+        Normal prior of the features' coefficients, shape (f,).
     groupings
-        By name; effects are added to the features' part.
+        Groupings of the cells by name. The effects of a cell's groups are added to its log odds.
     """
 
     cells: Cells
@@ -247,7 +250,7 @@ class Design:
     groupings: Mapping[str, Grouping]
 
     def log_odds(self, parameters: Floats) -> Floats:
-        """Log odds of the cells, shape (c,)."""
+        """Compute the log odds of the cells, shape (c,)."""
         coefficients, effects = self.split(parameters)
         total = np.einsum("cf,f->c", self.features, coefficients)
         for name, grouping in self.groupings.items():
@@ -255,44 +258,44 @@ class Design:
         return np.asarray(total)
 
     def gather(self, values: Floats, power: int = 1) -> Floats:
-        """Sum of the cells' values by parameter, each times a power of how much the parameter moves the cell."""
+        """Sum the cells' values by parameter, each times a power of the cell's derivative by the parameter."""
         groups = [grouping.gather(values) for grouping in self.groupings.values()]
         return np.concatenate([np.einsum("cf,c->f", self.features**power, values), *groups])
 
     def priors(self, scales: Mapping[str, float]) -> tuple[Floats, Floats]:
-        """Prior mean and precision of all parameters."""
+        """Return prior mean and precision of all parameters."""
         precision = [np.full(grouping.size, scales[grouping.scale] ** -2.0) for grouping in self.groupings.values()]
         size = sum(part.size for part in precision)
         return np.append(self.prior_mean, np.zeros(size)), np.concatenate([self.prior_sd**-2.0, *precision])
 
     def split(self, parameters: Floats) -> tuple[Floats, dict[str, Floats]]:
-        """Coefficients of the features, and effects by grouping."""
+        """Split parameters into coefficients of the features and effects by grouping."""
         sizes = [self.prior_mean.size, *(grouping.size for grouping in self.groupings.values())]
         pieces = np.split(parameters, np.cumsum(sizes)[:-1])
         return pieces[0], dict(zip(self.groupings, pieces[1:], strict=True))
 
     def part(self, keep: Bools) -> "Design":
-        """The design of some of the cells."""
+        """Select some of the cells."""
         groupings = {name: grouping.part(keep) for name, grouping in self.groupings.items()}
         return replace(self, cells=self.cells.part(keep), features=self.features[keep], groupings=groupings)
 
 
 @dataclass(frozen=True, slots=True)
 class HierarchyFit:
-    """Posterior of a fitted design (Laplace).
+    """Posterior of a fitted design (Laplace approximation).
 
     Attributes
     ----------
     coefficients, covariance
-        Of the features, (f,) and (f, f).
+        Mode and covariance of the features' coefficients, (f,) and (f, f).
     effects
         Mean and standard deviation of each grouping's effects.
     cells, log_odds
-        The cells at the mode, and their log odds.
+        Likelihood of the cells at the mode, and their log odds.
     leverage
         Approximate posterior variance of each cell's log odds, shape (c,).
     parameters
-        All of them, to start another fit from.
+        All parameters at the mode, from which another fit can start.
     """
 
     coefficients: Floats
@@ -307,24 +310,24 @@ class HierarchyFit:
 def fit_hierarchy(
     design: Design, scales: Mapping[str, float], start: Floats | None = None, *, tolerance: float = _PRECISION
 ) -> HierarchyFit:
-    """Find the mode and the posterior about it.
+    """Find the mode and the posterior around it.
 
     Parameters
     ----------
     design
-        Cells and terms.
+        Cells, and the terms of their log odds.
     scales
-        Standard deviations by the names the groupings give, and `concentration` of the pairs.
+        Standard deviations by the names of the groupings' scales, and the `concentration` of pairs.
     start
-        Parameters to start from; the priors' means by default.
+        Parameters to start from; the prior means by default.
     tolerance
         Log-likelihood by which the fit may miss the mode.
 
     Notes
     -----
-    L-BFGS-B of scipy with the analytic gradient, in units in which the curvature at the start is 1; O(cells) a step.
-    Its small linear algebra is faster with one BLAS thread (OPENBLAS_NUM_THREADS=1, which the command sets). The
-    posterior of an effect is its conditional one: the information its own cells give, and its prior's.
+    scipy's L-BFGS-B with the analytic gradient, in units in which the curvature at the start is 1; O(cells) per step.
+    Its small linear algebra is faster with one BLAS thread (the command sets OPENBLAS_NUM_THREADS=1). The posterior of
+    an effect is conditional on all other parameters: its precision is the prior's plus the information of its cells.
     """
     from scipy.optimize import minimize
 
@@ -363,14 +366,14 @@ def fit_hierarchy(
 
 
 def held_out(design: Design, fit: HierarchyFit, concentration: float) -> float:
-    """Log-likelihood of every attempt, each forecast from all the others.
+    """Compute the log-likelihood of all attempts, each forecast from all others.
 
     Notes
     -----
-    Approximate leave-one-out (Rad, Maleki, A scalable estimate of the out-of-sample prediction error, 2020): without
-    the attempt the cell's log odds move by one Newton step, -leverage x slope / (1 - leverage x information), the
-    slope and information being the attempt's own share. The forecast is averaged over its posterior, or effects would
-    seem to differ without bounds. It depends on counts alone: neither names nor order matter.
+    Approximate leave-one-out (Rad, Maleki, A scalable estimate of the out-of-sample prediction error, 2020): without an
+    attempt, the cell's log odds move by one Newton step, -leverage x slope / (1 - leverage x information), where slope
+    and information are the attempt's share. The forecast is averaged over its posterior; otherwise the chosen standard
+    deviations would grow without bound. The result depends only on counts, not on names or order.
     """
     total, cells = 0.0, design.cells
     for wins, losses, count in ((1.0, 0.0, cells.wins), (0.0, 1.0, cells.losses)):
@@ -380,23 +383,23 @@ def held_out(design: Design, fit: HierarchyFit, concentration: float) -> float:
         information = np.maximum(fit.cells.information - reduced.information, 0.0)
         leverage = fit.leverage / (1.0 - np.minimum(fit.leverage * information, _MAX_LEVERAGE))
         rate = fit_cells(averaged(fit.log_odds - leverage * slope, leverage), less, concentration).rate
-        is_whole = count >= 1.0  # a summary's fractions of a success cannot be left out
+        is_whole = count >= 1.0  # fractions of an attempt, from summaries, cannot be left out
         total += float((count * np.log(rate if wins else 1.0 - rate))[is_whole].sum())
     return total
 
 
 def choose_scales(design: Design, priors: SuccessPriors) -> dict[str, float]:
-    """Choose scales by held-out likelihood and prior: one at a time, by factors, while it helps.
+    """Choose scales by held-out likelihood and prior: multiply one at a time by a factor while the score improves.
 
     Notes
     -----
-    Risk levels are left out: a level may have been set from the very outcomes that are held out. It would then forecast
-    them too well, and tasks would seem to differ by their level alone.
+    The search ignores risk levels, because a level may have been set from the outcomes that are held out. It would then
+    forecast them too well, and tasks would seem to differ only by their level.
     """
     medians = priors.scales()
     scales = dict(medians)
     tasks = design.groupings["task"].index
-    if tasks.size > _CHOICE_CELLS:  # of whole tasks, or tasks would seem better known than they are
+    if tasks.size > _CHOICE_CELLS:  # sample whole tasks, so that each keeps all its attempts
         design = design.part((tasks < 0) | (tasks % -(-tasks.size // _CHOICE_CELLS) == 0))
     features = design.features.copy()
     features[:, _LEVELS] = features[:, _LEVELS].mean(axis=0)
@@ -422,22 +425,22 @@ def choose_scales(design: Design, priors: SuccessPriors) -> dict[str, float]:
 
 
 def agent_consistency(design: Design, fit: HierarchyFit, concentration: float, spread: float) -> Floats:
-    """Factor of each agent on its pairs' concentration, shape (m,): below 1 if its repeated attempts end equally.
+    """Estimate each agent's factor on its pairs' concentration, shape (m,): below 1 if repeated attempts end alike.
 
     Parameters
     ----------
     design, fit
         Cells with the groupings `task` and `agent`, and their fit.
     concentration
-        The concentration that is multiplied.
+        Concentration that the factors multiply.
     spread
-        Prior standard deviation of the factors' logs.
+        Prior standard deviation of the log factors.
 
     Notes
     -----
-    Pairs with two attempts or more tell: at one mean, a smaller concentration makes equal outcomes likelier. The
-    likelihood of each agent's pairs is taken on a grid of factors with a log-normal prior, whose median is 1. Returns
-    posterior geometric means.
+    The evidence is in pairs with at least two attempts: for the same mean, a smaller concentration makes equal outcomes
+    more likely. The likelihood of each agent's pairs is computed on a grid of factors with a log-normal prior of median
+    1. The result is the posterior geometric mean.
     """
     keep = (design.cells.tries > 1.0) & (design.groupings["task"].index >= 0)
     agent = design.groupings["agent"].part(keep)
@@ -460,15 +463,17 @@ def fit_success(
     Parameters
     ----------
     records
-        The recorded attempts.
+        Recorded attempts.
     population_rate
-        Success rate of Phase 18's summary: the prior mean.
+        Success rate in Phase 18's summary [fraction], which is the prior mean.
+    priors
+        Priors of scales and coefficients.
     before
-        An earlier fit to fewer records: the search starts from it, and its scales stay until the records double.
+        An earlier fit to fewer records. The search starts from it, and its scales stay until the records have doubled.
 
     Notes
     -----
-    Deterministic; neither names nor order matter.
+    The fit is deterministic and does not depend on names or order.
     """
     design = success_design(records, population_rate, priors)
     count = records.outcome.size
@@ -480,7 +485,7 @@ def fit_success(
             scales = choose_scales(design, priors)
     start = None if before is None else before.parameters
     if start is not None and start.size != design.priors(scales)[0].size:
-        start = None  # there are tasks, levels or categories that the earlier fit did not know
+        start = None  # the earlier fit did not know some tasks or categories
     fit, consistency = fit_hierarchy(design, scales, start), np.ones(records.agent_count)
     if chosen_on >= priors.least_attempts:
         consistency = agent_consistency(design, fit, scales["concentration"], priors.consistency)
@@ -498,7 +503,7 @@ def fit_success(
 
 
 def success_design(records: Records, population_rate: float, priors: SuccessPriors) -> Design:
-    """Cells of the records, and one for each agent judged by its summary, for its tasks together."""
+    """Make a cell for each pair of the records, and one for all tasks of each agent judged by its summary."""
     size = np.bincount(records.pair)
     first = np.cumsum(size) - size  # records are sorted by pair
     wins = np.bincount(records.pair, weights=records.outcome)
@@ -512,7 +517,7 @@ def success_design(records: Records, population_rate: float, priors: SuccessPrio
     between = float(np.sqrt(1.0 + LOGISTIC_NORMAL * (priors.task**2 + pair_sd**2)))
     agent = np.append(records.agent[first], summarised)
     task = np.append(records.task[first], np.full(summarised.size, -1))
-    # An attempt that names no agent may be anyone's: the agents' differences widen the pair's.
+    # An attempt without an agent may be by any agent, so the agents' differences add to the pair's.
     tightness = np.where(agent < 0, pair_sd / np.hypot(pair_sd, priors.agent), 1.0)
     category = np.append(records.task_category, -1)[task]
     count = int(records.task_category.max(initial=-1)) + 1
@@ -532,32 +537,32 @@ def success_design(records: Records, population_rate: float, priors: SuccessPrio
         ),
         features=np.vstack([features, typical]),
         prior_mean=_prior_mean(records, population_rate, pair_sd, priors),
-        # A boost claims a confidence: its prior is that of a stated confidence, until the records tell otherwise.
+        # A boost changes the stated confidence, so it has the same prior as a stated confidence.
         prior_sd=np.array([priors.intercept_sd, *[priors.risk_sd] * 3, *[priors.confidence_slope_sd] * 2]),
         groupings=groupings,
     )
 
 
 def _prior_mean(records: Records, population_rate: float, pair_sd: float, priors: SuccessPriors) -> Floats:
-    """Prior mean of the coefficients: the tasks' mean log odds are the population's, moved by Phase 17's factors.
+    """Compute the prior mean of the coefficients from the population's success rate and Phase 17's risk factors.
 
-    Log odds of rates are scaled to the spread of agents, tasks and pairs, so that averaging over it gives the rates
-    back (Zeger, Liang, Albert, 1988).
+    Log odds of rates are scaled by the spread of agents, tasks and pairs, so that averaging over the spread gives the
+    rates again (Zeger, Liang, Albert, 1988).
     """
     unknown = priors.agent**2 + priors.task**2 + pair_sd**2 + priors.intercept_sd**2 + priors.risk_sd**2
     scale = float(np.sqrt(1.0 + LOGISTIC_NORMAL * unknown))
-    margin = 0.5 / (1.0 + max(records.population_tasks, 1.0))  # 0 and 1 over n tasks are not certain: half a task away
+    margin = 0.5 / (1.0 + max(records.population_tasks, 1.0))  # a rate of 0 or 1 is uncertain by half a task
     rate = float(np.clip(population_rate, margin, 1.0 - margin))
     moved = logit(np.clip(rate * np.array(priors.risk_factors), 0.02, 0.98)) - logit(np.clip(rate, 0.02, 0.98))
     slopes = scale * np.array([*moved, *[priors.confidence_slope] * 2])
     mix = records.typical_features()[1:]
-    # The pairs' own part of the scale is added in the pairs' effects.
+    # The pairs' part of the scale is added in the pairs' effects.
     own = float(np.sqrt(1.0 + LOGISTIC_NORMAL * pair_sd**2))
     return np.array([scale * float(logit(rate)) - float(mix @ slopes), *slopes]) / own
 
 
 def _task_effects(records: Records, fit: HierarchyFit) -> Effects:
-    """Effects of the run's tasks, their category's included."""
+    """Return the effects of the run's tasks, including those of their categories."""
     n = records.task_features.shape[0]
     kind, task = fit.effects["category"], fit.effects["task"]
     category = records.task_category[:n]
@@ -568,16 +573,16 @@ def _task_effects(records: Records, fit: HierarchyFit) -> Effects:
 def _pair_effects(
     records: Records, design: Design, fit: HierarchyFit, concentration: float, consistency: Floats
 ) -> Effects:
-    """Effects of all pairs of the run's tasks and agents, (n, m).
+    """Return the effects of all pairs of the run's tasks and agents, shape (n, m).
 
-    A pair without records keeps the model's probability as its mean; a pair with records has the mean of its Beta.
+    The mean of a pair without records is the model's probability, that of a pair with records its Beta posterior mean.
     """
     n, m = records.task_features.shape[0], records.agent_count
     task, agent = _task_effects(records, fit), fit.effects["agent"]
     shift = records.task_features @ fit.coefficients + task.mean
     own_sd = float(logit_sd(np.zeros(1), concentration)[0])
     widened = float(np.sqrt(1.0 + LOGISTIC_NORMAL * own_sd**2)) - 1.0
-    # By category and agent; the last row, for tasks of no category, is zero.
+    # By category and agent; the last row, for tasks without a category, is zero.
     by_category = [np.vstack([part.reshape(m, -1).T, np.zeros((1, m))]) for part in fit.effects["agent_category"]]
     mean, variance = by_category[0][records.task_category[:n]], by_category[1][records.task_category[:n]] ** 2
     mean += widened * (agent.mean + mean + shift[:, None])
