@@ -1,4 +1,4 @@
--- Question: what does this run teach?
+-- Question: what can be learned from this run?
 -- Grain: one row per signal. strategy_validation is always present, the others only if their evidence is significant.
 -- Inputs: overall, strategy_effectiveness, heuristic_lifts, schedule_drift_tests, prediction_error_tests,
 --     optimization_failure_tests, agent_leads, run, rules.
@@ -141,7 +141,7 @@ coordination_improvements as (
                 '90 %% interval of the part that was reached: %.0f to %.0f %%',
                 advantages.slope_low * 100, advantages.slope_high * 100
             ),
-            printf('actual success less the forecast for round robin: %.1f points', advantages.realised_advantage * 100)
+            printf('actual success minus forecast for round robin: %.1f points', advantages.realised_advantage * 100)
         ] as supporting_evidence,
     from advantages
     cross join optimization_failure_tests as failures

@@ -3,7 +3,7 @@
 -- The session adds three functions in phase19/analysis/session.py: upper_tail(z), upper_quantile(p) and
 -- upper_t_quantile(p, degrees).
 
--- a / b, null where b is 0 or too small for the result to be finite: no NaN or Infinity may reach a JSON file.
+-- a / b, null if b is 0 or so small that the result could be infinite: JSON has no NaN or Infinity.
 create macro ratio(a, b) as case when abs(b) > 1e-200 then a / b end;
 
 -- 1 - |planned - actual| / planned, clipped to [0, 1]; with planned 0: 1 if actual is 0, else 0.

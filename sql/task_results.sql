@@ -1,7 +1,7 @@
 -- Question: how did each task end, compared with its forecast?
 -- Grain: one row per task that ran (completed or failed).
 -- Inputs: executions.
--- Columns, beside those of executions: residual = outcome - planned_success [tasks], where outcome is 1 for completed.
+-- Columns besides those of executions: residual = outcome - planned_success [tasks], where outcome is 1 for completed.
 --     baseline_residual = outcome - baseline_success [tasks]. outcome_variance = p (1 - p) minus the variance of the
 --     forecast p [tasks^2]. outcome_third_moment = p (1 - p) (1 - 2 p) [tasks^3]. centred_advantage = planned_success -
 --     baseline_success, minus its mean over the wave [fraction]. centred_sensitivity = success that the task loses per

@@ -146,9 +146,9 @@ from rows_of('scheduled_tasks.jsonl', {
     'risk_level': 'varchar',  -- LOW, MEDIUM, HIGH or UNKNOWN
     'category': 'varchar',  -- kind of task; null if none is recorded
     'heuristics_applied': 'varchar[]',  -- ids of the Phase 16 heuristics applied
-    'actual_duration_ms': 'double',  -- busy time of all attempts; null where it did not run [ms]
-    'actual_confidence_delta': 'double',  -- change of confidence; null where it did not run [fraction]
-    'confidence_after': 'double',  -- confidence after its attempts; null where it did not run [fraction]
+    'actual_duration_ms': 'double',  -- busy time of all attempts; null if it did not run [ms]
+    'actual_confidence_delta': 'double',  -- change of confidence; null if it did not run [fraction]
+    'confidence_after': 'double',  -- confidence after its attempts; null if it did not run [fraction]
     'is_duration_measured': 'boolean',  -- the time of every attempt was recorded
     'is_censored': 'boolean'  -- a limit stopped an attempt, which would have lasted longer
 });
@@ -177,7 +177,7 @@ from rows_of('planned_tasks.jsonl', {
     'confidence_term': 'double',  -- confidence term of the score, scaled to 0 to 1
     'score': 'double',  -- score that the assignment maximised
     'agent_price': 'double',  -- score that one more slot at its agent would add to the wave
-    'runner_up_agent_id': 'varchar',  -- next best agent; null where no other may do it
+    'runner_up_agent_id': 'varchar',  -- next best agent; null if no other agent may do it
     'runner_up_score': 'double',  -- score with the next best agent
     'score_margin': 'double',  -- score that the wave would lose with the next best agent
     'record_count': 'bigint'  -- recorded attempts of this task by this agent
@@ -288,8 +288,8 @@ from rows_of('scheduling_anomalies.jsonl', {
     'anomaly_type': 'varchar',  -- type of anomaly
     'severity': 'varchar',  -- low, medium or high, by the effect
     'description': 'varchar',  -- what was found, as a sentence
-    'affected_waves': 'bigint[]',  -- waves where it shows
-    'affected_agents': 'varchar[]',  -- agents where it shows
+    'affected_waves': 'bigint[]',  -- waves that show it
+    'affected_agents': 'varchar[]',  -- agents that show it
     'recommendation': 'varchar',  -- what to do about it
     'timestamp': 'timestamp',  -- moment of the run, UTC
     'effect': 'double',  -- measured size [unit of its test]
