@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 hypothesis.settings.register_profile(
     "ci", derandomize=True, deadline=None, database=None, print_blob=True, max_examples=40
 )
-hypothesis.settings.register_profile("dev", deadline=None)
+hypothesis.settings.register_profile("dev", deadline=None, max_examples=40)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 

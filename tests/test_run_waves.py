@@ -20,7 +20,7 @@ def replayed(records, **options):
     return run_waves(planner, ReplayExecutor(records))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.lists(st.booleans(), min_size=9, max_size=9), st.sampled_from(list(OptimizationStrategy)))
 def test_what_comes_later_changes_no_plan_made_before_it(won, strategy):
     """Other outcomes of the second wave, or none at all, leave the first two plans and their draws as they were."""

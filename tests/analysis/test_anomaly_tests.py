@@ -23,21 +23,13 @@ def z(p):
     return -NormalDist().inv_cdf(p)
 
 
-class Found:
-    """The tables of a run, each computed, with what it reads, when it is first asked for."""
-
-    def __init__(self, frames, directory):
-        self.frames, self.directory, self.tables = frames, directory, {}
-
-    def __getitem__(self, stem):
-        if stem not in self.tables:
-            self.tables |= tables_of(self.frames, self.directory, stem)
-        return self.tables[stem]
-
-
 @pytest.fixture
 def detect(tmp_path):
-    return lambda tables, **rules: Found(tables | {"rules": Rules(**rules).frame()}, tmp_path)
+    def run(tables, **rules):
+        named = tables | {"rules": Rules(**rules).frame()}
+        return tables_of(named, tmp_path, "scheduling_anomalies")
+
+    return run
 
 
 def evidence(*rows):

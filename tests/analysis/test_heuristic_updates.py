@@ -92,7 +92,7 @@ def test_a_real_run_says_nothing_of_simulation(tmp_path):
 def test_a_step_and_a_weight_stay_within_their_bounds(tmp_path, won, previous, weight, bound, words):
     row = update(tmp_path, [won] * 30, [1 - won] * 30, previous)
     assert (row["weight"], row["is_step_bounded"], row["weight_bound"]) == (pytest.approx(weight), True, bound)
-    assert words in row["reason"]
+    assert words in row["reason"] and "by at most 0.05" in row["reason"]
     assert "not significant" not in row["reason"]
 
 

@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phase19 import AdaptiveScheduler, frames
@@ -154,6 +154,7 @@ ROWS = st.lists(
 )
 
 
+@settings(max_examples=20)
 @given(ROWS)
 def test_timelines_never_overlap_and_leave_no_gap(rows):
     scheduler, plan = schedule(*((f"t{i:02}", agent, ms, 0.5) for i, (agent, ms, _, _) in enumerate(rows)))
