@@ -101,8 +101,9 @@ def converted(name: str, kind: Any, value: Any, reader: Callable[[Any], Any] | N
 
 
 def _read_path(_: type, value: Any) -> Path:
-    if value == "":
-        raise ValueError  # an empty path would mean the current directory
+    # An empty text would mean the current directory; no file system takes NUL, and few take half a surrogate pair.
+    if value == "" or b"\0" in bytes(Path(value)):
+        raise ValueError
     return Path(value)
 
 

@@ -33,7 +33,7 @@ def open_run(run_dir: Path) -> Path:
     OutputError
         The directory contains no run.
     """
-    with suppress(OSError), locked(run_dir.resolve().parent):
+    with suppress(OSError, ValueError), locked(run_dir.resolve().parent):  # a name with NUL has no directory
         _clear_leftovers(run_dir.resolve())
     if not (run_dir / SUMMARY_FILE).is_file():
         raise OutputError(f"{run_dir}: expected a Phase 19 run, found no {SUMMARY_FILE} in it")

@@ -166,6 +166,13 @@ def test_text_is_converted_as_the_command_line_writes_it():
     assert options.timestamp == datetime(2026, 2, 5, 12, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("name", ["input", "output", "phase16"])
+@pytest.mark.parametrize("path", ["", "a\0b", "a\ud800"], ids=ascii)
+def test_what_no_file_system_takes_is_no_path(name, path):
+    with pytest.raises(UsageError, match=f"--{name}: expected a path, found "):
+        RunOptions.of(**{"input": "a", name: path})
+
+
 def test_numbers_of_numpy_are_numbers():
     options = RunOptions.of(input="a", seed=np.int64(3), max_load_factor=np.float64(1.5), explore=np.bool_(True))
     assert (options.seed, options.max_load_factor, options.explore) == (3, 1.5, True)

@@ -239,6 +239,12 @@ def test_an_empty_directory_is_taken_and_a_link_stays_one(tmp_path):
     assert tree(tmp_path / "elsewhere")[SUMMARY_FILE] == "new"
 
 
+@pytest.mark.parametrize("name", ["none", "a\0b"])
+def test_a_directory_that_holds_no_run_is_not_opened(tmp_path, name):
+    with pytest.raises(OutputError, match="expected a Phase 19 run, found no optimization_summary"):
+        run_directory.open_run(tmp_path / name)
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"file/phase19: cannot be written: "), publish(tmp_path / "file" / "phase19"):
