@@ -167,8 +167,8 @@ class Phase19Harness:
         self._check_output()
         inputs = self._load_phase18_data()
         optimizer = self._initialize_optimizer(inputs, waves, agents)
-        finished = list(map(wave_frames, self.run_waves(optimizer)))
         with publish(self.output_dir) as staging:
+            finished = list(map(wave_frames, self.run_waves(optimizer)))
             analysis = self._analyse(finished, inputs, staging)
             feedback = self._generate_feedback(analysis)
             monitor = self._monitor_optimization(analysis)

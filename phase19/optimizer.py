@@ -747,15 +747,12 @@ def _recommendations(wave: PlannedWave) -> list[ScheduleRecommendation]:
 def _attempts_of(agent_performance: Mapping[str, Mapping[str, float]]) -> pl.DataFrame:
     """Attempts that reproduce the count and success rate of each agent's summary."""
     rows = [{"agent_id": agent, **figures} for agent, figures in agent_performance.items()]
-    summaries = _PERFORMANCE.conform(rows).with_columns(won=(pl.col("tasks") * pl.col("success_rate")).round())
-    attempts = (
-        summaries.with_columns(number=pl.int_ranges(1, pl.col("tasks") + 1)).explode("number").drop_nulls("number")
-    )
+    numbered = _PERFORMANCE.conform(rows).with_columns(number=pl.int_ranges(1, pl.col("tasks") + 1)).explode("number")
     return frames.ATTEMPTS.conform(
-        attempts.select(
+        numbered.drop_nulls("number").select(
             "agent_id",
             task_id=pl.format("summary of {}, task {}", "agent_id", "number"),
-            is_success=pl.col("number") <= pl.col("won"),
+            is_success=pl.col("number") <= (pl.col("tasks") * pl.col("success_rate")).round(),
             source=pl.lit("run"),
         )
     )

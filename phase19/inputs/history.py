@@ -89,9 +89,12 @@ def read_approvals(path: Path) -> pl.Series:
     Raises
     ------
     InputError
-        The file cannot be read.
+        The file cannot be read, or a line is a JSON object.
     """
     lines = pl.Series("task_id", decode_text(path).split("\n")).str.strip_chars()
+    if (is_object := lines.str.contains(r'^\{\s*"')).any():
+        line = (is_object.arg_max() or 0) + 1
+        raise InputError(str(path), line=line, expected="one task id, without JSON", found="a JSON object")
     return lines.filter(lines != "").unique(maintain_order=True)
 
 

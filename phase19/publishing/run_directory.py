@@ -22,7 +22,6 @@ _RUN_TIME = re.compile(
 )  # the only text of the summary that differs between identical runs
 _NAMED = 3  # most files named in an error message
 _EXCHANGE = 2  # the flag has this value on Linux and on macOS
-_AT_CURRENT_DIRECTORY = -100
 
 
 def open_run(run_dir: Path) -> Path:
@@ -84,7 +83,8 @@ def publish(target: Path, *, is_same_run: bool = False) -> Iterator[Path]:
 
     The body writes to a hidden staging directory beside `target`. At the end, the staging directory gets a manifest,
     is synced to disk, and is exchanged with the previous run in one atomic step. Readers always see a complete run: the
-    previous or the new one. If the body raises or is interrupted, the previous run is unchanged. If two runs overlap,
+    previous or the new one. If the body raises or is interrupted, the previous run is unchanged. If `target` can no
+    longer be replaced at the end, the new run stays beside it, and the error says where. If two runs overlap,
     the one that ends later remains. Staging directories of killed runs are removed.
 
     Parameters
@@ -122,11 +122,12 @@ def publish(target: Path, *, is_same_run: bool = False) -> Iterator[Path]:
             write_json(staging / MANIFEST_FILE, {"files": _entries(staging)})
             _sync_tree(staging)
             with locked(target.parent):
-                check_target(target, is_same_run=is_same_run)
-                if target.exists():
-                    _exchange(staging, target)
-                else:
-                    staging.rename(target)
+                try:
+                    check_target(target, is_same_run=is_same_run)
+                    _exchange(staging, target) if target.exists() else staging.rename(target)
+                except (OSError, OutputError) as problem:
+                    kept = staging.rename(staging.with_name(staging.stem.removeprefix(".")))
+                    raise OutputError(f"{problem}; the new run is complete in {kept}") from problem
                 sync(target.parent)
 
 
@@ -164,7 +165,7 @@ def _exchange(one: Path, other: Path) -> None:
     if sys.platform == "darwin":
         failed = library.renamex_np(*names, _EXCHANGE)
     else:
-        failed = library.renameat2(_AT_CURRENT_DIRECTORY, names[0], _AT_CURRENT_DIRECTORY, names[1], _EXCHANGE)
+        failed = library.renameat2(0, names[0], 0, names[1], _EXCHANGE)  # absolute paths need no directory
     if failed:
         problem = os.strerror(ctypes.get_errno())
         raise OSError(ctypes.get_errno(), f"its file system cannot exchange two directories ({problem})")

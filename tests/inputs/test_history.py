@@ -85,6 +85,12 @@ def test_executions_need_an_agent(tmp_path):
         read_executions(path)
 
 
+def test_an_approval_as_a_json_object_is_refused_and_not_taken_as_an_id(tmp_path):
+    path = write(tmp_path, "approved.txt", 'a\n\n{"task_id": "b"}\n')
+    with pytest.raises(InputError, match=r"approved\.txt, line 3: expected one task id, without JSON"):
+        read_approvals(path)
+
+
 def test_approvals_are_ids_one_per_line(tmp_path):
     path = write(tmp_path, "approve", b"\xef\xbb\xbfa task\r\n\n  b \n{c}\na task\n")
     assert read_approvals(path).to_list() == ["a task", "b", "{c}"]

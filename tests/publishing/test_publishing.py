@@ -132,24 +132,21 @@ def test_a_run_that_fails_leaves_the_last_one_untouched(tmp_path, problem):
     assert [p.name for p in tmp_path.iterdir()] == ["phase19"]
 
 
-@pytest.mark.parametrize("has_last_run", [True, False])
-def test_a_run_whose_last_step_fails_leaves_the_last_one_untouched(tmp_path, monkeypatch, has_last_run):
+def test_a_run_that_cannot_be_exchanged_stays_beside_the_last_one(tmp_path, monkeypatch):
     target = tmp_path / "phase19"
-    if has_last_run:
-        with publish(target) as staging:
-            fill(staging, "old")
-    before = tree(tmp_path)
+    run_at(target)
 
     def fail(*_):
         raise OSError(16, "Device or resource busy")
 
     monkeypatch.setattr(run_directory, "_exchange", fail)
-    monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(OutputError, match=r"phase19: cannot be written: Device or resource busy"):
+    with pytest.raises(OutputError, match=r"Device or resource busy; the new run is complete in ") as caught:
         with publish(target) as staging:
             fill(staging, "new")
-    assert tree(tmp_path) == before
-    assert [p.name for p in tmp_path.iterdir()] == ["phase19"] * has_last_run
+    kept = Path(str(caught.value).rpartition(" in ")[2])
+    assert own(kept)[SUMMARY_FILE] == "new"
+    assert own(target)[SUMMARY_FILE] == "{}"
+    assert sorted(tmp_path.iterdir()) == [target, kept]
 
 
 def test_a_full_disk_is_told_as_an_error_of_the_output(tmp_path):
@@ -209,14 +206,17 @@ def test_what_a_run_did_not_write_is_refused_before_the_work_begins_and_left_alo
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_note_written_while_a_run_works_is_kept_and_the_run_refused(tmp_path):
+def test_a_note_written_while_a_run_works_is_kept_and_so_is_the_run(tmp_path):
     target = tmp_path / "phase19"
     run_at(target)
-    with pytest.raises(OutputError, match=r"\(note.txt\)"), publish(target) as staging:
-        fill(staging, "new")
-        (target / "note.txt").write_text("mine")
-    assert (target / "note.txt").read_text() == "mine"
-    assert [p.name for p in tmp_path.iterdir()] == ["phase19"]
+    with pytest.raises(OutputError, match=r"\(note.txt\).*; the new run is complete in .*/phase19\.") as caught:
+        with publish(target) as staging:
+            fill(staging, "new")
+            (target / "note.txt").write_text("mine")
+    kept = Path(str(caught.value).rpartition(" in ")[2])
+    assert own(kept) == {SUMMARY_FILE: "new", "wave_1/rows.jsonl": "new"}
+    assert own(target) == {SUMMARY_FILE: "{}", "wave_1/rows.jsonl": "{}", "note.txt": "mine"}
+    assert sorted(tmp_path.iterdir()) == [target, kept]
 
 
 def test_the_manifest_lists_every_file_and_not_how_long_the_run_took(tmp_path):
