@@ -21,6 +21,7 @@ from phase19.execution.simulate import SimulateExecutor
 from phase19.feedback_loop import OptimizationFeedback, OptimizationFeedbackLoop, ScheduleComparison
 from phase19.inputs.history import read_approvals, read_executions, read_previous
 from phase19.inputs.loading import Inputs
+from phase19.inputs.tasks import check_names
 from phase19.inputs.thresholds import Thresholds, read_thresholds
 from phase19.monitor import OptimizationMetric, OptimizationMonitor, SchedulingAnomaly
 from phase19.optimizer import AdaptiveOptimizer, ScheduleRecommendation
@@ -261,7 +262,11 @@ class Phase19Harness:
         if self.runner is not None:
             executor = LiveExecutor(self.runner)
         elif options.executions is not None:
-            executor = ReplayExecutor(read_executions(options.executions))
+            replayed = read_executions(options.executions, self._warnings)
+            for noun, known in (("task", model.tasks), ("agent", model.agents)):
+                ids = f"{noun}_id"
+                self._warnings += check_names(noun, known[ids], replayed[ids], options.executions.name)
+            executor = ReplayExecutor(replayed)
         else:
             executor = SimulateExecutor(model.world(options.seed), model.tasks["task_id"], model.agents["agent_id"])
         self.prepare_waves(optimizer, executor)

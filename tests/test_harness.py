@@ -393,6 +393,9 @@ class TestRefusals:
 
     def test_no_tasks_are_refused(self, copied, tmp_path):
         shutil.rmtree(copied.parent / "phase16")
+        shutil.rmtree(copied.parent / "phase17")
+        for path in copied.rglob("task_outcomes.jsonl"):
+            path.unlink()
         summary = json.loads((copied / "multi_agent_summary.json").read_text()) | {"total_tasks": 0}
         (copied / "multi_agent_summary.json").write_text(json.dumps(summary))
         (copied / "tasks.jsonl").write_text("")

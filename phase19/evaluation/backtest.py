@@ -18,7 +18,7 @@ from phase19.forecasting.model import ForecastModel, first_attempts, forecast_ta
 from phase19.forecasting.retries import attempts_allowed
 from phase19.harness import Phase19Harness
 from phase19.inputs.history import read_executions
-from phase19.inputs.loading import Inputs, load_inputs, synthetic_tasks
+from phase19.inputs.loading import Inputs, load_inputs
 from phase19.inputs.thresholds import Thresholds
 from phase19.inputs.wire import Population
 from phase19.optimizer import AdaptiveOptimizer
@@ -124,7 +124,9 @@ def backtest(
     options = BacktestOptions.of(options, **settings)
     inputs = load_inputs(*options.sources)
     if options.executions is not None:
-        replayed = read_executions(options.executions)
+        found: list[str] = []
+        replayed = read_executions(options.executions, found)
+        inputs = replace(inputs, warnings=(*inputs.warnings, *found))
     elif options.split_at is not None:
         inputs, replayed = split_inputs(inputs, options.split_at)
     return replay_plan(inputs, replayed, options, progress)
@@ -429,9 +431,6 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
     later = attempts.filter((pl.col("timestamp") >= moment) & pl.col("agent_id").is_not_null())
     if later.is_empty():
         raise UsageError(f"--split-at: expected records with an agent at or after {moment.isoformat()}, found none")
-    tasks = inputs.tasks
-    if inputs.task_source == "synthetic":  # their risk level comes from the records
-        tasks = synthetic_tasks(history, tasks.height)
     success_rate = mean(history["is_success"])
     counts, count = history.group_by("agent_id").agg(record_count=pl.len()), pl.col("record_count").fill_null(0)
     agents = (
@@ -441,7 +440,6 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
     )
     known = replace(
         inputs,
-        tasks=tasks,
         attempts=history,
         agents=frames.AGENTS.conform(agents),  # the agents' summaries include later records
         population=Population(  # computed without those summaries

@@ -24,6 +24,7 @@ from phase19.errors import InputError, printable, suggestion
 from phase19.inputs.wire import Rows
 
 LINE = "line"  # added column: number of the line in its file, from 1
+TEXT_HASH = "text_hash"  # added column: hash of the line's bytes
 BLOCK_BYTES = 4 << 20  # bytes decoded at once: about 12,000 task outcomes
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
@@ -96,8 +97,8 @@ def decode_lines(path: Path, rows: Rows, select: Sequence[pl.Expr] = ()) -> Deco
     rows
         Format of every line.
     select
-        Expressions for the frame's columns, over the columns of `rows` and ``line``; by default all columns. They must
-        keep the key columns of `rows`.
+        Expressions for the frame's columns, over the columns of `rows`, ``line`` and
+        ``text_hash``; by default all. They must keep the key columns of `rows`.
 
     Returns
     -------
@@ -139,7 +140,8 @@ def decode_lines(path: Path, rows: Rows, select: Sequence[pl.Expr] = ()) -> Deco
                 raise _explained(path, lines[bad].decode(), rows.struct, problem, numbers[bad]) from problem
             unknown += _unknown_keys(path, lines, numbers, decoded, rows)
             columns = [_series(name, map(attrgetter(name), decoded), dtype) for name, dtype in rows.dtypes.items()]
-            frame = pl.DataFrame([*columns, pl.Series(LINE, numbers, dtype=pl.UInt32)])
+            hashes = pl.Series(TEXT_HASH, lines, dtype=pl.Binary).hash()
+            frame = pl.DataFrame([*columns, pl.Series(LINE, numbers, dtype=pl.UInt32), hashes])
             chunks.append(frame.select(select) if select else frame)
     whole = pl.concat(chunks, rechunk=True)
     if rows.key:

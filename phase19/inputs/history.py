@@ -6,12 +6,15 @@ from pathlib import Path
 
 import polars as pl
 
-from phase19.errors import InputError
+from phase19.errors import InputError, plural
 from phase19.frames import ATTEMPTS, has_run
 from phase19.inputs import wire
-from phase19.inputs.decoding import LINE, check_unique, decode_document, decode_lines, decode_text
+from phase19.inputs.decoding import LINE, TEXT_HASH, check_unique, decode_document, decode_lines, decode_text
 from phase19.inputs.tasks import natural_order
 from phase19.inputs.thresholds import Thresholds
+
+_IS_NUMBERED = "is_numbered"  # column: the line has a timestamp or a trial
+_MANY_ALIKE = 0.1  # share of all lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +40,61 @@ class Previous:
 
 
 def attempt_columns(rows: wire.Rows, source: str, attempt: pl.Expr | None = None) -> list[pl.Expr]:
-    """Expressions that convert decoded rows of any file to ATTEMPTS."""
-    return ATTEMPTS.fill(
+    """Expressions that convert decoded rows of any file to ATTEMPTS, and the columns that `judged_attempts` drops."""
+    is_numbered = pl.col("timestamp").is_not_null() | pl.col("trial").is_not_null()
+    attempts = ATTEMPTS.fill(
         rows.dtypes,
-        is_success=pl.col("status") == "success",
+        is_success=pl.col("status").replace_strict(wire.STATUSES, return_dtype=pl.Boolean),
+        is_censored=pl.col("is_censored").fill_null(value=False) | (pl.col("status") == "timeout"),
         confidence_delta=pl.coalesce("confidence_delta", pl.col("confidence_after") - pl.col("confidence_before")),
         duration_ms=pl.col("execution_time_ms"),
         attempt=pl.col("attempts") if attempt is None else attempt,
         source=pl.lit(source),
     )
+    return [*attempts, pl.col(TEXT_HASH), is_numbered.alias(_IS_NUMBERED)]
 
 
-def read_executions(path: Path) -> pl.DataFrame:
+def judged_attempts(attempts: pl.DataFrame, place: str, warnings: list[str]) -> pl.DataFrame:
+    """Leave out void attempts and lines that were delivered again, and give recorded times of 0 a length.
+
+    Parameters
+    ----------
+    attempts
+        As :func:`attempt_columns` makes them; `is_success` is null for a void attempt.
+    place
+        The file or directory to name in warnings.
+    warnings
+        Gets a text for each kind of row that was found, with their number.
+
+    Returns
+    -------
+    polars.DataFrame
+        ATTEMPTS.
+
+    Notes
+    -----
+    Equal lines with a timestamp or a trial number are one attempt. Others may be several, so all of them count. A time
+    of 0 is below the resolution of the clock: it becomes half the smallest positive time, and unknown where no
+    time is positive.
+    """
+    duration_ms, is_repeated = pl.col("duration_ms"), ~attempts[TEXT_HASH].is_first_distinct()
+    again, alike = (is_repeated & attempts[_IS_NUMBERED]), (is_repeated & ~attempts[_IS_NUMBERED])
+    once = attempts.filter(~again).drop(TEXT_HASH, _IS_NUMBERED)
+    judged = once.drop_nulls("is_success")
+    smallest = judged.select(duration_ms.filter(duration_ms > 0).min() / 2).item()
+    is_much = int(alike.sum()) > _MANY_ALIKE * attempts.height
+    taken = "unknown" if smallest is None else f"{smallest:g} ms, half the smallest time above 0"
+    found = {
+        "left out that repeat another with its timestamp or trial": again.sum(),
+        "that repeat another without timestamp or trial; all count": alike.sum() * is_much,
+        "left out that nobody could judge (void, error, cancelled, skipped)": once.height - judged.height,
+        f"with a time of 0 ms; it is taken as {taken}": (judged["duration_ms"] == 0).sum(),
+    }
+    warnings += [f"{place}: {plural(int(count), 'attempt')} {what}" for what, count in found.items() if count]
+    return judged.with_columns(pl.when(duration_ms == 0).then(smallest).otherwise(duration_ms).alias("duration_ms"))
+
+
+def read_executions(path: Path, warnings: list[str]) -> pl.DataFrame:
     """Read an ``--executions`` file: one row per attempt.
 
     Parameters
@@ -56,6 +102,8 @@ def read_executions(path: Path) -> pl.DataFrame:
     path
         JSONL with task_id, agent_id, attempt (default: ``attempts``, else 1), status, execution_time_ms and the
         other fields of task_outcomes.jsonl.
+    warnings
+        As in :func:`judged_attempts`.
 
     Returns
     -------
@@ -70,7 +118,7 @@ def read_executions(path: Path) -> pl.DataFrame:
     columns = attempt_columns(wire.EXECUTIONS, "run", pl.coalesce("attempt", "attempts"))
     frame: pl.DataFrame = decode_lines(path, wire.EXECUTIONS, [*columns, pl.col(LINE)]).value
     check_unique(path, frame, ("task_id", "agent_id", "attempt"))
-    return frame.drop(LINE)
+    return judged_attempts(frame.drop(LINE), path.name, warnings)
 
 
 def read_approvals(path: Path) -> pl.Series:

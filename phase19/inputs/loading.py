@@ -10,13 +10,13 @@ from typing import Any
 
 import polars as pl
 
-from phase19.errors import InputError, plural
-from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, RISK_LEVELS, SIGNALS, SOURCES, TASKS
+from phase19.errors import InputError, plural, suggestion
+from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, SIGNALS, SOURCES, TASKS
 from phase19.inputs import wire
-from phase19.inputs.decoding import LINE, Decoded, decode_document, decode_lines
+from phase19.inputs.decoding import LINE, TEXT_HASH, Decoded, decode_document, decode_lines
 from phase19.inputs.heuristics import read_heuristics
-from phase19.inputs.history import attempt_columns, natural_paths
-from phase19.inputs.tasks import natural_order
+from phase19.inputs.history import attempt_columns, judged_attempts, natural_paths
+from phase19.inputs.tasks import check_names, natural_order
 from phase19.inputs.wire import Pattern, Population
 
 _TASK_OUTCOMES = "task_outcomes.jsonl"
@@ -44,7 +44,7 @@ class Inputs:
     population
         The figures of multi_agent_summary.json.
     task_source
-        ``tasks.jsonl``, ``planned_tasks.jsonl`` or ``synthetic``.
+        ``tasks.jsonl``, ``planned_tasks.jsonl``, ``records`` or ``synthetic``.
     warnings
         One text per file with unknown fields, and one per file that was empty or ignored.
     digest
@@ -96,16 +96,25 @@ def load_inputs(phase18: Path, phase16: Path | None = None, phase17: Path | None
     signals = log.lines("phase18", "learning_signals.jsonl", wire.SIGNAL_ROWS, is_required=True)
     heuristics = log.lines("phase16", "heuristics.jsonl", wire.HEURISTIC_ROWS)
     read_heuristics(heuristics, path=f"{phase16}/heuristics.jsonl")  # raises at the first rule that breaks its format
-    attempts = pl.concat(_attempts(log, phase18))
-    tasks, task_source = _tasks(log, attempts, population.task_count)
+    recorded = pl.concat(_attempts(log, phase18))
+    attempts = judged_attempts(recorded, "records", log.warnings)
     limits = log.lines("phase18", "agents.jsonl", wire.AGENT_ROWS)
     capacity: dict[str, int | None] = dict(limits.select("agent_id", "capacity").rows())
-    choices = tasks["required_agents"].append(tasks["excluded_agents"]).explode().drop_nulls()
-    in_patterns = {agent for pattern in patterns for agent in pattern.agent_assignments or ()}
+    tasks, task_source = _tasks(log, recorded, population.task_count)
+    named = capacity.keys() | {agent for pattern in patterns for agent in pattern.agent_assignments or ()}
+    others = (recorded["agent_id"], tasks["excluded_agents"].explode())
+    agents = _agents(phase18, population, attempts, named.union(*(ids.drop_nulls() for ids in others)), capacity)
+    required = tasks.explode("required_agents").drop_nulls("required_agents")
+    for row in required.filter(~pl.col("required_agents").is_in(agents["agent_id"].implode())).head(1).to_dicts():
+        path = log.path("phase18", task_source) or log.path("phase16", task_source)
+        expected = "an agent of the records, the summary, the coordination patterns or agents.jsonl"
+        found = f"{row['required_agents']!r}{suggestion(row['required_agents'], agents['agent_id'])}"
+        raise InputError(str(path), line=row[LINE], field="required_agents", expected=expected, found=found)
+    log.warnings += check_names("task", tasks["task_id"], attempts["task_id"], "records")
     return Inputs(
-        tasks=tasks,
+        tasks=tasks.drop(LINE, strict=False),
         attempts=attempts,
-        agents=_agents(phase18, population, attempts, capacity.keys() | set(choices) | in_patterns, capacity),
+        agents=agents,
         heuristics=heuristics.select(HEURISTICS.columns.keys()),
         patterns=tuple(patterns),
         signals=signals.select(SIGNALS.columns.keys()),
@@ -115,14 +124,6 @@ def load_inputs(phase18: Path, phase16: Path | None = None, phase17: Path | None
         warnings=tuple(log.warnings),
         digest=log.digest.hexdigest(),
     )
-
-
-def synthetic_tasks(attempts: pl.DataFrame, count: int) -> pl.DataFrame:
-    """Make tasks ``task_0``, ``task_1``, ... with the most frequent recorded risk level, or MEDIUM if there is none."""
-    recorded = dict(attempts["risk_level"].drop_nulls().value_counts().rows())
-    risk = max(RISK_LEVELS, key=lambda level: recorded.get(level, 0)) if recorded else "MEDIUM"
-    names = pl.select(task_id=pl.format("task_{}", pl.int_range(count)))
-    return names.select(TASKS.fill(["task_id"], risk_level=pl.lit(risk)))
 
 
 @dataclass(slots=True)
@@ -156,7 +157,7 @@ class _Log:
         path = Path(self.directories[phase] or "", name)
         if self.path(phase, name) is None and not is_required:
             self.sources.append((name, 0, "absent", []))
-            return pl.DataFrame(schema=rows.dtypes | {LINE: pl.UInt32}).select(select or pl.all())
+            return pl.DataFrame(schema=rows.dtypes | {LINE: pl.UInt32, TEXT_HASH: pl.UInt64}).select(select or pl.all())
         decoded = decode_lines(path, rows, select)
         frame: pl.DataFrame = decoded.value
         self.note(phase, name, frame.height, {name: decoded})
@@ -192,14 +193,19 @@ def _attempts(log: _Log, phase18: Path) -> Iterable[pl.DataFrame]:
 
 
 def _tasks(log: _Log, attempts: pl.DataFrame, total_tasks: int) -> tuple[pl.DataFrame, str]:
-    """The tasks to schedule and their source: the first file with rows, else synthetic ones."""
+    """The tasks to schedule and their source: the first file with rows, else the records, else as many as stated."""
     for phase, name in (("phase18", "tasks.jsonl"), ("phase16", "planned_tasks.jsonl")):
         frame = log.lines(phase, name, wire.TASK_ROWS)
         if frame.height:
-            return frame.select(TASKS.fill(wire.TASK_ROWS.dtypes)), name
+            return frame.select(*TASKS.fill(wire.TASK_ROWS.dtypes), LINE), name
         if log.path(phase, name) is not None:
             log.warnings.append(f"{name} is empty; the next source of tasks is used")
-    return synthetic_tasks(attempts, total_tasks), "synthetic"
+    if attempts.is_empty():
+        names = pl.select(task_id=pl.format("task_{}", pl.int_range(total_tasks)))
+        return names.select(TASKS.fill(names.columns)), "synthetic"
+    last = attempts.group_by("task_id").agg(pl.col("risk_level", "category").drop_nulls().last())
+    names = pl.DataFrame({"task_id": natural_order(last["task_id"])})
+    return names.join(last, on="task_id", maintain_order="left").select(TASKS.fill(last.columns)), "records"
 
 
 def _agents(

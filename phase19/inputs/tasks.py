@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from phase19 import frames
-from phase19.errors import UsageError
+from phase19.errors import UsageError, plural
 from phase19.inputs.heuristics import Heuristics
 from phase19.options import PriorityStrategy
 
@@ -89,6 +89,15 @@ def fill_confidence(tasks: pl.DataFrame, attempts: pl.DataFrame, success_rate: f
     stated = (tasks["confidence"].sort().mean(), attempts["confidence_before"].sort().mean(), success_rate)
     default = next(value for value in stated if value is not None)
     return tasks.with_columns(pl.col("confidence").fill_null(pl.lit(default, dtype=pl.Float64)))
+
+
+def check_names(noun: str, planned: pl.Series, recorded: pl.Series, place: str) -> list[str]:
+    """A warning where records are there and none has one of the planned names; else nothing."""
+    known = recorded.drop_nulls().unique().sort()
+    if planned.is_empty() or known.is_empty() or planned.is_in(known.implode()).any():
+        return []
+    found = f"the plan has {planned[0]!r}, the records have {known[0]!r}"
+    return [f"{place}: no record names one of the {plural(planned.len(), noun)} to plan: {found}"]
 
 
 def select_agents(agents: pl.DataFrame, count: int | None) -> pl.DataFrame:

@@ -69,10 +69,17 @@ def _type(name: str, column: Column) -> Any:
     return {frames.STRINGS: list[Id], pl.String: text, pl.Boolean: bool}.get(column.dtype, datetime)
 
 
+# How an attempt ended, and whether it succeeded; None for a void one, which nobody could judge.
+STATUSES: dict[str, bool | None] = {
+    **dict.fromkeys(("success", "completed", "passed"), True),
+    **dict.fromkeys(("failed", "failure", "timeout"), False),
+    **dict.fromkeys(("void", "error", "cancelled", "skipped"), None),
+}
 _ATTEMPT = ATTEMPTS.without("attempt", "is_success confidence_boost duration_ms attempt source").columns | {
-    "status": frames.choice("how it ended", "success", "failed"),
+    "status": frames.choice("how it ended", *STATUSES),
     "execution_time_ms": ATTEMPTS.columns["duration_ms"],
     "attempts": ATTEMPTS.columns["attempt"],
+    "trial": frames.count("number of the independent repeat", nullable=True),
 }
 _AGENT_ATTEMPT = _ATTEMPT | {"agent_id": frames.identifier("agent that attempted it")}
 

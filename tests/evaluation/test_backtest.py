@@ -81,7 +81,7 @@ def first_of(case):
 
 
 def test_a_backtest_plans_replays_and_learns_as_the_run_does(case, tmp_path):
-    result = replay_plan(first_of(case), read_executions(case[1]), options(seed=3))
+    result = replay_plan(first_of(case), read_executions(case[1], []), options(seed=3))
     found, executions = result.document, result.executions
     settings = {"executor": "replay", "executions": case[1], "max_retries": 0, "seed": 3}
     run = phase19.run(input=case[0], output=tmp_path / "run", **settings)

@@ -56,7 +56,7 @@ def test_executions_are_attempts_of_a_run(tmp_path):
         '{"task_id": "b", "agent_id": "x", "attempts": 3, "status": "success"}\n'
         '{"task_id": "c", "agent_id": "x", "status": "success", "confidence_before": 0.5, "confidence_after": 0.25}\n',
     )
-    attempts = read_executions(path)
+    attempts = read_executions(path, [])
     frames.ATTEMPTS.validate(attempts)
     assert attempts["attempt"].to_list() == [1, 2, 3, 1]
     assert attempts["duration_ms"].to_list() == [None, 9.0, None, None]
@@ -67,14 +67,18 @@ def test_executions_are_attempts_of_a_run(tmp_path):
 def test_executions_say_whether_a_limit_stopped_them(tmp_path):
     row = '{"task_id": "a", "agent_id": "x", "attempt": %d, "status": "failed", "is_censored": %s}'
     lines = "\n".join(row % marked for marked in enumerate(("false", "true", "null"), 1))
-    assert read_executions(write(tmp_path, "executions.jsonl", lines))["is_censored"].to_list() == [False, True, False]
+    assert read_executions(write(tmp_path, "executions.jsonl", lines), [])["is_censored"].to_list() == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_executions_stand_once(tmp_path):
     row = '{"task_id": "a", "agent_id": "x", "attempt": 2, "status": "failed"}'
     path = write(tmp_path, "executions.jsonl", f"{row}\n\n{row.replace('2', '1')}\n{row}\n")
     with pytest.raises(InputError) as caught:
-        read_executions(path)
+        read_executions(path, [])
     assert (caught.value.line, caught.value.field) == (4, "task_id, agent_id, attempt")
     assert caught.value.found == "'a', 'x', 2 again (first on line 1)"
 
@@ -82,7 +86,7 @@ def test_executions_stand_once(tmp_path):
 def test_executions_need_an_agent(tmp_path):
     path = write(tmp_path, "executions.jsonl", '{"task_id": "a", "status": "failed"}')
     with pytest.raises(InputError, match="line 1: field 'agent_id'"):
-        read_executions(path)
+        read_executions(path, [])
 
 
 def test_an_approval_as_a_json_object_is_refused_and_not_taken_as_an_id(tmp_path):

@@ -16,6 +16,7 @@ from phase19.inputs.tasks import natural_order
 from phase19.inputs.wire import Population
 
 SMALL = Path(__file__).parents[1] / "data" / "small"
+STATUS_WORDS = "success or completed or passed or failed or failure or timeout or void or error or cancelled or skipped"
 OUTCOME = '{"task_id": "a", "agent_id": "x", "status": "success"}'
 
 
@@ -114,7 +115,7 @@ def test_timestamps_are_utc_and_naive_ones_are_taken_for_utc():
 
 
 def test_agents_are_all_named_anywhere_then_numbered_ones_up_to_the_total():
-    # Named: agent_10 and agent_2 (summary), openai/gpt-5 (patterns), Llama 3 (records), reviewer (required_agents).
+    # Named: agent_10 and agent_2 (summary), openai/gpt-5 and reviewer (patterns), Llama 3 (records).
     assert load(SMALL).agents["agent_id"].to_list() == ["Llama 3", "agent_2", "agent_10", "openai/gpt-5", "reviewer"]
 
 
@@ -157,7 +158,7 @@ def test_population_heuristics_patterns_and_signals():
     ]
     (pattern,) = inputs.patterns
     assert (pattern.pattern_type, pattern.success_rate, pattern.confidence) == ("load_balanced", 0.95, 0.88)
-    assert pattern.agent_assignments == {"agent_2": ["a", "b"], "openai/gpt-5": ["c"]}
+    assert pattern.agent_assignments == {"agent_2": ["a", "b"], "openai/gpt-5": ["c"], "reviewer": []}
     assert inputs.signals["signal_id"].to_list() == ["LS_001", "LS_002"]
 
 
@@ -168,6 +169,7 @@ def test_optional_parts_of_the_summary_may_be_missing(root):
 
 def test_one_pattern_may_stand_without_an_array(root):
     write(root, "phase18/coordination_patterns.json", '{"pattern_type": "solo"}')
+    write(root, "phase18/agents.jsonl", '{"agent_id": "reviewer"}\n')
     (pattern,) = load(root).patterns
     assert (pattern.pattern_type, pattern.success_rate, pattern.agent_assignments) == ("solo", None, None)
 
@@ -178,15 +180,97 @@ def test_tasks_jsonl_comes_before_planned_tasks(root):
     assert (inputs.task_source, inputs.tasks["task_id"].to_list()) == ("tasks.jsonl", ["urgent"])
 
 
-def test_without_tasks_there_are_synthetic_ones_of_the_commonest_recorded_risk(root):
+def test_without_tasks_those_of_the_records_are_planned_with_their_last_recorded_risk_and_category(root):
+    write(
+        root,
+        OUTCOMES,
+        "".join(
+            json.dumps({"task_id": task, "agent_id": "x", **more}) + "\n"
+            for task, more in [
+                ("t10", {"status": "success", "risk_level": "HIGH", "category": "code"}),
+                ("t2", {"status": "void"}),
+                ("t10", {"status": "failed", "risk_level": "LOW", "confidence_before": 0.9}),
+            ]
+        ),
+    )
+    inputs = load_inputs(root / "phase18")
+    assert inputs.task_source == "records"
+    found = inputs.tasks.select("task_id", "risk_level", "category", "confidence", "wave").rows()
+    assert found == [("t2", "MEDIUM", None, None, None), ("t10", "LOW", "code", None, None)]
+    frames.TASKS.validate(inputs.tasks)
+
+
+def test_without_tasks_and_records_there_are_as_many_as_the_summary_states(root):
+    (root / OUTCOMES).unlink()
     inputs = load_inputs(root / "phase18")
     assert inputs.task_source == "synthetic"
     assert inputs.tasks["task_id"].to_list() == ["task_0", "task_1", "task_2", "task_3"]
-    assert inputs.tasks["risk_level"].unique().to_list() == ["LOW"]
+    assert inputs.tasks["risk_level"].unique().to_list() == ["MEDIUM"]
     assert inputs.tasks["confidence"].null_count() == inputs.tasks["wave"].null_count() == 4
     frames.TASKS.validate(inputs.tasks)
-    (root / "phase18/task_outcomes.jsonl").unlink()
-    assert load_inputs(root / "phase18").tasks["risk_level"].unique().to_list() == ["MEDIUM"]
+
+
+STATUSES = {
+    True: ("success", "completed", "passed"),
+    False: ("failed", "failure", "timeout"),
+    None: ("void", "error", "cancelled", "skipped"),
+}
+
+
+def outcomes(root, *rows):
+    """Load with these rows as all outcomes, each of task a by agent_2."""
+    (root / "phase17/execution_outcomes.jsonl").unlink()
+    lines = (json.dumps({"task_id": "a", "agent_id": "agent_2", "status": "success"} | row) for row in rows)
+    write(root, OUTCOMES, "".join(f"{line}\n" for line in lines))
+    return load(root)
+
+
+def test_each_word_for_an_end_counts_as_what_it_means_and_a_void_attempt_as_nothing(root):
+    inputs = outcomes(root, *({"status": word} for words in STATUSES.values() for word in words))
+    assert inputs.attempts["is_success"].to_list() == [True] * 3 + [False] * 3
+    assert inputs.attempts["is_censored"].to_list() == [False] * 5 + [True]  # a timeout
+    assert inputs.agents.filter(agent_id="agent_2")["record_count"].item() == 6
+    assert inputs.warnings == (
+        "records: 4 attempts left out that nobody could judge (void, error, cancelled, skipped)",
+    )
+
+
+def test_lines_delivered_again_with_their_timestamp_or_trial_are_one_attempt(root):
+    stamped, numbered, bare = {"timestamp": "2026-02-05T12:00:00Z"}, {"trial": 3}, {"confidence_before": 0.5}
+    inputs = outcomes(root, *[stamped, numbered] * 5, {"trial": 4}, bare, bare)
+    assert inputs.attempts.height == 5
+    assert inputs.warnings == ("records: 8 attempts left out that repeat another with its timestamp or trial",)
+
+
+def test_many_equal_lines_without_timestamp_or_trial_all_count_with_a_warning(root):
+    inputs = outcomes(root, *[{}] * 4, *({"execution_time_ms": i} for i in range(1, 9)))
+    assert inputs.attempts.height == 12
+    assert inputs.warnings == ("records: 3 attempts that repeat another without timestamp or trial; all count",)
+
+
+@pytest.mark.parametrize(("times", "taken"), [((0, 4.0, None, 6.0), 2.0), ((0, 0, None, None), None)])
+def test_a_time_of_0_is_below_the_resolution_of_the_clock(root, times, taken):
+    inputs = outcomes(root, *({"execution_time_ms": time, "trial": i} for i, time in enumerate(times)))
+    assert inputs.attempts["duration_ms"].to_list() == [taken if time == 0 else time for time in times]
+    assert (
+        [warning for warning in inputs.warnings if "with a time of 0 ms; it is taken as" in warning]
+        == [*inputs.warnings]
+        != []
+    )
+
+
+def test_records_of_other_names_than_the_plan_has_are_said(root):
+    assert outcomes(root, {"task_id": "suite/a"}).warnings == (
+        "records: no record names one of the 3 tasks to plan: the plan has 'a', the records have 'suite/a'",
+    )
+
+
+def test_a_required_agent_that_nothing_else_names_is_refused_beside_the_nearest_name(root):
+    write(root, "phase16/planned_tasks.jsonl", '{"task_id": "a", "required_agents": ["Agent_2"]}\n')
+    error = fails(root, "phase16/planned_tasks.jsonl")
+    assert (error.line, error.field, error.found) == (1, "required_agents", "'Agent_2'; did you mean agent_2?")
+    write(root, "phase18/agents.jsonl", '{"agent_id": "Agent_2"}\n')
+    assert "Agent_2" in load(root).agents["agent_id"]
 
 
 def test_an_empty_tasks_file_is_said_and_passed_over(root):
@@ -229,9 +313,9 @@ def test_sources_say_what_was_read(root):
         ("heuristics.jsonl", 0, "absent"),
         ("execution_outcomes.jsonl", 0, "empty"),
         ("task_outcomes.jsonl", 3, "used"),
+        ("agents.jsonl", 0, "absent"),
         ("tasks.jsonl", 0, "absent"),
         ("planned_tasks.jsonl", 3, "used"),
-        ("agents.jsonl", 0, "absent"),
     ]
 
 
@@ -381,7 +465,7 @@ PLANNED, TASKS, SIGNALS = "phase16/planned_tasks.jsonl", "phase18/tasks.jsonl", 
         (OUTCOMES, '{"agent_id": "x", "status": "success"}', "task_id", REQUIRED, "nothing"),
         (OUTCOMES, '{"task_id": "a", "status": "success"}', "agent_id", REQUIRED, "nothing"),
         (OUTCOMES, '{"task_id": "a", "agent_id": "x"}', "status", REQUIRED, "nothing"),
-        (OUTCOMES, OUTCOME.replace("success", "done"), "status", "success or failed", '"done"'),
+        (OUTCOMES, OUTCOME.replace("success", "done"), "status", STATUS_WORDS, '"done"'),
         (OUTCOMES, OUTCOME.replace('"a"', '""'), "task_id", ID, '""'),
         (OUTCOMES, OUTCOME.replace('"a"', '"a\\n"'), "task_id", ID, '"a\\n"'),
         (OUTCOMES, OUTCOME.replace('"x"', '"\x7f"'), "agent_id", ID, r'"\x7f"'),
