@@ -1,6 +1,6 @@
 """The package's exception tree: every error a user can cause derives from :class:`Phase19Error`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 
 def printable(text: str) -> str:
@@ -48,6 +48,22 @@ class InputError(Phase19Error):
         place = file if line is None else f"{file}, line {line}"
         subject = "" if field is None else f"field {field!r}: "
         super().__init__(printable(f"{place}: {subject}expected {expected}, found {found}"))
+
+
+class InvalidInputsError(Phase19Error):
+    """Several places in the input files break the contract; `errors` lists them."""
+
+    def __init__(self, errors: Sequence[InputError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(map(str, errors)))
+
+
+Report = Callable[[InputError], None]  # told of an error; may raise it, or keep it and return
+
+
+def raise_error(error: InputError) -> None:
+    """Raise an error at once: the usual :data:`Report`."""
+    raise error
 
 
 class UsageError(Phase19Error):

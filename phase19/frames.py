@@ -86,7 +86,7 @@ ATTEMPTS = Schema(
     confidence_boost=_BOOST,
     duration_ms=milliseconds("execution time; null if not recorded", nullable=True),
     is_censored=_IS_CENSORED,
-    attempt=count("number of the attempt, from 1", low=1, default=1),
+    attempt=count("number of the attempt, from 1", low=1, high=1000, default=1),
     heuristics_applied=_HEURISTICS_APPLIED,
     error_message=text("what went wrong"),
     timestamp=moment("end of the attempt", nullable=True),

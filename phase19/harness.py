@@ -13,7 +13,7 @@ from phase19.analysis.results import AnomalyTest
 from phase19.analysis.session import Analysis, analyse
 from phase19.arguments import checked
 from phase19.balancing.capacity import never_planned
-from phase19.errors import OutputError, UsageError, plural
+from phase19.errors import OutputError, UsageError, plural, suggestion
 from phase19.execution.live import LiveExecutor, LiveResult
 from phase19.execution.protocol import Executor
 from phase19.execution.replay import ReplayExecutor
@@ -21,7 +21,7 @@ from phase19.execution.simulate import SimulateExecutor
 from phase19.feedback_loop import OptimizationFeedback, OptimizationFeedbackLoop, ScheduleComparison
 from phase19.inputs.history import read_approvals, read_executions, read_previous
 from phase19.inputs.loading import Inputs
-from phase19.inputs.tasks import check_names
+from phase19.inputs.tasks import check_replayed, joined_counts
 from phase19.inputs.thresholds import Thresholds, read_thresholds
 from phase19.monitor import OptimizationMetric, OptimizationMonitor, SchedulingAnomaly
 from phase19.optimizer import AdaptiveOptimizer, ScheduleRecommendation
@@ -258,17 +258,19 @@ class Phase19Harness:
         optimizer.wave_count, optimizer.agent_count = options.waves, options.agents
         optimizer.check_waves()
         model = self.model = optimizer.model
+        if self.previous is not None:
+            self._warnings += check_replayed(model.tasks, model.agents, self.previous.attempts, str(options.previous))
         executor: Executor
+        replayed = None
         if self.runner is not None:
             executor = LiveExecutor(self.runner)
         elif options.executions is not None:
             replayed = read_executions(options.executions, self._warnings)
-            for noun, known in (("task", model.tasks), ("agent", model.agents)):
-                ids = f"{noun}_id"
-                self._warnings += check_names(noun, known[ids], replayed[ids], options.executions.name)
+            self._warnings += check_replayed(model.tasks, model.agents, replayed, options.executions.name)
             executor = ReplayExecutor(replayed)
         else:
             executor = SimulateExecutor(model.world(options.seed), model.tasks["task_id"], model.agents["agent_id"])
+        self.joins = joined_counts(model.tasks, model.agents, inputs.attempts, replayed)
         self.prepare_waves(optimizer, executor)
         return optimizer
 
@@ -276,6 +278,10 @@ class Phase19Harness:
         """Make :meth:`run_waves` plan with this optimizer and execute with this executor."""
         options, self.optimizer = self.options, optimizer
         self.approvals = read_approvals(options.approve) if options.approve else None
+        if self.approvals is not None:
+            known = optimizer.model.tasks["task_id"]
+            for name in self.approvals.filter(~self.approvals.is_in(known.implode())).head(10):
+                self._warnings.append(f"{options.approve}: no task is named {name!r}{suggestion(name, known)}")
         self.gate = SafetyGate(is_live=options.executor == "live", is_approval_required=options.require_approval)
         if executor.most_attempts is not None and executor.most_attempts <= options.max_retries:
             optimizer.options = replace(options, max_retries=executor.most_attempts - 1)
@@ -369,6 +375,7 @@ class Phase19Harness:
             self.model,
             baselines,
             tables,
+            joins=self.joins,
             previous=self.previous,
             thresholds=self.thresholds,
             execution_time_ms=(time.perf_counter() - self._started) * 1000.0,

@@ -2,6 +2,7 @@
 
 # ruff: noqa: RUF009 - the calls in dataclass bodies declare fields
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime
@@ -127,7 +128,7 @@ class InputOptions(_Options):
     def sources(self) -> tuple[Path, Path | None, Path | None]:
         """Phase 18's, 16's and 17's directories; `phase16` and `phase17` beside the input by default, if they exist."""
         beside = (self.beside_input(name) for name in ("phase16", "phase17"))
-        phase16, phase17 = (path if path.is_dir() else None for path in beside)
+        phase16, phase17 = (path if os.path.lexists(path) else None for path in beside)
         return self.input, self.phase16 or phase16, self.phase17 or phase17
 
     def beside_input(self, name: str) -> Path:

@@ -171,6 +171,10 @@ class TestPhase19Integration:
         replay = {"executor": "replay", "executions": executions, "deliver_feedback": True}
         replayed = phase19.run(input=copied, output=tmp_path / "replayed", **replay, **FIXED)
         assert replayed.summary["simulated"] is False
+        assert replayed["joins"] == {
+            "tasks": 12, "tasks_with_records": 12, "agents": 4, "agents_with_records": 4,
+            "replayed_rows": 144, "replayed_rows_in_plan": 144,
+        }  # fmt: skip
         done = replayed.executions
         assert (done.filter(pl.col("agent_id") != "agent_0")["status"] == "completed").all()
         assert (done.filter(pl.col("agent_id") == "agent_0")["status"] == "failed").all()
@@ -192,6 +196,19 @@ class TestPhase19Integration:
 
 
 class TestWhatHoldsOfEveryRun:
+    def test_replayed_rows_of_other_names_are_counted_and_said(self, copied, tmp_path):
+        rows = [{"task_id": "task_0", "agent_id": name, "status": "success"} for name in ("AGENT_0", "AGENT_1")]
+        (tmp_path / "executions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        run = phase19.run(
+            input=copied, output=tmp_path / "out", executor="replay", executions=tmp_path / "executions.jsonl"
+        )
+        assert (run["joins"]["replayed_rows"], run["joins"]["replayed_rows_in_plan"]) == (2, 0)
+        assert run.warnings[0] == (
+            "executions.jsonl: no record names one of the 4 agents to plan: "
+            "the plan has 'agent_0', the records have 'AGENT_0'"
+        )
+        assert run["task_counts"]["unobserved"] == 12
+
     @pytest.mark.no_cover
     def test_the_command_with_the_same_seed_and_time_gives_the_same_bytes(self, result, run_cli, tmp_path):
         fixed = ("--seed", FIXED["seed"], "--timestamp", FIXED["timestamp"])
@@ -340,7 +357,7 @@ class TestLive:
             {"task_id": "blocked", "wave": 2, "risk_level": "HIGH", "confidence": 0.2},
         ]
         (copied / "tasks.jsonl").write_text("".join(json.dumps(task) + "\n" for task in tasks))
-        (tmp_path / "approved.txt").write_text("approved\n")
+        (tmp_path / "approved.txt").write_text("approved\nhihg\n")
         seen = []
 
         def runner(order, attempt):
@@ -350,6 +367,8 @@ class TestLive:
         run = phase19.run(
             input=copied, output=tmp_path / "out", executor="live", runner=runner, approve=tmp_path / "approved.txt"
         )
+        unknown = f"{tmp_path / 'approved.txt'}: no task is named 'hihg'; did you mean high?"
+        assert unknown in run.warnings
         assert sorted(seen) == [("approved", 1), ("safe", 1), ("safe", 2), ("safe", 3)]
         counts = run.summary["task_counts"]
         assert {state: counts[state] for state in STATES} == {

@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 from phase19 import __version__
 from phase19.cli import screen
 from phase19.cli.parsing import OUTPUT, Count, Flag, discard, print_errors, takes_options
-from phase19.errors import Phase19Error, UsageError, suggestion
+from phase19.errors import InvalidInputsError, Phase19Error, UsageError, suggestion
 from phase19.options import BacktestOptions, CompareOptions, InputOptions, RunOptions
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
@@ -74,7 +74,7 @@ def validate(options: InputOptions) -> None:
     from phase19.inputs.loading import load_inputs
     from phase19.optimizer import AdaptiveOptimizer
 
-    inputs = load_inputs(*options.sources)
+    inputs = load_inputs(*options.sources, most_errors=20)
     _warn(inputs.warnings)
     AdaptiveOptimizer(inputs=inputs).check_waves()
     screen.print_inputs(inputs)
@@ -275,7 +275,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int | None = app(given, console=screen.console_for(sys.stdout) if is_help else None)
         sys.stdout.flush()
     except (CycloptsError, Phase19Error) as problem:
-        print_errors([f"error: {problem}"])
+        problems = problem.errors if isinstance(problem, InvalidInputsError) else [problem]
+        print_errors(f"error: {each}" for each in problems)
         return BAD_INPUT
     except KeyboardInterrupt:
         print_errors(["interrupted: nothing was written"])

@@ -68,8 +68,15 @@ def print_inputs(inputs: Inputs) -> None:
     """Print a row for each input file, then the number of tasks, agents and recorded attempts."""
     tasks = f"{plural(inputs.tasks.height, 'task')} ({inputs.task_source})"
     sizes = f"{plural(inputs.agents.height, 'agent')}, {plural(inputs.attempts.height, 'recorded attempt')}"
+    from phase19.inputs.tasks import joined_counts
+
     table = records_table(inputs.sources.to_dicts(), "file status ignored_fields row_count")
-    show([table, f"The inputs are valid: {tasks}, {sizes}."])
+    found = joined_counts(inputs.tasks, inputs.agents, inputs.attempts)
+    joined = (
+        f"{found['tasks_with_records']} of {plural(inputs.tasks.height, 'task')} and "
+        f"{found['agents_with_records']} of {plural(inputs.agents.height, 'agent')} have records."
+    )
+    show([table, f"The inputs are valid: {tasks}, {sizes}. {joined}"])
 
 
 def print_frame(frame: pl.DataFrame) -> None:

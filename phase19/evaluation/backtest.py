@@ -19,6 +19,7 @@ from phase19.forecasting.retries import attempts_allowed
 from phase19.harness import Phase19Harness
 from phase19.inputs.history import read_executions
 from phase19.inputs.loading import Inputs, load_inputs
+from phase19.inputs.tasks import check_replayed
 from phase19.inputs.thresholds import Thresholds
 from phase19.inputs.wire import Population
 from phase19.optimizer import AdaptiveOptimizer
@@ -176,7 +177,8 @@ def replay_plan(
     max_attempts = attempts_allowed(model.tasks["risk_level"], optimizer.options.max_retries)
     pairs = replay_pairs(model, replayed, max_attempts)
     if not pairs.is_observed.any():
-        raise UsageError("expected records of the run's tasks and agents to replay, found none")
+        found = "expected records of the run's tasks and agents to replay, found none"
+        raise UsageError("; ".join((found, *check_replayed(model.tasks, model.agents, replayed, "replay"))))
     waves, rows, drawn, others = [], [], [], []
     for wave in run.run_waves(optimizer):
         if not isinstance(wave, ExecutedWave):  # a replay is never interrupted

@@ -20,11 +20,11 @@ from typing import Any, BinaryIO, get_args
 import msgspec
 import polars as pl
 
-from phase19.errors import InputError, printable, suggestion
+from phase19.errors import InputError, Report, printable, raise_error, suggestion
 from phase19.inputs.wire import Rows
 
 LINE = "line"  # added column: number of the line in its file, from 1
-TEXT_HASH = "text_hash"  # added column: hash of the line's bytes
+TEXT_HASH = "text_hash"  # added column: the same for lines with equal fields, in any order and spacing
 BLOCK_BYTES = 4 << 20  # bytes decoded at once: about 12,000 task outcomes
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
@@ -43,11 +43,14 @@ class Decoded:
         SHA-256 of the file's bytes.
     unknown
         Number of occurrences of each undeclared field.
+    naive_count
+        Number of timestamps without an offset.
     """
 
     value: Any
     digest: bytes
     unknown: Counter[str] = field(default_factory=Counter)
+    naive_count: int = 0
 
 
 def decode_text(path: Path) -> str:
@@ -87,7 +90,7 @@ def decode_document(path: Path, shape: Any) -> Decoded:
     return Decoded(value, hashlib.sha256(data).digest(), Counter(_unknown_fields(members, value)))
 
 
-def decode_lines(path: Path, rows: Rows, select: Sequence[pl.Expr] = ()) -> Decoded:
+def decode_lines(path: Path, rows: Rows, select: Sequence[pl.Expr] = (), report: Report = raise_error) -> Decoded:
     """Decode a JSONL file strictly into one frame.
 
     Parameters
@@ -99,6 +102,8 @@ def decode_lines(path: Path, rows: Rows, select: Sequence[pl.Expr] = ()) -> Deco
     select
         Expressions for the frame's columns, over the columns of `rows`, ``line`` and
         ``text_hash``; by default all. They must keep the key columns of `rows`.
+    report
+        Called with the error of each bad line; if it returns, the line is left out.
 
     Returns
     -------
@@ -119,7 +124,7 @@ def decode_lines(path: Path, rows: Rows, select: Sequence[pl.Expr] = ()) -> Deco
     digest, unknown = hashlib.sha256(), Counter[str]()
     decoder = msgspec.json.Decoder(rows.struct)
     chunks: list[pl.DataFrame] = []
-    first_line = 1
+    first_line, naive_count = 1, 0
     with _open(path) as stream:
         # An empty file counts as one empty block, which gives an empty frame.
         while (block := stream.read(BLOCK_BYTES)) or not chunks:
@@ -127,36 +132,36 @@ def decode_lines(path: Path, rows: Rows, select: Sequence[pl.Expr] = ()) -> Deco
             digest.update(block)
             if first_line == 1:
                 block = block.removeprefix(_BYTE_ORDER_MARK)
-            _text(path, block, first_line)
-            lines = block.split(b"\n")
+            lines = _utf8_lines(path, block, first_line, report)
             numbers = [number for number, line in enumerate(lines, first_line) if line and not line.isspace()]
             first_line += len(lines) - 1
             lines = [line for line in lines if line and not line.isspace()]
             decoded: list[msgspec.Struct] = []
-            try:
-                decoded.extend(map(decoder.decode, lines))  # stops at the first bad line
-            except _REFUSED as problem:
-                bad = len(decoded)
-                raise _explained(path, lines[bad].decode(), rows.struct, problem, numbers[bad]) from problem
-            unknown += _unknown_keys(path, lines, numbers, decoded, rows)
+            while len(decoded) < len(lines):
+                try:
+                    decoded.extend(map(decoder.decode, lines[len(decoded) :]))  # stops at the first bad line
+                except _REFUSED as problem:
+                    bad = len(decoded)
+                    report(_explained(path, lines.pop(bad).decode(), rows.struct, problem, numbers.pop(bad)))
+            undeclared, texts = _undeclared_keys(path, lines, numbers, decoded, rows, report=report)
+            unknown += undeclared
+            naive_count += _naive_count(decoded, rows)
             columns = [_series(name, map(attrgetter(name), decoded), dtype) for name, dtype in rows.dtypes.items()]
-            hashes = pl.Series(TEXT_HASH, lines, dtype=pl.Binary).hash()
+            hashes = pl.Series(TEXT_HASH, texts, dtype=pl.Binary).hash()
             frame = pl.DataFrame([*columns, pl.Series(LINE, numbers, dtype=pl.UInt32), hashes])
             chunks.append(frame.select(select) if select else frame)
     whole = pl.concat(chunks, rechunk=True)
     if rows.key:
-        check_unique(path, whole, rows.key)
-    return Decoded(whole, digest.digest(), unknown)
+        check_unique(path, whole, rows.key, report)
+    return Decoded(whole, digest.digest(), unknown, naive_count)
 
 
-def check_unique(path: Path, frame: pl.DataFrame, keys: Sequence[str]) -> None:
-    """Raise InputError for the first row that repeats the `keys` of another; `frame` has a column ``line``."""
-    repeated = ~frame.select(pl.struct(*keys).is_first_distinct()).to_series()
-    if repeated.any():
-        line, *key = frame.select(LINE, *keys).row(repeated.arg_max() or 0)
-        first = frame.join(frame.filter(pl.col(LINE) == line), on=keys, how="semi", maintain_order="left")[LINE][0]
+def check_unique(path: Path, frame: pl.DataFrame, keys: Sequence[str], report: Report = raise_error) -> None:
+    """Report each row that repeats the `keys` of another; `frame` has a column ``line``."""
+    rows = frame.select(*keys, LINE, first=pl.col(LINE).min().over(keys)).filter(pl.col(LINE) > pl.col("first"))
+    for *key, line, first in rows.iter_rows():
         found = f"{', '.join(map(repr, key))} again (first on line {first})"
-        raise InputError(str(path), line=line, field=", ".join(keys), expected="no repeated key", found=found)
+        report(InputError(str(path), line=line, field=", ".join(keys), expected="no repeated key", found=found))
 
 
 @contextmanager
@@ -165,6 +170,7 @@ def _open(path: Path) -> Iterator[BinaryIO]:
     try:
         if not path.is_file():
             found = "a directory" if path.is_dir() else "something else" if path.exists() else "nothing"
+            found = "a link that leads nowhere" if found == "nothing" and path.is_symlink() else found
             raise InputError(str(path), expected="a file", found=found)
         with path.open("rb") as stream:
             yield stream
@@ -179,6 +185,21 @@ def _text(path: Path, data: bytes, first_line: int) -> str:
         line = first_line + data.count(b"\n", 0, problem.start)
         found = f"byte 0x{data[problem.start]:02x} ({problem.reason})"
         raise InputError(str(path), line=line, expected="UTF-8 text", found=found) from problem
+
+
+def _utf8_lines(path: Path, block: bytes, first_line: int, report: Report) -> list[bytes]:
+    """Split a block into lines, and empty those that are not UTF-8."""
+    lines = block.split(b"\n")
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        for position, line in enumerate(lines):
+            try:
+                _text(path, line, first_line + position)
+            except InputError as problem:
+                report(problem)
+                lines[position] = b""
+    return lines
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -205,25 +226,35 @@ def _unknown_fields(found: Any, value: Any, prefix: str = "") -> Iterator[str]:
             yield from _unknown_fields(item, member, prefix)
 
 
-def _unknown_keys(
-    path: Path, lines: Sequence[bytes], numbers: Sequence[int], decoded: list[msgspec.Struct], rows: Rows
-) -> Counter[str]:
-    """Count undeclared keys, and refuse repeated keys.
+def _undeclared_keys(
+    path: Path, lines: list[bytes], numbers: list[int], decoded: list[msgspec.Struct], rows: Rows, *, report: Report
+) -> tuple[Counter[str], list[bytes]]:
+    """Count undeclared keys, report repeated keys, and write lines without undeclared keys in one form.
 
     Re-encoded rows have as many quotation marks as their lines, unless a key is undeclared or repeated or a mark is
     written as an escape. Comparing the counts is a fast test for a whole block.
     """
     encoded, block = msgspec.json.Encoder().encode_lines(decoded), b"".join(lines)
+    texts = encoded.split(b"\n")[:-1]
     is_flat = pl.Binary not in rows.dtypes.values()
     if is_flat and block.count(b'"') == encoded.count(b'"') and b"\\u0022" not in block:
-        return Counter()
-    unknown, known = Counter[str](), set(rows.struct.__struct_encode_fields__)
-    for number, line in zip(numbers, lines, strict=True):
+        return Counter(), texts
+    undeclared, known = Counter[str](), set(rows.struct.__struct_encode_fields__)
+    for position, (number, line) in enumerate(zip(numbers, lines, strict=True)):
         try:
-            unknown.update(json.loads(line, object_pairs_hook=_unique).keys() - known)
+            if others := json.loads(line, object_pairs_hook=_unique).keys() - known:
+                undeclared.update(others)
+                texts[position] = line
         except ValueError as problem:
-            raise _explained(path, line.decode(), rows.struct, problem, number) from problem
-    return unknown
+            report(_explained(path, line.decode(), rows.struct, problem, number))
+    return undeclared, texts
+
+
+def _naive_count(decoded: list[msgspec.Struct], rows: Rows) -> int:
+    """Number of timestamps without an offset."""
+    names = [name for name, dtype in rows.dtypes.items() if isinstance(dtype, pl.Datetime)]
+    moments = (getattr(row, name) for row in decoded for name in names)
+    return sum(1 for moment in moments if moment and moment.tzinfo is None)
 
 
 def _series(name: str, values: Iterator[Any], dtype: Any) -> pl.Series:

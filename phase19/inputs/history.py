@@ -51,11 +51,11 @@ def attempt_columns(rows: wire.Rows, source: str, attempt: pl.Expr | None = None
         attempt=pl.col("attempts") if attempt is None else attempt,
         source=pl.lit(source),
     )
-    return [*attempts, pl.col(TEXT_HASH), is_numbered.alias(_IS_NUMBERED)]
+    return [*attempts, pl.col(TEXT_HASH, LINE), is_numbered.alias(_IS_NUMBERED)]
 
 
 def judged_attempts(attempts: pl.DataFrame, place: str, warnings: list[str]) -> pl.DataFrame:
-    """Leave out void attempts and lines that were delivered again, and give recorded times of 0 a length.
+    """Leave out void attempts and repeated lines, add missing earlier attempts, and give times of 0 a length.
 
     Parameters
     ----------
@@ -75,23 +75,52 @@ def judged_attempts(attempts: pl.DataFrame, place: str, warnings: list[str]) -> 
     -----
     Equal lines with a timestamp or a trial number are one attempt. Others may be several, so all of them count. A time
     of 0 is below the resolution of the clock: it becomes half the smallest positive time, and unknown where no
-    time is positive.
+    time is positive. Where attempt k of a pair has more lines than attempt k - 1, the missing lines were failures.
     """
     duration_ms, is_repeated = pl.col("duration_ms"), ~attempts[TEXT_HASH].is_first_distinct()
     again, alike = (is_repeated & attempts[_IS_NUMBERED]), (is_repeated & ~attempts[_IS_NUMBERED])
-    once = attempts.filter(~again).drop(TEXT_HASH, _IS_NUMBERED)
-    judged = once.drop_nulls("is_success")
+    once = attempts.filter(~again).drop(TEXT_HASH, LINE, _IS_NUMBERED)
+    missing = _missing_attempts(once)
+    judged = pl.concat([once.drop_nulls("is_success"), missing])
     smallest = judged.select(duration_ms.filter(duration_ms > 0).min() / 2).item()
     is_much = int(alike.sum()) > _MANY_ALIKE * attempts.height
     taken = "unknown" if smallest is None else f"{smallest:g} ms, half the smallest time above 0"
     found = {
-        "left out that repeat another with its timestamp or trial": again.sum(),
-        "that repeat another without timestamp or trial; all count": alike.sum() * is_much,
-        "left out that nobody could judge (void, error, cancelled, skipped)": once.height - judged.height,
+        f"left out that repeat another with its timestamp or trial{_first(attempts, again)}": again.sum(),
+        f"that repeat another without timestamp or trial; all count{_first(attempts, alike)}": alike.sum() * is_much,
+        "left out that nobody could judge (void, error, cancelled, skipped)": once["is_success"].null_count(),
+        "missing before later attempts of the same pair; they count as failures of unknown time": missing.height,
         f"with a time of 0 ms; it is taken as {taken}": (judged["duration_ms"] == 0).sum(),
     }
     warnings += [f"{place}: {plural(int(count), 'attempt')} {what}" for what, count in found.items() if count]
     return judged.with_columns(pl.when(duration_ms == 0).then(smallest).otherwise(duration_ms).alias("duration_ms"))
+
+
+def _first(attempts: pl.DataFrame, is_repeated: pl.Series) -> str:
+    """The lines of the first repeated attempt and of the attempt that it repeats."""
+    repeat = is_repeated.arg_max() or 0
+    same = attempts.head(repeat + 1).filter(pl.col(TEXT_HASH) == pl.col(TEXT_HASH).last())[LINE]
+    return f"; line {same[-1]} repeats line {same[0]}" if same.len() else ""
+
+
+def _missing_attempts(attempts: pl.DataFrame) -> pl.DataFrame:
+    """The failed attempts that later attempts of the same source, task and agent imply and no row records."""
+    pair = ["source", "task_id", "agent_id"]
+    counts = attempts.group_by(*pair, "attempt").len()
+    numbers = counts.group_by(pair).agg(attempt=pl.int_range(1, pl.col("attempt").max() + 1)).explode("attempt")
+    gaps = (
+        numbers.join(counts, on=[*pair, "attempt"], how="left", nulls_equal=True)
+        .sort(*pair, "attempt")
+        .with_columns(pl.col("len").fill_null(0))
+        .with_columns(missing=pl.col("len").cum_max(reverse=True).over(pair) - pl.col("len"))
+        .filter(pl.col("missing") > 0)
+    )
+    # The earliest recorded attempt of the pair says when it was, and with which risk level and category.
+    first = attempts.sort("attempt", maintain_order=True).unique(pair, keep="first", maintain_order=True)
+    known = first.select(*pair, "wave", "risk_level", "category", "heuristics_applied", "timestamp")
+    added = gaps.select(*pair, pl.col("attempt").repeat_by("missing")).explode("attempt")
+    added = added.join(known, on=pair, nulls_equal=True, maintain_order="left")
+    return added.select(ATTEMPTS.fill(added.columns, is_success=pl.lit(False)))
 
 
 def read_executions(path: Path, warnings: list[str]) -> pl.DataFrame:
@@ -116,9 +145,9 @@ def read_executions(path: Path, warnings: list[str]) -> pl.DataFrame:
         The file breaks the contract, or a (task, agent, attempt) is repeated.
     """
     columns = attempt_columns(wire.EXECUTIONS, "run", pl.coalesce("attempt", "attempts"))
-    frame: pl.DataFrame = decode_lines(path, wire.EXECUTIONS, [*columns, pl.col(LINE)]).value
+    frame: pl.DataFrame = decode_lines(path, wire.EXECUTIONS, columns).value
     check_unique(path, frame, ("task_id", "agent_id", "attempt"))
-    return judged_attempts(frame.drop(LINE), path.name, warnings)
+    return judged_attempts(frame, path.name, warnings)
 
 
 def read_approvals(path: Path) -> pl.Series:

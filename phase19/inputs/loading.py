@@ -1,28 +1,33 @@
 """Read the directories of Phases 16, 17 and 18 into validated frames."""
 
 import hashlib
-import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
 import polars as pl
 
-from phase19.errors import InputError, plural, suggestion
+from phase19.errors import InputError, InvalidInputsError, plural, suggestion
 from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, SIGNALS, SOURCES, TASKS
 from phase19.inputs import wire
 from phase19.inputs.decoding import LINE, TEXT_HASH, Decoded, decode_document, decode_lines
+from phase19.inputs.directories import Directory, list_directory, unread_records
 from phase19.inputs.heuristics import read_heuristics
-from phase19.inputs.history import attempt_columns, judged_attempts, natural_paths
+from phase19.inputs.history import attempt_columns, judged_attempts
 from phase19.inputs.tasks import check_names, natural_order
 from phase19.inputs.wire import Pattern, Population
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _TASK_OUTCOMES = "task_outcomes.jsonl"
 _WAVE_OUTCOMES = f"wave_*/*/{_TASK_OUTCOMES}"
+_IN_WAVE = re.compile(rf"wave_[^/]*/[^/]+/{re.escape(_TASK_OUTCOMES)}")
 _EVEN_ODDS = Population(success_rate=0.5, agent_count=0, task_count=0)
-_WARNED_FIELDS = 10  # names in one warning; further ones are counted
+_NAMED = 10  # names in one warning; further ones are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class Inputs:
     task_source
         ``tasks.jsonl``, ``planned_tasks.jsonl``, ``records`` or ``synthetic``.
     warnings
-        One text per file with unknown fields, and one per file that was empty or ignored.
+        What the user should know of the inputs: ignored fields and files, attempts left out, names without records.
     digest
         SHA-256 of the names and bytes of all files read; it does not depend on the paths of the directories.
     """
@@ -64,7 +69,9 @@ class Inputs:
     digest: str = ""
 
 
-def load_inputs(phase18: Path, phase16: Path | None = None, phase17: Path | None = None) -> Inputs:
+def load_inputs(
+    phase18: Path, phase16: Path | None = None, phase17: Path | None = None, *, most_errors: int = 1
+) -> Inputs:
     """Read and check every input of a run.
 
     Parameters
@@ -73,6 +80,8 @@ def load_inputs(phase18: Path, phase16: Path | None = None, phase17: Path | None
         Directory with the four required Phase 18 files.
     phase16, phase17
         Directories of the earlier phases; None if there is none.
+    most_errors
+        Number of errors to find before raising.
 
     Returns
     -------
@@ -83,36 +92,33 @@ def load_inputs(phase18: Path, phase16: Path | None = None, phase17: Path | None
     ------
     InputError
         A directory or required file is missing, or a file breaks the contract; the error names file, line and field.
+    InvalidInputsError
+        There are several such errors, and `most_errors` is more than 1.
     """
-    directories = {"phase18": phase18, "phase16": phase16, "phase17": phase17}
-    for directory in filter(None, directories.values()):
-        if not directory.is_dir():
-            found = "a file" if directory.exists() else "nothing"
-            raise InputError(str(directory), expected="a directory", found=found)
-    log = _Log(directories)
-    population: Population = log.document("multi_agent_summary.json", Population)
-    patterns: list[Pattern] = log.document("coordination_patterns.json", list[Pattern] | Pattern)
-    log.document("system_health.json", wire.SystemHealth)
+    paths = {"phase18": phase18, "phase16": phase16, "phase17": phase17}
+    log = _Log({phase: list_directory(path) for phase, path in paths.items() if path is not None}, most_errors)
+    population: Population = log.document("multi_agent_summary.json", Population, _EVEN_ODDS)
+    patterns: list[Pattern] = log.document("coordination_patterns.json", list[Pattern] | Pattern, [])
+    log.document("system_health.json", wire.SystemHealth, wire.SystemHealth())
     signals = log.lines("phase18", "learning_signals.jsonl", wire.SIGNAL_ROWS, is_required=True)
     heuristics = log.lines("phase16", "heuristics.jsonl", wire.HEURISTIC_ROWS)
-    read_heuristics(heuristics, path=f"{phase16}/heuristics.jsonl")  # raises at the first rule that breaks its format
-    recorded = pl.concat(_attempts(log, phase18))
+    log.check(read_heuristics, heuristics, path=f"{phase16}/heuristics.jsonl")
+    recorded = pl.concat(_attempts(log))
     attempts = judged_attempts(recorded, "records", log.warnings)
     limits = log.lines("phase18", "agents.jsonl", wire.AGENT_ROWS)
     capacity: dict[str, int | None] = dict(limits.select("agent_id", "capacity").rows())
     tasks, task_source = _tasks(log, recorded, population.task_count)
-    named = capacity.keys() | {agent for pattern in patterns for agent in pattern.agent_assignments or ()}
-    others = (recorded["agent_id"], tasks["excluded_agents"].explode())
-    agents = _agents(phase18, population, attempts, named.union(*(ids.drop_nulls() for ids in others)), capacity)
-    required = tasks.explode("required_agents").drop_nulls("required_agents")
-    for row in required.filter(~pl.col("required_agents").is_in(agents["agent_id"].implode())).head(1).to_dicts():
-        path = log.path("phase18", task_source) or log.path("phase16", task_source)
-        expected = "an agent of the records, the summary, the coordination patterns or agents.jsonl"
-        found = f"{row['required_agents']!r}{suggestion(row['required_agents'], agents['agent_id'])}"
-        raise InputError(str(path), line=row[LINE], field="required_agents", expected=expected, found=found)
+    log.raise_errors()  # what follows compares files, so it needs all of them
+    named = {*recorded["agent_id"].drop_nulls(), *capacity}
+    named.update(agent for pattern in patterns for agent in pattern.agent_assignments or ())
+    agents = _agents(phase18, population, attempts, named, capacity)
+    _check_agents_of_tasks(log, tasks, task_source, agents["agent_id"])
+    log.raise_errors()
     log.warnings += check_names("task", tasks["task_id"], attempts["task_id"], "records")
+    log.warnings += check_names("agent", pl.Series(list(capacity), dtype=pl.String), attempts["agent_id"], "records")
+    log.warn_of_unread()
     return Inputs(
-        tasks=tasks.drop(LINE, strict=False),
+        tasks=tasks.drop(LINE),
         attempts=attempts,
         agents=agents,
         heuristics=heuristics.select(HEURISTICS.columns.keys()),
@@ -130,20 +136,52 @@ def load_inputs(phase18: Path, phase16: Path | None = None, phase17: Path | None
 class _Log:
     """Reads files, and keeps the row counts, the warnings and the digest."""
 
-    directories: Mapping[str, Path | None]
+    directories: Mapping[str, Directory]
+    most_errors: int = 1
+    errors: list[InputError] = field(default_factory=list)
+    read: set[tuple[str, str]] = field(default_factory=set)  # phases and paths of files read, or ignored with a warning
     sources: list[tuple[str, int, str, list[str]]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     digest: Any = field(default_factory=hashlib.sha256)
 
     def path(self, phase: str, name: str) -> Path | None:
         """The path of an optional file; None if it does not exist. A dangling link counts as existing."""
-        directory = self.directories[phase]
-        return directory / name if directory is not None and os.path.lexists(directory / name) else None
+        directory = self.directories.get(phase)
+        return directory.path / name if directory is not None and name in directory.entries else None
 
-    def document(self, name: str, shape: Any) -> Any:
-        """A required JSON document of Phase 18; a single pattern becomes a list of one."""
-        path = Path(self.directories["phase18"] or "", name)
-        decoded = decode_document(path, shape)
+    def report(self, error: InputError) -> None:
+        """Keep an error; raise when there are enough."""
+        if self.most_errors == 1:
+            raise error
+        self.errors.append(error)
+        if len(self.errors) == self.most_errors:
+            self.raise_errors()
+
+    def raise_errors(self) -> None:
+        """Raise the errors found so far, if any."""
+        if self.errors:
+            raise InvalidInputsError(self.errors)
+
+    def check(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Call a function that reads or checks a file; report its error and return None if it raises one."""
+        try:
+            return read(*args, **kwargs)
+        except InputError as problem:
+            self.report(problem)
+            return None
+
+    def warn_of_unread(self) -> None:
+        """Warn of files that look like input files but are not read."""
+        names = {name for name, *_ in self.sources if "/" not in name}
+        for phase, directory in self.directories.items():
+            read = {path for owner, path in self.read if owner == phase}
+            self.warnings += unread_records(directory, read, names, _WAVE_OUTCOMES)
+
+    def document(self, name: str, shape: Any, default: Any) -> Any:
+        """A required JSON document of Phase 18, or the default if it is bad; a single pattern becomes a list of one."""
+        decoded = self.check(decode_document, self.directories["phase18"].path / name, shape)
+        if decoded is None:
+            return default
         if isinstance(decoded.value, Pattern):
             decoded.value = [decoded.value]
         row_count = len(decoded.value) if isinstance(decoded.value, list) else 1
@@ -154,40 +192,48 @@ class _Log:
         self, phase: str, name: str, rows: wire.Rows, select: Sequence[pl.Expr] = (), *, is_required: bool = False
     ) -> pl.DataFrame:
         """The rows of a JSONL file; no rows if an optional file does not exist."""
-        path = Path(self.directories[phase] or "", name)
+        empty = pl.DataFrame(schema=rows.dtypes | {LINE: pl.UInt32, TEXT_HASH: pl.UInt64}).select(select or pl.all())
         if self.path(phase, name) is None and not is_required:
             self.sources.append((name, 0, "absent", []))
-            return pl.DataFrame(schema=rows.dtypes | {LINE: pl.UInt32, TEXT_HASH: pl.UInt64}).select(select or pl.all())
-        decoded = decode_lines(path, rows, select)
-        frame: pl.DataFrame = decoded.value
-        self.note(phase, name, frame.height, {name: decoded})
-        return frame
+            return empty
+        decoded = self.check(decode_lines, self.directories[phase].path / name, rows, select, self.report)
+        if decoded is None:
+            return empty
+        self.note(phase, name, decoded.value.height, {name: decoded})
+        return cast("pl.DataFrame", decoded.value)
 
     def note(self, phase: str, name: str, row_count: int, files: Mapping[str, Decoded]) -> None:
         """Record one source made of these files, which are keyed by their paths in the phase's directory."""
         unknown: Counter[str] = Counter()
+        naive = sum(file.naive_count for file in files.values())
         for place, file in files.items():
             self.digest.update(f"{phase}/{place}\0".encode() + file.digest)
+            self.read.add((phase, place))
             unknown += file.unknown
         self.sources.append((name, row_count, "used" if row_count else "empty", sorted(unknown)))
+        if naive:
+            self.warnings.append(f"{name}: {plural(naive, 'timestamp')} without an offset taken as UTC")
         if unknown:
-            shown = ", ".join(f"{field!r} ({unknown[field]})" for field in sorted(unknown)[:_WARNED_FIELDS])
-            more = f" and {len(unknown) - _WARNED_FIELDS} more" if len(unknown) > _WARNED_FIELDS else ""
+            shown = ", ".join(f"{field!r} ({unknown[field]})" for field in sorted(unknown)[:_NAMED])
+            more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
             self.warnings.append(f"{name}: {plural(unknown.total(), 'value')} of unknown fields ignored: {shown}{more}")
 
 
-def _attempts(log: _Log, phase18: Path) -> Iterable[pl.DataFrame]:
+def _attempts(log: _Log) -> Iterable[pl.DataFrame]:
     """Phase 17's attempts, then Phase 18's: from its top-level file if there is one, otherwise from those of waves."""
     rows = wire.EXECUTION_OUTCOMES
     yield log.lines("phase17", "execution_outcomes.jsonl", rows, select=attempt_columns(rows, "phase17"))
-    rows, below = wire.TASK_OUTCOMES, natural_paths(phase18, _WAVE_OUTCOMES)
+    rows, phase18 = wire.TASK_OUTCOMES, log.directories["phase18"]
+    below = natural_order(path for path in phase18.files if _IN_WAVE.fullmatch(path))
     columns = attempt_columns(rows, "phase18")
     if not below or log.path("phase18", _TASK_OUTCOMES) is not None:
         if below:
+            log.read.update(("phase18", path) for path in below)
             log.warnings.append(f"{_TASK_OUTCOMES} is used, {_WAVE_OUTCOMES} is ignored ({plural(len(below), 'file')})")
         yield log.lines("phase18", _TASK_OUTCOMES, rows, select=columns)
     else:
-        files = {path.relative_to(phase18).as_posix(): decode_lines(path, rows, columns) for path in below}
+        found = {path: log.check(decode_lines, phase18.path / path, rows, columns, log.report) for path in below}
+        files = {path: file for path, file in found.items() if file is not None}
         log.note("phase18", _WAVE_OUTCOMES, sum(file.value.height for file in files.values()), files)
         yield from (file.value for file in files.values())
 
@@ -200,12 +246,29 @@ def _tasks(log: _Log, attempts: pl.DataFrame, total_tasks: int) -> tuple[pl.Data
             return frame.select(*TASKS.fill(wire.TASK_ROWS.dtypes), LINE), name
         if log.path(phase, name) is not None:
             log.warnings.append(f"{name} is empty; the next source of tasks is used")
+    no_line = pl.lit(None, dtype=pl.UInt32).alias(LINE)
     if attempts.is_empty():
         names = pl.select(task_id=pl.format("task_{}", pl.int_range(total_tasks)))
-        return names.select(TASKS.fill(names.columns)), "synthetic"
+        return names.select(*TASKS.fill(names.columns), no_line), "synthetic"
     last = attempts.group_by("task_id").agg(pl.col("risk_level", "category").drop_nulls().last())
     names = pl.DataFrame({"task_id": natural_order(last["task_id"])})
-    return names.join(last, on="task_id", maintain_order="left").select(TASKS.fill(last.columns)), "records"
+    return names.join(last, on="task_id", maintain_order="left").select(*TASKS.fill(last.columns), no_line), "records"
+
+
+def _check_agents_of_tasks(log: _Log, tasks: pl.DataFrame, task_source: str, known: pl.Series) -> None:
+    """Report required agents that nothing else names, and warn of such excluded agents."""
+    path = log.path("phase18", task_source) or log.path("phase16", task_source)
+    for name in ("required_agents", "excluded_agents"):
+        named = tasks.explode(name).drop_nulls(name)
+        unknown = named.filter(~pl.col(name).is_in(known.implode())).unique(name, keep="first", maintain_order=True)
+        for line, agent in unknown.head(_NAMED).select(pl.col(LINE), name).rows():
+            expected = "an agent of the records, the summary, the coordination patterns or agents.jsonl"
+            found = f"{agent!r}{suggestion(agent, known)}"
+            problem = InputError(str(path), line=line, field=name, expected=expected, found=found)
+            if name == "required_agents":
+                log.report(problem)
+            else:
+                log.warnings.append(f"{problem}; the exclusion has no effect")
 
 
 def _agents(

@@ -100,6 +100,31 @@ def check_names(noun: str, planned: pl.Series, recorded: pl.Series, place: str) 
     return [f"{place}: no record names one of the {plural(planned.len(), noun)} to plan: {found}"]
 
 
+def check_replayed(tasks: pl.DataFrame, agents: pl.DataFrame, rows: pl.DataFrame, place: str) -> list[str]:
+    """Warn where rows of an earlier or recorded run name no task or no agent of this one."""
+    names = (("task", tasks["task_id"], rows["task_id"]), ("agent", agents["agent_id"], rows["agent_id"]))
+    return [text for noun, planned, recorded in names for text in check_names(noun, planned, recorded, place)]
+
+
+def joined_counts(
+    tasks: pl.DataFrame, agents: pl.DataFrame, attempts: pl.DataFrame, replayed: pl.DataFrame | None = None
+) -> dict[str, int | None]:
+    """Count the planned tasks and agents with records, and the replayed rows of planned tasks by planned agents."""
+
+    def is_known(rows: pl.DataFrame, known: pl.DataFrame, name: str) -> pl.Series:
+        return rows[name].is_in(known[name].drop_nulls().unique().implode())
+
+    rows = None if replayed is None else is_known(replayed, tasks, "task_id") & is_known(replayed, agents, "agent_id")
+    return {
+        "tasks": tasks.height,
+        "tasks_with_records": int(is_known(tasks, attempts, "task_id").sum()),
+        "agents": agents.height,
+        "agents_with_records": int(is_known(agents, attempts, "agent_id").sum()),
+        "replayed_rows": None if replayed is None else replayed.height,
+        "replayed_rows_in_plan": None if rows is None else int(rows.sum()),
+    }
+
+
 def select_agents(agents: pl.DataFrame, count: int | None) -> pl.DataFrame:
     """Take the first `count` agents in natural order; if there are fewer, add `agent_0`, `agent_1`, ..."""
     if count is None or count <= agents.height:

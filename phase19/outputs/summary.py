@@ -77,6 +77,7 @@ def summary_document(
     yardsticks: Mapping[str, float | None],
     tables: Mapping[str, pl.DataFrame],
     *,
+    joins: Mapping[str, int | None],
     previous: Previous | None,
     thresholds: Thresholds,
     execution_time_ms: float,
@@ -124,6 +125,7 @@ def summary_document(
         },
         "forecast_scores": {name: overall[name] for name in _SCORES.split()},
         "tasks_from": inputs.task_source,
+        "joins": joins,
         "yardsticks": {
             "planned_success_rate": yardsticks["expected_success_rate"],
             "round_robin_success_rate": yardsticks["round_robin_success_rate"],

@@ -236,7 +236,21 @@ def test_validate_prints_what_it_found_and_writes_nothing(run_cli, inputs):
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"^planned_tasks\.jsonl +used +none +12$", done.stdout, re.MULTILINE)
     assert "The inputs are valid: 12 tasks (planned_tasks.jsonl), 4 agents, 13 recorded attempts." in done.stdout
+    assert "12 of 12 tasks and 4 of 4 agents have records." in " ".join(done.stdout.split())
     assert tree(inputs.parent) == before
+
+
+def test_validate_prints_an_error_a_line_where_run_prints_the_first(run_cli, inputs):
+    (inputs / "task_outcomes.jsonl").write_text('{"task_id": 1}\n\n{"task_id": "a\\n"}\n')
+    (inputs / "system_health.json").unlink()
+    done = run_cli("validate", "--input", inputs)
+    assert (done.returncode, done.stdout) == (2, "")
+    places = [line.partition(": ")[2].partition(": ")[0] for line in done.stderr.splitlines()]
+    outcomes = inputs / "task_outcomes.jsonl"
+    assert places == [f"{inputs / 'system_health.json'}", f"{outcomes}, line 1", f"{outcomes}, line 3"]
+    assert all(line.startswith("error: ") for line in done.stderr.splitlines())
+    stopped = run_cli("run", "--input", inputs)
+    assert (stopped.returncode, stopped.stderr) == (2, done.stderr.splitlines(keepends=True)[0])
 
 
 def test_sample_makes_inputs_of_the_size_asked_for(run_cli, tmp_path):

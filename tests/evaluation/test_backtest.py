@@ -383,7 +383,11 @@ def test_bad_usage_of_backtest_is_one_message_and_writes_nothing(run_cli, place,
 def test_records_of_other_tasks_are_nothing_to_replay(case, tmp_path):
     path = tmp_path / "executions.jsonl"
     path.write_text('{"task_id": "elsewhere", "agent_id": "agent_0", "status": "success"}\n')
-    with pytest.raises(UsageError, match="expected records of the run's tasks and agents to replay, found none"):
+    with pytest.raises(
+        UsageError,
+        match="expected records of the run's tasks and agents to replay, found none; "
+        r"replay: no record names one of the \d+ tasks to plan: the plan has '.*', the records have 'elsewhere'$",
+    ):
         phase19.backtest(input=case[0], executions=path)
 
 

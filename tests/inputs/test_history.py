@@ -58,10 +58,10 @@ def test_executions_are_attempts_of_a_run(tmp_path):
     )
     attempts = read_executions(path, [])
     frames.ATTEMPTS.validate(attempts)
-    assert attempts["attempt"].to_list() == [1, 2, 3, 1]
-    assert attempts["duration_ms"].to_list() == [None, 9.0, None, None]
+    assert attempts["attempt"].to_list() == [1, 2, 3, 1, 1, 2]  # b's attempts 1 and 2 are missing: they failed
+    assert attempts["duration_ms"].to_list() == [None, 9.0, *[None] * 4]
     assert attempts["source"].unique().to_list() == ["run"]
-    assert attempts["confidence_delta"].to_list() == [None, None, None, -0.25]
+    assert attempts["confidence_delta"].to_list() == [None, None, None, -0.25, None, None]
 
 
 def test_executions_say_whether_a_limit_stopped_them(tmp_path):

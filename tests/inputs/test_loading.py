@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from phase19 import frames
-from phase19.errors import InputError
+from phase19.errors import InputError, InvalidInputsError
 from phase19.inputs.loading import load_inputs
 from phase19.inputs.tasks import natural_order
 from phase19.inputs.wire import Population
+from phase19.options import InputOptions
 
 SMALL = Path(__file__).parents[1] / "data" / "small"
 STATUS_WORDS = "success or completed or passed or failed or failure or timeout or void or error or cancelled or skipped"
+OUTCOMES_FILE, IN_WAVES = "task_outcomes.jsonl", "wave_*/*/task_outcomes.jsonl"
 OUTCOME = '{"task_id": "a", "agent_id": "x", "status": "success"}'
 
 
@@ -93,7 +97,7 @@ def test_attempts_are_phase_17_then_phase_18_in_file_order():
         ("phase17", "a", None, False, 31.5, False, 1),
         ("phase17", "b", "agent_2", True, 12.0, False, 1),
         ("phase18", "a", "agent_2", True, 20.0, False, 1),
-        ("phase18", "b", "agent_2", False, None, True, 2),
+        ("phase18", "b", "agent_2", False, None, True, 1),
         ("phase18", "b", "Llama 3", True, None, False, 1),
     ]
     assert attempts["risk_level"].to_list() == [None, None, "LOW", None, None]
@@ -107,7 +111,7 @@ def test_confidence_delta_is_recorded_else_after_less_before_else_unknown():
     assert attempts["confidence_before"].to_list() == [0.5, 0.5, 0.5, None, None]
 
 
-def test_timestamps_are_utc_and_naive_ones_are_taken_for_utc():
+def test_timestamps_are_in_utc():
     stamps = load(SMALL).attempts["timestamp"].to_list()
     assert stamps[0] == datetime(2026, 2, 1, tzinfo=UTC)
     assert stamps[2] == datetime(2026, 2, 5, 12, 0, 0, 500_000, tzinfo=UTC)
@@ -239,13 +243,56 @@ def test_lines_delivered_again_with_their_timestamp_or_trial_are_one_attempt(roo
     stamped, numbered, bare = {"timestamp": "2026-02-05T12:00:00Z"}, {"trial": 3}, {"confidence_before": 0.5}
     inputs = outcomes(root, *[stamped, numbered] * 5, {"trial": 4}, bare, bare)
     assert inputs.attempts.height == 5
-    assert inputs.warnings == ("records: 8 attempts left out that repeat another with its timestamp or trial",)
+    assert inputs.warnings == (
+        "records: 8 attempts left out that repeat another with its timestamp or trial; line 3 repeats line 1",
+    )
+
+
+def test_a_line_delivered_again_in_another_form_is_the_same_attempt(root):
+    (root / "phase17/execution_outcomes.jsonl").unlink()
+    write(
+        root,
+        OUTCOMES,
+        '{"task_id": "a", "agent_id": "agent_2", "status": "success", "trial": 1}\n'
+        '{"trial":1,"status":"success","agent_id":"agent_2","task_id":"a"}\n'
+        # A field that is not read tells two attempts apart.
+        '{"task_id": "a", "agent_id": "agent_2", "status": "success", "trial": 1, "seed": 1}\n'
+        '{"task_id": "a", "agent_id": "agent_2", "status": "success", "trial": 1, "seed": 2}\n',
+    )
+    assert load(root).attempts.height == 3
+
+
+def test_attempts_missing_before_later_ones_were_failures(root):
+    inputs = outcomes(
+        root,
+        # Attempt 3 twice, attempt 2 once and attempt 1 never: attempt 2 is missing once, attempt 1 twice.
+        {"attempts": 3, "trial": 1},
+        {"attempts": 3, "trial": 2, "execution_time_ms": 5},
+        {"attempts": 2, "trial": 1, "status": "failed", "category": "docs"},
+        # All are there: a void attempt counts as one, and a first attempt may be repeated.
+        {"agent_id": "x", "status": "error"},
+        {"agent_id": "x", "attempts": 2},
+        {"agent_id": "y", "trial": 1},
+        {"agent_id": "y", "trial": 2},
+    )
+    added = inputs.attempts.tail(3)
+    assert added.select("task_id", "agent_id", "attempt", "is_success", "duration_ms", "category").rows() == [
+        ("a", "agent_2", 1, False, None, "docs"),
+        ("a", "agent_2", 1, False, None, "docs"),
+        ("a", "agent_2", 2, False, None, "docs"),
+    ]
+    assert inputs.attempts.height == 6 + 3
+    assert inputs.warnings[-1] == (
+        "records: 3 attempts missing before later attempts of the same pair; they count as failures of unknown time"
+    )
 
 
 def test_many_equal_lines_without_timestamp_or_trial_all_count_with_a_warning(root):
     inputs = outcomes(root, *[{}] * 4, *({"execution_time_ms": i} for i in range(1, 9)))
     assert inputs.attempts.height == 12
-    assert inputs.warnings == ("records: 3 attempts that repeat another without timestamp or trial; all count",)
+    assert inputs.warnings == (
+        "records: 3 attempts that repeat another without timestamp or trial; all count; line 2 repeats line 1",
+    )
 
 
 @pytest.mark.parametrize(("times", "taken"), [((0, 4.0, None, 6.0), 2.0), ((0, 0, None, None), None)])
@@ -271,6 +318,184 @@ def test_a_required_agent_that_nothing_else_names_is_refused_beside_the_nearest_
     assert (error.line, error.field, error.found) == (1, "required_agents", "'Agent_2'; did you mean agent_2?")
     write(root, "phase18/agents.jsonl", '{"agent_id": "Agent_2"}\n')
     assert "Agent_2" in load(root).agents["agent_id"]
+
+
+def test_an_excluded_agent_that_nothing_names_is_no_agent_and_is_said(root):
+    before = load(root).agents["agent_id"].to_list()
+    write(root, "phase16/planned_tasks.jsonl", '{"task_id": "a", "excluded_agents": ["Agent_2", "agent_10"]}\n')
+    inputs = load(root)
+    assert inputs.agents["agent_id"].to_list() == before
+    assert [warning.partition("field ")[2] for warning in inputs.warnings] == [
+        (
+            "'excluded_agents': expected an agent of the records, the summary, the coordination patterns or "
+            "agents.jsonl, found 'Agent_2'; did you mean agent_2?; the exclusion has no effect"
+        )
+    ]
+
+
+def test_agents_that_no_record_names_are_said(root):
+    write(root, "phase18/agents.jsonl", '{"agent_id": "AGENT_1"}\n{"agent_id": "AGENT_2"}\n')
+    assert load(root).warnings == (
+        "records: no record names one of the 2 agents to plan: the plan has 'AGENT_1', the records have 'Llama 3'",
+    )
+
+
+# What is there and cannot be read
+
+
+@contextmanager
+def as_user(root):
+    """Act as an ordinary user: root may read everything."""
+    for place in (root, *root.parents):
+        if place.stat().st_mode & 0o055 != 0o055:
+            place.chmod(0o755)
+    load(SMALL)  # imports everything
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(65534)
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("phase17", 0o000), ("phase18", 0o000), ("phase18", 0o311), ("phase18", 0o644), ("phase18/wave_1", 0o000)],
+)
+def test_a_directory_that_cannot_be_read_is_an_error(root, name, mode):
+    write(root, "phase18/wave_1/x/task_outcomes.jsonl", OUTCOME)
+    (root / name).chmod(mode)
+    with as_user(root), pytest.raises(InputError, match="Permission denied"):
+        load(root)
+    (root / name).chmod(0o755)
+
+
+def test_an_unreadable_directory_of_others_is_a_warning(root):
+    (root / "phase18/backup").mkdir(mode=0)
+    with as_user(root):
+        assert load(root).warnings == (f"{root}/phase18/backup: this directory cannot be read: Permission denied",)
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("phase18/task_outcomes.jsonl.gz", OUTCOMES_FILE),
+        ("phase18/task_outcomes.json", OUTCOMES_FILE),
+        ("phase18/Task-Outcomes (1).JSONL", OUTCOMES_FILE),
+        ("phase18/outcomes.csv", OUTCOMES_FILE),
+        ("phase17/execution_outcome.jsonl", "execution_outcomes.jsonl"),
+        ("phase18/planned_tasks.jsonl", "planned_tasks.jsonl"),
+        ("phase18/task.jsonl", "tasks.jsonl"),
+        ("phase18/wave1/x/task_outcomes.jsonl", IN_WAVES),
+        ("phase18/wave_1/task_outcomes.jsonl", IN_WAVES),
+        ("phase18/wave_2.jsonl", IN_WAVES),
+        ("phase18/runs/wave_1/x/task_outcomes.jsonl", IN_WAVES),
+    ],
+)
+def test_what_looks_like_records_and_is_not_read_is_said(root, name, instead):
+    write(root, name, OUTCOME)
+    said = [warning for warning in load(root).warnings if name in warning]
+    assert said == [f"{root}/{name} looks like records but is not read; a file that is: {instead}"]
+
+
+def test_other_files_are_not_taken_for_records(root):
+    for name in ("README.md", "notes.txt", "phase19_feedback.jsonl", ".tasks.jsonl.swp", "metrics.jsonl"):
+        write(root, f"phase18/{name}", "x")
+    write(root, "phase18/wave_1/x/tasks.jsonl", "x")
+    assert load(root).warnings == ()
+
+
+def test_many_files_that_look_like_records_are_counted(root):
+    for i in range(12):
+        write(root, f"phase18/wave{i}/x/task_outcomes.jsonl", OUTCOME)
+    warnings = load(root).warnings
+    assert len(warnings) == 11
+    assert warnings[-1] == f"{root}/phase18: 14 more files of this kind"  # 12 directories, and 12 files in them
+
+
+@pytest.mark.parametrize("target", ["nowhere", "loop"])
+@pytest.mark.parametrize("name", ["wave_1", "wave_1/x", "other"])
+def test_a_link_that_leads_nowhere_is_said(root, name, target):
+    path = root / "phase18" / name
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(path if target == "loop" else root / target)
+    assert f"{path}: this link leads nowhere" in load(root).warnings
+
+
+@pytest.mark.parametrize("name", ["phase16", "phase18"])
+def test_a_directory_that_is_a_link_to_nowhere_is_an_error(root, name):
+    shutil.rmtree(root / name)
+    (root / name).symlink_to(root / "nowhere")
+    assert fails(root, name).found == "a link that leads nowhere"
+    with pytest.raises(InputError, match="a link that leads nowhere"):
+        load_inputs(*InputOptions(input=root / "phase18").sources)
+
+
+def test_a_link_to_records_is_followed(root):
+    (root / "phase18/task_outcomes.jsonl").unlink()
+    write(root, "elsewhere/x/task_outcomes.jsonl", OUTCOME)
+    (root / "phase18/wave_1").symlink_to(root / "elsewhere")
+    (root / "phase18/self").symlink_to(root / "phase18")
+    inputs = load(root)
+    assert inputs.sources.filter(file=IN_WAVES).row(0)[1:3] == (1, "used")
+    assert inputs.warnings == ()
+
+
+def test_a_fifo_is_never_opened(root):
+    os.mkfifo(root / "phase18/tasks.jsonl")
+    assert fails(root, TASKS).found == "something else"
+    os.mkfifo(root / "phase18/task_outcomes.fifo")
+    (root / TASKS).unlink()
+    assert load(root).warnings[0].startswith(f"{root}/phase18/task_outcomes.fifo looks like records")
+
+
+def test_a_directory_in_place_of_a_wave_s_file_is_an_error(root):
+    (root / "phase18/task_outcomes.jsonl").unlink()
+    (root / "phase18/wave_1/x/task_outcomes.jsonl").mkdir(parents=True)
+    assert fails(root, "phase18/wave_1/x/task_outcomes.jsonl").found == "a directory"
+
+
+def test_timestamps_without_an_offset_are_said(root):
+    inputs = outcomes(root, *({"timestamp": f"2026-02-05T12:00:0{i}{zone}"} for i, zone in enumerate(("", "Z", ""))))
+    assert inputs.attempts["timestamp"].to_list() == [datetime(2026, 2, 5, 12, 0, i, tzinfo=UTC) for i in range(3)]
+    assert inputs.warnings == ("task_outcomes.jsonl: 2 timestamps without an offset taken as UTC",)
+
+
+# Many errors at once
+
+
+def test_up_to_20_errors_are_found_at_once(root):
+    edit(root, SUMMARY, success_rate=2)
+    write(root, "phase18/system_health.json", "{")
+    write(root, OUTCOMES, f'{OUTCOME}\n{{"task_id": 1}}\n\xff\n{OUTCOME}\n{{"a": 1, "a": 2}}\n'.encode("latin-1"))
+    write(root, "phase18/agents.jsonl", '{"agent_id": "x"}\n' * 3)
+    (root / "phase16/heuristics.jsonl").unlink()
+    (root / "phase16/heuristics.jsonl").mkdir()
+    with pytest.raises(InvalidInputsError) as caught:
+        load_inputs(root / "phase18", root / "phase16", root / "phase17", most_errors=20)
+    found = [(Path(error.file).name, error.line) for error in caught.value.errors]
+    assert sorted(found, key=str) == sorted(
+        [
+            ("multi_agent_summary.json", 1),
+            ("system_health.json", 1),
+            ("task_outcomes.jsonl", 2),
+            ("task_outcomes.jsonl", 3),
+            ("task_outcomes.jsonl", 5),
+            ("agents.jsonl", 2),
+            ("agents.jsonl", 3),
+            ("heuristics.jsonl", None),
+        ],
+        key=str,
+    )
+    assert str(caught.value).count("\n") == len(found) - 1
+
+
+def test_no_more_errors_are_sought_than_asked_for(root):
+    write(root, OUTCOMES, "{}\n" * 50)
+    with pytest.raises(InvalidInputsError) as caught:
+        load_inputs(root / "phase18", most_errors=20)
+    assert [error.line for error in caught.value.errors] == [*range(1, 21)]
 
 
 def test_an_empty_tasks_file_is_said_and_passed_over(root):
@@ -620,7 +845,7 @@ def test_there_must_be_an_agent(root):
 def test_an_optional_file_that_is_there_must_be_readable(root):
     path = root / TASKS
     path.symlink_to(root / "moved.jsonl")
-    assert fails(root, TASKS).found == "nothing"
+    assert fails(root, TASKS).found == "a link that leads nowhere"
     path.unlink()
     path.mkdir()
     assert fails(root, TASKS).found == "a directory"
