@@ -106,6 +106,7 @@ def draw_world(size: Size, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, World
             residual_sd=np.full(2, 0.5),
             limit_ms=np.full(n, np.inf),
             gains=ConfidenceChanges(np.full(m, GAINS[1]), np.full(m, GAINS[0]), 0.02, GAINS[1], GAINS[0]),
+            retry_success=np.full(m, np.nan),
         ),
     )
 

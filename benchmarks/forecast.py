@@ -107,9 +107,9 @@ def measure(records: int, agents: int, tasks: int, runs: int) -> list[float]:
     task_frame, agent_frame, attempts = world(records, agents, tasks)
     wave = max(1, records // 100)
     before, seen = attempts[:-wave], attempts[-wave:]
-    fit_success(read_records(attempts[:36], task_frame[:12], agent_frame, 12), 0.7, SuccessPriors())  # imports
+    fit_success(read_records(attempts[:36], task_frame[:12], agent_frame, POPULATION), 0.7, SuccessPriors())  # imports
     held, priors = peak_mb(), SuccessPriors()
-    known, more = (read_records(rows, task_frame, agent_frame, 1000) for rows in (before, attempts))
+    known, more = (read_records(rows, task_frame, agent_frame, POPULATION) for rows in (before, attempts))
     first, _, posterior = timed(lambda: fit_success(known, 0.7, priors), runs)
     refit, refit_cpu, _ = timed(lambda: fit_success(more, 0.7, priors, posterior), runs)
     whole, _, model = timed(lambda: ForecastModel.fit(task_frame, agent_frame, before, POPULATION), runs)

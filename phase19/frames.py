@@ -99,6 +99,7 @@ AGENTS = Schema(
     record_count=count("attempts recorded with this agent's id"),
     summary_task_count=count("tasks in agent_performance; null if absent", nullable=True),
     summary_success_rate=rate("success rate in agent_performance", nullable=True),
+    summary_retry_rate=rate("retry_rate in agent_performance, share of its tasks", nullable=True),
     summary_duration_ms=milliseconds("avg_execution_time_ms in agent_performance", nullable=True),
     summary_confidence_delta=change("avg_confidence_delta in agent_performance", nullable=True),
     capacity=count("most tasks per wave; null if it has no limit of its own", high=2**31, nullable=True),

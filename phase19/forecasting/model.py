@@ -15,7 +15,7 @@ from phase19.forecasting.confidence import ConfidenceChanges, fit_confidence
 from phase19.forecasting.durations import DurationPosterior, fit_durations
 from phase19.forecasting.keyed_random import id_keys, normals
 from phase19.forecasting.records import FEATURE_COUNT, logit, read_records, sigmoid
-from phase19.forecasting.retries import within_attempts
+from phase19.forecasting.retries import each_retry, within_attempts
 from phase19.forecasting.simulation import World
 from phase19.forecasting.success import SuccessPosterior, SuccessPriors, fit_success
 from phase19.inputs.wire import Population
@@ -74,6 +74,8 @@ class ForecastModel:
         Recorded attempts of each pair, shape (n, m).
     first_log_odds
         Log odds of success of each task, averaged over agents, before the run's first wave; shape (n,).
+    retry_success
+        Probability that the retries of each agent, all together, succeed, shape (m,); NaN where records give it.
     """
 
     tasks: pl.DataFrame
@@ -86,6 +88,7 @@ class ForecastModel:
     gains: ConfidenceChanges
     record_count: Ints
     first_log_odds: Floats
+    retry_success: Floats
 
     @classmethod
     def fit(
@@ -115,10 +118,10 @@ class ForecastModel:
             doubled.
         """
         priors = priors or SuccessPriors()
-        records = read_records(attempts, tasks, agents, population.task_count)
+        records = read_records(attempts, tasks, agents, population)
         estimated_ms = tasks["estimated_duration_ms"].to_numpy().astype(float)
         success_before, duration_before = (before.success, before.duration) if before else (None, None)
-        success = fit_success(records, population.success_rate, priors, success_before)
+        success = fit_success(records, records.population_rate, priors, success_before)
         return cls(
             tasks=tasks,
             agents=agents,
@@ -130,6 +133,7 @@ class ForecastModel:
             gains=fit_confidence(records, population.confidence_delta, population.success_rate),
             record_count=records.pair_counts(tasks.height),
             first_log_odds=success.task_log_odds() if before is None else before.first_log_odds,
+            retry_success=records.retry_success,
         )
 
     def observe(self, attempts: pl.DataFrame) -> Self:
@@ -158,8 +162,9 @@ class ForecastModel:
         """
         mean, sd = self.success.mean(task, agent), self.success.sd(task, agent)
         planned, square, attempts = (np.zeros(mean.shape) for _ in range(3))
+        retry = each_retry(self.retry_success[agent], allowed)
         for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):
-            within, made = within_attempts(sigmoid(mean + node * sd), allowed)
+            within, made = within_attempts(sigmoid(mean + node * sd), allowed, retry)
             planned += weight * within
             square += weight * within**2
             attempts += weight * made
@@ -226,6 +231,7 @@ class ForecastModel:
             residual_sd=duration.residual_sd,
             limit_ms=duration.limit_ms,
             gains=self.gains,
+            retry_success=self.retry_success,
         )
 
 

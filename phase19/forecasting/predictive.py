@@ -11,7 +11,7 @@ from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.durations import attempt_ms
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.records import sigmoid
-from phase19.forecasting.retries import attempt_outcomes, make_attempts, within_attempts
+from phase19.forecasting.retries import attempt_outcomes, each_retry, make_attempts, within_attempts
 
 _VALUES_PER_WAVE = 2_000_000  # about 100 MB of draws at once
 
@@ -126,7 +126,8 @@ def draw_wave(
         + rng.standard_normal(shape) * duration.pair.sd[own, who]
     )
     attempts = (int(allowed.max(initial=1)), *shape)
-    won = attempt_outcomes(first, rng.random(attempts))
+    retry = each_retry(model.retry_success[who], allowed)
+    won = attempt_outcomes(first, rng.random(attempts), retry)
     spent_ms = attempt_ms(
         log_ms,
         duration.outcome.shift(rng.standard_normal(draws)) + duration.smearing,
@@ -140,7 +141,7 @@ def draw_wave(
     change = model.gains.drawn(outcomes.succeeded, who, confidence, rng.standard_normal(shape))
     drawn = WaveDraws(
         agent=who,
-        success_probability=within_attempts(first, allowed)[0],
+        success_probability=within_attempts(first, allowed, retry)[0],
         succeeded=outcomes.succeeded,
         busy_ms=outcomes.busy_ms,
         confidence_delta=change,

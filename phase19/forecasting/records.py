@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 
 from phase19.forecasting import Bools, Floats, Ints
+from phase19.forecasting.retries import split_rate
+from phase19.inputs.wire import Population
 
 _RISK_FEATURES = ("LOW", "MEDIUM", "HIGH")
 _CONFIDENCE = 1 + len(_RISK_FEATURES)  # column of the features
@@ -59,17 +61,23 @@ class Records:
 
     Tasks 0 ... n - 1 are the run's, in the order given; later tasks occur only in the records. Agent -1 stands for an
     agent that is not recorded or not in the run. `pair` numbers the (task, agent) pairs; rows are sorted by it.
+    `weight` (r,) is the number of attempts that a row counts as in the success model.
     `features` (r, k) and `task_features` (n, k) are 1, LOW, MEDIUM, HIGH, centred log odds of confidence, and what a
     heuristic's boost adds to these log odds.
     `task_category` is the number of every task's category, -1 for none.
-    `population_tasks` is the number of tasks behind Phase 18's summary.
-    `summary_trials`, `summary_rate` and the other `summary_` figures (m,) describe agents judged by their summary.
+    `population_tasks` is the number of tasks behind Phase 18's summary, `population_rate` the success rate of first
+    attempts in it.
+    `summary_trials`, `summary_rate` and the other `summary_` figures (m,) describe agents judged by their summary;
+    `summary_rate` is after retries, `summary_first_rate` that of first attempts.
+    `retry_success` (m,) is the probability that an agent's retries, all together, succeed. It is known of agents judged
+    by a summary, and NaN for the others.
     """
 
     task: Ints
     agent: Ints
     pair: Ints
     outcome: Floats
+    weight: Floats
     duration_ms: Floats
     is_censored: Bools
     confidence_delta: Floats
@@ -77,10 +85,13 @@ class Records:
     task_features: Floats
     task_category: Ints
     population_tasks: float
+    population_rate: float
     summary_trials: Floats
     summary_rate: Floats
+    summary_first_rate: Floats
     summary_duration_ms: Floats
     summary_confidence_delta: Floats
+    retry_success: Floats
 
     @property
     def agent_count(self) -> int:
@@ -105,7 +116,7 @@ class Records:
         return np.bincount(flat, minlength=tasks * self.agent_count).reshape(tasks, self.agent_count)
 
 
-def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFrame, population_tasks: float) -> Records:
+def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFrame, population: Population) -> Records:
     """Convert frames to arrays.
 
     Parameters
@@ -115,12 +126,13 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
         if the attempt records none.
     tasks, agents
         `frames.TASKS` and `frames.AGENTS`; indices of tasks and agents are row numbers.
-    population_tasks
-        Number of tasks behind Phase 18's summary.
+    population
+        Phase 18's summary. If no agent has records at the start, it also judges the agents without a summary.
 
     Notes
     -----
-    Rows are sorted, so the order of the records does not change any sum.
+    Rows are sorted, so the order of the records does not change any sum. Retries of agents judged by a summary do not
+    count in the success model: the summary says how they end, which is not how first attempts end.
     """
     # Tasks that occur only in the records are numbered by id, so the order of the records does not matter.
     codes = pl.concat([tasks["task_id"], attempts["task_id"].unique().sort()]).unique(maintain_order=True)
@@ -149,6 +161,8 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
         .collect(engine="in-memory")
     )
     task, agent = rows["task"].to_numpy(), rows["agent"].to_numpy()
+    population_rate, summary_first_rate, retry_success = _first_attempts(agents, population)
+    is_retry = (rows["attempt"].to_numpy() > 1) & ~np.isnan(np.append(retry_success, np.nan)[agent])
     recorded = rows["confidence"].drop_nulls()
     stated = (recorded if recorded.len() else tasks["confidence"].drop_nulls()).to_numpy().astype(float)
     centre = float(_bounded_logit(stated).mean()) if stated.size else 0.0
@@ -164,18 +178,42 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
         agent=agent,
         pair=np.cumsum((np.diff(task, prepend=task[:1]) != 0) | (np.diff(agent, prepend=agent[:1]) != 0)),
         outcome=rows["is_success"].to_numpy(),
+        weight=np.where(is_retry, 0.0, 1.0),
         duration_ms=rows["duration_ms"].to_numpy().astype(float),
         is_censored=rows["is_censored"].to_numpy(),
         confidence_delta=rows["confidence_delta"].to_numpy().astype(float),
         features=features,
         task_features=task_features,
         task_category=_category_codes(tasks["category"], rows["category"], task, codes.len()),
-        population_tasks=population_tasks,
+        population_tasks=population.task_count,
+        population_rate=population_rate,
         summary_trials=_summary(agents, "summary_task_count", 0.0),
         summary_rate=_summary(agents, "summary_success_rate", 0.0),
+        summary_first_rate=summary_first_rate,
         summary_duration_ms=_summary(agents, "summary_duration_ms", np.nan),
         summary_confidence_delta=_summary(agents, "summary_confidence_delta", np.nan),
+        retry_success=retry_success,
     )
+
+
+def _first_attempts(agents: pl.DataFrame, population: Population) -> tuple[float, Floats, Floats]:
+    """Success rate of first attempts of the population and of each agent, and that of the agent's retries together.
+
+    Both are NaN for agents judged by records. Agents without records and summary are judged by the population's
+    summary if nothing else is known, and otherwise like the agents with records.
+    """
+    is_only_evidence = population.task_count > 0 and not (agents["evidence"] == "records").any()
+    retry_rate = np.nan if population.retry_rate is None else population.retry_rate
+    of_all = population.success_rate if is_only_evidence else np.nan
+    is_summary, is_none = (pl.col("evidence") == kind for kind in ("summary", "none"))
+    rates = agents.select(
+        rate=pl.when(is_summary).then("summary_success_rate").when(is_none).then(of_all).fill_null(np.nan),
+        retry_rate=pl.when(is_summary).then("summary_retry_rate").fill_null(retry_rate),
+    )
+    first, together = split_rate(rates["rate"].to_numpy(), rates["retry_rate"].to_numpy())
+    is_split = is_only_evidence or population.retry_rate is not None
+    of_population, _ = split_rate(np.array([population.success_rate]), np.array([retry_rate]))
+    return float(of_population[0]) if is_split else population.success_rate, first, together
 
 
 def _summary(agents: pl.DataFrame, column: str, absent: float) -> Floats:

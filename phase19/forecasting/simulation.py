@@ -10,7 +10,7 @@ from phase19.forecasting.confidence import ConfidenceChanges
 from phase19.forecasting.durations import attempt_ms
 from phase19.forecasting.keyed_random import normals, uniforms
 from phase19.forecasting.records import Effects, sigmoid
-from phase19.forecasting.retries import TaskOutcomes, attempt_outcomes, make_attempts
+from phase19.forecasting.retries import TaskOutcomes, attempt_outcomes, each_retry, make_attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class World:
         Time at which an attempt at a task is stopped, infinite if never, shape (n,).
     gains
         Change of confidence after each outcome.
+    retry_success
+        Probability that the retries of each agent, all together, succeed, shape (m,); NaN: as after its first attempt.
     """
 
     seed: int
@@ -50,6 +52,7 @@ class World:
     residual_sd: Floats
     limit_ms: Floats
     gains: ConfidenceChanges
+    retry_success: Floats
 
     def success_probability(self, task: Ints, agent: Ints) -> Floats:
         """Compute the true probability that each pair's first attempt succeeds, shape (p,)."""
@@ -73,7 +76,11 @@ class World:
         keys = (self.task_keys[task], self.agent_keys[agent], attempt)
         own, spread = (part[task, agent] for part in self.pair_log_ms)
         own = own + spread * self._normals("pairms", task, agent)
-        won = attempt_outcomes(self.success_probability(task, agent), uniforms(self.seed, "outcome", *keys))
+        won = attempt_outcomes(
+            self.success_probability(task, agent),
+            uniforms(self.seed, "outcome", *keys),
+            each_retry(self.retry_success[agent], allowed),
+        )
         spent_ms = attempt_ms(
             self.task_log_ms[task] + self.agent_log_ms[agent] + own,
             self.outcome_log_ms,

@@ -506,15 +506,18 @@ def success_design(records: Records, population_rate: float, priors: SuccessPrio
     """Make a cell for each pair of the records, and one for all tasks of each agent judged by its summary."""
     size = np.bincount(records.pair)
     first = np.cumsum(size) - size  # records are sorted by pair
-    wins = np.bincount(records.pair, weights=records.outcome)
+    tries = np.bincount(records.pair, weights=records.weight)
+    wins = np.bincount(records.pair, weights=records.weight * records.outcome)
     features = np.column_stack([np.bincount(records.pair, weights=x) / size for x in records.features.T])
-    summarised = np.flatnonzero(records.summary_trials > 0)
+    summarised = np.flatnonzero((records.summary_trials > 0) & np.isfinite(records.summary_first_rate))
     trials = records.summary_trials[summarised]
-    summary_wins = trials * records.summary_rate[summarised]
+    summary_wins = trials * records.summary_first_rate[summarised]
     typical = np.broadcast_to(records.typical_features(), (summarised.size, records.features.shape[1]))
 
     pair_sd = float(logit_sd(np.zeros(1), priors.concentration)[0])
-    between = float(np.sqrt(1.0 + LOGISTIC_NORMAL * (priors.task**2 + pair_sd**2)))
+    # A summary averages over tasks. The log odds of a cell are already those of an average over pairs.
+    over_pairs = 1.0 + LOGISTIC_NORMAL * pair_sd**2
+    between = float(np.sqrt((over_pairs + LOGISTIC_NORMAL * priors.task**2) / over_pairs))
     agent = np.append(records.agent[first], summarised)
     task = np.append(records.task[first], np.full(summarised.size, -1))
     # An attempt without an agent may be by any agent, so the agents' differences add to the pair's.
@@ -531,7 +534,7 @@ def success_design(records: Records, population_rate: float, priors: SuccessPrio
     return Design(
         cells=Cells(
             wins=np.append(wins, summary_wins),
-            losses=np.append(size - wins, trials - summary_wins),
+            losses=np.append(tries - wins, trials - summary_wins),
             tightness=np.where(task < 0, _AVERAGED, tightness),
             shrink=np.where(task < 0, 1.0 / between, 1.0),
         ),

@@ -286,8 +286,9 @@ def _agents(
     rows = []
     for name in natural_order(agents):
         entry = performance.get(name, wire.AgentPerformance())
-        figures = (entry.tasks, entry.success_rate, entry.avg_execution_time_ms, entry.avg_confidence_delta)
+        figures = (entry.tasks, entry.success_rate, entry.retry_rate)
+        means = (entry.avg_execution_time_ms, entry.avg_confidence_delta)
         evidence = "summary" if entry.tasks and entry.success_rate is not None else "none"
         evidence = "records" if name in records else evidence
-        rows.append((name, records.get(name, 0), *figures, capacity.get(name), evidence))
+        rows.append((name, records.get(name, 0), *figures, *means, capacity.get(name), evidence))
     return pl.DataFrame(rows, schema=AGENTS.dtypes, orient="row")

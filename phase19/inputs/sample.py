@@ -168,15 +168,16 @@ def _execute(rng: np.random.Generator, dealt: pl.DataFrame, start: datetime) -> 
 
 
 def _summaries(attempts: pl.DataFrame, agent_count: int) -> dict[str, Any]:
-    """Phase 18's summaries of its attempts, by file name; rates are over attempts."""
+    """Phase 18's summaries of its attempts, by file name; rates are over tasks, means over attempts."""
+    tasks = (pl.col("attempts") == 1).sum()
     figures = {
-        "success_rate": (pl.col("status") == "success").mean().round(4),
+        "success_rate": ((pl.col("status") == "success").sum() / tasks).round(4),
         "avg_execution_time_ms": pl.col("execution_time_ms").mean().round(3),
         "avg_confidence_delta": pl.col("confidence_delta").mean().round(4),
-        "retry_rate": (pl.col("attempts") > 1).mean().round(4),
+        "retry_rate": (pl.col("task_id").filter(pl.col("attempts") > 1).n_unique() / tasks).round(4),
     }
     agents = attempts.group_by("agent_id", maintain_order=True).agg(
-        **figures, tasks=pl.len(), task_ids=pl.col("task_id").filter(pl.col("wave") == 1).unique(maintain_order=True)
+        **figures, tasks=tasks, task_ids=pl.col("task_id").filter(pl.col("wave") == 1).unique(maintain_order=True)
     )
     overall = attempts.select(**figures).row(0, named=True)
     rate, timestamp = overall["success_rate"], attempts["timestamp"].max()

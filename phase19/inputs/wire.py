@@ -117,13 +117,13 @@ PREVIOUS_TASKS = _rows(
 
 
 class AgentPerformance(Struct, kw_only=True):
-    """One agent in multi_agent_summary.json: `tasks` attempts at `success_rate`."""
+    """One agent in multi_agent_summary.json: `tasks` tasks at `success_rate`, after retries of `retry_rate` of them."""
 
     success_rate: Rate | None = None
     tasks: Count | None = None
     avg_execution_time_ms: Duration | None = None
     avg_confidence_delta: Change | None = None
-    retry_rate: float | None = None
+    retry_rate: Rate | None = None
 
 
 class Population(Struct, kw_only=True, frozen=True):
@@ -135,7 +135,7 @@ class Population(Struct, kw_only=True, frozen=True):
     wave_count: Count | None = field(default=None, name="total_waves")
     duration_ms: Duration | None = field(default=None, name="avg_execution_time_ms")
     confidence_delta: Change | None = field(default=None, name="avg_confidence_delta")
-    retry_rate: float | None = None
+    retry_rate: Rate | None = None
     agent_performance: dict[Id, AgentPerformance] | None = None
     timestamp: datetime | None = None
 

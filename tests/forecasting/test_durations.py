@@ -39,7 +39,7 @@ BARE = DurationPriors(
 
 def fit(rows, priors=None, *, population_ms=None, task_count=4, names=("a0", "a1", "a2"), estimated=None):
     frame = tasks(count=task_count)
-    records = read_records(attempts(*rows), frame, agents(*names), 1)
+    records = read_records(attempts(*rows), frame, agents(*names), POPULATION)
     estimate = np.full(task_count, np.nan) if estimated is None else np.array(estimated)
     return fit_durations(records, population_ms, estimate, priors or DurationPriors())
 

@@ -345,7 +345,7 @@ def test_gains_without_records_give_back_the_summarys_mean():
 @given(deltas=st.lists(st.floats(-1.0, 1.0), max_size=8), confidence=st.floats(0.0, 1.0), succeeded=st.booleans())
 def test_confidence_stays_within_its_bounds(deltas, confidence, succeeded):
     rows = attempts(*({"task_id": "t0", "is_success": succeeded, "confidence_delta": delta} for delta in deltas))
-    gains = fit_confidence(read_records(rows, tasks(count=1), agents("a0"), 1), None, 0.5)
+    gains = fit_confidence(read_records(rows, tasks(count=1), agents("a0"), POPULATION), None, 0.5)
     change = gains.expected(succeeded, np.array([0]), np.array([confidence]))
     assert -1e-12 <= confidence + change[0] <= 1 + 1e-12
 
@@ -453,6 +453,82 @@ def test_a_worlds_confidence_change_stays_within_its_bounds(fitted):
             assert ((confidence + change >= -1e-12) & (confidence + change <= 1 + 1e-12)).all()
 
 
+# Agents without records
+
+
+TOLD = Population(success_rate=0.9, retry_rate=0.1, agent_count=4, task_count=40)
+
+
+def told_agents(**figures):
+    """`weak` and `strong` by their summaries, `other` by the population's."""
+    summary = {"evidence": "summary", "summary_task_count": 400, **figures}
+    return frames.AGENTS.conform([
+        {"agent_id": "other", "record_count": 0, "evidence": "none"},
+        {"agent_id": "strong", "record_count": 0, **summary, "summary_success_rate": 0.96},
+        {"agent_id": "weak", "record_count": 0, **summary, "summary_success_rate": 0.85},
+    ])  # fmt: skip
+
+
+def test_a_summary_promises_its_rate_with_the_retries_in_it():
+    """`strong`: 0.9 at once and 0.06 of the 0.1 retried; `weak`: 0.85 at once, and retries add nothing."""
+    every = tasks(*({"task_id": f"t{i}", "risk_level": "LOW"} for i in range(6)))
+    fitted = ForecastModel.fit(every, told_agents(), frames.ATTEMPTS.empty(), TOLD)
+    task, agent = np.arange(6)[:, None], np.arange(3)[None, :]
+    found = fitted.forecast(task, agent, np.full((6, 1), 3))
+    assert fitted.retry_success == pytest.approx([0.0, 0.6, 0.0])
+    assert found.planned_success[:, 1:].mean(axis=0) == pytest.approx([0.96, 0.85], abs=0.006)
+    assert found.success_probability[:, 1:].mean(axis=0) == pytest.approx([0.9, 0.85], abs=0.006)
+    assert fitted.forecast(task, agent, np.ones((6, 1))).planned_success == pytest.approx(found.success_probability)
+
+
+def test_without_a_retry_rate_the_first_attempt_is_what_the_retry_rule_makes_the_rate_of():
+    # 1 - 0.4 x 0.45 x 0.5 = 0.91
+    population = Population(success_rate=0.91, agent_count=1, task_count=40)
+    every = tasks({"task_id": "t0", "risk_level": "MEDIUM"})
+    roster = agents("a0", evidence="none")
+    fitted = ForecastModel.fit(every, roster, frames.ATTEMPTS.empty(), population)
+    found = fitted.forecast(np.zeros(1, np.int64), np.zeros(1, np.int64), np.full(1, 3))
+    assert found.success_probability.item() == pytest.approx(0.6, abs=0.01)
+    assert found.planned_success.item() == pytest.approx(0.91, abs=0.01)
+
+
+def test_beside_agents_with_records_a_newcomer_retries_as_they_do():
+    roster = frames.AGENTS.conform([
+        {"agent_id": "a0", "record_count": 1, "evidence": "records"},
+        {"agent_id": "new", "record_count": 0, "evidence": "none"},
+    ])  # fmt: skip
+    fitted = ForecastModel.fit(tasks(count=2), roster, attempts({"task_id": "t0"}), TOLD)
+    assert np.isnan(fitted.retry_success).all()
+
+
+@pytest.mark.no_cover
+def test_worlds_retry_as_the_plan_says_for_agents_with_a_summary():
+    every = tasks(*({"task_id": f"t{i}", "risk_level": "LOW"} for i in range(3)))
+    fitted = ForecastModel.fit(every, told_agents(summary_retry_rate=0.3), frames.ATTEMPTS.empty(), TOLD)
+    pairs, allowed = (np.arange(3), np.arange(3)), np.array([3, 3, 2])
+    planned = fitted.forecast(*pairs, allowed)
+    drawn = draw_wave(fitted, *pairs, allowed, seed=0, wave=1, draws=20_000)
+    played = [fitted.world(seed).play(*pairs, allowed)[0] for seed in range(2000)]
+    sources = (drawn.succeeded, drawn.attempts), np.array([(p.succeeded, p.attempts) for p in played]).swapaxes(0, 1)
+    for succeeded, made in sources:
+        for sample, wanted in ((succeeded, planned.planned_success), (made, planned.planned_attempts)):
+            error = np.std(sample, axis=0) / np.sqrt(len(sample))
+            assert (np.abs(np.mean(sample, axis=0) - wanted) < 4 * error + 1e-12).all()
+
+
+def test_a_retry_by_a_summarys_rule_teaches_nothing_about_first_attempts():
+    pair, every = (np.arange(2), np.ones(2, int)), tasks(count=2)
+    first = {"task_id": "t0", "agent_id": "strong", "is_success": False, "source": "run"}
+    retries = [{**first, "attempt": 2}, {**first, "attempt": 3, "is_success": True}]
+    one, three = (
+        ForecastModel.fit(every, told_agents(), attempts(first, *more), TOLD).success.mean(*pair)
+        for more in ([], retries)
+    )
+    untold = ForecastModel.fit(every, told_agents(), frames.ATTEMPTS.empty(), TOLD).success.mean(0, 1)
+    assert three == pytest.approx(one, abs=1e-9)
+    assert one[0] < untold  # the first attempt does: it adds to the summary
+
+
 # Learning
 
 
@@ -480,7 +556,7 @@ def test_records_by_hand():
         {"task_id": "t1", "agent_id": "a1", "risk_level": "HIGH", "confidence_before": 0.5},
         {"task_id": "b", "agent_id": "stranger"},
     )
-    records = read_records(rows, tasks(count=2), agents("a0", "a1"), 12)
+    records = read_records(rows, tasks(count=2), agents("a0", "a1"), POPULATION)
     assert records.task_count == 4  # t0, t1, then b and z of the records alone
     assert sorted(zip(records.task.tolist(), records.agent.tolist(), strict=True)) == [(1, 1), (1, 1), (2, -1), (3, -1)]
     assert records.pair_counts(2).tolist() == [[0, 0], [0, 2]]
@@ -495,7 +571,7 @@ def test_records_by_hand():
 
 
 def test_priors_can_be_changed():
-    records = read_records(frames.ATTEMPTS.empty(), tasks(count=1), agents("a0"), 1)
+    records = read_records(frames.ATTEMPTS.empty(), tasks(count=1), agents("a0"), POPULATION)
     posterior = fit_durations(records, None, np.array([np.nan]), DurationPriors(duration_ms=50.0))
     pair = (np.array([0]), np.array([0]))
     assert posterior.times(*pair).expected_ms() == pytest.approx(np.full((2, 1), 50.0), rel=0.05)

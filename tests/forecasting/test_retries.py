@@ -10,7 +10,9 @@ from phase19.forecasting.retries import (
     attempt_outcomes,
     attempt_probability,
     attempts_allowed,
+    each_retry,
     make_attempts,
+    split_rate,
     within_attempts,
 )
 
@@ -35,6 +37,41 @@ CHANCES = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=5)
 )
 def test_probability_of_an_attempt(first, attempt, expected):
     assert attempt_probability(np.array([first]), attempt)[0] == pytest.approx(expected, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("rate", "retry_rate", "first", "together"),
+    [
+        (0.917, 0.083, 0.917, 0.0),  # 1 - 0.083: every failure was retried, none in vain
+        (0.95, 0.08, 0.92, 0.375),  # 0.03 of the 0.08 retried tasks succeeded
+        (0.95, 0.0, 0.95, 0.0),  # nothing was retried
+        (0.6, 0.1, 0.6, 0.0),  # 0.4 failed, 0.1 were retried: retries may have helped nobody
+        (1.0, 1.0, 0.0, 1.0),
+        (0.0, 0.5, 0.0, 0.0),
+        (0.91, np.nan, 0.6, 0.775),  # 1 - 0.4 x 0.45 x 0.5 = 0.91, and 1 - 0.45 x 0.5 = 0.775
+        (1.0, np.nan, 1.0, 0.0),
+    ],
+)
+def test_a_rate_after_retries_is_split_into_first_attempts_and_retries(rate, retry_rate, first, together):
+    found = split_rate(np.array([rate]), np.array([retry_rate]))
+    assert np.concatenate(found) == pytest.approx([first, together], abs=1e-4)
+
+
+def test_an_unknown_rate_stays_unknown():
+    assert np.isnan(split_rate(np.full(2, np.nan), np.array([0.1, np.nan]))).all()
+    assert each_retry(np.full(2, np.nan), np.array([3, 1])) is None
+
+
+def test_retries_of_a_summary_succeed_all_together_however_many_they_are():
+    # 0.36 together: 1 - 0.64 ** (1/2) = 0.2 for each of two retries, 0.36 for a single one.
+    allowed = np.array([3, 2, 1, 3])
+    retry = each_retry(np.array([0.36, 0.36, 0.36, np.nan]), allowed)
+    assert retry[:2] == pytest.approx([0.2, 0.36])
+    within, attempts = within_attempts(np.full(4, 0.6), allowed, retry)
+    assert within == pytest.approx([0.6 + 0.4 * 0.36, 0.6 + 0.4 * 0.36, 0.6, 0.91])
+    assert attempts == pytest.approx([1 + 0.4 + 0.4 * 0.8, 1.4, 1.0, 1.58])
+    won = attempt_outcomes(np.full(4, 0.6), np.full((3, 4), 0.3), retry)
+    assert won.tolist() == [[True] * 4, [False, True, True, True], [False, True, True, True]]
 
 
 def test_only_low_and_medium_risk_is_retried():

@@ -305,7 +305,7 @@ def fitted(wins, losses, **priors) -> ForecastModel:
 def test_a_pair_with_records_is_forecast_at_the_mean_of_its_beta():
     wins, losses, _ = world(STEADY, task_count=30, tries=3)
     made = fitted(wins, losses)
-    records = read_records(made.attempts, made.tasks, made.agents, POPULATION.task_count)
+    records = read_records(made.attempts, made.tasks, made.agents, POPULATION)
     k, design = made.success.scales["concentration"], success_design(records, POPULATION.success_rate, SuccessPriors())
     fit = fit_hierarchy(design, made.success.scales)
     p = sigmoid(averaged(fit.log_odds, fit.leverage)).reshape(wins.shape)

@@ -137,7 +137,7 @@ def test_records_come_before_summaries():
     assert agents["agent_2"]["record_count"] == 3
     assert agents["agent_10"] == {
         "agent_id": "agent_10", "record_count": 0, "summary_task_count": 10, "summary_success_rate": 0.9,
-        "summary_duration_ms": 20.0, "summary_confidence_delta": 0.05, "capacity": None,
+        "summary_retry_rate": None, "summary_duration_ms": 20.0, "summary_confidence_delta": 0.05, "capacity": None,
         "evidence": "summary",
     }  # fmt: skip
     assert agents["reviewer"]["evidence"] == "none"

@@ -46,12 +46,13 @@ def test_a_sample_is_read_back_without_a_warning(sample):
 def test_summaries_are_computed_from_the_records(sample):
     inputs = load(sample)
     records = inputs.attempts.filter(source="phase18")
-    assert inputs.population.success_rate == pytest.approx(records["is_success"].mean(), abs=5e-5)
+    assert inputs.population.success_rate == pytest.approx(records["is_success"].sum() / 600, abs=5e-5)
+    assert inputs.population.retry_rate == pytest.approx(records.filter(attempt=2).height / 600, abs=5e-5)
     assert inputs.population.duration_ms == pytest.approx(records["duration_ms"].mean(), abs=5e-4)
     assert inputs.population.wave_count == 4
     by_agent = records.group_by("agent_id").agg(
-        summary_task_count=pl.len().cast(pl.Int64),
-        rate=pl.col("is_success").mean().round(4),
+        summary_task_count=pl.col("task_id").n_unique().cast(pl.Int64),
+        rate=(pl.col("is_success").sum() / pl.col("task_id").n_unique()).round(4),
         delta=pl.col("confidence_delta").mean().round(4),
     )
     joined = inputs.agents.join(by_agent, on=["agent_id", "summary_task_count"], how="inner")
