@@ -88,6 +88,7 @@ ATTEMPTS = Schema(
     is_censored=_IS_CENSORED,
     attempt=count("number of the attempt, from 1", low=1, high=1000, default=1),
     heuristics_applied=_HEURISTICS_APPLIED,
+    cost=number("cost of the attempt, in any unit; null if not recorded", nullable=True, low=0.0),
     error_message=text("what went wrong"),
     timestamp=moment("end of the attempt", nullable=True),
     source=choice("where the record is from", "phase17", "phase18", "previous", "run"),
@@ -205,6 +206,7 @@ OUTCOMES = Schema(
     actual_confidence_delta=number("change of confidence; null if it did not run", nullable=True),
     is_duration_measured=flag("the time of every attempt was recorded; false if one was filled in", default=True),
     is_censored=_IS_CENSORED,
+    error_message=text("what went wrong in the last attempt"),
 )
 
 EXECUTIONS = Schema(
@@ -214,18 +216,29 @@ EXECUTIONS = Schema(
     actual_end_time=milliseconds("actual end, from the start of the wave", nullable=True),
     status=OUTCOMES.columns["status"],
     retry_count=count("attempts after the first"),
-    **{name: column for name, column in OUTCOMES.columns.items() if name.startswith(("actual_", "is_"))},
+    **{name: column for name, column in OUTCOMES.columns.items() if name.startswith(("actual_", "is_", "error_"))},
 )
 
 # Files of a run directory: `wave_N/AGENT/scheduled_tasks.jsonl` and `planned_tasks.jsonl`
 SCHEDULED_TASKS = EXECUTIONS.select(
     "scheduled_tasks",
     "task_id agent_id wave scheduled_start_time scheduled_end_time actual_start_time actual_end_time priority status "
-    "confidence retry_count risk_level category heuristics_applied actual_duration_ms actual_confidence_delta "
-    "confidence_after is_duration_measured is_censored",
+    "confidence retry_count error_message risk_level category heuristics_applied actual_duration_ms "
+    "actual_confidence_delta confidence_after is_duration_measured is_censored",
     confidence_after=rate("confidence after its attempts; null if it did not run", nullable=True),
 )
 PLANNED_TASKS = PLANS.without("planned_tasks", "category planned_success_variance")
+# `attempts.jsonl`: every attempt of the run, as `--executions` reads it
+ATTEMPT_LOG = ATTEMPTS.select(
+    "attempt_log",
+    "task_id agent_id wave attempt status started_at timestamp execution_time_ms confidence_delta is_censored cost "
+    "error_message simulated",
+    status=choice("how it ended", "success", "failed"),
+    started_at=text("start of the attempt, UTC; null if not recorded"),
+    timestamp=text("end of the attempt, UTC; null if not recorded"),
+    execution_time_ms=ATTEMPTS.columns["duration_ms"],
+    simulated=flag("the outcome is that of a dry run"),
+)
 
 # Inputs of the analysis besides the executions
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from phase19.arguments import checked
 from phase19.balancing.capacity import never_planned
 from phase19.errors import OutputError, UsageError, plural, suggestion
 from phase19.execution.live import LiveExecutor, LiveResult
-from phase19.execution.protocol import Executor
+from phase19.execution.protocol import Executor, attempt_log
 from phase19.execution.replay import ReplayExecutor
 from phase19.execution.simulate import SimulateExecutor
 from phase19.feedback_loop import OptimizationFeedback, OptimizationFeedbackLoop, ScheduleComparison
@@ -29,8 +30,8 @@ from phase19.options import RunOptions
 from phase19.outputs.report import write_report
 from phase19.outputs.summary import derive_run_id, run_row, summary_document
 from phase19.publishing.delivery import FEEDBACK_FILE
-from phase19.publishing.files import SUMMARY_FILE, write_json
-from phase19.publishing.run_directory import check_target, holds_live_run, publish
+from phase19.publishing.files import SUMMARY_FILE, write_files, write_json
+from phase19.publishing.run_directory import ATTEMPTS_FILE, check_target, holds_live_run, journal, publish
 from phase19.safety import SafetyGate
 from phase19.scheduler import AdaptiveScheduler
 from phase19.wave import ExecutedWave, PlannedWave, Wave
@@ -118,7 +119,7 @@ class Phase19Harness:
     phase18_dir, phase19_output_dir
         The same as the options `input` and `output`.
     runner
-        Makes one attempt of a live run: `runner(order, attempt)` returns a :class:`LiveResult`.
+        Makes one attempt of a live run: `runner(order, attempt)` returns a :class:`LiveResult` or a bool.
     progress
         Called as `progress(stage, done, total)`.
     """
@@ -129,7 +130,7 @@ class Phase19Harness:
         *,
         phase18_dir: Path | str | None = None,
         phase19_output_dir: Path | str | None = None,
-        runner: Callable[[dict[str, Any], int], LiveResult] | None = None,
+        runner: Callable[[dict[str, Any], int], LiveResult | bool] | None = None,
         progress: Callable[[str, int, int], None] | None = None,
         **settings: Any,
     ) -> None:
@@ -168,7 +169,11 @@ class Phase19Harness:
         self._check_output()
         inputs = self._load_phase18_data()
         optimizer = self._initialize_optimizer(inputs, waves, agents)
-        with publish(self.output_dir) as staging:
+        with ExitStack() as held:
+            if isinstance(executor := self.scheduler.executor, LiveExecutor):
+                place = self.output_dir.resolve()
+                executor.record = held.enter_context(journal(place.with_name(f"{place.name}-{self.run_id}.journal")))
+            staging = held.enter_context(publish(self.output_dir))
             finished = list(map(wave_frames, self.run_waves(optimizer)))
             analysis = self._analyse(finished, inputs, staging)
             feedback = self._generate_feedback(analysis)
@@ -330,7 +335,9 @@ class Phase19Harness:
         """Compute the tables of the run; the SQL writes its files to the staging directory."""
         tables = analysis_frames(waves, inputs.heuristics, self.previous)
         run = run_row(self.options, self.run_id, self.optimizer.timestamp, self.model, tables["wave_plans"].height)
-        tables |= {"agents": self.model.agents, "run": run, **self.thresholds.frames()}
+        made = pl.concat([done.attempts for done in self.scheduler.executed.values()])
+        attempts = attempt_log(made, is_simulated=run["is_simulated"].item())
+        tables |= {"agents": self.model.agents, "attempts": attempts, "run": run, **self.thresholds.frames()}
         return Analysis(staging, {**tables, **analyse(tables, staging)})
 
     def _generate_feedback(self, analysis: Analysis) -> dict[str, Any]:
@@ -369,6 +376,8 @@ class Phase19Harness:
         )
         for wave in tables["wave_plans"]["wave"].to_list():
             self.scheduler.write_schedule_outputs(wave, staging)
+        write_files(staging, {ATTEMPTS_FILE: tables["attempts"]})
+        self._warn_of_errors(tables["attempts"])
         baselines = self.optimizer.calculate_optimization_metrics()
         summary = summary_document(
             self.optimizer.inputs,
@@ -393,6 +402,15 @@ class Phase19Harness:
             **monitored,
         )
 
+    def _warn_of_errors(self, attempts: pl.DataFrame) -> None:
+        """Warn of the attempts of a live run that ended with an error message."""
+        errors = attempts.filter(pl.col("error_message").is_not_null())
+        if self.runner is not None and errors.height:
+            first = "attempt {attempt} of {task_id} by {agent_id}: {error_message}".format(**errors.row(0, named=True))
+            self._warnings.append(
+                f"{plural(errors.height, 'attempt')} of {attempts.height:,} ended with an error; {first}"
+            )
+
     def _deliver_feedback(self, result: RunResult) -> RunResult:
         """Append the feedback to the files of Phases 16 and 18 if the options say so."""
         options = self.options
@@ -415,7 +433,7 @@ def run(
     options: RunOptions | Path | str | None = None,
     /,
     *,
-    runner: Callable[[dict[str, Any], int], LiveResult] | None = None,
+    runner: Callable[[dict[str, Any], int], LiveResult | bool] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     **settings: Any,
 ) -> RunResult:
@@ -427,7 +445,7 @@ def run(
         A :class:`RunOptions`, or the input directory. Without it, pass the fields of :class:`RunOptions` by name; paths
         and choices may be text.
     runner
-        Makes one attempt of a live run: `runner(order, attempt)` returns a :class:`LiveResult`.
+        Makes one attempt of a live run: `runner(order, attempt)` returns a :class:`LiveResult` or a bool.
     progress
         Called as `progress(stage, done, total)`.
 

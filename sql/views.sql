@@ -143,6 +143,7 @@ from rows_of('scheduled_tasks.jsonl', {
     'status': 'varchar',  -- completed, failed, unobserved or interrupted
     'confidence': 'double',  -- recorded confidence, before any boost [fraction]
     'retry_count': 'bigint',  -- attempts after the first
+    'error_message': 'varchar',  -- what went wrong in the last attempt; null if nothing is known
     'risk_level': 'varchar',  -- LOW, MEDIUM, HIGH or UNKNOWN
     'category': 'varchar',  -- kind of task; null if none is recorded
     'heuristics_applied': 'varchar[]',  -- ids of the Phase 16 heuristics applied
@@ -151,6 +152,24 @@ from rows_of('scheduled_tasks.jsonl', {
     'confidence_after': 'double',  -- confidence after its attempts; null if it did not run [fraction]
     'is_duration_measured': 'boolean',  -- the time of every attempt was recorded
     'is_censored': 'boolean'  -- a limit stopped an attempt, which would have lasted longer
+});
+
+-- One row per attempt of the run.
+create or replace temp view attempts as
+from rows_of('attempts.jsonl', {
+    'task_id': 'varchar',  -- task
+    'agent_id': 'varchar',  -- agent that attempted it
+    'wave': 'bigint',  -- wave, from 1
+    'attempt': 'bigint',  -- number of the attempt, from 1
+    'status': 'varchar',  -- success or failed
+    'started_at': 'timestamp',  -- start, UTC; null if not recorded
+    'timestamp': 'timestamp',  -- end, UTC; null if not recorded
+    'execution_time_ms': 'double',  -- duration; null if not recorded [ms]
+    'confidence_delta': 'double',  -- change of confidence; null if not recorded [fraction]
+    'is_censored': 'boolean',  -- a limit stopped it, so it would have lasted longer
+    'cost': 'double',  -- cost, in any unit; null if not recorded
+    'error_message': 'varchar',  -- what went wrong; null if nothing is known
+    'simulated': 'boolean'  -- the outcome is that of a dry run
 });
 
 -- One row per scheduled task: the forecast that it was planned with.

@@ -9,8 +9,9 @@ from phase19 import frames
 
 # The columns of an attempt that the executor reports; the order has the others.
 MADE = frames.ATTEMPTS.select(
-    "made", "task_id attempt is_success duration_ms confidence_delta error_message is_censored timestamp"
+    "made", "task_id attempt is_success duration_ms confidence_delta error_message is_censored cost timestamp"
 )
+_MOMENT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 
 class Execution(NamedTuple):
@@ -66,7 +67,7 @@ def attempt_rows(orders: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
     orders
         `frames.ORDERS`.
     made
-        Columns of `MADE`, one row per attempt; error_message, is_censored and timestamp are optional.
+        Columns of `MADE`, one row per attempt; error_message, is_censored, cost and timestamp are optional.
     """
     confidence_after = (pl.col("confidence") + pl.col("confidence_delta")).clip(0.0, 1.0)
     return frames.ATTEMPTS.conform(
@@ -74,6 +75,26 @@ def attempt_rows(orders: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
             confidence_before="confidence", confidence_after=confidence_after, source=pl.lit("run")
         )
     )
+
+
+def attempt_log(attempts: pl.DataFrame, *, is_simulated: bool) -> pl.DataFrame:
+    """Return attempts as rows of `frames.ATTEMPT_LOG`.
+
+    Parameters
+    ----------
+    attempts
+        Columns of `MADE`, agent_id and wave.
+    is_simulated
+        Whether the outcomes are those of a dry run.
+    """
+    started = pl.col("timestamp") - pl.duration(microseconds=(pl.col("duration_ms") * 1e3).round().cast(pl.Int64))
+    return attempts.with_columns(
+        status=pl.when("is_success").then(pl.lit("success")).otherwise(pl.lit("failed")),
+        started_at=started.dt.to_string(_MOMENT),
+        timestamp=pl.col("timestamp").dt.to_string(_MOMENT),
+        execution_time_ms="duration_ms",
+        simulated=pl.lit(is_simulated),
+    ).select(*frames.ATTEMPT_LOG.columns)
 
 
 def task_outcomes(orders: pl.DataFrame, execution: Execution, mean_change: Sequence[float]) -> pl.DataFrame:
@@ -100,6 +121,7 @@ def task_outcomes(orders: pl.DataFrame, execution: Execution, mean_change: Seque
             pl.col("confidence_delta").last(),
             pl.col("duration_ms").is_not_null().all().alias("is_duration_measured"),
             pl.col("is_censored").any(),
+            pl.col("error_message").last(),
         )
         .collect(engine="in-memory")
     )
@@ -123,4 +145,5 @@ def task_outcomes(orders: pl.DataFrame, execution: Execution, mean_change: Seque
         pl.when(has_run).then(pl.coalesce("confidence_delta", change)).alias("actual_confidence_delta"),
         (pl.col("is_duration_measured") & has_run).fill_null(False),
         (pl.col("is_censored") & has_run).fill_null(False),
+        pl.when(has_run).then("error_message").alias("error_message"),
     )

@@ -51,7 +51,8 @@ def sentences(task: dict[str, Any]) -> list[str]:
         said.append(f"Room for one more task at {agent} would add {_worth(task, task['agent_price'])}.")
     if task["status"] in {"completed", "failed"}:
         retries = f" after {plural(task['retry_count'], 'retry', 'retries')}" if task["retry_count"] else ""
-        said.append(f"It {task['status']}{retries}.")
+        error = f": {task['error_message']}" if task["error_message"] else "."
+        said.append(f"It {task['status']}{retries}{error}")
     else:
         said.append(f"It did not run ({task['status']}).")
     return said

@@ -8,13 +8,16 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+import polars as pl
 
 from phase19.errors import OutputError, plural
 from phase19.publishing.files import SUMMARY_FILE, hidden_path, locked, sync, write_errors, write_json
 
+ATTEMPTS_FILE = "attempts.jsonl"  # every attempt of a run, one row each
 MANIFEST_FILE = "manifest.json"  # the hash of every other file of a run, by its path in the run directory
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _RUN_TIME = re.compile(
@@ -129,6 +132,60 @@ def publish(target: Path, *, is_same_run: bool = False) -> Iterator[Path]:
                     kept = staging.rename(staging.with_name(staging.stem.removeprefix(".")))
                     raise OutputError(f"{problem}; the new run is complete in {kept}") from problem
                 sync(target.parent)
+
+
+@contextmanager
+def journal(directory: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
+    """Keep the attempts of a live run on disk until the run is published.
+
+    If the body raises, the directory stays, and a note on the exception says where it is; without any attempt it is
+    removed, as it is at the end. No command removes a journal that a killed run left.
+
+    Parameters
+    ----------
+    directory
+        A new directory for `attempts.jsonl`; its parents are created.
+
+    Yields
+    ------
+    callable
+        Appends rows; they are on disk when it returns. Any thread may call it.
+
+    Raises
+    ------
+    OutputError
+        `directory` exists or cannot be written. If an attempt cannot be written, the message has its row.
+    """
+    path = directory / ATTEMPTS_FILE
+    if directory.exists():
+        raise OutputError(f"{directory}: contains the attempts of a live run that did not end; move it away")
+
+    def record(attempts: pl.DataFrame) -> None:
+        lines = attempts.write_ndjson().encode()
+        try:
+            with path.open("ab", buffering=0) as file:
+                if file.write(lines) < len(lines):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())
+        except OSError as problem:
+            raise OutputError(
+                f"{path}: cannot be written: {problem.strerror}; not in it: {lines.decode()}"
+            ) from problem
+
+    with write_errors(directory):
+        directory.mkdir(parents=True)
+        path.touch()
+        sync(directory)
+        sync(directory.parent)
+    try:
+        yield record
+    except BaseException as problem:
+        if path.stat().st_size:
+            problem.add_note(f"The attempts that ended are in {path}")
+        else:
+            shutil.rmtree(directory)
+        raise
+    shutil.rmtree(directory)
 
 
 def _entries(top: Path) -> dict[str, str]:

@@ -22,6 +22,7 @@ STRATEGIES = {"first": "maximize_success", "second": "balance_load"}
 TASKS = 60
 FILES = {
     "tasks": "wave_*/*/scheduled_tasks.jsonl",
+    "attempts": "attempts.jsonl",
     "executions": "wave_*/*/planned_tasks.jsonl",
     "comparisons": "schedule_comparisons.jsonl",
     "metrics": "optimization_metrics.jsonl",

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import threading
-
 import numpy as np
 import polars as pl
 import pytest
 
 from phase19 import frames
-from phase19.execution.live import LiveExecutor, LiveResult
 from phase19.execution.protocol import Execution, task_outcomes
 from phase19.execution.replay import ReplayExecutor
 from phase19.execution.simulate import SimulateExecutor
@@ -25,7 +21,7 @@ def results(ordered, execution):
     frames.OUTCOMES.validate(frame)
     frames.ATTEMPTS.validate(execution.attempts)
     assert frame["task_id"].to_list() == ordered["task_id"].to_list()
-    rows = frame.drop("is_duration_measured", "is_censored").rows()
+    rows = frame.drop("is_duration_measured", "is_censored", "error_message").rows()
     return {task: tuple(rest) for task, _, *rest in rows}
 
 
@@ -236,149 +232,6 @@ def test_simulating_no_orders(simulator):
     assert results(orders(), simulator.execute(orders())) == {}
 
 
-# Live
-
-
-def run_live(ordered, runner):
-    execution = LiveExecutor(runner).execute(ordered)
-    return execution, results(ordered, execution)
-
-
-def test_live_retries_until_success_or_no_more_are_allowed():
-    seen = []
-
-    def runner(order, attempt):
-        seen.append((order["task_id"], attempt))
-        return LiveResult(
-            is_success=(order["task_id"], attempt) == ("a", 2), confidence_delta=0.5 if attempt == 2 else None
-        )
-
-    execution, found = run_live(
-        orders({"task_id": "a"}, {"task_id": "b", "max_attempts": 1}, {"task_id": "c", "max_attempts": 2}), runner
-    )
-    assert seen == [("a", 1), ("a", 2), ("b", 1), ("c", 1), ("c", 2)]
-    assert {task: (status, count) for task, (status, count, *_) in found.items()} == {
-        "a": ("completed", 2),
-        "b": ("failed", 1),
-        "c": ("failed", 2),
-    }
-    assert (found["a"][3], found["b"][3]) == (0.5, -0.02)
-    assert not execution.is_interrupted
-
-
-def test_live_attempts_are_censored_where_the_runner_says_so():
-    runner = lambda order, _: LiveResult(is_success=False, is_censored=order["task_id"] == "a")  # noqa: E731
-    ordered = orders(*({"task_id": task, "max_attempts": 1} for task in "ab"))
-    made = LiveExecutor(runner).execute(ordered).attempts
-    assert dict(made.select("task_id", "is_censored").rows()) == {"a": True, "b": False}
-
-
-def test_live_orders_are_rows_of_the_schema_and_hold_no_forecast():
-    keys = []
-    run_live(orders({"task_id": "a"}), lambda order, _: keys.extend(order) or LiveResult(is_success=True))
-    assert keys == list(frames.ORDERS.columns)
-
-
-def test_an_exception_is_a_failed_attempt():
-    def runner(_, attempt):
-        if attempt == 1:
-            raise ValueError("no such tool")
-        return LiveResult(is_success=True)
-
-    execution, found = run_live(orders({"task_id": "a"}), runner)
-    assert found["a"][:2] == ("completed", 2)
-    assert execution.attempts["error_message"].to_list() == ["ValueError: no such tool", None]
-    assert (execution.attempts["duration_ms"] >= 0).all()
-
-
-@pytest.mark.parametrize(
-    ("result", "message"),
-    [
-        (None, "TypeError: expected the runner to return a LiveResult, found None"),
-        (LiveResult("yes"), r"ValidationError: Expected `bool`, got `str` - at `\$.is_success`"),
-        (LiveResult(True, float("nan")), r"ValidationError: Expected `float` >= -1.0 - at `\$.confidence_delta`"),
-        (LiveResult(True, 5.0), r"ValidationError: Expected `float` <= 1.0 - at `\$.confidence_delta`"),
-        (LiveResult(True, "x"), r"ValidationError: Expected `float \| null`, got `str` - at `\$.confidence_delta`"),
-        (LiveResult(True, None, 7), r"ValidationError: Expected `str \| null`, got `int` - at `\$.error_message`"),
-    ],
-    ids=["nothing", "text", "NaN", "too large", "text for a number", "number for a text"],
-)
-def test_an_invalid_result_is_a_failed_attempt_with_the_reason(result, message):
-    execution, found = run_live(
-        orders({"task_id": "a", "max_attempts": 1}, {"task_id": "b"}),
-        lambda order, _: result if order["task_id"] == "a" else LiveResult(is_success=True, confidence_delta=1),
-    )
-    assert found["a"][:2] == ("failed", 1)
-    assert found["b"] == ("completed", 1, found["b"][2], 1.0)
-    assert re.fullmatch(message, execution.attempts.filter(task_id="a")["error_message"][0])
-
-
-def test_agents_work_side_by_side_each_one_task_at_a_time():
-    both = threading.Barrier(2, timeout=20)
-    busy = {"a0": 0, "a1": 0}
-
-    def runner(order, _):
-        busy[order["agent_id"]] += 1
-        assert busy[order["agent_id"]] == 1
-        both.wait()  # passes only where the two agents are at work at once
-        busy[order["agent_id"]] -= 1
-        return LiveResult(is_success=True)
-
-    ordered = orders(*({"task_id": f"{agent}{k}", "agent_id": agent} for agent in busy for k in range(3)))
-    _, found = run_live(ordered, runner)
-    assert {status for status, *_ in found.values()} == {"completed"}
-
-
-def test_a_runner_that_is_interrupted_leaves_the_rest_interrupted():
-    def runner(order, _):
-        if order["task_id"] == "b":
-            raise KeyboardInterrupt
-        return LiveResult(is_success=True)
-
-    execution, found = run_live(orders({"task_id": "a"}, {"task_id": "b"}, {"task_id": "c"}), runner)
-    assert execution.is_interrupted
-    assert {task: row[:3] for task, row in found.items() if task != "a"} == {
-        "b": ("interrupted", 0, None),
-        "c": ("interrupted", 0, None),
-    }
-    assert found["a"][0] == "completed"
-
-
-def test_an_interrupt_of_the_program_lets_attempts_under_way_end(monkeypatch):
-    from concurrent.futures import Future
-
-    started, release = threading.Event(), threading.Event()
-    waited = Future.result
-
-    def interrupted(*_):
-        monkeypatch.setattr(Future, "result", waited)
-        assert started.wait(20)
-        release.set()
-        raise KeyboardInterrupt
-
-    def runner(*_):
-        started.set()
-        assert release.wait(20)
-        while not executor._stop.is_set():
-            pass
-        return LiveResult(is_success=True)
-
-    monkeypatch.setattr(Future, "result", interrupted)
-    executor = LiveExecutor(runner)
-    ordered = orders({"task_id": "a"}, {"task_id": "b"})
-    execution = executor.execute(ordered)
-    found = results(ordered, execution)
-    assert execution.is_interrupted
-    assert (found["a"][0], found["b"][0]) == ("completed", "interrupted")
-    # A run that was stopped starts nothing in later waves either.
-    assert executor.execute(ordered).is_interrupted
-
-
-def test_live_without_orders():
-    execution, found = run_live(orders(), lambda *_: LiveResult(is_success=True))
-    assert (execution.attempts.height, found) == (0, {})
-
-
 # Outcomes
 
 
@@ -394,6 +247,17 @@ def test_a_task_that_did_not_run_is_unobserved_or_interrupted():
     none = frames.ATTEMPTS.empty()
     assert results(ordered, Execution(none, is_interrupted=False))["a"] == ("unobserved", 0, None, None)
     assert results(ordered, Execution(none, is_interrupted=True))["a"] == ("interrupted", 0, None, None)
+
+
+def test_a_task_has_the_error_of_its_last_attempt():
+    ordered = orders({"task_id": "failed"}, {"task_id": "retried"})
+    rows = [
+        lost("failed", error_message="first"),
+        lost("failed", 2, error_message="second"),
+        lost("retried", error_message="x"),
+    ]
+    found = task_outcomes(ordered, Execution(attempts(*rows, won("retried", 2))), CHANGES)
+    assert dict(found.select("task_id", "error_message").rows()) == {"failed": "second", "retried": None}
 
 
 def test_a_task_stopped_between_its_attempts_has_no_outcome():

@@ -55,8 +55,8 @@ def test_what_a_task_would_cost_elsewhere_is_what_planning_again_without_its_age
 
 TASK = {
     "task_id": "task_3", "agent_id": "agent_1", "wave": 1, "priority": 3, "status": "completed", "retry_count": 1,
-    "runner_up_agent_id": "agent_17", "score": 0.994, "runner_up_score": 0.996, "planned_success": 0.994,
-    "score_margin": 0.000545, "agent_price": 0.02,
+    "error_message": None, "runner_up_agent_id": "agent_17", "score": 0.994, "runner_up_score": 0.996,
+    "planned_success": 0.994, "score_margin": 0.000545, "agent_price": 0.02,
 }  # fmt: skip
 
 
