@@ -16,7 +16,7 @@ from phase19.balancing.capacity import agent_capacity, left_out
 from phase19.balancing.recommendation import recommend_wave
 from phase19.balancing.strategies import allowed_pairs, check_feasible, name_conflict, optimize, placed_tasks
 from phase19.errors import InfeasibleError, UsageError
-from phase19.execution.protocol import task_outcomes
+from phase19.execution.protocol import sum_if_known, task_outcomes
 from phase19.execution.simulate import SimulateExecutor
 from phase19.forecasting.model import Forecast, ForecastModel
 from phase19.forecasting.predictive import draw_count, draw_wave
@@ -378,7 +378,8 @@ class AdaptiveOptimizer:
         -------
         dict
             simulated_success_rate [fraction], simulated_completion_time_ms (when the last agent ends),
-            simulated_confidence_delta, and agent_utilization (busy share of the completion time by agent).
+            simulated_confidence_delta, and agent_utilization (busy share of the completion time by agent). Times and
+            shares are None if no time is known.
         """
         model = result.wave.model
         world = model.world(self.seed if seed is None else seed)
@@ -386,9 +387,9 @@ class AdaptiveOptimizer:
         changes = (model.gains.population_failure, model.gains.population_success)
         orders = result.plans.select(*frames.ORDERS.columns)
         done = task_outcomes(orders, executor.execute(orders), changes)
-        busy = done.group_by("agent_id").agg(pl.col("actual_duration_ms").sum())
+        busy = done.group_by("agent_id").agg(sum_if_known("actual_duration_ms"))
         end_ms = largest(busy["actual_duration_ms"])
-        share = dict(busy.with_columns(pl.col("actual_duration_ms") / end_ms).rows()) if end_ms else {}
+        share = dict(busy.with_columns(pl.col("actual_duration_ms") / end_ms).rows())
         return {
             "simulated_success_rate": mean(done["status"] == "completed"),
             "simulated_completion_time_ms": end_ms,
@@ -694,7 +695,7 @@ def _plan_rows(
         pl.Series("priority", positions(tasks["task_id"], ranked) + 1),
         updated_confidence.alias("updated_confidence"),
         pl.Series("max_attempts", wave.max_attempts),
-        *(pl.Series(name, values) for name, values in vars(forecast).items()),
+        *(pl.Series(name, values, nan_to_null=True) for name, values in vars(forecast).items()),
         pl.Series("baseline_success", wave.forecast.planned_success.mean(axis=1)),
         *(
             pl.Series(f"{name}_term", values[row, agent_index])

@@ -18,6 +18,7 @@ from phase19.errors import UsageError, suggestion
 from phase19.execution.live import LiveExecutor
 from phase19.execution.protocol import Execution, Executor, task_outcomes
 from phase19.execution.simulate import SimulateExecutor
+from phase19.forecasting.durations import ASSUMED_MS
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.retries import attempt_probability, attempts_allowed
 from phase19.inputs.heuristics import Heuristics
@@ -31,7 +32,6 @@ from phase19.wave import PlannedWave, largest, mean, positions
 _FORECAST_COLUMNS = ("planned_duration_ms", "planned_success", "baseline_success")
 _PLANNED_COLUMNS = (*frames.ORDERS.columns, *_FORECAST_COLUMNS)
 _SCHEDULED_COLUMNS = ("scheduled_start_time", "scheduled_end_time")
-_UNIT_MS = 1000.0  # duration of a task without an estimate
 _PLAN_COLUMNS = tuple(name for name in frames.PLANS.columns if name not in _SCHEDULED_COLUMNS)
 _ACTUAL_COLUMNS = tuple(name for name in frames.EXECUTIONS.columns if name not in frames.PLANS.columns)
 _FAILURES = Schema(
@@ -87,7 +87,8 @@ class ScheduleExecution:
     is_interrupted
         Whether the execution was stopped before its end.
     success_rate, makespan_ms, schedule_adherence
-        Rate and adherence are fractions. None if nothing ran.
+        Rate and adherence are fractions. None if nothing ran. The makespan is None too if the time of a task that ran
+        is unknown, the adherence if no such time is known.
     agent_utilization
         Busy share of the makespan by agent, fraction.
     """
@@ -319,7 +320,7 @@ class AdaptiveScheduler:
             attempts=execution.attempts,
             is_interrupted=execution.is_interrupted,
             success_rate=mean(ran["status"] == ScheduleStatus.COMPLETED),
-            makespan_ms=largest(ran["actual_end_time"]),
+            makespan_ms=_makespan_ms(executions),
             schedule_adherence=self.calculate_schedule_adherence(executions),
             agent_utilization=self.get_agent_utilization(executions),
         )
@@ -349,12 +350,12 @@ class AdaptiveScheduler:
         return executor.execute(orders).attempts
 
     def calculate_schedule_adherence(self, executions: Rows) -> float | None:
-        """Measure how closely a wave kept to its schedule, in [0, 1]; None if nothing ran.
+        """Measure how closely a wave kept to its schedule, in [0, 1]; None if no actual time is known.
 
         Notes
         -----
-        1 - mean(|actual_start - scheduled_start| + |actual_end - scheduled_end|) / 2 over the tasks that ran, divided
-        by the end of the wave's timeline.
+        1 - mean(|actual_start - scheduled_start| + |actual_end - scheduled_end|) / 2 over the tasks with known times,
+        divided by the end of the wave's timeline.
         """
         edges = [f"{kind}_{edge}_time" for kind in ("actual", "scheduled") for edge in ("start", "end")]
         executions = rows_of(executions, "executions", *edges)
@@ -415,17 +416,17 @@ class AdaptiveScheduler:
         return decided.row(0, named=True) if isinstance(task, Mapping) else decided
 
     def get_agent_utilization(self, executions: Rows, agents: Sequence[str] | None = None) -> dict[str, float]:
-        """Busy share of the wave's makespan by agent, fraction; 0 for idle agents, empty if nothing ran.
+        """Busy share of the wave's makespan by agent, fraction; 0 for idle agents, empty if the makespan is unknown.
 
         Parameters
         ----------
         executions
-            Rows with agent_id, actual_duration_ms and actual_end_time.
+            Rows with agent_id, status, actual_duration_ms and actual_end_time.
         agents
             All agents; by default those known to the scheduler.
         """
-        executions = rows_of(executions, "executions", "agent_id", "actual_duration_ms", "actual_end_time")
-        makespan = largest(executions["actual_end_time"])
+        executions = rows_of(executions, "executions", "agent_id", "status", "actual_duration_ms", "actual_end_time")
+        makespan = _makespan_ms(executions)
         if not makespan:
             return {}
         busy = executions.group_by("agent_id").agg(pl.col("actual_duration_ms").sum() / makespan)
@@ -489,7 +490,7 @@ class AdaptiveScheduler:
         chance = pl.col("confidence").fill_null(pl.col("confidence").mean()).fill_null(0.5)
         return tasks.with_columns(
             pl.Series("max_attempts", attempts_allowed(tasks["risk_level"], self.max_retries)),
-            planned_duration_ms=pl.col("estimated_duration_ms").fill_null(_UNIT_MS),
+            planned_duration_ms=pl.col("estimated_duration_ms").fill_null(ASSUMED_MS),
             planned_success=chance,
             baseline_success=chance,
         )
@@ -519,16 +520,24 @@ def _priority(name: PriorityStrategy | str) -> PriorityStrategy:
     return PriorityStrategy(name)
 
 
+def _makespan_ms(executions: pl.DataFrame) -> float | None:
+    """End of the last task that ran; None if nothing ran or an end is unknown."""
+    ends = executions.filter(frames.has_run())["actual_end_time"]
+    return None if ends.null_count() else largest(ends)
+
+
 def _with_actual_times(scheduled: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
     """Scheduled rows with their outcomes: each agent takes its next task as soon as it is free.
 
-    A task that did not run takes no time and has null actual times.
+    A task that did not run takes no time and has null actual times. After a task of unknown time, it is not known when
+    its agent's other tasks ran.
     """
     joined = scheduled.join(outcomes.drop("agent_id"), on="task_id", maintain_order="left")
     ran = frames.has_run()
-    end = pl.col("actual_duration_ms").fill_null(0.0).cum_sum().over("agent_id")
+    taken = pl.when(ran).then("actual_duration_ms").otherwise(0.0)
+    end, is_known = taken.cum_sum().over("agent_id"), taken.is_null().cum_sum().over("agent_id") == 0
     return joined.with_columns(
         retry_count=(pl.col("attempt_count") - 1).clip(0),
-        actual_start_time=pl.when(ran).then(end.shift(1, fill_value=0.0).over("agent_id")),
-        actual_end_time=pl.when(ran).then(end),
+        actual_start_time=pl.when(ran & is_known).then(end.shift(1, fill_value=0.0).over("agent_id")),
+        actual_end_time=pl.when(ran & is_known).then(end),
     ).select(*scheduled.columns, *_ACTUAL_COLUMNS)

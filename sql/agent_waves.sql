@@ -5,7 +5,8 @@
 --     the tasks that ran of the column of task_results in the name, or of a product. *_skew_sum = sum of the
 --     third moments that lengthen the tail of a shortfall [tasks^3]. *_ms [ms]. capacity [tasks]. slot_worth [score].
 --     success_variance, advantage_variance = uncertainty of the forecasts for the agent's tasks [tasks^2].
---     log_duration_* = as in agent_evidence [log time]. Sums are null if the agent ran nothing.
+--     log_duration_* = as in agent_evidence [log time]. Sums are null if the agent ran nothing;
+--     actual_busy_ms is null too if the time of a task is unknown, and deviation_ms covers the tasks with known times.
 with
 
 positions as (
@@ -53,7 +54,7 @@ results as (
         sum(planned_confidence_delta) as planned_confidence_sum,
         sum(actual_confidence_delta) as actual_confidence_sum,
         sum(planned_duration_ms) as planned_busy_ms,
-        sum(actual_duration_ms) as actual_busy_ms,
+        sum_if_known(actual_duration_ms) as actual_busy_ms,
         avg(deviation_ms) as deviation_ms,
     from task_results
     group by wave, agent_id

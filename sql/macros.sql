@@ -6,6 +6,13 @@
 -- a / b, null if b is 0 or so small that the result could be infinite: JSON has no NaN or Infinity.
 create macro ratio(a, b) as case when abs(b) > 1e-200 then a / b end;
 
+-- sum(a) / sum(b) over the rows where both are known.
+create macro pooled(a, b) as
+ratio(sum(case when b is not null then a end), sum(case when a is not null then b end));
+
+-- The sum of a value that belongs to every row, null if the value of a row is unknown.
+create macro sum_if_known(value) as case when count(value) = count(*) then sum(value) end;
+
 -- 1 - |planned - actual| / planned, clipped to [0, 1]; with planned 0: 1 if actual is 0, else 0.
 create macro accuracy(planned, actual) as
 case

@@ -10,11 +10,13 @@ with
 figures as (
     select
         ratio(sum(comparisons.accuracy_score * totals.ran_count), sum(totals.ran_count)) as schedule_accuracy,
-        ratio(sum(totals.planned_makespan_ms), sum(totals.actual_makespan_ms)) as throughput_efficiency,
-        ratio(sum(totals.actual_busy_ms), any_value(run.agent_count) * sum(totals.actual_makespan_ms))
-            as agent_utilization,
+        pooled(totals.planned_makespan_ms, totals.actual_makespan_ms) as throughput_efficiency,
+        pooled(totals.actual_busy_ms, run.agent_count * totals.actual_makespan_ms) as agent_utilization,
         ratio(sum(totals.actual_confidence_sum), sum(totals.planned_confidence_sum)) as confidence_trajectory,
-        ratio(sum(comparisons.schedule_adherence * totals.ran_count), sum(totals.ran_count)) as schedule_adherence,
+        pooled(
+            comparisons.schedule_adherence * totals.ran_count,
+            if(comparisons.schedule_adherence is not null, totals.ran_count, null)
+        ) as schedule_adherence,
         abs(ratio(sum(totals.planned_confidence_sum), sum(totals.ran_count))) as planned_confidence_size,
     from wave_totals as totals
     inner join schedule_comparisons as comparisons on totals.wave = comparisons.wave

@@ -6,7 +6,7 @@
 --     component without data is null and left out. health_status = null if no component has data. detected_anomalies =
 --     number of anomalies. anomaly_costs = points that each anomaly takes from system_stability. agent_utilization =
 --     tasks [tasks], busy time [ms] and busy share of the summed makespans [fraction] of each agent, idle agents
---     included; the share is null if nothing ran. convergence = trend of the forecast error. alert_counts = number of
+--     included; unknown times make them null. convergence = trend of the forecast error. alert_counts = number of
 --     alerts by severity.
 with
 
@@ -56,20 +56,15 @@ penalties as (
     from costs
 ),
 
-spans as (
-    select sum(actual_makespan_ms) as makespan_ms,
-    from wave_totals
-),
-
 agents as (
     select
         waves.agent_id,
         waves.agent_position,
         cast(sum(waves.task_count) as bigint) as task_count,
-        coalesce(sum(waves.actual_busy_ms), 0e0) as busy_ms,
-        ratio(coalesce(sum(waves.actual_busy_ms), 0e0), any_value(spans.makespan_ms)) as utilization,
+        sum_if_known(if(waves.ran_count = 0, 0e0, waves.actual_busy_ms)) as busy_ms,
+        pooled(if(waves.ran_count = 0, 0e0, waves.actual_busy_ms), totals.actual_makespan_ms) as utilization,
     from agent_waves as waves
-    cross join spans
+    inner join wave_totals as totals on waves.wave = totals.wave
     group by waves.agent_id, waves.agent_position
 ),
 

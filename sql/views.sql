@@ -147,10 +147,10 @@ from rows_of('scheduled_tasks.jsonl', {
     'risk_level': 'varchar',  -- LOW, MEDIUM, HIGH or UNKNOWN
     'category': 'varchar',  -- kind of task; null if none is recorded
     'heuristics_applied': 'varchar[]',  -- ids of the Phase 16 heuristics applied
-    'actual_duration_ms': 'double',  -- busy time of all attempts; null if it did not run [ms]
+    'actual_duration_ms': 'double',  -- busy time of all attempts; null if it did not run or is unknown [ms]
     'actual_confidence_delta': 'double',  -- change of confidence; null if it did not run [fraction]
     'confidence_after': 'double',  -- confidence after its attempts; null if it did not run [fraction]
-    'is_duration_measured': 'boolean',  -- the time of every attempt was recorded
+    'is_duration_measured': 'boolean',  -- the time of every attempt is known
     'is_censored': 'boolean'  -- a limit stopped an attempt, which would have lasted longer
 });
 
@@ -185,8 +185,8 @@ from rows_of('planned_tasks.jsonl', {
     'baseline_success': 'double',  -- the same, averaged over all agents: round robin
     'planned_attempts': 'double',  -- expected number of attempts
     'max_attempts': 'bigint',  -- attempts allowed in the wave
-    'duration_ms_p50': 'double',  -- median duration of one attempt [ms]
-    'duration_ms_p90': 'double',  -- 90 % quantile of the duration of one attempt [ms]
+    'duration_ms_p50': 'double',  -- median duration of one attempt; null if no time is known [ms]
+    'duration_ms_p90': 'double',  -- 90 % quantile of that duration; null like the median [ms]
     'planned_duration_ms': 'double',  -- expected busy time of all attempts [ms]
     'planned_confidence_delta': 'double',  -- expected change of confidence [fraction]
     'confidence_boost': 'double',  -- what a heuristic adds to the confidence [fraction]
@@ -218,8 +218,8 @@ from rows_of('schedule_comparisons.jsonl', {
     'wave': 'bigint',  -- wave, from 1
     'planned_success_rate': 'double',  -- mean planned success [fraction]
     'actual_success_rate': 'double',  -- completed tasks of those that ran [fraction]
-    'planned_throughput': 'double',  -- tasks / planned makespan [tasks/s]
-    'actual_throughput': 'double',  -- tasks that ran / actual makespan [tasks/s]
+    'planned_throughput': 'double',  -- tasks / planned makespan; null if no time is known [tasks/s]
+    'actual_throughput': 'double',  -- tasks that ran / actual makespan; null if a time is unknown [tasks/s]
     'planned_confidence_delta': 'double',  -- mean expected change of confidence [fraction]
     'actual_confidence_delta': 'double',  -- mean change of confidence [fraction]
     'accuracy_score': 'double',  -- 1 - |planned - actual| / planned success rate [fraction]

@@ -3,7 +3,8 @@
 -- Inputs: wave_plans, executions, task_results, wave_draws, rules.
 -- Columns: *_count [tasks, retries]. *_sum = sum over the tasks that ran of the column of task_results in the name,
 --     or of a product: advantage stands for centred_advantage, sensitivity for centred_sensitivity. *_ms [ms].
---     Planned figures cover only the tasks that ran; sums, means and maxima are null if nothing ran.
+--     Planned figures cover only the tasks that ran; sums, means and maxima are null if nothing ran. The actual times
+--     are null if an end is unknown; deviation_ms covers the tasks with known times.
 --     success_forecast_variance = variance over the draws of the wave's expected successes [tasks^2].
 --     advantage_forecast_variance = variance over the draws of the sum of centred_advantage times success probability.
 --     Both are null without draws. Each wave's forecast uses the outcomes before it, so variances add up over waves.
@@ -48,8 +49,9 @@ results as (
         sum(task_results.baseline_residual) as baseline_residual_sum,
         sum(task_results.baseline_success * (1e0 - task_results.baseline_success)) as baseline_variance_sum,
         avg(task_results.deviation_ms) as deviation_ms,
-        max(task_results.actual_end_time) as actual_makespan_ms,
-        sum(task_results.actual_duration_ms) as actual_busy_ms,
+        case when count(task_results.actual_end_time) = count(*) then max(task_results.actual_end_time) end
+            as actual_makespan_ms,
+        sum_if_known(task_results.actual_duration_ms) as actual_busy_ms,
     from task_results
     cross join rules
     group by task_results.wave

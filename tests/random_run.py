@@ -31,6 +31,7 @@ def random_run(
     late: float = 0.0,
     is_advantage_real: bool = True,
     is_simulated: bool = True,
+    has_unknown_times: bool = False,
 ) -> dict[str, pl.DataFrame]:
     """Draw a run; of three agents or more the last is idle, of five waves or more one did not run and one is empty.
 
@@ -44,6 +45,8 @@ def random_run(
         Added to every log duration, in all places of the evidence; the first six agents by less than the others.
     is_advantage_real
         False lets tasks succeed at round robin's rate, whoever does them.
+    has_unknown_times
+        In the first wave no task has times, in the second one task in ten has none and one in ten only a duration.
     """
     rng = np.random.default_rng(seed)
     agents = [f"agent_{i}" for i in range(agent_count)]
@@ -84,8 +87,12 @@ def random_run(
     deltas = rng.normal(0.02, 0.04, n)
     risk = rng.choice(["LOW", "MEDIUM", "HIGH", "UNKNOWN"], n, p=[0.5, 0.3, 0.19, 0.01])
 
-    def where_ran(values: np.ndarray) -> list[float | None]:
-        return [float(value) if ran else None for value, ran in zip(values, has_run, strict=True)]
+    def where_ran(values: np.ndarray, *, is_known: np.ndarray | None = None) -> list[float | None]:
+        known = has_run if is_known is None else has_run & is_known
+        return [float(value) if ran else None for value, ran in zip(values, known, strict=True)]
+
+    is_timed = (not has_unknown_times) | (wave > 2) | ((wave == 2) & (np.arange(n) % 10 > 0))
+    is_dated = is_timed & ((not has_unknown_times) | (wave > 2) | (np.arange(n) % 10 > 1))
 
     executions = pl.DataFrame(
         {
@@ -118,11 +125,11 @@ def random_run(
             "agent_price": rng.random(n),
             "scheduled_start_time": start,
             "scheduled_end_time": start + planned_ms,
-            "actual_start_time": where_ran(actual_start),
-            "actual_end_time": where_ran(actual_start + actual_ms),
+            "actual_start_time": where_ran(actual_start, is_known=is_dated),
+            "actual_end_time": where_ran(actual_start + actual_ms, is_known=is_dated),
             "status": status,
             "retry_count": np.where(has_run, retries, 0),
-            "actual_duration_ms": where_ran(actual_ms),
+            "actual_duration_ms": where_ran(actual_ms, is_known=is_timed),
             "actual_confidence_delta": where_ran(deltas + rng.normal(0, 0.01, n)),
         }
     )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Rows = list[dict[str, Any]]
 RECOMPUTED: dict[str, Callable[[World], Rows]] = {}
+_DTYPES = dict.fromkeys(("actual_duration_ms", "actual_end_time", "deviation_ms"), object)  # None where unknown
 Z90 = 1.6448536269514722  # what a standard normal exceeds one time in twenty
 STAMP = "2026-02-05T12:00:00Z"
 
@@ -79,7 +80,7 @@ class World:
         """The recomputed `task_results`, a column an array."""
         rows = self["task_results"]
         names = [name for name in (rows[0] if rows else ()) if name != "heuristics_applied"]
-        return {name: np.array([row[name] for row in rows]) for name in names}
+        return {name: np.array([row[name] for row in rows], dtype=_DTYPES.get(name)) for name in names}
 
     @property
     def ran_waves(self) -> list[int]:
@@ -110,6 +111,12 @@ class World:
 def over(a: float | None, b: float | None) -> float | None:
     """A quotient, None where there is none."""
     return None if a is None or b is None or b == 0 else a / b
+
+
+def over_known(rows: Rows, a: str, b: str) -> float | None:
+    """Section 4, null is unknown: the quotient of two sums over the rows that know both."""
+    known = [row for row in rows if row[a] is not None and row[b] is not None]
+    return over(math.fsum(row[a] for row in known), math.fsum(row[b] for row in known))
 
 
 def adherence(deviation_ms: float | None, end_ms: float | None) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from phase19.inputs.thresholds import Thresholds
-from tests.recomputation import STAMP, Rows, Says, World, accuracy, adherence, chance, over, recomputes
+from tests.recomputation import STAMP, Rows, Says, World, accuracy, adherence, chance, over, over_known, recomputes
 
 
 @recomputes("run_draws")
@@ -24,22 +24,25 @@ def run_draws(world: World) -> Rows:
                 "n": row["ran_count"],
                 "end": row["timeline_end_ms"],
                 "promised_ms": row["planned_makespan_ms"],
+                "is_timed": row["actual_makespan_ms"] is not None,
+                "is_dated": row["deviation_ms"] is not None,
                 "planned": planned[row["wave"]],
             }
             for row in waves
         ]
-        n, makespan = sum(row["n"] for row in told), math.fsum(row["makespan_ms"] for row in told)
+        n, timed = sum(row["n"] for row in told), [row for row in told if row["is_timed"]]
+        makespan, dated = math.fsum(row["makespan_ms"] for row in timed), [row for row in told if row["is_dated"]]
         right = math.fsum(row["n"] * accuracy(row["planned"], row["success_rate"]) for row in told)
-        kept = math.fsum(row["n"] * adherence(row["deviation_ms"], row["end"]) for row in told)
+        kept = math.fsum(row["n"] * adherence(row["deviation_ms"], row["end"]) for row in dated)
         rows.append(
             {
                 "draw": int(number),
                 "success_rate": math.fsum(row["n"] * row["success_rate"] for row in told) / n,
                 "schedule_accuracy": right / n,
-                "throughput_efficiency": math.fsum(row["promised_ms"] for row in told) / makespan,
-                "agent_utilization": math.fsum(row["busy_ms"] for row in told) / makespan / len(world.agents),
+                "throughput_efficiency": over(math.fsum(row["promised_ms"] for row in timed), makespan),
+                "agent_utilization": over(math.fsum(row["busy_ms"] for row in timed), makespan * len(world.agents)),
                 "confidence_trajectory": over(math.fsum(row["n"] * row["confidence_delta"] for row in told), trusted),
-                "schedule_adherence": kept / n,
+                "schedule_adherence": over(kept, sum(row["n"] for row in dated)),
             }
         )
     return rows
@@ -52,7 +55,9 @@ def values(world: World) -> dict[str, float | None]:
     n = sum(row["ran_count"] for row in waves)
 
     def averaged(name: str) -> float | None:
-        return over(math.fsum(row["ran_count"] * compared[row["wave"]][name] for row in waves), n)
+        known = [row for row in waves if compared[row["wave"]][name] is not None]
+        weighted = math.fsum(row["ran_count"] * compared[row["wave"]][name] for row in known)
+        return over(weighted, sum(row["ran_count"] for row in known))
 
     def pooled(name: str) -> float:
         return math.fsum(row[name] for row in waves)
@@ -61,8 +66,8 @@ def values(world: World) -> dict[str, float | None]:
     has_promise = n and abs(promised / n) >= world.rules.negligible_confidence_delta
     return {
         "schedule_accuracy": averaged("accuracy_score"),
-        "throughput_efficiency": over(pooled("planned_makespan_ms"), pooled("actual_makespan_ms")),
-        "agent_utilization": over(pooled("actual_busy_ms"), len(world.agents) * pooled("actual_makespan_ms")),
+        "throughput_efficiency": over_known(waves, "planned_makespan_ms", "actual_makespan_ms"),
+        "agent_utilization": over(over_known(waves, "actual_busy_ms", "actual_makespan_ms"), len(world.agents)),
         "confidence_trajectory": pooled("actual_confidence_sum") / promised if has_promise else None,
         "schedule_adherence": averaged("schedule_adherence"),
     }
@@ -194,10 +199,15 @@ def alerts(world: World) -> Rows:
 
 @recomputes("system_health")
 def system_health(world: World) -> Rows:
-    span = math.fsum(row["actual_makespan_ms"] for row in world.waves_that_ran())
-    busy = dict.fromkeys(world.agents, 0.0)
+    spans = {row["wave"]: row["actual_makespan_ms"] for row in world.waves_that_ran()}
+    known_spans = {wave: span for wave, span in spans.items() if span is not None}
+    busy = {agent: [0.0] for agent in world.agents}
+    known_busy = {agent: [0.0] for agent in world.agents}
     for task in world.tasks:
-        busy[task["agent_id"]] += task["actual_duration_ms"] or 0.0
+        if task["status"] in {"completed", "failed"}:
+            busy[task["agent_id"]].append(task["actual_duration_ms"])
+            if task["wave"] in known_spans:
+                known_busy[task["agent_id"]].append(task["actual_duration_ms"])
     rules, found = world.rules, values(world)
     points = {"low": rules.penalty_low, "medium": rules.penalty_medium, "high": rules.penalty_high}
     costs = [
@@ -241,8 +251,8 @@ def system_health(world: World) -> Rows:
                 {
                     "agent_id": agent,
                     "task_count": sum(task["agent_id"] == agent for task in world.tasks),
-                    "busy_ms": busy[agent],
-                    "utilization": over(busy[agent], span),
+                    "busy_ms": None if None in busy[agent] else math.fsum(busy[agent]),
+                    "utilization": over(math.fsum(known_busy[agent]), math.fsum(known_spans.values())),
                 }
                 for agent in world.agents
             ],
@@ -278,7 +288,7 @@ def overall(world: World) -> Rows:
             "actual_success_rate": actual,
             "prediction_accuracy": accuracy(planned, actual),
             "expected_throughput": over(1000 * n, pooled("planned_makespan_ms")),
-            "actual_throughput": over(1000 * n, pooled("actual_makespan_ms")),
+            "actual_throughput": over(1000, over_known(waves, "actual_makespan_ms", "ran_count")),
             "schedule_adherence": metrics["schedule_adherence"],
             **{name: value for name, value in metrics.items() if name != "schedule_adherence"},
             "expected_confidence_delta": over(pooled("planned_confidence_sum"), n),

@@ -38,8 +38,10 @@ def task_results(world: World) -> Rows:
     rows = []
     for task in sorted(ran, key=lambda task: (task["wave"], task["task_id"])):
         p, y = task["planned_success"], 1.0 if task["status"] == "completed" else 0.0
-        late_start = task["actual_start_time"] - task["scheduled_start_time"]
-        late_end = task["actual_end_time"] - task["scheduled_end_time"]
+        late_ms = None
+        if task["actual_end_time"] is not None:
+            edges = [abs(task[f"actual_{edge}_time"] - task[f"scheduled_{edge}_time"]) for edge in ("start", "end")]
+            late_ms = sum(edges) / 2
         rows.append(
             {
                 **{name: task[name] for name in ("wave", "task_id", "agent_id", "risk_level", "heuristics_applied")},
@@ -59,7 +61,7 @@ def task_results(world: World) -> Rows:
                 "planned_duration_ms": task["planned_duration_ms"],
                 "actual_duration_ms": task["actual_duration_ms"],
                 "actual_end_time": task["actual_end_time"],
-                "deviation_ms": (abs(late_start) + abs(late_end)) / 2,
+                "deviation_ms": late_ms,
             }
         )
     return rows
@@ -71,6 +73,7 @@ def sums(world: World, mask: np.ndarray) -> dict[str, Any]:
     p, residual, lead = ran["planned_success"], ran["residual"], ran["centred_advantage"]
     noise, base = ran["outcome_variance"], ran["baseline_success"]
     floor = world.rules.log_loss_floor
+    ends, late_ms = ([x for x in ran[name] if x is not None] for name in ("actual_end_time", "deviation_ms"))
     happened = np.clip(np.where(ran["is_completed"], p, 1 - p), floor, 1 - floor)
     return {
         "ran_count": len(p),
@@ -99,11 +102,13 @@ def sums(world: World, mask: np.ndarray) -> dict[str, Any]:
                 "planned_confidence_sum": ran["planned_confidence_delta"],
                 "actual_confidence_sum": ran["actual_confidence_delta"],
                 "planned_busy_ms": ran["planned_duration_ms"],
-                "actual_busy_ms": ran["actual_duration_ms"],
             }.items()
         },
-        "deviation_ms": float(ran["deviation_ms"].mean()) if len(p) else None,
-        "actual_makespan_ms": float(ran["actual_end_time"].max()) if len(p) else None,
+        "actual_busy_ms": None
+        if not len(p) or None in ran["actual_duration_ms"]
+        else math.fsum(ran["actual_duration_ms"]),
+        "deviation_ms": float(np.mean(late_ms)) if late_ms else None,
+        "actual_makespan_ms": float(max(ends)) if len(p) and len(ends) == len(p) else None,
     }
 
 
@@ -191,7 +196,7 @@ def schedule_comparisons(world: World) -> Rows:
                 "throughput_efficiency": over(total["planned_makespan_ms"], total["actual_makespan_ms"]),
                 "schedule_adherence": adherence(total["deviation_ms"], total["timeline_end_ms"]),
                 "agent_utilization": over(
-                    total["actual_busy_ms"], n and len(world.agents) * total["actual_makespan_ms"]
+                    total["actual_busy_ms"], len(world.agents) * (total["actual_makespan_ms"] or 0.0)
                 ),
                 "brier_score": over(total["squared_error_sum"], n),
                 "log_loss": over(total["log_loss_sum"], n),

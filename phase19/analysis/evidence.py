@@ -110,7 +110,7 @@ def agent_evidence(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:
 def _duration_evidence(wave: ExecutedWave, draws: WaveDraws) -> dict[str, NDArray[np.generic]]:
     """Sum each agent's log durations minus their forecasts given the outcome, with the variance; shapes (m,)."""
     model, tasks, m = wave.model.duration, wave.executions, wave.model.agents.height
-    attempts = wave.attempts.filter(pl.col("duration_ms") > 0)
+    attempts = wave.attempts.filter((pl.col("duration_ms") > 0) & pl.lit(np.isfinite(model.level)))
     row = positions(attempts["task_id"], tasks["task_id"])
     task, agent = positions(tasks["task_id"], wave.model.tasks["task_id"])[row], draws.agent[row]
     outcome = attempts["is_success"].to_numpy().astype(np.int64)

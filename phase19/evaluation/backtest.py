@@ -13,6 +13,7 @@ from phase19 import frames
 from phase19.assignment.solver import solve
 from phase19.balancing.local_search import busy_time
 from phase19.errors import UsageError, plural
+from phase19.execution.protocol import sum_if_known
 from phase19.execution.replay import ReplayExecutor
 from phase19.forecasting.model import ForecastModel, first_attempts, forecast_table
 from phase19.forecasting.retries import attempts_allowed
@@ -74,13 +75,14 @@ class BacktestResult:
             "gap_closed": "share of the gap between round robin and oracle that the plan closes",
         }
         rates = tuple((text, percent(success[name])) for name, text in names.items())
-        round_robin_time = duration(document["round_robin_makespan_ms"])
+        spans = document["round_robin_makespan_ms"], overall["makespan_ms"]
+        makespans = f"Makespan: {duration(spans[0])} by round robin, {duration(spans[1])} by the plan."
         return Section(
             f"Backtest: {sizes}, {document['optimization_strategy']}; {percent(document['observed_share'])} of the plan"
             f" and {scores['pair_count']:,} of {plural(document['pair_count'], 'pair')} have records",
             (
                 Table(("actual success", "rate"), rates),
-                f"Makespan: {round_robin_time} by round robin, {duration(overall['makespan_ms'])} by the plan.",
+                *([] if spans == (None, None) else [makespans]),
                 records_table([*document["waves"], overall | {"wave": "all"}]),
                 figures_table("forecasts of recorded pairs", scores, "brier_score log_loss base_rate skill"),
                 records_table([row for row in scores["reliability"] if row["count"]]),
@@ -191,7 +193,8 @@ def replay_plan(
         others.append(count_successes(task, wave.agent_index, pairs, wave.assignment.capacity, wave.allowed))
     executions = pl.concat(rows)
     overall = _measures(None, executions, np.sum(drawn, axis=0))
-    overall["makespan_ms"] = sum(wave["makespan_ms"] for wave in waves)
+    spans_ms = [wave["makespan_ms"] for wave in waves if wave["observed_count"]]
+    overall["makespan_ms"] = None if None in spans_ms else sum(spans_ms)
     total = {name: sum(wave[name] for wave in others) for name in others[0]}
     round_robin, oracle, best = total["round_robin"], total["oracle"], int(total["single_agent"].argmax())
     count, plan = overall["observed_count"], (executions["status"] == "completed").sum()
@@ -225,7 +228,7 @@ def replay_plan(
             "gap_closed": _ratio(plan - round_robin, oracle - round_robin),
         },
         "overall": overall,
-        "round_robin_makespan_ms": total["round_robin_makespan_ms"],
+        "round_robin_makespan_ms": None if np.isnan(span := total["round_robin_makespan_ms"]) else span,
         "waves": waves,
         "scores": score_forecasts(
             first_attempts(model).success_probability[pairs.is_observed],
@@ -248,7 +251,7 @@ def _measures(wave: int | None, executions: pl.DataFrame, drawn_successes: NDArr
         "actual_success_rate": mean(ran["status"] == "completed"),
         "success_rate_low": _ratio(low, ran.height),
         "success_rate_high": _ratio(high, ran.height),
-        "makespan_ms": largest(ran["actual_end_time"]) or 0.0,
+        "makespan_ms": None if ran["actual_end_time"].null_count() else largest(ran["actual_end_time"]),
     }
 
 
@@ -262,7 +265,7 @@ class PairOutcomes(NamedTuple):
     first_success, success
         1 if the first attempt succeeded; 1 if any of the allowed attempts succeeded.
     duration_ms
-        Busy time of all attempts made [ms].
+        Busy time of all attempts made [ms]; NaN if the time of one is unknown.
     """
 
     is_observed: NDArray[np.bool_]
@@ -300,7 +303,7 @@ def replay_pairs(model: ForecastModel, records: pl.DataFrame, max_attempts: NDAr
             is_observed=pl.lit(1.0),
             first_success=is_success.first().cast(pl.Float64),
             success=is_success.any().cast(pl.Float64),
-            duration_ms=pl.col("spent_ms").sum(),
+            duration_ms=sum_if_known("duration_ms"),
         )
     )
     values = np.zeros((len(PairOutcomes._fields), tasks.height, agents.height))
@@ -333,8 +336,8 @@ def count_successes(
     dict
         `oracle`: successes of the best assignment under the same limits if all outcomes were known. `round_robin`: mean
         successes over all m rotations r, where task i of the wave goes to agent (i + r) mod m, with the mean
-        `round_robin_makespan_ms`. `single_agent`: successes of each agent if it did all tasks, shape (m,). In the last
-        three, a pair without a record counts as the mean of the task's recorded pairs.
+        `round_robin_makespan_ms` (NaN if that is unknown). `single_agent`: successes of each agent if it did all tasks,
+        shape (m,). In the last three, a pair without a record counts as the mean of the task's recorded pairs.
     """
     row, m = np.flatnonzero(pairs.is_observed[task, agent]), capacity.size
     free = capacity - np.bincount(np.delete(agent, row), minlength=m)  # the other tasks keep their agents

@@ -89,7 +89,7 @@ def compare(options: CompareOptions | None = None, /, **settings: Any) -> Compar
         columns |= {f"planned_{name}": planned[name], f"{name}_low": low, f"{name}_high": high}
     columns |= compare_success(planned, draws)
     columns |= {"simulated": True, "seed": options.seed, "timestamp": f"{started:%Y-%m-%dT%H:%M:%SZ}"}
-    table = pl.DataFrame(columns)
+    table = pl.DataFrame(columns).fill_nan(None)
     sizes = {"task": optimizer.model.tasks.height, "agent": optimizer.model.agents.height, "wave": len(optimizer.waves)}
     title = f"Comparison: {', '.join(plural(count, noun) for noun, count in sizes.items())}, simulated"
     return Comparison(table, Section(title, _blocks(table.to_dicts())), inputs.warnings)
@@ -245,7 +245,8 @@ def recommendation(rows: list[dict[str, Any]]) -> str:
     if abs(margin) >= _VISIBLE:
         amount = f"{100 * abs(margin):.1f} points {'more' if margin > 0 else 'less'} success than"
     text = f"Recommended: {row['strategy']}. It expects {amount} {other['strategy']}"
-    shorter = 1.0 - row["planned_makespan_ms"] / other["planned_makespan_ms"]
+    spans = row["planned_makespan_ms"], other["planned_makespan_ms"]
+    shorter = 0.0 if None in spans else 1.0 - spans[0] / spans[1]
     faster = f"; its makespan is {percent(shorter)} shorter" if shorter > 0 else ""
     return f"{text} (90 % interval {_interval(row)} points){faster}."
 

@@ -23,14 +23,10 @@ class Execution(NamedTuple):
         `frames.ATTEMPTS` with source `run`; later forecasts learn from them.
     is_interrupted
         Whether execution stopped early.
-    spent_ms
-        Busy time of each attempt in ms; None if it equals `duration_ms`. In a replay, times that were not recorded are
-        filled in here.
     """
 
     attempts: pl.DataFrame
     is_interrupted: bool = False
-    spent_ms: pl.Series | None = None
 
 
 @runtime_checkable
@@ -97,6 +93,11 @@ def attempt_log(attempts: pl.DataFrame, *, is_simulated: bool) -> pl.DataFrame:
     ).select(*frames.ATTEMPT_LOG.columns)
 
 
+def sum_if_known(name: str) -> pl.Expr:
+    """The sum of a column; null if one of its values is unknown."""
+    return pl.when(pl.col(name).is_not_null().all()).then(pl.col(name).sum())
+
+
 def task_outcomes(orders: pl.DataFrame, execution: Execution, mean_change: Sequence[float]) -> pl.DataFrame:
     """Outcome of each ordered task: `frames.OUTCOMES`, in the order of `orders`.
 
@@ -111,15 +112,13 @@ def task_outcomes(orders: pl.DataFrame, execution: Execution, mean_change: Seque
     """
     by_task = (
         execution.attempts.lazy()
-        .with_columns(spent_ms="duration_ms" if execution.spent_ms is None else execution.spent_ms)
         .sort("task_id", "attempt")
         .group_by("task_id", maintain_order=True)
         .agg(
             pl.len().cast(pl.Int64).alias("attempt_count"),
             pl.col("is_success").last(),
-            pl.col("spent_ms").sum(),
+            sum_if_known("duration_ms"),
             pl.col("confidence_delta").last(),
-            pl.col("duration_ms").is_not_null().all().alias("is_duration_measured"),
             pl.col("is_censored").any(),
             pl.col("error_message").last(),
         )
@@ -141,9 +140,9 @@ def task_outcomes(orders: pl.DataFrame, execution: Execution, mean_change: Seque
         .otherwise(pl.lit("failed"))
         .alias("status"),
         pl.col("attempt_count").fill_null(0),
-        pl.when(has_run).then("spent_ms").alias("actual_duration_ms"),
+        pl.when(has_run).then("duration_ms").alias("actual_duration_ms"),
         pl.when(has_run).then(pl.coalesce("confidence_delta", change)).alias("actual_confidence_delta"),
-        (pl.col("is_duration_measured") & has_run).fill_null(False),
+        (pl.col("duration_ms").is_not_null() & has_run).fill_null(False).alias("is_duration_measured"),
         (pl.col("is_censored") & has_run).fill_null(False),
         pl.when(has_run).then("error_message").alias("error_message"),
     )

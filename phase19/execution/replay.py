@@ -11,8 +11,7 @@ class ReplayExecutor:
     """Takes outcomes from recorded attempts.
 
     A pair without a record is unobserved; a pair with too few records ends with its last one. An attempt without a
-    recorded time takes the mean recorded time of its agent, or of all agents if the agent has none. Its `duration_ms`
-    stays null, so that no forecast learns from it. `most_attempts` is the largest number of records of any pair; plans
+    recorded time has no time in the replay either. `most_attempts` is the largest number of records of any pair; plans
     must not allow more attempts.
 
     Parameters
@@ -24,11 +23,7 @@ class ReplayExecutor:
     is_simulated = False
 
     def __init__(self, records: pl.DataFrame) -> None:
-        mean = pl.col("duration_ms").mean()
-        ordered = records.sort("agent_id", "duration_ms", maintain_order=True)  # so that means round alike
-        self._records = ordered.filter(pl.col("agent_id").is_not_null()).with_columns(
-            spent_ms=pl.coalesce("duration_ms", mean.over("agent_id"), mean, pl.lit(0.0))
-        )
+        self._records = records.drop_nulls("agent_id")
         self.most_attempts: int | None = self._records.group_by(_PAIR).len().select(pl.col("len").max()).item()
 
     def attempts(self, pairs: pl.DataFrame) -> pl.DataFrame:
@@ -42,9 +37,8 @@ class ReplayExecutor:
         Returns
         -------
         polars.DataFrame
-            `pairs` with the columns of a record and spent_ms (busy time, never null), one row per attempt, sorted by
-            task, agent and attempt. Attempts are numbered from 1 and end with the first success. Pairs without a
-            record have no row.
+            `pairs` with the columns of a record, one row per attempt, sorted by task, agent and attempt. Attempts are
+            numbered from 1 and end with the first success. Pairs without a record have no row.
         """
         earlier_success = pl.col("is_success").cum_sum().over(_PAIR) - pl.col("is_success")
         return (
@@ -57,4 +51,4 @@ class ReplayExecutor:
     def execute(self, orders: pl.DataFrame) -> Execution:
         """Replay a wave."""
         made = self.attempts(orders.select(*_PAIR, "max_attempts"))
-        return Execution(attempt_rows(orders, made.select(*MADE.columns)), spent_ms=made["spent_ms"])
+        return Execution(attempt_rows(orders, made.select(*MADE.columns)))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SimulateExecutor:
-    """Draws outcomes from a world; it never sees the planner's forecasts.
+    """Draws outcomes from a world; it never sees the planner's forecasts. Without any known time, it draws no times.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class SimulateExecutor:
                 "task_id": orders["task_id"].gather(row),
                 "attempt": attempt + 1,
                 "is_success": is_last & played.succeeded[row],
-                "duration_ms": attempt_ms[attempt, row],
+                "duration_ms": pl.Series(attempt_ms[attempt, row]).fill_nan(None),
                 "is_censored": attempt_ms[attempt, row] >= self.world.limit_ms[task[row]],
                 "confidence_delta": pl.Series(np.where(is_last, change[row], np.nan)).fill_nan(None),
             }

@@ -9,6 +9,7 @@ import numpy as np
 from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.records import Effects, Grouping, Records
 
+ASSUMED_MS = 1000.0  # planned time of a task if nothing tells how long tasks take
 _HALVINGS = 10  # bisections: a quantile is exact to 1/2,000 of the distance between the outcomes' quantiles
 _FEW_RESIDUALS = 50  # with fewer, a normal describes the tails better than the sample
 _MAX_ROUNDS = 40  # most backfitting rounds
@@ -18,13 +19,12 @@ _TINY = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class DurationPriors:
-    """Prior variances of the log duration, and the duration without any record [ms].
+    """Prior variances of the log duration.
 
     The prior of a variance counts as much as `variance_weight` agents, tasks or pairs, that of the residual variance as
     much as `residual_weight` attempts. Log durations of failures and successes differ by Normal(0, `outcome_variance`).
     """
 
-    duration_ms: float = 1000.0
     agent_variance: float = 0.1
     task_variance: float = 0.1
     pair_variance: float = 0.05
@@ -115,7 +115,7 @@ class DurationPosterior:
     Attributes
     ----------
     level
-        Log duration of an average attempt, log ms.
+        Log duration of an average attempt, log ms; NaN if no record, summary or estimate tells any time.
     agent, task
         Effects of shapes (m,) and (n,), log ms.
     pair
@@ -203,10 +203,10 @@ def fit_durations(
     population_ms
         Mean duration in Phase 18's summary [ms]; None if it has none.
     estimated_ms
-        Phase 16's estimate of each task [ms], NaN if there is none, shape (n,). Only the ratios of estimates count, not
-        their absolute values.
+        Phase 16's estimate of each task [ms], NaN if there is none, shape (n,). Only the ratios of estimates count,
+        unless no record and no summary has a time.
     priors
-        Prior variances and duration.
+        Prior variances.
     before
         An earlier fit to fewer records. Its variances stay until the number of records has doubled, because new
         estimates after each wave would make intervals drift.
@@ -232,8 +232,9 @@ def fit_durations(
     kept = before if before is not None and recorded.size < 2 * before.estimated_on else None
     variances = dict(kept.variances if kept else prior_variances)
     residual_variance = kept.residual_sd**2 if kept else np.full(2, priors.residual_variance)
-    # The summary's mean is over agents, tasks and attempts, so its log exceeds the level by half their variance.
-    stated = np.log(population_ms or priors.duration_ms) - 0.5 * (sum(variances.values()) + priors.residual_variance)
+    # A stated mean is over agents, tasks and attempts, so its log exceeds the level by half their variance.
+    stated = _stated_log_ms(population_ms, records.summary_duration_ms, estimated_ms)
+    stated -= 0.5 * (sum(variances.values()) + priors.residual_variance)
     level = typical = float(recorded.mean() if recorded.size else stated)
     effects: dict[str, Effects] = {}
     fitted = dict.fromkeys(groupings, np.zeros(recorded.size))
@@ -333,6 +334,14 @@ def _smearing(residual: Floats, outcome: Ints, is_censored: Bools, variance: Flo
             scaled = residual[own] * (variance_of_one / max(residual[own].var(), _TINY)) ** 0.5
             found[ended] = np.log(np.exp(scaled).mean()) - 0.5 * variance_of_one
     return found
+
+
+def _stated_log_ms(population_ms: float | None, summary_ms: Floats, estimated_ms: Floats) -> float:
+    """Mean log time in the first of these that has any: summary, agents' summaries, estimates; NaN without any."""
+    for stated_ms in (np.array([population_ms or np.nan]), summary_ms, estimated_ms):
+        if (is_known := stated_ms > 0).any():
+            return float(np.log(stated_ms[is_known]).mean())
+    return float("nan")
 
 
 def _with_summaries(agent: Effects, records: Records, level: float, within: float) -> Effects:

@@ -12,7 +12,7 @@ import polars as pl
 
 from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.confidence import ConfidenceChanges, fit_confidence
-from phase19.forecasting.durations import DurationPosterior, fit_durations
+from phase19.forecasting.durations import ASSUMED_MS, DurationPosterior, fit_durations
 from phase19.forecasting.keyed_random import id_keys, normals
 from phase19.forecasting.records import FEATURE_COUNT, logit, read_records, sigmoid
 from phase19.forecasting.retries import each_retry, within_attempts
@@ -158,7 +158,7 @@ class ForecastModel:
         Expectations over the posterior use 15-point Gauss-Hermite quadrature. The product over retries is inside the
         integral, because what made the first attempt fail also affects the second. The planned duration is the sum over
         attempts of P(made) (p_k E(time of a success) + (1 - p_k) E(time of a failure)). Of the expected attempts,
-        `planned_success` succeed and the others fail.
+        `planned_success` succeed and the others fail. If no time is known, each task counts as 1,000 ms.
         """
         mean, sd = self.success.mean(task, agent), self.success.sd(task, agent)
         planned, square, attempts = (np.zeros(mean.shape) for _ in range(3))
@@ -170,17 +170,21 @@ class ForecastModel:
             attempts += weight * made
         confidence = self.tasks["confidence"].to_numpy()[task]
         failed_ms, succeeded_ms = self.duration.times(task, agent).expected_ms()
+        planned_ms = planned * succeeded_ms + (attempts - planned) * failed_ms
         gain, loss = (self.gains.expected(succeeded, agent, confidence) for succeeded in (True, False))
         return Expected(
             planned_success=np.clip(planned, 0.0, 1.0),
             planned_success_variance=np.maximum(square - planned**2, 0.0),
             planned_attempts=attempts,
-            planned_duration_ms=planned * succeeded_ms + (attempts - planned) * failed_ms,
+            planned_duration_ms=np.where(np.isnan(planned_ms), ASSUMED_MS, planned_ms),
             planned_confidence_delta=planned * gain + (1.0 - planned) * loss,
         )
 
     def forecast(self, task: Ints, agent: Ints, allowed: Ints) -> Forecast:
-        """Forecast pairs; parameters as in :meth:`expected`. Duration quantiles are those of the first attempt [ms]."""
+        """Forecast pairs; parameters as in :meth:`expected`. Duration quantiles are those of the first attempt [ms].
+
+        They are NaN if no time is known.
+        """
         mean, sd = self.success.mean(task, agent), self.success.sd(task, agent)
         nodes = zip(_NODES, _NODE_WEIGHTS, strict=True)
         first = np.asarray(sum(weight * sigmoid(mean + node * sd) for node, weight in nodes))
@@ -260,5 +264,5 @@ def _rows(model: ForecastModel, start: int, count: int) -> pl.DataFrame:
     pairs = model.tasks.slice(start, count).select("task_id", "wave").join(model.agents.select("agent_id"), how="cross")
     columns = vars(forecast) | {"confidence_delta": forecast.planned_confidence_delta}
     return pairs.select("task_id", "agent_id", "wave").with_columns(
-        **{name: columns[name].ravel() for name in _COLUMNS.split()}
+        pl.Series(name, columns[name].ravel(), nan_to_null=True) for name in _COLUMNS.split()
     )

@@ -61,6 +61,9 @@ class WaveDraws(NamedTuple):
         start = end - busy
         deviation = 0.5 * (np.abs(start - scheduled[0]) + np.abs(end - scheduled[1]))
         chance, centred = self.success_probability[:, ran], advantage[ran] - advantage[ran].mean()
+        is_timed = executions["actual_end_time"].is_not_null().to_numpy()[ran]
+        if is_timed.any():
+            deviation = deviation[:, is_timed]
         return pl.DataFrame(
             {
                 "wave": np.full(busy.shape[0], wave),
@@ -75,7 +78,7 @@ class WaveDraws(NamedTuple):
                 "expected_advantage_sum": chance @ centred,
             },
             schema=frames.WAVE_DRAWS.dtypes,
-        )
+        ).fill_nan(None)
 
 
 _NONE: NDArray[Any] = np.zeros((1, 0))

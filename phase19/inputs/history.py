@@ -239,9 +239,9 @@ def _previous_attempts(path: Path) -> pl.DataFrame:
         ATTEMPTS.fill(
             attempts.columns,
             is_success=is_last & (pl.col("status") == "completed"),
-            # A replay fills in missing times; older versions did not mark them, so null counts as measured.
+            # Older versions did not write the duration, or filled in unknown ones in a replay.
             duration_ms=pl.when(is_last & pl.col("is_duration_measured").fill_null(True)).then(
-                (pl.col("actual_end_time") - pl.col("actual_start_time")) / count
+                pl.coalesce("actual_duration_ms", pl.col("actual_end_time") - pl.col("actual_start_time")) / count
             ),
             is_censored=is_last & pl.col("is_censored"),
             source=pl.lit("previous"),

@@ -114,6 +114,12 @@ def load_inputs(
     agents = _agents(phase18, population, attempts, named, capacity)
     _check_agents_of_tasks(log, tasks, task_source, agents["agent_id"])
     log.raise_errors()
+    summaries = agents.filter(pl.col("evidence") == "summary")["summary_duration_ms"]
+    times = (attempts["duration_ms"], summaries, tasks["estimated_duration_ms"])
+    if not any((population.duration_ms, *(values.max() for values in times))):
+        log.warnings.append(
+            "no record, summary or estimate has a time; plans count each task as 1,000 ms, and a dry run has no times"
+        )
     log.warnings += check_names("task", tasks["task_id"], attempts["task_id"], "records")
     log.warnings += check_names("agent", pl.Series(list(capacity), dtype=pl.String), attempts["agent_id"], "records")
     log.warn_of_unread()

@@ -109,7 +109,7 @@ PREVIOUS_TASKS = _rows(
     frames.SCHEDULED_TASKS.select(
         "previous_tasks",
         "task_id agent_id wave status actual_start_time actual_end_time retry_count risk_level category "
-        "heuristics_applied is_duration_measured is_censored",
+        "heuristics_applied actual_duration_ms is_duration_measured is_censored",
         retry_count=frames.count("attempts after the first", high=1000),
     ).columns,
     "task_id agent_id wave status",

@@ -26,6 +26,7 @@ RUNS = {
     "over-promised and late": {"seed": 2, "task_count": 4000, "over_promise": 0.1, "late": 0.2, "is_simulated": False},
     "two agents fall": {"seed": 3, "task_count": 4000, "fallen_agents": (2, 7), "late": 1.0},
     "no advantage": {"seed": 4, "task_count": 4000, "is_advantage_real": False},
+    "unknown times": {"seed": 6, "task_count": 4000, "has_unknown_times": True},
     "no advantage, and less": {"seed": 5, "task_count": 4000, "is_advantage_real": False, "over_promise": 0.2},
 }
 # A rule that is not at its default shows where it is read.

@@ -102,37 +102,30 @@ def test_replay_takes_confidence_and_marks_from_the_records():
     assert replay(orders({"task_id": "t"}), row)["t"] == ("completed", 1, 10.0, 0.125)
 
 
-def test_replay_imputes_a_time_not_recorded_from_the_agents_mean():
-    # a0 took 10 and 30 elsewhere: 20. a1 has no times: the mean of all, (10 + 30 + 80) / 3 = 40.
+def test_replay_invents_no_time():
+    # The agent took 10 ms elsewhere, which says nothing of t and u.
     ordered = orders({"task_id": "t"}, {"task_id": "u", "agent_id": "a1"})
     found = replay(
         ordered,
         won("x", duration_ms=10.0),
-        won("y", duration_ms=30.0),
-        won("z", duration_ms=80.0, agent_id="a2"),
         won("t", duration_ms=None),
         won("u", duration_ms=None, agent_id="a1"),
     )
-    assert (found["t"][2], found["u"][2]) == (20.0, 40.0)
+    assert found == {"t": ("completed", 1, None, 0.05), "u": ("completed", 1, None, 0.05)}
 
 
-def test_nothing_is_learned_from_a_time_that_replay_imputed():
+def test_a_task_with_one_attempt_of_unknown_time_has_an_unknown_time():
     ordered = orders({"task_id": "t"}, {"task_id": "u"})
     executor = ReplayExecutor(
         attempts(lost("t", duration_ms=None), won("t", 2, duration_ms=8.0), won("u", duration_ms=4.0))
     )
     execution = executor.execute(ordered)
     assert execution.attempts.sort("task_id", "attempt")["duration_ms"].to_list() == [None, 8.0, 4.0]
-    # The clock counts the agent's mean, (8 + 4) / 2 = 6, for the attempt nobody timed: 6 + 8.
-    assert {task: found[2] for task, found in results(ordered, execution).items()} == {"t": 14.0, "u": 4.0}
+    assert {task: found[2] for task, found in results(ordered, execution).items()} == {"t": None, "u": 4.0}
     known = model(random_attempts(0, 60), agent_count=1, task_count=2)
     timed = execution.attempts.filter(pl.col("duration_ms").is_not_null())
     learned, measured = (known.observe(rows).duration for rows in (execution.attempts, timed))
     assert learned.level == measured.level and learned.agent.mean.tolist() == measured.agent.mean.tolist()
-
-
-def test_replay_without_any_recorded_time_takes_none():
-    assert replay(orders({"task_id": "t"}), won("t", duration_ms=None))["t"] == ("completed", 1, 0.0, 0.05)
 
 
 def test_replay_ignores_records_without_an_agent():

@@ -61,6 +61,7 @@ ROWS = st.lists(
 @given(ROWS, st.sampled_from([0.0, 0.5, 1.0]), st.integers(1, 4))
 @settings(max_examples=30)
 def test_any_records_give_a_sane_forecast(rows, rate, allowed):
+    rows = [*rows, {"task_id": "t9", "agent_id": "elsewhere", "duration_ms": 900.0}]  # a time to forecast from
     fitted = model(rows, population=replace(POPULATION, success_rate=rate, duration_ms=None, confidence_delta=None))
     forecast = all_pairs(fitted, allowed)
     assert_sane(forecast, allowed)
@@ -572,15 +573,19 @@ def test_records_by_hand():
 
 def test_priors_can_be_changed():
     records = read_records(frames.ATTEMPTS.empty(), tasks(count=1), agents("a0"), POPULATION)
-    posterior = fit_durations(records, None, np.array([np.nan]), DurationPriors(duration_ms=50.0))
+    posterior = fit_durations(records, 50.0, np.array([np.nan]), DurationPriors(task_variance=0.7))
     pair = (np.array([0]), np.array([0]))
+    assert posterior.task.sd**2 == pytest.approx([0.7])
     assert posterior.times(*pair).expected_ms() == pytest.approx(np.full((2, 1), 50.0), rel=0.05)
     assert SuccessPriors().risk_factors == (1.05, 0.95, 0.85)  # Phase 17's multipliers
 
 
 def test_a_population_without_figures_will_do():
     silent = Population(success_rate=0.5, agent_count=1, task_count=0)
-    assert_sane(all_pairs(model(task_count=1, agent_count=1, population=silent)), 3)
+    forecast = all_pairs(model(task_count=1, agent_count=1, population=silent), 3)
+    assert np.isnan([forecast.duration_ms_p50, forecast.duration_ms_p90]).all()
+    assert 0 < forecast.success_low <= forecast.success_probability <= forecast.success_high < 1
+    assert forecast.planned_duration_ms.tolist() == [[1000.0]]  # the contract's stand-in, however many attempts
 
 
 def test_an_unknown_agent_is_like_the_agents_not_like_the_one_with_most_trials():

@@ -248,7 +248,8 @@ class TestWhatWasRealTeaches:
         assert marks == {
             ("agent_0", False, False), ("agent_1", False, False), ("agent_2", True, True), ("agent_3", True, False),
         }  # fmt: skip
-        assert all(row["actual_duration_ms"] > 0 for row in tasks)
+        times = ("actual_duration_ms", "actual_start_time", "actual_end_time")
+        assert all((row[name] is not None) == row["is_duration_measured"] for row in tasks for name in times)
         attempts = read_previous(places / "replayed").attempts
         frames.ATTEMPTS.validate(attempts)
         measured = attempts.group_by("agent_id").agg(
