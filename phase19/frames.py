@@ -48,6 +48,7 @@ _CATEGORY = text("kind of task")
 _RISK_LEVEL = choice("LOW, MEDIUM, HIGH or UNKNOWN", *RISK_LEVELS, default="MEDIUM")
 _HEURISTICS_APPLIED = strings("ids of the Phase 16 heuristics applied", default=[])
 _BOOST = change("what a heuristic adds to the confidence", default=0.0)
+_USED_FOR = "forecast: it changes the plan; baseline: the run is compared with it; shown: the report shows it"
 _IS_CENSORED = flag("an attempt timed out, so the duration is a lower bound", default=False)
 
 # Inputs
@@ -122,13 +123,48 @@ SIGNALS = Schema(
     type=text("kind of signal"),
     confidence=rate("Phase 18's confidence in it", nullable=True),
     description=text("what it says"),
+    agent_id=identifier("agent that it is about", nullable=True),
+    success_rate=rate("success rate of that agent", nullable=True),
+    risk_level=choice("risk level that the rate is of; null for any", *RISK_LEVELS, nullable=True),
+    category=_CATEGORY,
+)
+
+STATEMENTS = Schema(
+    "statements",
+    file=identifier("file that it comes from", key=True),
+    number=count("row of the file, from 1", key=True),
+    type=text("kind of pattern or signal"),
+    description=text("what it says"),
+    used_for=choice(_USED_FOR, "forecast", "baseline", "shown", "nothing", default="shown"),
+    success_rate=rate("stated success rate", nullable=True),
+    confidence=rate("Phase 18's confidence in it; the attempts that it counts as", nullable=True),
+)
+
+EVIDENCE = STATEMENTS.select(
+    "evidence",
+    "task_id agent_id risk_level category success_rate confidence",
+    task_id=identifier("task; a name of its own for a signal"),
+    agent_id=identifier("agent"),
+    risk_level=SIGNALS.columns["risk_level"],
+    category=_CATEGORY,
+)
+
+BASELINES = Schema(
+    "baselines",
+    phase=count("phase that recorded it", key=True),
+    file=identifier("file that it comes from", key=True),
+    figure=identifier("what it measures", key=True),
+    unit=text("unit"),
+    recorded=number("the recorded value"),
 )
 
 SOURCES = Schema(
     "sources",
+    phase=count("phase whose directory the file is in", key=True),
     file=identifier("file name relative to its phase's directory", key=True),
     row_count=count("rows read from it"),
-    status=choice("used, empty, or absent (defaults apply)", "used", "empty", "absent"),
+    status=choice("used, empty, absent (defaults apply), or ignored", "used", "empty", "absent", "ignored"),
+    used_for=STATEMENTS.columns["used_for"],
     ignored_fields=strings("ignored fields, which the contract does not define", default=[]),
 )
 

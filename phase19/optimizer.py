@@ -505,7 +505,7 @@ class AdaptiveOptimizer:
         filled = fill_confidence(inputs.tasks, inputs.attempts, inputs.population.success_rate)
         prepared = self.heuristics.ordered(self.heuristics.boosted(filled))
         tasks = deal_waves(prepared, self.wave_count, inputs.population.wave_count, self.heuristics)
-        return tasks, select_agents(inputs.agents, self.agent_count)
+        return tasks, select_agents(self._agents, self.agent_count)
 
     def _kept(self, wave: int | None = None) -> list[_KeptPlan]:
         found = [plan for number, plan in sorted(self._plans.items()) if wave in {None, number}]
@@ -570,11 +570,11 @@ class AdaptiveOptimizer:
         """
         own = None if self.inputs.agents.is_empty() else self.model
         known = self._prepared(task_rows(tasks, None if own is None else own.tasks)).sort("task_id")
-        named = None if agents is None else agent_rows(agents, self.inputs.agents)
+        named = None if agents is None else agent_rows(agents, self._agents)
         if own is None:
             if named is None:
                 seen = [name for attempts in self._observed for name in attempts["agent_id"].drop_nulls().to_list()]
-                named = agent_rows(natural_order(set(seen)), self.inputs.agents)
+                named = agent_rows(natural_order(set(seen)), self._agents)
             return self._fit(known, named), known
         is_own_agents = named is None or named.equals(own.agents)
         same = own.tasks.filter(pl.col("task_id").is_in(known["task_id"].implode())).select(*_FORECAST_INPUTS)
@@ -592,9 +592,20 @@ class AdaptiveOptimizer:
         return filled if is_boosted.any() else boosted
 
     def _fit(self, tasks: pl.DataFrame, agents: pl.DataFrame) -> ForecastModel:
-        records = [self.inputs.attempts, *([] if self.previous is None else [self.previous.attempts])]
-        claimed = self.heuristics.claims(pl.concat(records))
-        return ForecastModel.fit(tasks, agents, pl.concat([claimed, *self._observed]), self.inputs.population)
+        inputs, evidence = self.inputs, self.inputs.evidence
+        records = [inputs.attempts, *([] if self.previous is None else [self.previous.attempts])]
+        if self.previous is not None:
+            evidence = evidence.join(records[-1], on=["task_id", "agent_id"], how="anti", maintain_order="left")
+        known = pl.concat([self.heuristics.claims(pl.concat(records)), *self._observed])
+        return ForecastModel.fit(tasks, agents, known, inputs.population, evidence=evidence)
+
+    @property
+    def _agents(self) -> pl.DataFrame:
+        """The agents of the inputs; those with outcomes of an earlier run are judged by these records."""
+        earlier = [] if self.previous is None else self.previous.attempts["agent_id"].drop_nulls().unique().to_list()
+        has_records = pl.col("agent_id").is_in(earlier)
+        evidence = pl.when(has_records).then(pl.lit("records")).otherwise("evidence")
+        return self.inputs.agents.with_columns(evidence.alias("evidence"))
 
 
 def assign_wave(

@@ -70,7 +70,7 @@ def print_inputs(inputs: Inputs) -> None:
     sizes = f"{plural(inputs.agents.height, 'agent')}, {plural(inputs.attempts.height, 'recorded attempt')}"
     from phase19.inputs.tasks import joined_counts
 
-    table = records_table(inputs.sources.to_dicts(), "file status ignored_fields row_count")
+    table = records_table(inputs.sources.to_dicts(), "phase file status used_for ignored_fields row_count")
     found = joined_counts(inputs.tasks, inputs.agents, inputs.attempts)
     joined = (
         f"{found['tasks_with_records']} of {plural(inputs.tasks.height, 'task')} and "

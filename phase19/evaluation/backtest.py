@@ -447,6 +447,7 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
         inputs,
         attempts=history,
         agents=frames.AGENTS.conform(agents),  # the agents' summaries include later records
+        evidence=frames.EVIDENCE.empty(),  # patterns and signals may include them too
         population=Population(  # computed without those summaries
             agent_count=inputs.population.agent_count,
             task_count=inputs.population.task_count,

@@ -62,8 +62,8 @@ class ForecastModel:
     ----------
     tasks, agents
         `frames.TASKS` and `frames.AGENTS`; indices of tasks and agents are row numbers.
-    attempts
-        `frames.ATTEMPTS`: all attempts that the model has learned from.
+    attempts, evidence
+        `frames.ATTEMPTS` and `frames.EVIDENCE`: everything that the model has learned from.
     population
         Phase 18's summary, used without records.
     priors
@@ -81,6 +81,7 @@ class ForecastModel:
     tasks: pl.DataFrame
     agents: pl.DataFrame
     attempts: pl.DataFrame
+    evidence: pl.DataFrame | None
     population: Population
     priors: SuccessPriors
     success: SuccessPosterior
@@ -98,6 +99,7 @@ class ForecastModel:
         attempts: pl.DataFrame,
         population: Population,
         *,
+        evidence: pl.DataFrame | None = None,
         priors: SuccessPriors | None = None,
         before: Self | None = None,
     ) -> Self:
@@ -111,6 +113,8 @@ class ForecastModel:
             Recorded attempts, `frames.ATTEMPTS`, in any order.
         population
             Phase 18's summary, used without records.
+        evidence
+            `frames.EVIDENCE` of patterns and signals; none by default.
         priors
             Priors of the success model; the defaults if None.
         before
@@ -118,7 +122,7 @@ class ForecastModel:
             doubled.
         """
         priors = priors or SuccessPriors()
-        records = read_records(attempts, tasks, agents, population)
+        records = read_records(attempts, tasks, agents, population, evidence)
         estimated_ms = tasks["estimated_duration_ms"].to_numpy().astype(float)
         success_before, duration_before = (before.success, before.duration) if before else (None, None)
         success = fit_success(records, records.population_rate, priors, success_before)
@@ -126,6 +130,7 @@ class ForecastModel:
             tasks=tasks,
             agents=agents,
             attempts=attempts,
+            evidence=evidence,
             population=population,
             priors=priors,
             success=success,
@@ -141,7 +146,9 @@ class ForecastModel:
         if attempts.is_empty():
             return self
         known = pl.concat([self.attempts, attempts])
-        return self.fit(self.tasks, self.agents, known, self.population, priors=self.priors, before=self)
+        return self.fit(
+            self.tasks, self.agents, known, self.population, evidence=self.evidence, priors=self.priors, before=self
+        )
 
     def expected(self, task: Ints, agent: Ints, allowed: Ints) -> Expected:
         """Compute the expectations for pairs, which is all that planning uses.

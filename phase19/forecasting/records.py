@@ -8,6 +8,7 @@ import polars as pl
 
 from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.retries import split_rate
+from phase19.frames import EVIDENCE
 from phase19.inputs.wire import Population
 
 _RISK_FEATURES = ("LOW", "MEDIUM", "HIGH")
@@ -61,7 +62,8 @@ class Records:
 
     Tasks 0 ... n - 1 are the run's, in the order given; later tasks occur only in the records. Agent -1 stands for an
     agent that is not recorded or not in the run. `pair` numbers the (task, agent) pairs; rows are sorted by it.
-    `weight` (r,) is the number of attempts that a row counts as in the success model.
+    `weight` (r,) is the number of attempts that a row counts as in the success model, with the mean outcome `outcome`.
+    `is_attempt` is false for rows of patterns and signals, which are no attempts.
     `features` (r, k) and `task_features` (n, k) are 1, LOW, MEDIUM, HIGH, centred log odds of confidence, and what a
     heuristic's boost adds to these log odds.
     `task_category` is the number of every task's category, -1 for none.
@@ -76,6 +78,7 @@ class Records:
     task: Ints
     agent: Ints
     pair: Ints
+    is_attempt: Bools
     outcome: Floats
     weight: Floats
     duration_ms: Floats
@@ -111,12 +114,18 @@ class Records:
 
     def pair_counts(self, tasks: int) -> Ints:
         """Count the recorded attempts of each (task, agent) pair, shape (tasks, m)."""
-        seen = (self.agent >= 0) & (self.task < tasks)
+        seen = self.is_attempt & (self.agent >= 0) & (self.task < tasks)
         flat = self.task[seen] * self.agent_count + self.agent[seen]
         return np.bincount(flat, minlength=tasks * self.agent_count).reshape(tasks, self.agent_count)
 
 
-def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFrame, population: Population) -> Records:
+def read_records(
+    attempts: pl.DataFrame,
+    tasks: pl.DataFrame,
+    agents: pl.DataFrame,
+    population: Population,
+    evidence: pl.DataFrame | None = None,
+) -> Records:
     """Convert frames to arrays.
 
     Parameters
@@ -128,6 +137,8 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
         `frames.TASKS` and `frames.AGENTS`; indices of tasks and agents are row numbers.
     population
         Phase 18's summary. If no agent has records at the start, it also judges the agents without a summary.
+    evidence
+        `frames.EVIDENCE`: rows that count only in the success model, as fractions of an attempt.
 
     Notes
     -----
@@ -135,12 +146,15 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
     count in the success model: the summary says how they end, which is not how first attempts end.
     """
     # Tasks that occur only in the records are numbered by id, so the order of the records does not matter.
-    codes = pl.concat([tasks["task_id"], attempts["task_id"].unique().sort()]).unique(maintain_order=True)
+    weak = EVIDENCE.empty() if evidence is None else evidence
+    recorded_ids = pl.concat([attempts["task_id"], weak["task_id"]]).unique().sort()
+    codes = pl.concat([tasks["task_id"], recorded_ids]).unique(maintain_order=True)
     task_codes = pl.DataFrame({"task_id": codes, "task": pl.int_range(codes.len(), eager=True)})
     agent_codes = pl.DataFrame({"agent_id": agents["agent_id"], "agent": pl.int_range(agents.height, eager=True)})
     known = tasks.select("task_id", task_risk="risk_level", task_confidence="confidence", task_category="category")
     rows = (
-        attempts.lazy()
+        pl.concat([_as_rows(attempts), _as_rows(weak)], how="diagonal")
+        .lazy()
         .join(task_codes.lazy(), on="task_id", how="left")
         .join(agent_codes.lazy(), on="agent_id", how="left")
         .join(known.lazy(), on="task_id", how="left")
@@ -148,28 +162,32 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
             "task",
             pl.col("agent").fill_null(-1),
             "attempt",
-            pl.col("is_success").cast(pl.Float64),
+            "outcome",
+            "weight",
             "duration_ms",
-            "is_censored",
+            pl.col("is_censored").fill_null(value=False),
             "confidence_delta",
             pl.coalesce("task_risk", "risk_level").alias("risk_level"),
             pl.coalesce("task_category", "category").alias("category"),
             pl.coalesce("confidence_before", "task_confidence").alias("confidence"),
-            "confidence_boost",
+            pl.col("confidence_boost").fill_null(0.0),
         )
         .sort(pl.all())
         .collect(engine="in-memory")
     )
     task, agent = rows["task"].to_numpy(), rows["agent"].to_numpy()
     population_rate, summary_first_rate, retry_success = _first_attempts(agents, population)
-    is_retry = (rows["attempt"].to_numpy() > 1) & ~np.isnan(np.append(retry_success, np.nan)[agent])
-    recorded = rows["confidence"].drop_nulls()
+    is_attempt = rows["attempt"].is_not_null()
+    is_retry = (rows["attempt"] > 1).fill_null(value=False).to_numpy() & ~np.isnan(
+        np.append(retry_success, np.nan)[agent]
+    )
+    recorded = rows["confidence"].filter(is_attempt).drop_nulls()
     stated = (recorded if recorded.len() else tasks["confidence"].drop_nulls()).to_numpy().astype(float)
     centre = float(_bounded_logit(stated).mean()) if stated.size else 0.0
     features, task_features = _features(rows, centre), _features(tasks, centre)
     # A task with records keeps the mean confidence before its attempts. A confidence stated later may reflect these
     # attempts, so using it would count the same evidence twice.
-    is_stated = rows["confidence"].is_not_null().to_numpy() & (task < tasks.height)
+    is_stated = (rows["confidence"].is_not_null() & is_attempt).to_numpy() & (task < tasks.height)
     count = np.bincount(task[is_stated], minlength=tasks.height)
     total = np.bincount(task[is_stated], weights=features[is_stated, _CONFIDENCE], minlength=tasks.height)
     task_features[count > 0, _CONFIDENCE] = total[count > 0] / count[count > 0]
@@ -177,8 +195,9 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
         task=task,
         agent=agent,
         pair=np.cumsum((np.diff(task, prepend=task[:1]) != 0) | (np.diff(agent, prepend=agent[:1]) != 0)),
-        outcome=rows["is_success"].to_numpy(),
-        weight=np.where(is_retry, 0.0, 1.0),
+        is_attempt=is_attempt.to_numpy(),
+        outcome=rows["outcome"].to_numpy(),
+        weight=np.where(is_retry, 0.0, rows["weight"].to_numpy()),
         duration_ms=rows["duration_ms"].to_numpy().astype(float),
         is_censored=rows["is_censored"].to_numpy(),
         confidence_delta=rows["confidence_delta"].to_numpy().astype(float),
@@ -194,6 +213,13 @@ def read_records(attempts: pl.DataFrame, tasks: pl.DataFrame, agents: pl.DataFra
         summary_confidence_delta=_summary(agents, "summary_confidence_delta", np.nan),
         retry_success=retry_success,
     )
+
+
+def _as_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    """Give `frames.ATTEMPTS` or `frames.EVIDENCE` the columns `outcome` and `weight`."""
+    if "success_rate" in rows.columns:
+        return rows.rename({"success_rate": "outcome", "confidence": "weight"})
+    return rows.with_columns(outcome=pl.col("is_success").cast(pl.Float64), weight=pl.lit(1.0))
 
 
 def _first_attempts(agents: pl.DataFrame, population: Population) -> tuple[float, Floats, Floats]:

@@ -476,7 +476,7 @@ def fit_success(
     The fit is deterministic and does not depend on names or order.
     """
     design = success_design(records, population_rate, priors)
-    count = records.outcome.size
+    count = int(records.is_attempt.sum())
     if before is not None and count < 2 * max(before.chosen_on, priors.least_attempts):
         scales, chosen_on = before.scales, before.chosen_on
     else:

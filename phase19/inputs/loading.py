@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
@@ -11,8 +11,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 import polars as pl
 
 from phase19.errors import InputError, InvalidInputsError, plural, suggestion
-from phase19.frames import AGENTS, ATTEMPTS, HEURISTICS, SIGNALS, SOURCES, TASKS
-from phase19.inputs import wire
+from phase19.frames import AGENTS, ATTEMPTS, BASELINES, EVIDENCE, HEURISTICS, SIGNALS, SOURCES, STATEMENTS, TASKS
+from phase19.inputs import summaries, wire
 from phase19.inputs.decoding import LINE, TEXT_HASH, Decoded, decode_document, decode_lines
 from phase19.inputs.directories import Directory, list_directory, unread_records
 from phase19.inputs.heuristics import read_heuristics
@@ -44,6 +44,8 @@ class Inputs:
         AGENTS in natural order: all agents named in a file, and further ``agent_i`` until there are total_agents.
     heuristics, signals, sources
         HEURISTICS, SIGNALS, SOURCES, in file order.
+    statements, evidence, baselines
+        STATEMENTS of patterns and signals, their EVIDENCE about success, and BASELINES to compare the run with.
     patterns
         The coordination patterns, in file order.
     population
@@ -62,6 +64,9 @@ class Inputs:
     heuristics: pl.DataFrame = field(default_factory=HEURISTICS.empty)
     patterns: tuple[Pattern, ...] = ()
     signals: pl.DataFrame = field(default_factory=SIGNALS.empty)
+    statements: pl.DataFrame = field(default_factory=STATEMENTS.empty)
+    evidence: pl.DataFrame = field(default_factory=EVIDENCE.empty)
+    baselines: pl.DataFrame = field(default_factory=BASELINES.empty)
     sources: pl.DataFrame = field(default_factory=SOURCES.empty)
     population: Population = _EVEN_ODDS
     task_source: str = ""
@@ -97,25 +102,35 @@ def load_inputs(
     """
     paths = {"phase18": phase18, "phase16": phase16, "phase17": phase17}
     log = _Log({phase: list_directory(path) for phase, path in paths.items() if path is not None}, most_errors)
-    population: Population = log.document("multi_agent_summary.json", Population, _EVEN_ODDS)
-    patterns: list[Pattern] = log.document("coordination_patterns.json", list[Pattern] | Pattern, [])
-    log.document("system_health.json", wire.SystemHealth, wire.SystemHealth())
-    signals = log.lines("phase18", "learning_signals.jsonl", wire.SIGNAL_ROWS, is_required=True)
+    population: Population = log.document("phase18", "multi_agent_summary.json", Population, _EVEN_ODDS)
+    patterns: list[Pattern] = log.document("phase18", summaries.PATTERNS, list[Pattern] | Pattern, [])
+    health = {18: log.document("phase18", summaries.HEALTH, wire.SystemHealth, wire.SystemHealth())}
+    signals = log.lines("phase18", summaries.SIGNALS, wire.SIGNAL_ROWS, is_required=True)
     heuristics = log.lines("phase16", "heuristics.jsonl", wire.HEURISTIC_ROWS)
-    log.check(read_heuristics, heuristics, path=f"{phase16}/heuristics.jsonl")
+    rules = log.check(read_heuristics, heuristics, path=f"{phase16}/heuristics.jsonl")
     recorded = pl.concat(_attempts(log))
     attempts = judged_attempts(recorded, "records", log.warnings)
+    metrics = log.lines("phase17", summaries.METRICS, wire.METRIC_ROWS)
+    health[17] = log.document("phase17", summaries.HEALTH, wire.SystemHealth, wire.SystemHealth())
+    performance = log.document("phase17", summaries.PERFORMANCE, dict[wire.Id, wire.HeuristicPerformance], {})
+    log.skip("phase17", summaries.SIGNALS)
     limits = log.lines("phase18", "agents.jsonl", wire.AGENT_ROWS)
     capacity: dict[str, int | None] = dict(limits.select("agent_id", "capacity").rows())
     tasks, task_source = _tasks(log, recorded, population.task_count)
     log.raise_errors()  # what follows compares files, so it needs all of them
-    named = {*recorded["agent_id"].drop_nulls(), *capacity}
-    named.update(agent for pattern in patterns for agent in pattern.agent_assignments or ())
+    statements, evidence = summaries.read_statements(patterns, signals, attempts)
+    baselines = summaries.baselines(health, metrics, performance)
+    deciding = {*statements.filter(used_for="forecast")["file"], *attempts["source"]}
+    named = {*recorded["agent_id"].drop_nulls(), *evidence["agent_id"], *capacity}
+    in_patterns = {agent for pattern in patterns for agent in pattern.agent_assignments or ()}
+    if in_patterns - named - {*(population.agent_performance or ())}:
+        deciding.add(summaries.PATTERNS)  # agents of the run come from it
+    named |= in_patterns
     agents = _agents(phase18, population, attempts, named, capacity)
     _check_agents_of_tasks(log, tasks, task_source, agents["agent_id"])
     log.raise_errors()
-    summaries = agents.filter(pl.col("evidence") == "summary")["summary_duration_ms"]
-    times = (attempts["duration_ms"], summaries, tasks["estimated_duration_ms"])
+    summarised_ms = agents.filter(pl.col("evidence") == "summary")["summary_duration_ms"]
+    times = (attempts["duration_ms"], summarised_ms, tasks["estimated_duration_ms"])
     if not any((population.duration_ms, *(values.max() for values in times))):
         log.warnings.append(
             "no record, summary or estimate has a time; plans count each task as 1,000 ms, and a dry run has no times"
@@ -130,12 +145,32 @@ def load_inputs(
         heuristics=heuristics.select(HEURISTICS.columns.keys()),
         patterns=tuple(patterns),
         signals=signals.select(SIGNALS.columns.keys()),
-        sources=pl.DataFrame(log.sources, schema=SOURCES.dtypes, orient="row"),
+        statements=statements,
+        evidence=evidence,
+        baselines=baselines,
+        sources=_sources(log, deciding, baselines, has_rules=bool(rules and rules.rules)),
         population=population,
         task_source=task_source,
         warnings=tuple(log.warnings),
         digest=log.digest.hexdigest(),
     )
+
+
+def _sources(log: "_Log", deciding: Collection[str], baselines: pl.DataFrame, *, has_rules: bool) -> pl.DataFrame:
+    """SOURCES of all files; `deciding` names patterns and signals and the sources of attempts, if they decide."""
+    used = {
+        **{(18, name): "forecast" if name in deciding else "shown" for name in (summaries.PATTERNS, summaries.SIGNALS)},
+        (16, "heuristics.jsonl"): "forecast" if has_rules else "shown",
+        (17, "execution_outcomes.jsonl"): "forecast" if "phase17" in deciding else "nothing",
+        **{(18, name): "forecast" if "phase18" in deciding else "nothing" for name in (_TASK_OUTCOMES, _WAVE_OUTCOMES)},
+        **dict.fromkeys([(18, summaries.HEALTH), (17, summaries.HEALTH), (17, summaries.PERFORMANCE)], "nothing"),
+        **dict.fromkeys(baselines.select("phase", "file").rows(), "baseline"),
+    }
+    rows = [
+        (phase, name, row_count, status, used.get((phase, name), "forecast") if row_count else "nothing", ignored)
+        for phase, name, row_count, status, ignored in log.sources
+    ]
+    return pl.DataFrame(rows, schema=SOURCES.dtypes, orient="row")
 
 
 @dataclass(slots=True)
@@ -146,7 +181,7 @@ class _Log:
     most_errors: int = 1
     errors: list[InputError] = field(default_factory=list)
     read: set[tuple[str, str]] = field(default_factory=set)  # phases and paths of files read, or ignored with a warning
-    sources: list[tuple[str, int, str, list[str]]] = field(default_factory=list)
+    sources: list[tuple[int, str, int, str, list[str]]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     digest: Any = field(default_factory=hashlib.sha256)
 
@@ -178,20 +213,30 @@ class _Log:
 
     def warn_of_unread(self) -> None:
         """Warn of files that look like input files but are not read."""
-        names = {name for name, *_ in self.sources if "/" not in name}
+        names = {name for _, name, *_ in self.sources if "/" not in name}
         for phase, directory in self.directories.items():
             read = {path for owner, path in self.read if owner == phase}
             self.warnings += unread_records(directory, read, names, _WAVE_OUTCOMES)
 
-    def document(self, name: str, shape: Any, default: Any) -> Any:
-        """A required JSON document of Phase 18, or the default if it is bad; a single pattern becomes a list of one."""
-        decoded = self.check(decode_document, self.directories["phase18"].path / name, shape)
+    def skip(self, phase: str, name: str) -> None:
+        """Record a file that is not read, or does not exist."""
+        is_there = self.path(phase, name) is not None
+        if is_there:
+            self.read.add((phase, name))
+        self.sources.append((_number(phase), name, 0, "ignored" if is_there else "absent", []))
+
+    def document(self, phase: str, name: str, shape: Any, default: Any) -> Any:
+        """A JSON document, required of Phase 18; the default if it is bad or absent. One pattern becomes a list."""
+        if phase != "phase18" and self.path(phase, name) is None:
+            self.skip(phase, name)
+            return default
+        decoded = self.check(decode_document, self.directories[phase].path / name, shape)
         if decoded is None:
             return default
         if isinstance(decoded.value, Pattern):
             decoded.value = [decoded.value]
-        row_count = len(decoded.value) if isinstance(decoded.value, list) else 1
-        self.note("phase18", name, row_count, {name: decoded})
+        row_count = len(decoded.value) if isinstance(decoded.value, list | dict) else 1
+        self.note(phase, name, row_count, {name: decoded})
         return decoded.value
 
     def lines(
@@ -200,7 +245,7 @@ class _Log:
         """The rows of a JSONL file; no rows if an optional file does not exist."""
         empty = pl.DataFrame(schema=rows.dtypes | {LINE: pl.UInt32, TEXT_HASH: pl.UInt64}).select(select or pl.all())
         if self.path(phase, name) is None and not is_required:
-            self.sources.append((name, 0, "absent", []))
+            self.skip(phase, name)
             return empty
         decoded = self.check(decode_lines, self.directories[phase].path / name, rows, select, self.report)
         if decoded is None:
@@ -216,13 +261,17 @@ class _Log:
             self.digest.update(f"{phase}/{place}\0".encode() + file.digest)
             self.read.add((phase, place))
             unknown += file.unknown
-        self.sources.append((name, row_count, "used" if row_count else "empty", sorted(unknown)))
+        self.sources.append((_number(phase), name, row_count, "used" if row_count else "empty", sorted(unknown)))
         if naive:
             self.warnings.append(f"{name}: {plural(naive, 'timestamp')} without an offset taken as UTC")
         if unknown:
             shown = ", ".join(f"{field!r} ({unknown[field]})" for field in sorted(unknown)[:_NAMED])
             more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
             self.warnings.append(f"{name}: {plural(unknown.total(), 'value')} of unknown fields ignored: {shown}{more}")
+
+
+def _number(phase: str) -> int:
+    return int(phase.removeprefix("phase"))
 
 
 def _attempts(log: _Log) -> Iterable[pl.DataFrame]:
@@ -235,6 +284,7 @@ def _attempts(log: _Log) -> Iterable[pl.DataFrame]:
     if not below or log.path("phase18", _TASK_OUTCOMES) is not None:
         if below:
             log.read.update(("phase18", path) for path in below)
+            log.sources.append((18, _WAVE_OUTCOMES, 0, "ignored", []))
             log.warnings.append(f"{_TASK_OUTCOMES} is used, {_WAVE_OUTCOMES} is ignored ({plural(len(below), 'file')})")
         yield log.lines("phase18", _TASK_OUTCOMES, rows, select=columns)
     else:
@@ -246,9 +296,12 @@ def _attempts(log: _Log) -> Iterable[pl.DataFrame]:
 
 def _tasks(log: _Log, attempts: pl.DataFrame, total_tasks: int) -> tuple[pl.DataFrame, str]:
     """The tasks to schedule and their source: the first file with rows, else the records, else as many as stated."""
-    for phase, name in (("phase18", "tasks.jsonl"), ("phase16", "planned_tasks.jsonl")):
+    files = (("phase18", "tasks.jsonl"), ("phase16", "planned_tasks.jsonl"))
+    for number, (phase, name) in enumerate(files, 1):
         frame = log.lines(phase, name, wire.TASK_ROWS)
         if frame.height:
+            for other in files[number:]:
+                log.skip(*other)
             return frame.select(*TASKS.fill(wire.TASK_ROWS.dtypes), LINE), name
         if log.path(phase, name) is not None:
             log.warnings.append(f"{name} is empty; the next source of tasks is used")

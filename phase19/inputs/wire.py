@@ -98,6 +98,15 @@ EXECUTION_OUTCOMES = _rows(
     "task_id status",
     {"confidence_before": "initial_confidence", "confidence_after": "final_confidence"},
 )
+METRIC_ROWS = _rows(
+    {
+        "metric_name": frames.identifier("metric"),
+        "value": frames.number("its value"),
+        "unit": frames.text("its unit"),
+        **dict.fromkeys(("target_value", "threshold_min", "threshold_max", "status", "timestamp")),
+    },
+    "metric_name value",
+)
 # Phase 16
 HEURISTIC_ROWS = _rows(
     frames.HEURISTICS.columns | dict.fromkeys(("rule", "name", "description", "applicability", "timestamp")),
@@ -151,10 +160,25 @@ class Pattern(Struct, kw_only=True):
     timestamp: Anything = UNSET
 
 
-class SystemHealth(Struct, kw_only=True):
-    """Phase 18's system_health.json: checked, but not used."""
+class HeuristicPerformance(Struct, kw_only=True):
+    """One heuristic in Phase 17's heuristic_performance.json."""
 
-    overall_health_score: float | None = None
+    applications: Count
+    successes: Count
+    failures: Anything = UNSET
+    success_rate: Anything = UNSET
+    total_confidence_delta: Anything = UNSET
+    avg_confidence_delta: Anything = UNSET
+
+    def __post_init__(self) -> None:
+        if self.successes > self.applications:
+            raise ValueError(f"Expected `successes` <= {self.applications}, the `applications`")
+
+
+class SystemHealth(Struct, kw_only=True):
+    """The system_health.json of Phases 17 and 18; only the score is used."""
+
+    overall_health_score: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
     health_status: str | None = None
     component_scores: dict[str, float | None] | None = None
     weights: Anything = UNSET

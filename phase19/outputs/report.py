@@ -7,6 +7,7 @@ from typing import Any
 
 from phase19.analysis.results import Results
 from phase19.errors import OutputError, plural
+from phase19.inputs.summaries import HEALTH_SCORE
 from phase19.outputs import text
 from phase19.outputs.rendering import Block, Section, Table, figures_table, records_table, to_html, to_markdown
 from phase19.publishing.files import write_errors
@@ -31,7 +32,9 @@ _TABLES = (
     ("Unassigned tasks", "unassigned_tasks", "task_id wave reason"),
     ("What was learned", "learning_signals", "type description recommendation confidence"),
     ("Heuristic weights", "heuristic_updates", "heuristic_id reason previous_weight weight"),
-    ("Inputs", "optimization_summary.inputs", "file rows status ignored_fields"),
+    ("Inputs", "optimization_summary.inputs", "phase file status used_for ignored_fields rows"),
+    ("Compared with earlier phases", "optimization_summary.baselines", "figure unit recorded this_run phase"),
+    ("Patterns and signals of Phase 18", "optimization_summary.statements", ""),
     ("Earlier run", "optimization_summary.previous", ""),
     ("Changed thresholds", "optimization_summary.thresholds.changed", ""),
     ("Solver", "optimization_summary.solver", ""),
@@ -185,6 +188,9 @@ def health_sentence(run: Run) -> str:
     health, tests = run["system_health"], run["anomaly_tests"]
     score = health["overall_health_score"]
     state = text.NO_DATA if score is None else f"{text.number(score, 1)} of 100 ({health['health_status']})"
+    baselines = run["optimization_summary"]["baselines"]
+    before = [row["recorded"] for row in baselines if (row["phase"], row["figure"]) == (18, HEALTH_SCORE)]
+    state += f", {text.number(before[0], 1)} in Phase 18" if before else ""
     return f"Health {state}; checks run: {sum(row['status'] != 'not_testable' for row in tests)} of {len(tests)}."
 
 

@@ -13,6 +13,7 @@ from phase19.forecasting.model import ForecastModel
 from phase19.inputs.decoding import decode_text
 from phase19.inputs.history import Previous
 from phase19.inputs.loading import Inputs
+from phase19.inputs.summaries import HEALTH_SCORE, success_with
 from phase19.inputs.thresholds import Thresholds
 from phase19.options import RunOptions
 from phase19.wave import agent_assignments
@@ -115,8 +116,10 @@ def summary_document(
         "executor": run["executor"],
         "simulated": run["is_simulated"],
         "inputs": inputs.sources.select(
-            "file", pl.col("row_count").alias("rows"), "status", "ignored_fields"
+            "phase", "file", pl.col("row_count").alias("rows"), "status", "used_for", "ignored_fields"
         ).to_dicts(),
+        "baselines": compared_baselines(inputs.baselines, tables),
+        "statements": inputs.statements.to_dicts(),
         "task_counts": {
             "total": run["task_count"],
             **{state: states.get(state, 0) for state in frames.OUTCOMES.columns["status"].values},
@@ -141,3 +144,51 @@ def summary_document(
         },
         "thresholds": {"file": thresholds.file, "changed": dict(thresholds.changed)},
     }
+
+
+def compared_baselines(baselines: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) -> list[dict[str, Any]]:
+    """Put the run's own figures beside recorded ones.
+
+    Parameters
+    ----------
+    baselines
+        `frames.BASELINES`.
+    tables
+        Tables of the run.
+
+    Returns
+    -------
+    list of dict
+        The rows with `this_run`, null for a figure or unit that a run does not measure.
+
+    Notes
+    -----
+    Phase 17 counts attempts, so success and retry rates are over attempts, and the average time is that of an attempt.
+    """
+    ran = tables["executions"].filter(frames.has_run()).with_columns(attempts=pl.col("retry_count") + 1)
+    is_completed, duration_ms = pl.col("status") == "completed", pl.col("actual_duration_ms")
+    timed = ran.drop_nulls("actual_duration_ms")
+    count, applied = ran["attempts"].sum(), ran.explode("heuristics_applied").group_by("heuristics_applied")
+    own: dict[str, dict[str, float | None]] = {
+        "points": {HEALTH_SCORE: tables["system_health"][HEALTH_SCORE][0]},
+        "ms": {
+            "average_execution_time": timed.select(duration_ms.sum() / pl.col("attempts").sum()).fill_nan(None).item()
+        },
+        "tasks/sec": {"task_throughput": tables["overall"]["actual_throughput"][0]},
+        "ratio": {
+            **ran.select(
+                success_rate=is_completed.sum() / count,
+                retry_rate=pl.col("retry_count").sum() / count,
+                average_confidence_delta=pl.col("actual_confidence_delta").mean(),
+            )
+            .fill_nan(None)
+            .row(0, named=True),
+            **{_key(success_with(name)): rate for name, rate in applied.agg(is_completed.mean()).rows() if name},
+        },
+    }
+    rows = baselines.to_dicts()
+    return [{**row, "this_run": own.get(row["unit"], {}).get(_key(row["figure"]))} for row in rows]
+
+
+def _key(figure: str) -> str:
+    return figure.lower().replace(" ", "_")

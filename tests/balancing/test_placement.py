@@ -367,7 +367,8 @@ def test_with_the_option_the_rest_is_planned_and_the_left_out_say_why(copied, tm
     assert unassigned == [1, 0]
     scheduled = [task["task_id"] for path in out.rglob("scheduled_tasks.jsonl") for task in lines(path)]
     assert sorted([*scheduled, row["task_id"]]) == ["a", "b", "c"]
-    assert {"file": "agents.jsonl", "rows": 1, "status": "used", "ignored_fields": []} in summary["inputs"]
+    used = {"phase": 18, "file": "agents.jsonl", "rows": 1, "status": "used", "used_for": "forecast"}
+    assert used | {"ignored_fields": []} in summary["inputs"]
     assert "every agent it allows is full" in (out / "PHASE_19_AUTONOMOUS_OPTIMIZATION.md").read_text()
     told = run_cli("explain", row["task_id"], "--run", out).stdout
     assert row["task_id"] in told

@@ -438,7 +438,7 @@ def test_a_link_to_records_is_followed(root):
     (root / "phase18/wave_1").symlink_to(root / "elsewhere")
     (root / "phase18/self").symlink_to(root / "phase18")
     inputs = load(root)
-    assert inputs.sources.filter(file=IN_WAVES).row(0)[1:3] == (1, "used")
+    assert inputs.sources.filter(file=IN_WAVES).row(0)[2:4] == (1, "used")
     assert inputs.warnings == ()
 
 
@@ -511,7 +511,7 @@ def test_outcomes_of_waves_are_read_in_natural_order(root):
         write(root, f"phase18/{place}/task_outcomes.jsonl", OUTCOME.replace('"a"', f'"{task}"'))
     inputs = load(root)
     assert inputs.attempts.filter(source="phase18")["task_id"].to_list() == ["a", "b", "c"]
-    assert inputs.sources.filter(file="wave_*/*/task_outcomes.jsonl").row(0)[1:3] == (3, "used")
+    assert inputs.sources.filter(file="wave_*/*/task_outcomes.jsonl").row(0)[2:4] == (3, "used")
 
 
 def test_an_error_below_a_wave_names_that_file(root):
@@ -538,6 +538,10 @@ def test_sources_say_what_was_read(root):
         ("heuristics.jsonl", 0, "absent"),
         ("execution_outcomes.jsonl", 0, "empty"),
         ("task_outcomes.jsonl", 3, "used"),
+        ("realtime_metrics.jsonl", 0, "absent"),
+        ("system_health.json", 0, "absent"),
+        ("heuristic_performance.json", 0, "absent"),
+        ("learning_signals.jsonl", 0, "absent"),
         ("agents.jsonl", 0, "absent"),
         ("tasks.jsonl", 0, "absent"),
         ("planned_tasks.jsonl", 3, "used"),
@@ -547,14 +551,14 @@ def test_sources_say_what_was_read(root):
 @pytest.mark.parametrize("name", ["phase18/learning_signals.jsonl", "phase18/task_outcomes.jsonl"])
 def test_a_file_may_be_empty_where_rows_are_optional(root, name):
     write(root, name, "")
-    assert load(root).sources.filter(file=Path(name).name)["status"].item() == "empty"
+    assert load(root).sources.filter(phase=int(name[5:7]), file=Path(name).name)["status"].item() == "empty"
 
 
 def test_earlier_phases_may_be_absent():
     inputs = load_inputs(SMALL / "phase18")
     assert inputs.heuristics.is_empty()
     assert inputs.attempts["source"].unique().to_list() == ["phase18"]
-    assert inputs.sources.filter(status="absent").height == 5
+    assert inputs.sources.filter(status="absent").height == 9
 
 
 def test_unknown_fields_are_left_out_and_counted_once_a_file(root):

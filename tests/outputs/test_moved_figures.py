@@ -22,6 +22,7 @@ RULES = {f"weight_{name}": 2.5 for name in ("optimization_accuracy", "schedule_a
 RULES |= {"weight_throughput_efficiency": 2.0, "schedule_drift_medium": 50.0, "schedule_drift_high": 50.0}
 CONSTANTS = {
     "optimization_summary.json .phase": "the number of this phase, by contract",
+    "optimization_summary.json .baselines[].phase": "the samples have figures of Phase 18 alone to compare with",
     "optimization_summary.json .task_counts.deferred": "only a live run defers",
     "optimization_summary.json .task_counts.interrupted": "only a live run can be interrupted",
     "wave_N/wave_summary.json .task_states.interrupted": "only a live run can be interrupted",

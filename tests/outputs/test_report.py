@@ -74,7 +74,31 @@ def run_dir(tmp_path):
         "seed": 3,
         "executor": "simulate",
         "simulated": True,
-        "inputs": [{"file": "tasks.jsonl", "rows": 4, "status": "used", "ignored_fields": ["x", "y"]}],
+        "inputs": [
+            {
+                "phase": 18,
+                "file": "tasks.jsonl",
+                "rows": 4,
+                "status": "used",
+                "used_for": "forecast",
+                "ignored_fields": ["x", "y"],
+            }
+        ],
+        "baselines": [
+            {"phase": 18, "figure": "overall_health_score", "unit": "points", "recorded": 88.3, "this_run": 81.25},
+            {"phase": 17, "figure": "Retry Rate", "unit": "ratio", "recorded": 0.1, "this_run": None},
+        ],
+        "statements": [
+            {
+                "file": "learning_signals.jsonl",
+                "number": 1,
+                "type": "advice",
+                "description": NASTY,
+                "used_for": "shown",
+                "success_rate": None,
+                "confidence": 0.9,
+            }
+        ],
         "task_counts": {"total": 1200, "completed": 900, "failed": 300, "deferred": 0},
         "forecast_scores": {"brier_score": 0.0592, "log_loss": None},
         "yardsticks": {"round_robin_success_rate": 0.9},
@@ -188,7 +212,7 @@ def test_the_page_nests_refers_to_nothing_outside_and_shows_hostile_text_as_text
     assert tags.open == []
     assert tags.addresses == []
     assert not re.search(r"url\(|@import|<script|https?:", html)
-    assert tags.data.count(NASTY) == 2
+    assert tags.data.count(NASTY) == 3
     assert "<b>" not in html
 
 
