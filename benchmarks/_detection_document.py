@@ -14,12 +14,18 @@ FAULTS = {
     "slow_agent": ("one agent's durations x 1.5 from the middle on", TYPES[1]),
     "slow": ("all durations x 1.5 from the start", TYPES[1]),
     "slow_late": ("all durations x 1.5 from the middle on", TYPES[1]),
+    "slow_ten": ("all durations x 10 from the start", TYPES[1]),
+    "fails": ("one agent always fails", TYPES[2]),
     "drop": ("one agent's success {drop:.2f} lower from the middle on", TYPES[2]),
     "alike": ("every agent succeeds at the mean rate", TYPES[3]),
 }
-ONE_AGENT = {"slow_agent", "drop"}
+ONE_AGENT = {"slow_agent", "fails", "drop"}
 # Aims: the largest share of false alarms, and the smallest share of faults whose type is reported.
+SPARSE = {"slow_ten": 0.95}
+SPARSE_MIDDLE = {"slow_ten": 0.95, "fails": 0.80}
 MIDDLE = {
+    "slow_ten": 0.99,
+    "fails": 0.80,
     "bias": 0.95,
     "harder": 0.95,
     "slow_agent": 0.95,
@@ -28,8 +34,19 @@ MIDDLE = {
     "drop": 0.90,
     "alike": 0.85,
 }
-LARGE = {"bias": 0.99, "harder": 0.99, "slow_agent": 0.99, "slow": 0.99, "slow_late": 0.99, "drop": 0.90, "alike": 0.99}
-ALARM_AIMS, POWER_AIMS = (0.05, 0.05, 0.06, 0.06), ({}, MIDDLE, LARGE, LARGE)
+LARGE = {
+    "slow_ten": 0.99,
+    "fails": 0.95,
+    "bias": 0.99,
+    "harder": 0.99,
+    "slow_agent": 0.99,
+    "slow": 0.99,
+    "slow_late": 0.99,
+    "drop": 0.90,
+    "alike": 0.99,
+}
+ALARM_AIMS = (0.05, 0.05, 0.05, 0.05, 0.06, 0.06)
+POWER_AIMS = (SPARSE, SPARSE, MIDDLE, SPARSE_MIDDLE, LARGE, LARGE)
 RUN = "waves x tasks x agents"
 
 HEAD = """# What the checks detect
@@ -48,7 +65,8 @@ fault come from the benchmark.
   difficulty.
 - Forecasts are fitted to 3 records per pair drawn from that truth, so they have realistic errors. At 30 waves only 5 of
   the 50 agents have records of a task, different agents for each task, because all pairs would be 4.5 million records.
-  This makes errors of estimation larger, not smaller.
+  This makes errors of estimation larger, not smaller. "12 records" and "100 records" are sizes with only so many
+  attempts recorded in total, each of a random pair.
 - LOW and MEDIUM risk tasks have up to 3 attempts. Faults in success refer to the task after its retries, except where
   every attempt's success is lower.
 - Learning is on, as in every run of the package. At 30 waves it takes most of the time, so fewer runs use it. The other

@@ -30,12 +30,16 @@ GRID = np.linspace(0.0, 1.0, 20_001)
 
 
 class Size(NamedTuple):
-    """Waves of a run, tasks per wave, agents, and the number of agents that have records of a task."""
+    """Waves of a run, tasks per wave, agents, agents that have records of a task, and attempts recorded in total.
+
+    Without a total, all three attempts of each recording agent are known.
+    """
 
     waves: int
     tasks: int
     agents: int
     recorders: int
+    records: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ def draw_world(size: Size, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, World
 
 
 def fit_history(size: Size, tasks: pl.DataFrame, agents: pl.DataFrame, world: World) -> AdaptiveOptimizer:
-    """Let some agents attempt each task three times, and fit the forecast to the records."""
+    """Let some agents attempt each task three times, and fit the forecast to all these records or to some of them."""
     rng = np.random.default_rng([world.seed, size.tasks, 2])
     task = np.repeat(np.arange(tasks.height), size.recorders)
     agent = rng.permuted(np.tile(np.arange(size.agents), (tasks.height, 1)), axis=1)[:, : size.recorders].ravel()
@@ -135,9 +139,11 @@ def fit_history(size: Size, tasks: pl.DataFrame, agents: pl.DataFrame, world: Wo
             "source": "phase18",
         }
     )
+    if size.records is not None:
+        records = records[rng.choice(records.height, size.records, replace=False)]
     population = Population(
-        success_rate=float(won.mean()),
-        duration_ms=float(duration_ms.mean()),
+        success_rate=float(records["is_success"].mean()),
+        duration_ms=float(records["duration_ms"].mean()),
         confidence_delta=float(records["confidence_delta"].mean()),
         agent_count=size.agents,
         task_count=tasks.height,
@@ -170,9 +176,9 @@ def with_fault(world: World, fault: str, tasks: pl.DataFrame, agent: int, drop: 
     def failing(success: Callable[..., NDArray[np.float64]]) -> World:
         return FaultyWorld(**parts, success=success, allowed=allowed)
 
-    def slower(applies: Callable[..., NDArray[np.bool_]]) -> World:
+    def slower(applies: Callable[..., NDArray[np.bool_]], factor: float = 1.5) -> World:
         n, m = world.pair_log_ms.mean.shape
-        shift = np.log(1.5) * applies(np.arange(n)[:, None], np.arange(m))
+        shift = np.log(factor) * applies(np.arange(n)[:, None], np.arange(m))
         return replace(world, pair_log_ms=world.pair_log_ms._replace(mean=world.pair_log_ms.mean + shift))
 
     def alike(task: NDArray[np.int64], _agent: NDArray[np.int64], _p: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -185,10 +191,13 @@ def with_fault(world: World, fault: str, tasks: pl.DataFrame, agent: int, drop: 
         return HarderWorld(**parts, loss=0.20)
     if fault == "drop":
         return failing(lambda t, a, p: np.where(is_late[t] & (a == agent), np.maximum(p - drop, 0.0), p))
+    if fault == "fails":
+        return failing(lambda _t, a, p: np.where(a == agent, 0.0, p))
     if fault == "alike":
         return failing(alike)
     if fault == "slow_agent":
         return slower(lambda t, a: is_late[t] & (a == agent))
     if fault == "slow_late":
         return slower(lambda t, _a: is_late[t])
-    return slower(lambda t, _a: np.ones(t.shape, dtype=bool)) if fault == "slow" else world
+    factor = {"slow": 1.5, "slow_ten": 10.0}.get(fault)
+    return world if factor is None else slower(lambda t, _a: np.ones(t.shape, dtype=bool), factor)

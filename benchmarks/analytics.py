@@ -194,10 +194,24 @@ def wave_frames(waves: pl.DataFrame, rng: np.random.Generator) -> dict[str, pl.D
                 slot_worth=pl.lit(0.01),
                 success_variance=0.01 * share,
                 advantage_variance=0.001 * share,
+                first_planned_success_sum=0.6 * share,
+                first_success_noise=0.2 * share,
+                first_success_skew=0.05 * share,
+                first_success_agent_sd=0.01 * share,
+                first_success_shared_sd=0.01 * share,
                 duration_count=share.cast(pl.Int64),
-                log_duration_residual_sum=0.01 * share,
-                log_duration_variance=0.16 * share,
-                log_duration_outcome_sd=pl.lit(0.0),
+                first_duration_count=share.cast(pl.Int64),
+                log_duration_sum=7.0 * share,
+                **{
+                    f"{prefix}log_duration_{name}": value * share
+                    for prefix in ("", "first_")
+                    for name, value in {
+                        "residual_sum": 0.01,
+                        "noise": 0.16,
+                        "agent_sd": 0.01,
+                        "shared_sd": 0.01,
+                    }.items()
+                },
             )
         ),
     }

@@ -67,7 +67,9 @@ class Plan(NamedTuple):
 
 PLANS = (
     Plan("3 x 12 x 4", Size(3, 12, 4, 4), 1_000, 200, 0.37),
+    Plan("3 x 12 x 4, 12 records", Size(3, 12, 4, 4, records=12), 1_000, 200, 0.37),
     Plan("10 x 100 x 10", Size(10, 100, 10, 10), 400, 100, 0.37),
+    Plan("10 x 100 x 10, 100 records", Size(10, 100, 10, 10, records=100), 100, 20, 0.37),
     Plan("30 x 1,000 x 50", Size(30, 1_000, 50, 5), 16, 4, 0.20),
     Plan("30 x 1,000 x 50, not learning", Size(30, 1_000, 50, 5), 100, 10, 0.20, is_learning=False),
 )
@@ -107,7 +109,7 @@ def play(plan: Plan, fitted: AdaptiveOptimizer, world: World, staging: Path) -> 
         )
         if plan.is_learning:
             optimizer.observe(executed)
-        finished.append(wave_frames(executed))
+        finished.append(wave_frames(executed, model))
     run = {
         "run_id": str(world.seed),
         "timestamp": MOMENT,

@@ -321,12 +321,24 @@ AGENT_EVIDENCE = Schema(
     slot_worth=number("gain in the wave's score if the agent could take one more task"),
     success_variance=number("variance over draws of the summed success probability of its tasks that ran"),
     advantage_variance=number("variance over draws of sum(centred advantage x success probability) of these tasks"),
-    duration_count=count("its attempts with a recorded time"),
-    log_duration_residual_sum=number("sum over these attempts of log time minus its forecast, given the outcome"),
-    log_duration_variance=number("variance of this sum from scatter and from uncertainty about pairs and the agent"),
-    log_duration_outcome_sd=number(
-        "signed standard deviation of this sum from uncertainty about the outcome effect, which all agents share"
-    ),
+    first_planned_success_sum=number("success of its tasks that ran, as forecast before the first wave"),
+    first_success_noise=number("variance of their outcomes around it, without the shared errors of this forecast"),
+    first_success_skew=number("sum of the third moments that lengthen the tail of a shortfall"),
+    first_success_agent_sd=number("standard deviation of this forecast from uncertainty about the agent"),
+    first_success_shared_sd=number("standard deviation of this forecast from uncertainty that all agents share"),
+    log_duration_sum=number("sum over its timed attempts of log time, in ms"),
+    duration_count=count("its attempts with a recorded and a forecast time"),
+    first_duration_count=count("its attempts with a recorded time and one forecast before the first wave"),
+    **{
+        f"{prefix}log_duration_{name}": number(text + forecast)
+        for prefix, forecast in (("", ""), ("first_", ", for the forecast made before the first wave"))
+        for name, text in (
+            ("residual_sum", "sum over these attempts of log time minus its forecast, given the outcome"),
+            ("noise", "variance of this sum from scatter and from uncertainty about tasks and pairs"),
+            ("agent_sd", "standard deviation of this sum from uncertainty about the agent"),
+            ("shared_sd", "standard deviation of this sum from uncertainty that all agents share"),
+        )
+    },
 )
 
 PREVIOUS_WEIGHTS = Schema(

@@ -174,7 +174,7 @@ class Phase19Harness:
                 place = self.output_dir.resolve()
                 executor.record = held.enter_context(journal(place.with_name(f"{place.name}-{self.run_id}.journal")))
             staging = held.enter_context(publish(self.output_dir))
-            finished = list(map(wave_frames, self.run_waves(optimizer)))
+            finished = [wave_frames(wave, self.model) for wave in self.run_waves(optimizer)]
             analysis = self._analyse(finished, inputs, staging)
             feedback = self._generate_feedback(analysis)
             monitor = self._monitor_optimization(analysis)

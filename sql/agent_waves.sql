@@ -4,9 +4,9 @@
 -- Columns: agent_position = natural order of the agents, from 1. *_count [tasks, retries, attempts]. *_sum = sum over
 --     the tasks that ran of the column of task_results in the name, or of a product. *_skew_sum = sum of the
 --     third moments that lengthen the tail of a shortfall [tasks^3]. *_ms [ms]. capacity [tasks]. slot_worth [score].
---     success_variance, advantage_variance = uncertainty of the forecasts for the agent's tasks [tasks^2].
---     log_duration_* = as in agent_evidence [log time]. Sums are null if the agent ran nothing;
---     actual_busy_ms is null too if the time of a task is unknown, and deviation_ms covers the tasks with known times.
+--     success_variance, advantage_variance = uncertainty of the forecasts for the agent's tasks [tasks^2]. first_* and
+--     log_duration_* = as in agent_evidence [tasks, log time]. Sums are null if the agent ran nothing; actual_busy_ms is
+--     null too if the time of a task is unknown, and deviation_ms covers the tasks with known times.
 with
 
 positions as (
@@ -87,10 +87,22 @@ select
     evidence.slot_worth,
     evidence.success_variance,
     evidence.advantage_variance,
+    evidence.first_planned_success_sum,
+    evidence.first_success_noise,
+    evidence.first_success_skew,
+    evidence.first_success_agent_sd,
+    evidence.first_success_shared_sd,
+    evidence.log_duration_sum,
     coalesce(evidence.duration_count, 0) as duration_count,
+    coalesce(evidence.first_duration_count, 0) as first_duration_count,
     evidence.log_duration_residual_sum,
-    evidence.log_duration_variance,
-    evidence.log_duration_outcome_sd,
+    evidence.log_duration_noise,
+    evidence.log_duration_agent_sd,
+    evidence.log_duration_shared_sd,
+    evidence.first_log_duration_residual_sum,
+    evidence.first_log_duration_noise,
+    evidence.first_log_duration_agent_sd,
+    evidence.first_log_duration_shared_sd,
 from places
 left join plans on places.wave = plans.wave and places.agent_id = plans.agent_id
 left join results on places.wave = results.wave and places.agent_id = results.agent_id

@@ -7,9 +7,10 @@
 --     detectable_effect = smallest problem that this run detects with the rules' power [unit]. largest_effect = largest
 --     possible problem [unit]. statistic and threshold [standard scores]. reason = a sentence. Figures are null without
 --     data.
--- Drift and degradation have many tests each, and one is shown. Drift shows the pooled test, or the strongest agent's
--- test if only agents' tests fired. Degradation shows the strongest test. The pooled test decides whether drift is
--- testable. The median agent's test against its forecast, from the middle of the run on, decides it for degradation.
+-- Drift and degradation have many tests each, and one is shown. Drift shows the stronger pooled test, or the strongest
+-- agent's test if only agents' tests fired. Degradation shows the strongest test. The tests against the waves' own
+-- forecasts decide whether a type is testable: the pooled one for drift, and for degradation that of the median agent
+-- from the middle of the run on.
 with
 
 drifts as (
@@ -19,10 +20,14 @@ drifts as (
             tests.statistic - tests.threshold
             + if(tests.is_anomaly, 1e9, 0e0) + if(tests.agent_id is null, 1e6, 0e0)
         ) as shown,
-        max(tests.detectable_effect) filter (where tests.agent_id is null) as pooled_detectable_effect,
-        median(tests.detectable_effect) filter (where tests.agent_id is not null) as agent_detectable_effect,
+        max(tests.detectable_effect) filter (where tests.agent_id is null and tests.baseline = 'record')
+            as pooled_detectable_effect,
+        median(tests.detectable_effect) filter (where tests.agent_id is not null and tests.baseline = 'record')
+            as agent_detectable_effect,
         bool_or(tests.is_anomaly) as is_anomaly,
-        cast(coalesce(sum(tests.duration_count) filter (where tests.agent_id is null), 0) as bigint) as attempt_count,
+        cast(coalesce(
+            sum(tests.duration_count) filter (where tests.agent_id is null and tests.baseline = 'record'), 0
+        ) as bigint) as attempt_count,
     from schedule_drift_tests as tests
 ),
 

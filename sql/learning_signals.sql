@@ -82,14 +82,24 @@ heuristic_updates as (
         and abs(lifts.weight - lifts.previous_weight) >= rules.heuristic_signal_step
 ),
 
--- The pooled test gets half of the false-alarm probability, and the agents' tests share the other half. If all agents
--- are late, only agents whose interval lies above the pooled one get a signal of their own.
+-- Each test has its share of the false-alarm probability. Of an agent's two tests, and of the two pooled ones, the
+-- stronger counts. If all agents are late, only agents whose interval lies above the pooled one get a signal of their
+-- own.
+late_tests as (
+    select
+        *,
+        row_number() over (partition by agent_id order by statistic - threshold desc, baseline asc) as strength_rank,
+    from schedule_drift_tests
+    where is_anomaly
+),
+
 drifts as (
     select
         *,
-        max(effect_high) filter (where is_anomaly and agent_id is null) over () as pooled_high,
-        least(1e0, 2e0 * if(agent_id is null, 1, count(agent_id) over ()) * p_value) as shared_p_value,
-    from schedule_drift_tests
+        max(effect_high) filter (where agent_id is null) over () as pooled_high,
+        least(1e0, p_value / alarm_share) as shared_p_value,
+    from late_tests
+    where strength_rank = 1
 ),
 
 schedule_adjustments as (
@@ -99,8 +109,9 @@ schedule_adjustments as (
         'schedule_adjustment' as type,
         1e0 - shared_p_value as confidence,
         printf(
-            '%s: attempts take %.2f times as long as forecast from wave %d on.',
-            coalesce(agent_id, 'all agents'), effect, first_wave
+            '%s: attempts take %.2f times as long as forecast %s.',
+            coalesce(agent_id, 'all agents'), effect,
+            if(baseline = 'start', 'before the run', printf('from wave %d on', first_wave))
         ) as description,
         printf(
             'Multiply planned durations of %s by %.2f.',
@@ -112,7 +123,7 @@ schedule_adjustments as (
             printf('standard score %.2f, threshold %.2f', statistic, threshold)
         ] as supporting_evidence,
     from drifts
-    where is_anomaly and (agent_id is null or pooled_high is null or effect_low > pooled_high)
+    where agent_id is null or pooled_high is null or effect_low > pooled_high
 ),
 
 -- No signal if the run's test says that the promised advantage failed.

@@ -44,6 +44,23 @@ create macro row_id(prefix, rank) as printf('%s_%03d', prefix, rank);
 -- VARCHAR: a number of things, such as 1 task or 2 tasks.
 create macro counted(number, noun) as printf('%d %s%s', number, noun, if(number = 1, '', 's'));
 
+-- VARCHAR: a duration with the unit that a person uses, such as 850 ms, 4.1 s, 12.5 min or 3.2 h.
+create macro duration_text(ms) as
+case
+    when ms < 999.5e0 then printf('%.3g ms', ms)
+    when ms < 12e4 then printf('%.1f s', ms / 1e3)
+    when ms < 72e5 then printf('%.1f min', ms / 6e4)
+    else printf('%.1f h', ms / 36e5)
+end;
+
+-- VARCHAR: what an agent's success rate is compared with, by the baseline of performance_degradation_tests.
+create macro baseline_text(baseline) as
+case baseline
+    when 'run' then 'its waves before'
+    when 'start' then 'its forecast before the run'
+    else 'its forecast'
+end;
+
 -- VARCHAR: high, medium or low by the size of an effect.
 create macro severity_of(effect, medium, high) as
 case when effect >= high then 'high' when effect >= medium then 'medium' else 'low' end;

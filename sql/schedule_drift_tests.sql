@@ -1,15 +1,20 @@
--- Question: do attempts in the second half of the run take longer than forecast, for one agent or for all?
--- Grain: one row per agent with timed attempts in that half, then one row for all agents together (agent_id null).
+-- Question: do attempts take longer than forecast, for one agent or for all?
+-- Grain: per baseline, one row per agent with timed attempts, then one row for all agents together (agent_id null).
+--     Baseline `record` compares the second half of the run with the forecasts of its waves, which have learned from
+--     the waves before; `start` compares the whole run with the forecasts made before the first wave.
 -- Inputs: agent_waves, rules.
--- Columns: effect = geometric mean of actual over forecast duration [ratio], with its 90 % interval. statistic = log of
---     the effect over its standard error. threshold [standard scores]: the pooled test gets half of the alarm
---     probability, and the agents' tests share the other half. detectable_effect = smallest slow-down that is detected
---     with the rules' power [ratio]. first_wave = first wave of the second half. duration_count [attempts]. p_value.
---     is_anomaly = above the threshold and above the margin; for the pooled row, also without the agents whose own test
---     fired.
+-- Columns: effect = geometric mean of actual over forecast duration [ratio], with its 90 % interval. typical_ms and
+--     forecast_ms = geometric means of both [ms]. statistic = log of the effect over its standard error. threshold
+--     [standard scores]: each baseline gets half of the alarm probability; its pooled test gets half of that, and its
+--     agents' tests share the other half. alarm_share = the test's part of the alarm probability [fraction].
+--     detectable_effect = smallest slow-down that is detected with the rules' power [ratio]. first_wave = first wave of
+--     the compared part. duration_count [attempts]. p_value. is_anomaly = above the threshold and above the margin; for
+--     a pooled row, also without the agents whose own test fired.
 -- Each attempt is compared with the forecast for its outcome, so that failing more often does not count as being slow.
--- The variance is the scatter of attempts plus the forecasts' uncertainty about pairs, agents and outcomes. Each
--- forecast uses the outcomes of the waves before it, so the errors of waves are independent.
+-- The variance is the scatter of attempts plus the forecasts' uncertainty about pairs, agents, level and outcomes. For
+-- `record`, each forecast uses the outcomes of the waves before it, so the errors of waves are independent. For
+-- `start`, all waves share the errors of one forecast. Standard deviations of shared errors are summed before they are
+-- squared.
 with
 
 waves as (
@@ -22,127 +27,157 @@ waves as (
     group by wave
 ),
 
-later_waves as (
+timed as (
     select
-        wave,
-        min(wave) over () as first_wave,
-    from waves
-    where wave_rank > wave_count / 2
+        agent_waves.*,
+        waves.wave_rank > waves.wave_count / 2 as is_later,
+    from agent_waves
+    inner join waves on agent_waves.wave = waves.wave
+    where agent_waves.duration_count > 0
 ),
 
 places as (
     select
-        agent_waves.wave,
-        agent_waves.agent_id,
-        agent_waves.agent_position,
-        agent_waves.duration_count,
-        agent_waves.log_duration_residual_sum as residual,
-        agent_waves.log_duration_variance as variance,
-        agent_waves.log_duration_outcome_sd as outcome_sd,
-        later_waves.first_wave,
-    from agent_waves
-    inner join later_waves on agent_waves.wave = later_waves.wave
-    where agent_waves.duration_count > 0
+        'record' as baseline,
+        wave as block,
+        agent_id,
+        agent_position,
+        wave as first_wave,
+        duration_count as n,
+        log_duration_sum as log_ms,
+        log_duration_residual_sum as residual,
+        log_duration_noise + pow(log_duration_agent_sd, 2) as variance,
+        log_duration_shared_sd as shared_sd,
+    from timed
+    where is_later
+    union all
+    select
+        'start' as baseline,
+        0 as block,
+        agent_id,
+        agent_position,
+        min(wave) as first_wave,
+        sum(first_duration_count) as n,
+        sum(log_duration_sum) as log_ms,
+        sum(first_log_duration_residual_sum) as residual,
+        sum(first_log_duration_noise) + pow(sum(first_log_duration_agent_sd), 2) as variance,
+        sum(first_log_duration_shared_sd) as shared_sd,
+    from timed
+    where first_duration_count > 0
+    group by agent_id, agent_position
 ),
 
 agents as (
     select
+        places.baseline,
         places.agent_id,
         places.agent_position,
-        any_value(places.first_wave) as first_wave,
-        sum(places.duration_count) as n,
+        min(min(places.first_wave)) over (partition by places.baseline) as first_wave,
+        sum(places.n) as n,
+        sum(places.log_ms) as log_ms,
         sum(places.residual) as residual,
-        sum(places.variance + places.outcome_sd * places.outcome_sd) as variance,
-        any_value(rules.alarm_probability) / 2 / count(*) over () as probability,
+        sum(places.variance + pow(places.shared_sd, 2)) as variance,
+        25e-2 / count(*) over (partition by places.baseline) as alarm_share,
     from places
-    cross join rules
-    group by places.agent_id, places.agent_position
+    group by places.baseline, places.agent_id, places.agent_position
 ),
 
 late_agents as (
-    select agents.agent_id,
+    select distinct agents.agent_id,
     from agents
     cross join rules
     where
         agents.residual > rules.schedule_drift_margin * agents.n
         and ratio(agents.residual, sqrt(agents.variance))
-        > upper_quantile(agents.probability)
+        > upper_quantile(agents.alarm_share * rules.alarm_probability)
 ),
 
--- All agents share the forecast error of the outcomes' durations, so it is summed over agents before it is squared.
-pooled_waves as (
+blocks as (
     select
-        any_value(places.first_wave) as first_wave,
-        sum(places.duration_count) as n,
+        places.baseline,
+        min(places.first_wave) as first_wave,
+        sum(places.n) as n,
+        sum(places.log_ms) as log_ms,
         sum(places.residual) as residual,
-        sum(places.variance) + pow(sum(places.outcome_sd), 2) as variance,
-        coalesce(sum(places.duration_count) filter (where late.agent_id is null), 0) as others_n,
+        sum(places.variance) + pow(sum(places.shared_sd), 2) as variance,
+        coalesce(sum(places.n) filter (where late.agent_id is null), 0) as others_n,
         sum(places.residual) filter (where late.agent_id is null) as others_residual,
         sum(places.variance) filter (where late.agent_id is null)
-        + pow(sum(places.outcome_sd) filter (where late.agent_id is null), 2) as others_variance,
+        + pow(sum(places.shared_sd) filter (where late.agent_id is null), 2) as others_variance,
     from places
     left join late_agents as late on places.agent_id = late.agent_id
-    group by places.wave
+    group by places.baseline, places.block
 ),
 
 tests as (
     select
+        baseline,
         agent_id,
         agent_position,
         first_wave,
         n,
+        log_ms,
         residual,
         variance,
         n as others_n,
         residual as others_residual,
         variance as others_variance,
-        probability,
+        alarm_share,
     from agents
     union all
     select
+        baseline,
         null as agent_id,
         null as agent_position,
-        min(pooled.first_wave) as first_wave,
-        sum(pooled.n) as n,
-        sum(pooled.residual) as residual,
-        sum(pooled.variance) as variance,
-        sum(pooled.others_n) as others_n,
-        sum(pooled.others_residual) as others_residual,
-        sum(pooled.others_variance) as others_variance,
-        any_value(rules.alarm_probability) / 2 as probability,
-    from pooled_waves as pooled
-    cross join rules
-    having count(*) > 0
+        min(first_wave) as first_wave,
+        sum(n) as n,
+        sum(log_ms) as log_ms,
+        sum(residual) as residual,
+        sum(variance) as variance,
+        sum(others_n) as others_n,
+        sum(others_residual) as others_residual,
+        sum(others_variance) as others_variance,
+        25e-2 as alarm_share,
+    from blocks
+    group by baseline
 ),
 
 scores as (
     select
+        tests.baseline,
         tests.agent_id,
         tests.agent_position,
         tests.first_wave,
         cast(tests.n as bigint) as duration_count,
+        exp(ratio(tests.log_ms, tests.n)) as typical_ms,
+        exp(ratio(tests.log_ms - tests.residual, tests.n)) as forecast_ms,
         ratio(tests.residual, tests.n) as log_effect,
         ratio(sqrt(tests.variance), tests.n) as standard_error,
         rules.schedule_drift_margin as margin,
         ratio(tests.residual, sqrt(tests.variance)) as statistic,
         ratio(tests.others_residual, tests.others_n) as others_log_effect,
         ratio(tests.others_residual, sqrt(tests.others_variance)) as others_statistic,
-        upper_quantile(tests.probability) as threshold,
+        tests.alarm_share,
+        upper_quantile(tests.alarm_share * rules.alarm_probability) as threshold,
         upper_quantile(1e0 - rules.detection_power) as power_score,
     from tests
     cross join rules
 )
 
 select
+    baseline,
     agent_id,
     agent_position,
     first_wave,
     duration_count,
+    typical_ms,
+    forecast_ms,
     exp(log_effect) as effect,
     exp(log_effect - upper_quantile(0.05e0) * standard_error) as effect_low,
     exp(log_effect + upper_quantile(0.05e0) * standard_error) as effect_high,
     statistic,
     threshold,
+    alarm_share,
     exp(greatest(margin, threshold * standard_error) + power_score * standard_error) as detectable_effect,
     upper_tail(statistic) as p_value,
     coalesce(
@@ -152,4 +187,4 @@ select
         false
     ) as is_anomaly,
 from scores
-order by agent_position nulls last
+order by baseline, agent_position nulls last

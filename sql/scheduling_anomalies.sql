@@ -18,36 +18,61 @@ shown_waves as (
     cross join rules
 ),
 
+-- Each agent has two tests, as the run: against the forecasts of the waves, and against those made before the run.
 agent_sums as (
     select
-        agent_id,
-        agent_position,
-        sum(ran_count) as ran_count,
-        sum(planned_success_sum) as planned_success_sum,
-        sum(completed_count) filter (where ran_count > 0) as completed_count,
-        sum(residual_sum) as residual_sum,
-        sum(advantage_residual_sum) as advantage_residual_sum,
+        agent_waves.agent_id,
+        agent_waves.agent_position,
+        any_value(tests.baseline) as baseline,
+        sum(agent_waves.ran_count) as ran_count,
+        sum(if(tests.baseline = 'start', agent_waves.first_planned_success_sum, agent_waves.planned_success_sum))
+            as planned_success_sum,
+        sum(agent_waves.completed_count) filter (where agent_waves.ran_count > 0) as completed_count,
+        sum(agent_waves.advantage_residual_sum) as advantage_residual_sum,
+        -sum(agent_waves.residual_sum) as shortfall,
+        sum(agent_waves.outcome_variance_sum + agent_waves.success_variance) as variance,
+        sum(agent_waves.shortfall_skew_sum) as third_moment,
+        sum(agent_waves.first_planned_success_sum - agent_waves.completed_count) as first_shortfall,
+        sum(agent_waves.first_success_noise) + pow(sum(agent_waves.first_success_agent_sd), 2)
+        + pow(sum(agent_waves.first_success_shared_sd), 2) as first_variance,
+        sum(agent_waves.first_success_skew) as first_third_moment,
     from agent_waves
-    group by agent_id, agent_position
-    having sum(ran_count) > 0
+    cross join prediction_error_tests as tests
+    where agent_waves.ran_count > 0
+    group by agent_waves.agent_id, agent_waves.agent_position
+),
+
+agent_scores as (
+    select
+        sums.*,
+        sums.planned_success_sum - sums.completed_count as shown_shortfall,
+        coalesce(greatest(
+            ratio(sums.shortfall - allowances.tasks, sqrt(sums.variance))
+            - skewed_score(allowances.z, ratio(sums.third_moment, pow(sums.variance, 1.5e0))),
+            ratio(sums.first_shortfall - allowances.tasks, sqrt(sums.first_variance))
+            - skewed_score(allowances.z, ratio(sums.first_third_moment, pow(sums.first_variance, 1.5e0)))
+        ) > 0, false) as is_short,
+    from agent_sums as sums
+    inner join (
+        select
+            agent_sums.agent_id,
+            5e-1 + rules.prediction_error_margin * agent_sums.ran_count as tasks,
+            upper_quantile(rules.alarm_probability / 2 / count(*) over ()) as z,
+        from agent_sums
+        cross join rules
+    ) as allowances on sums.agent_id = allowances.agent_id
 ),
 
 shown_agents as (
     select
-        coalesce(list(sums.agent_id order by sums.agent_position) filter (
-            where -sums.residual_sum > rules.prediction_error_margin * sums.ran_count
-        ), []) as over_promised,
-        coalesce(list(sums.agent_id order by sums.agent_position) filter (where sums.advantage_residual_sum < 0), [])
-            as failed,
-        list(sums.agent_id order by sums.agent_position) as ran,
-        printf(
-            'largest gap: %s, %.1f of its %s were expected to succeed, %d did',
-            arg_max(sums.agent_id, -sums.residual_sum), arg_max(sums.planned_success_sum, -sums.residual_sum),
-            counted(cast(arg_max(sums.ran_count, -sums.residual_sum) as bigint), 'task'),
-            cast(arg_max(sums.completed_count, -sums.residual_sum) as bigint)
-        ) as worst,
-    from agent_sums as sums
-    cross join rules
+        coalesce(list(agent_id order by agent_position) filter (where is_short), []) as short,
+        coalesce(list(agent_id order by agent_position) filter (where advantage_residual_sum < 0), []) as failed,
+        list(agent_id order by agent_position) as ran,
+        coalesce(list(printf(
+            '%s completed %d of its %s, %.1f were expected',
+            agent_id, cast(completed_count as bigint), counted(cast(ran_count as bigint), 'task'), planned_success_sum
+        ) order by shown_shortfall desc, agent_position asc), []) as gaps,
+    from agent_scores
     having count(*) > 0
 ),
 
@@ -56,12 +81,17 @@ prediction_errors as (
         'prediction_error' as anomaly_type,
         severity_of(tests.effect, rules.prediction_error_medium, rules.prediction_error_high) as severity,
         printf(
-            'Success was planned too high: %.1f %% planned, %.1f %% actual over %s. This is more than normal '
-            || 'variation.',
-            tests.planned_rate * 100, (tests.planned_rate - tests.effect) * 100, counted(tests.ran_count, 'task')
+            'Success was planned too high: %.1f %% planned%s, %.1f %% actual over %s. This is more than normal '
+            || 'variation. %s',
+            tests.planned_rate * 100, if(tests.baseline = 'start', ' before the run', ''),
+            (tests.planned_rate - tests.effect) * 100, counted(tests.ran_count, 'task'),
+            if(
+                len(shown_agents.short) = 0, 'No agent stands out.',
+                printf('Short by themselves: %s.', array_to_string(shown_agents.short, ', '))
+            )
         ) as description,
         shown_waves.over_promised as affected_waves,
-        shown_agents.over_promised as affected_agents,
+        if(len(shown_agents.short) = 0, shown_agents.ran, shown_agents.short) as affected_agents,
         printf('Expect %.1f points less success of these agents until new records are in.', tests.effect * 100)
             as recommendation,
         [
@@ -73,7 +103,7 @@ prediction_errors as (
             printf(
                 'planned too high in %d of %s', len(shown_waves.over_promised), counted(len(shown_waves.ran), 'wave')
             ),
-            shown_agents.worst
+            'largest gap: ' || shown_agents.gaps[1]
         ] as evidence,
     from prediction_error_tests as tests
     cross join shown_waves
@@ -81,68 +111,83 @@ prediction_errors as (
     cross join rules
 ),
 
--- If all agents are late, an agent gets a factor of its own only if its interval lies above the pooled one.
-late as (
+-- Of an agent's two tests, and of the two pooled ones, the stronger is told. If all agents are late, an agent gets a
+-- factor of its own only if its interval lies above the pooled one.
+strengths as (
     select
         *,
-        bool_or(agent_id is null) over () as is_pooled,
-        max(effect_high) filter (where agent_id is null) over () as pooled_high,
+        row_number() over (partition by agent_id order by statistic - threshold desc, baseline asc) as strength_rank,
     from schedule_drift_tests
     where is_anomaly
+),
+
+late as (
+    select
+        tests.*,
+        bool_or(tests.agent_id is null) over () as is_pooled,
+        max(tests.effect_high) filter (where tests.agent_id is null) over () as pooled_high,
+    from strengths as tests
+    where tests.strength_rank = 1
 ),
 
 drift_tests as (
     select
         bool_or(is_pooled) as is_pooled,
-        any_value(first_wave) as first_wave,
+        arg_max(late, statistic - threshold + if(agent_id is null, 1e6, 0e0)) as told,
         coalesce(list(agent_id order by agent_position) filter (where agent_id is not null), []) as agents,
         string_agg(printf('%s by %.2f', agent_id, effect), ', ' order by agent_position) filter (
             where agent_id is not null and (not is_pooled or effect_low > pooled_high)
         ) as own_factors,
         list(printf(
-            '%s: %.2f times as long as forecast over %s (90 %% interval %.2f to %.2f)',
-            coalesce(agent_id, 'all agents'), effect, counted(duration_count, 'timed attempt'), effect_low, effect_high
+            '%s: %.2f times as long as forecast%s over %s, %s in place of %s (90 %% interval %.2f to %.2f)',
+            coalesce(agent_id, 'all agents'), effect, if(baseline = 'start', ' before the run', ''),
+            counted(duration_count, 'timed attempt'), duration_text(typical_ms), duration_text(forecast_ms),
+            effect_low, effect_high
         ) order by statistic - threshold desc) as evidence,
     from late
     having count(*) > 0
 ),
 
--- The tests cover the second half. If the same agents were over half as late before it, the whole run counts as late.
+-- A test of the second half. If the same agents were over half as late before it, the whole run counts as late.
 earlier as (
     select ratio(sum(agent_waves.log_duration_residual_sum), sum(agent_waves.duration_count)) as log_effect,
     from agent_waves
     cross join drift_tests as tests
     where
         agent_waves.ran_count > 0
-        and agent_waves.wave < tests.first_wave
+        and agent_waves.wave < tests.told.first_wave
         and (tests.is_pooled or list_contains(tests.agents, agent_waves.agent_id))
 ),
 
 drift_starts as (
     select
         tests.*,
-        coalesce(earlier.log_effect > ln(found.effect) / 2, false) as is_old,
-        found.effect,
+        tests.told.baseline = 'start' or coalesce(earlier.log_effect > ln(tests.told.effect) / 2, false) as is_old,
     from drift_tests as tests
     cross join earlier
-    inner join anomaly_tests as found on found.anomaly_type = 'schedule_drift'
 ),
 
 schedule_drifts as (
     select
         'schedule_drift' as anomaly_type,
-        severity_of(tests.effect, rules.schedule_drift_medium, rules.schedule_drift_high) as severity,
+        severity_of(tests.told.effect, rules.schedule_drift_medium, rules.schedule_drift_high) as severity,
         printf(
-            'Attempts of %s took %.2f times as long as forecast %s. This is more than normal variation.',
-            if(tests.is_pooled, 'all agents', array_to_string(tests.agents, ', ')), tests.effect,
-            if(tests.is_old, 'throughout the run', printf('from wave %d on', tests.first_wave))
+            'Attempts of %s took %.2f times as long as forecast %s: typically %s in place of %s. This is more than '
+            || 'normal variation.',
+            if(tests.is_pooled, 'all agents', array_to_string(tests.agents, ', ')), tests.told.effect,
+            case
+                when tests.told.baseline = 'start' then 'before the run'
+                when tests.is_old then 'throughout the run'
+                else printf('from wave %d on', tests.told.first_wave)
+            end,
+            duration_text(tests.told.typical_ms), duration_text(tests.told.forecast_ms)
         ) as description,
-        list_filter(shown_waves.ran, lambda wave: tests.is_old or wave >= tests.first_wave) as affected_waves,
+        list_filter(shown_waves.ran, lambda wave: tests.is_old or wave >= tests.told.first_wave) as affected_waves,
         if(tests.is_pooled, shown_agents.ran, tests.agents) as affected_agents,
         'Multiply planned durations: '
         || if(
             tests.is_pooled,
-            coalesce(tests.own_factors || ', all others', 'all agents') || printf(' by %.2f', tests.effect),
+            coalesce(tests.own_factors || ', all others', 'all agents') || printf(' by %.2f', tests.told.effect),
             tests.own_factors
         )
         || '.' as recommendation,
@@ -162,6 +207,7 @@ degradation_tests as (
                 'first_wave': tests.first_wave,
                 'baseline': tests.baseline,
                 'task_count': tests.task_count,
+                'completed_count': tests.completed_count,
                 'planned_rate': tests.planned_rate,
                 'effect': tests.effect,
                 'effect_low': tests.effect_low,
@@ -183,10 +229,13 @@ degraded as (
         arg_max(degradation_tests.strongest, degradation_tests.excess) as strongest,
         min(degradation_tests.strongest.first_wave) as first_wave,
         list(printf(
-            '%s: success rate down %.1f points against %s over %s from wave %d on (90 %% interval %.1f to %.1f)',
+            '%s: success rate down %.1f points against %s over %s from wave %d on, %d completed, %.1f expected '
+            || '(90 %% interval %.1f to %.1f)',
             degradation_tests.agent_id, degradation_tests.strongest.effect * 100,
-            if(degradation_tests.strongest.baseline = 'run', 'the waves before', 'its forecast'),
+            baseline_text(degradation_tests.strongest.baseline),
             counted(degradation_tests.strongest.task_count, 'task'), degradation_tests.strongest.first_wave,
+            degradation_tests.strongest.completed_count,
+            degradation_tests.strongest.planned_rate * degradation_tests.strongest.task_count,
             degradation_tests.strongest.effect_low * 100, degradation_tests.strongest.effect_high * 100
         ) order by degradation_tests.excess desc) as evidence,
     from degradation_tests
@@ -200,10 +249,18 @@ performance_degradations as (
             tests.strongest.effect, rules.performance_degradation_medium, rules.performance_degradation_high
         ) as severity,
         printf(
-            '%s succeeded %.1f points less often than %s from wave %d on, compared with its peers. This is more '
-            || 'than normal variation.',
-            tests.agent_id, tests.strongest.effect * 100,
-            if(tests.strongest.baseline = 'run', 'before', 'forecast'), tests.strongest.first_wave
+            '%s completed %d of %s from wave %d on, %.1f were expected: compared with its peers, its success rate is '
+            || '%.1f points below %s. This is more than normal variation.%s',
+            tests.agent_id, tests.strongest.completed_count, counted(tests.strongest.task_count, 'task'),
+            tests.strongest.first_wave, tests.strongest.planned_rate * tests.strongest.task_count,
+            tests.strongest.effect * 100, baseline_text(tests.strongest.baseline),
+            if(
+                len(tests.agents) = 1, '',
+                printf(
+                    ' Also: %s.',
+                    array_to_string(list_filter(tests.agents, lambda agent: agent != tests.agent_id), ', ')
+                )
+            )
         ) as description,
         list_filter(shown_waves.ran, lambda wave: wave >= tests.first_wave) as affected_waves,
         tests.agents as affected_agents,

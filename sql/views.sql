@@ -266,17 +266,22 @@ from rows_of('anomaly_tests.jsonl', {
     'reason': 'varchar'  -- the result as a sentence
 });
 
--- One row per agent with timed attempts in the second half of the run, and one for all agents (agent_id null).
+-- Per baseline, one row per agent with timed attempts, and one for all agents (agent_id null). `record` compares the
+-- second half of the run with its waves' forecasts, `start` the whole run with the forecasts made before it.
 create or replace temp view drift_tests as
 from rows_of('schedule_drift_tests.jsonl', {
+    'baseline': 'varchar',  -- record (forecasts of the waves) or start (forecasts before the run)
     'agent_id': 'varchar',  -- agent; null for all agents together
-    'first_wave': 'bigint',  -- first wave of the second half
+    'first_wave': 'bigint',  -- first wave of the compared part
     'duration_count': 'bigint',  -- attempts with a recorded time
+    'typical_ms': 'double',  -- geometric mean of their times [ms]
+    'forecast_ms': 'double',  -- geometric mean of their forecasts [ms]
     'effect': 'double',  -- geometric mean of actual / forecast duration [ratio]
     'effect_low': 'double',  -- lower end of its 90 % interval [ratio]
     'effect_high': 'double',  -- upper end of its 90 % interval [ratio]
     'statistic': 'double',  -- log of the effect / its standard error [standard scores]
     'threshold': 'double',  -- the test fires above it [standard scores]
+    'alarm_share': 'double',  -- its part of the false-alarm probability [fraction]
     'detectable_effect': 'double',  -- smallest slow-down that this run detects, by default 90 % of the time [ratio]
     'p_value': 'double',  -- probability of a statistic at least as large without drift
     'is_anomaly': 'boolean'  -- the test fired, and the effect exceeds the margin
@@ -286,9 +291,10 @@ from rows_of('schedule_drift_tests.jsonl', {
 create or replace temp view degradation_tests as
 from rows_of('performance_degradation_tests.jsonl', {
     'agent_id': 'varchar',  -- agent
-    'baseline': 'varchar',  -- record (its forecasts) or run (its earlier waves)
+    'baseline': 'varchar',  -- record (its forecasts), start (those before the run) or run (its earlier waves)
     'first_wave': 'bigint',  -- first wave of the window
     'task_count': 'bigint',  -- its tasks in the window that ran
+    'completed_count': 'bigint',  -- those that completed
     'planned_rate': 'double',  -- their planned success rate [fraction]
     'shortfall': 'double',  -- planned minus completed tasks, minus its share of the wave's [tasks]
     'effect': 'double',  -- fall of its success rate compared with its peers [fraction]

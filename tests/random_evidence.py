@@ -48,6 +48,7 @@ def agent_evidence_frame(
 ) -> pl.DataFrame:
     ran = executions.filter(pl.col("status").is_in(["completed", "failed"]))
     counts = Counter(ran.select("wave", "agent_id").rows())
+    planned = {key: rows["planned_success"].sum() for key, rows in ran.group_by("wave", "agent_id")}
     rows = []
     for w in range(1, wave_count + 1):
         for position, name in enumerate(agents):
@@ -61,11 +62,28 @@ def agent_evidence_frame(
                     "slot_worth": rng.random(),
                     "success_variance": rng.uniform(0, 0.05) * count,
                     "advantage_variance": rng.uniform(0, 0.0002) * count,
+                    "first_planned_success_sum": planned.get((w, name), 0.0) + rng.normal(0.0, 0.02) * count,
+                    "first_success_noise": rng.uniform(0.1, 0.2) * count,
+                    "first_success_skew": rng.uniform(0, 0.1) * count,
+                    "first_success_agent_sd": rng.uniform(0, 0.01) * count,
+                    "first_success_shared_sd": rng.uniform(0, 0.005) * count,
+                    "log_duration_sum": timed * rng.uniform(6.0, 8.0),
                     "duration_count": timed,
-                    "log_duration_residual_sum": timed * late * (0.3 if position < 6 else 1 + position / 10)
-                    + rng.normal(0, 0.4) * timed**0.5,
-                    "log_duration_variance": 0.2 * timed,
-                    "log_duration_outcome_sd": rng.normal(0, 0.01) * timed,
+                    "first_duration_count": timed if position else 0,
+                    **{
+                        f"{prefix}log_duration_{part}": value
+                        for prefix in ("", "first_")
+                        for part, value in (
+                            (
+                                "residual_sum",
+                                timed * late * (0.3 if position < 6 else 1 + position / 10)
+                                + rng.normal(0, 0.4) * timed**0.5,
+                            ),
+                            ("noise", 0.19 * timed),
+                            ("agent_sd", rng.uniform(0, 0.01) * timed),
+                            ("shared_sd", rng.uniform(0, 0.01) * timed),
+                        )
+                    },
                 }
             )
     return frames.AGENT_EVIDENCE.conform(rows)

@@ -34,10 +34,16 @@ def agent_waves(world: World) -> Rows:
         "slot_worth",
         "success_variance",
         "advantage_variance",
+        "first_planned_success_sum",
+        *(f"first_success_{name}" for name in ("noise", "skew", "agent_sd", "shared_sd")),
+        "log_duration_sum",
         "duration_count",
-        "log_duration_residual_sum",
-        "log_duration_variance",
-        "log_duration_outcome_sd",
+        "first_duration_count",
+        *(
+            f"{prefix}log_duration_{name}"
+            for prefix in ("", "first_")
+            for name in ("residual_sum", "noise", "agent_sd", "shared_sd")
+        ),
     ]
     assigned: dict[tuple[int, str], int] = defaultdict(int)
     for task in world.tasks:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.recomputation import STAMP, Rows, Says, World, recomputes
+from tests.recomputation import STAMP, Rows, Says, World, recomputes, threshold
+from tests.recomputed_tests import before_the_run
 
 TYPES = ("prediction_error", "schedule_drift", "performance_degradation", "optimization_failure")
 
@@ -24,25 +25,27 @@ def anomaly_tests(world: World) -> Rows:
     error, failure = world.one("prediction_error_tests"), world.one("optimization_failure_tests")
     drifts, falls = world["schedule_drift_tests"], world["performance_degradation_tests"]
     late = [row for row in drifts if row["is_anomaly"]]
+    pooled = [row for row in drifts if row["agent_id"] is None]
     beyond = [row for row in falls if row["is_anomaly"]]
     own = [row for row in beyond if row["baseline"] == "run" or not failure["is_anomaly"]]
     # From the middle of the run on, against the record: what the median agent's fall would have to be.
     count = len(world.ran_waves)
     middle = [row for row in falls if row["baseline"] == "record" and row["first_rank"] == count // 2 + 1]
     seen = [row["detectable_effect"] for row in middle]
-    late_seen = float(np.median([row["detectable_effect"] for row in drifts[:-1]]))
+    record = [row for row in drifts if row["baseline"] == "record"]
+    late_seen = float(np.median([row["detectable_effect"] for row in record[:-1]]))
     basis = (
         [f"{error['ran_count']} tasks ran"],
-        [f"{drifts[-1]['duration_count']} timed attempts"],
+        [f"{record[-1]['duration_count']} timed attempts"],
         [f"{len({row['agent_id'] for row in falls})} agents"],
         [f"{failure['information']:.1f} times its noise"],
     )
-    # Of the drift tests the pooled one is shown, unless agents are late without it.
-    pooled = drifts[-1]
-    shown = strongest(late, late) if late and not pooled["is_anomaly"] else pooled
+    # Of the drift tests the stronger pooled one is shown, unless agents are late without it.
+    late_pooled = [row for row in pooled if row["is_anomaly"]]
+    shown = strongest(pooled, late_pooled) if late_pooled or not late else strongest(late, late)
     told = (
         (error, error["detectable_effect"], error["is_beyond_chance"], error["is_anomaly"]),
-        (shown, drifts[-1]["detectable_effect"], bool(late), bool(late)),
+        (shown, record[-1]["detectable_effect"], bool(late), bool(late)),
         (strongest(falls, own), float(np.median(seen)), bool(beyond), bool(own)),
         (failure, failure["detectable_effect"], failure["is_beyond_chance"], failure["is_anomaly"]),
     )
@@ -135,39 +138,87 @@ def _agents_that_ran(world: World) -> list[str]:
     return [agent for agent in world.agents if (world.results["agent_id"] == agent).any()]
 
 
+def late_tests(world: World) -> dict[str | None, dict[str, Any]]:
+    """The stronger of each agent's tests that fired, agents in their order, and of the pooled ones (None)."""
+    late: dict[str | None, dict[str, Any]] = {}
+    for row in world["schedule_drift_tests"]:
+        other = late.get(row["agent_id"])
+        if row["is_anomaly"] and (other is None or strongest([other, row], []) is row):
+            late[row["agent_id"]] = row
+    return {agent: late[agent] for agent in (*world.agents, None) if agent in late}
+
+
+def _short_agents(world: World) -> list[str]:
+    """Agents whose own shortfall is beyond chance, by the waves' forecasts or by those made before the run."""
+    ran, rules, told = world.results, world.rules, before_the_run(world)
+    share = rules.alarm_probability / 2 / len(told)
+    short = []
+    for agent, first in told.items():
+        own = ran["agent_id"] == agent
+        allowed = 0.5 + rules.prediction_error_margin * own.sum()
+        unknown = sum(world.evidence[wave, agent]["success_variance"] for wave in set(ran["wave"][own].tolist()))
+        tests = (
+            (
+                -ran["residual"][own].sum(),
+                ran["outcome_variance"][own].sum() + unknown,
+                np.maximum(0, -ran["outcome_third_moment"][own]).sum(),
+            ),
+            (
+                first["planned"] - first["completed"],
+                first["noise"] + first["agent_sd"] ** 2 + first["shared_sd"] ** 2,
+                first["skew"],
+            ),
+        )
+        if any((gap - allowed) / variance**0.5 > threshold(share, skew, variance) for gap, variance, skew in tests):
+            short.append(agent)
+    return short
+
+
 def _over_promised(world: World) -> dict[str, Any]:
-    test, ran = world.one("prediction_error_tests"), world.results
-    waves, agents = _shown(world, "residual", world.rules.prediction_error_margin)
-    n, completed = test["ran_count"], int(ran["is_completed"].sum())
-    worst = max(_agents_that_ran(world), key=lambda agent: -ran["residual"][ran["agent_id"] == agent].sum())
-    own = ran["agent_id"] == worst
+    test, ran, told = world.one("prediction_error_tests"), world.results, before_the_run(world)
+    waves, _ = _shown(world, "residual", world.rules.prediction_error_margin)
+    n, completed, short = test["ran_count"], int(ran["is_completed"].sum()), _short_agents(world)
+    is_start = test["baseline"] == "start"
+    planned = {
+        agent: own["planned"] if is_start else float(ran["planned_success"][ran["agent_id"] == agent].sum())
+        for agent, own in told.items()
+    }
+    worst = max(told, key=lambda agent: planned[agent] - told[agent]["completed"])
     return {
         "waves": waves,
-        "agents": agents,
+        "agents": short or list(told),
         "description": [
-            f"{test['planned_rate'] * 100:.1f} % planned",
+            f"{test['planned_rate'] * 100:.1f} % planned{' before the run' * is_start}",
             f"{completed / n * 100:.1f} % actual",
             f"{n} tasks",
+            f"Short by themselves: {', '.join(short)}." if short else "No agent stands out.",
         ],
         "recommendation": [f"{test['effect'] * 100:.1f} points less"],
         "evidence": [
-            [f"{ran['planned_success'].sum():.1f} of {n} tasks", f"{completed} did"],
+            [f"{test['planned_rate'] * n:.1f} of {n} tasks", f"{completed} did"],
             [f"in {len(waves)} of {len(world.ran_waves)} waves"],
             [
                 worst,
-                f"{ran['planned_success'][own].sum():.1f} of its {own.sum()}",
-                f"{ran['is_completed'][own].sum()} did",
+                f"{told[worst]['completed']} of its {(ran['agent_id'] == worst).sum()}",
+                f"{planned[worst]:.1f} were expected",
             ],
         ],
     }
 
 
+def duration(ms: float) -> str:
+    """A duration in the unit that a person uses."""
+    for limit, unit, size in ((999.5, "ms", 1.0), (120e3, "s", 1e3), (7200e3, "min", 60e3), (np.inf, "h", 3600e3)):
+        if ms < limit:
+            return f"{ms:.3g} ms" if unit == "ms" else f"{ms / size:.1f} {unit}"
+    raise AssertionError(ms)
+
+
 def _drifted(world: World) -> dict[str, Any]:
-    late = [row for row in world["schedule_drift_tests"] if row["is_anomaly"]]
-    own = sorted((row for row in late if row["agent_id"]), key=lambda row: world.agents.index(row["agent_id"]))
-    pooled = next((row for row in late if row["agent_id"] is None), None)
-    late.sort(key=lambda row: row["threshold"] - row["statistic"])
-    first, effect = late[0]["first_wave"], (pooled or late[0])["effect"]
+    late = late_tests(world)
+    pooled, own = late.get(None), [row for agent, row in late.items() if agent]
+    shown = pooled or strongest(own, own)
+    first, effect, is_start = shown["first_wave"], shown["effect"], shown["baseline"] == "start"
     agents = _agents_that_ran(world) if pooled else [row["agent_id"] for row in own]
     apart = [row for row in own if not pooled or row["effect_low"] > pooled["effect_high"]]
     factors = [f"{row['agent_id']} by {row['effect']:.2f}" for row in apart]
@@ -176,24 +227,28 @@ def _drifted(world: World) -> dict[str, Any]:
     before = [world.evidence[wave, agent] for wave in world.ran_waves if wave < first for agent in agents]
     count = sum(row["duration_count"] for row in before)
     earlier = sum(row["log_duration_residual_sum"] for row in before) / count if count else -np.inf
-    is_old = earlier > np.log(effect) / 2
+    is_old = is_start or earlier > np.log(effect) / 2
     return {
+        "size": effect,
         "waves": [wave for wave in world.ran_waves if is_old or wave >= first],
         "agents": agents,
         "description": [
             "all agents" if pooled else ", ".join(agents),
             f"{effect:.2f} times",
-            "throughout" if is_old else f"wave {first}",
+            "before the run" if is_start else "throughout" if is_old else f"wave {first}",
+            f"{duration(shown['typical_ms'])} in place of {duration(shown['forecast_ms'])}",
         ],
         "recommendation": factors,
         "evidence": [
             [
                 row["agent_id"] or "all agents",
                 f"{row['effect']:.2f} times",
+                *["before the run"] * (row["baseline"] == "start"),
                 f"{row['duration_count']} timed",
+                f"{duration(row['typical_ms'])} in place of {duration(row['forecast_ms'])}",
                 f"{row['effect_low']:.2f} to {row['effect_high']:.2f}",
             ]
-            for row in late[:3]
+            for row in sorted(late.values(), key=lambda row: row["threshold"] - row["statistic"])[:3]
         ],
     }
 
@@ -208,18 +263,29 @@ def _fell(world: World) -> dict[str, Any]:
             if other is None or excess > other["excess"]:
                 best[row["agent_id"]] = row | {"excess": excess}
     rows = sorted(best.values(), key=lambda row: -row["excess"])
-    first, worst, before = min(row["first_wave"] for row in rows), rows[0], "the waves before"
+    first, worst = min(row["first_wave"] for row in rows), rows[0]
+    against = {"run": "its waves before", "start": "its forecast before the run", "record": "its forecast"}
+    agents = [agent for agent in world.agents if agent in best]
+    others = ", ".join(agent for agent in agents if agent != worst["agent_id"])
     return {
         "size": worst["effect"],
         "waves": [wave for wave in world.ran_waves if wave >= first],
-        "agents": [agent for agent in world.agents if agent in best],
-        "description": [worst["agent_id"], f"{worst['effect'] * 100:.1f} points", f"wave {worst['first_wave']}"],
+        "agents": agents,
+        "description": [
+            f"{worst['agent_id']} completed {worst['completed_count']} of {worst['task_count']} tasks",
+            f"wave {worst['first_wave']}",
+            f"{worst['planned_rate'] * worst['task_count']:.1f} were expected",
+            f"{worst['effect'] * 100:.1f} points below {against[worst['baseline']]}",
+            *([f"Also: {others}."] if others else []),
+        ],
         "recommendation": ["give their tasks to others"],
         "evidence": [
             [
                 row["agent_id"],
-                f"{row['effect'] * 100:.1f} points against {before if row['baseline'] == 'run' else 'its forecast'}",
+                f"{row['effect'] * 100:.1f} points against {against[row['baseline']]}",
                 f"{row['task_count']} tasks from wave {row['first_wave']}",
+                f"{row['completed_count']} completed",
+                f"{row['planned_rate'] * row['task_count']:.1f} expected",
                 f"{row['effect_low'] * 100:.1f} to {row['effect_high'] * 100:.1f}",
             ]
             for row in rows[:3]

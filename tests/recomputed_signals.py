@@ -7,6 +7,7 @@ from typing import Any
 from scipy import stats
 
 from tests.recomputation import STAMP, Json, Rows, Says, World, recomputes
+from tests.recomputed_anomalies import late_tests
 
 
 def weights(world: World) -> dict[str, float]:
@@ -99,22 +100,21 @@ def _updates(world: World) -> Rows:
 
 
 def _adjustments(world: World) -> Rows:
-    agents = sum(row["agent_id"] is not None for row in world["schedule_drift_tests"])
-    pooled = [row for row in world["schedule_drift_tests"] if row["is_anomaly"] and row["agent_id"] is None]
-    pooled_high = pooled[0]["effect_high"] if pooled else -1.0
+    late = late_tests(world)
+    pooled_high = late[None]["effect_high"] if None in late else -1.0
     rows = []
-    for row in world["schedule_drift_tests"]:
-        if not row["is_anomaly"] or (row["agent_id"] and row["effect_low"] <= pooled_high):
+    for agent, row in late.items():
+        if agent and row["effect_low"] <= pooled_high:
             continue
-        name, shares = row["agent_id"] or "all agents", 2 * (agents if row["agent_id"] else 1)
+        since = "before the run" if row["baseline"] == "start" else f"wave {row['first_wave']}"
         rows.append(
             {
-                "subject": row["agent_id"] or "",
+                "subject": agent or "",
                 "type": "schedule_adjustment",
-                # Half of the chance of a false alarm is the pooled test's, half is shared by the agents'.
-                "confidence": 1 - min(1.0, shares * row["p_value"]),
-                "description": [name, f"{row['effect']:.2f} times", f"wave {row['first_wave']}"],
-                "recommendation": [row["agent_id"] or "all agents", f"by {row['effect']:.2f}"],
+                # Each test has its share of the chance of a false alarm.
+                "confidence": 1 - min(1.0, row["p_value"] / row["alarm_share"]),
+                "description": [agent or "all agents", f"{row['effect']:.2f} times", since],
+                "recommendation": [agent or "all agents", f"by {row['effect']:.2f}"],
                 "evidence": [
                     [f"{row['duration_count']} timed"],
                     [f"{row['effect_low']:.2f}", f"{row['effect_high']:.2f}"],

@@ -345,10 +345,26 @@ def synthetic_run(
                 "slot_worth": 0.01 * a,
                 "success_variance": float(chosen[:s, agent == a].sum(axis=1).var(ddof=1)),
                 "advantage_variance": float((centred * chosen[:s])[:, agent == a].sum(axis=1).var(ddof=1)),
+                "first_planned_success_sum": float(success[agent == a].sum()),
+                "first_success_noise": float((success * (1 - success) - variance)[agent == a].sum()),
+                "first_success_skew": float(
+                    np.maximum(success * (1 - success) * (2 * success - 1), 0.0)[agent == a].sum()
+                ),
+                "first_success_agent_sd": float(chosen[:s, agent == a].sum(axis=1).std(ddof=1)),
+                "first_success_shared_sd": 0.0,
                 "duration_count": int((agent == a).sum()),
-                "log_duration_residual_sum": float(np.log(actual / median)[agent == a].sum()),
-                "log_duration_variance": float(sigma**2 * (agent == a).sum() + (0.1 * (agent == a).sum()) ** 2),
-                "log_duration_outcome_sd": 0.0,
+                "first_duration_count": int((agent == a).sum()),
+                "log_duration_sum": float(np.log(actual)[agent == a].sum()),
+                **{
+                    f"{prefix}log_duration_{name}": float(value)
+                    for prefix in ("", "first_")
+                    for name, value in (
+                        ("residual_sum", np.log(actual / median)[agent == a].sum()),
+                        ("noise", sigma**2 * (agent == a).sum()),
+                        ("agent_sd", 0.1 * (agent == a).sum()),
+                        ("shared_sd", 0.0),
+                    )
+                },
             }
             for a in range(m)
         ]

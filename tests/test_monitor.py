@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+import phase19
 from phase19 import frames
 from phase19.monitor import OptimizationMonitor
 from tests.rules import Rules
@@ -40,6 +41,74 @@ DRAW = {
 
 def draws_of(rows):
     return frames.WAVE_DRAWS.conform(rows)
+
+
+@pytest.fixture
+def replayed(tmp_path):
+    """Replay 3 waves x 12 tasks x 4 agents after 12 recorded attempts, all successes of about a second."""
+
+    def replay(factor=1.0, failing=None):
+        phase18, names = tmp_path / "phase18", [f"agent_{i}" for i in range(4)]
+        phase18.mkdir()
+        scatter = [0.5, 0.8, 1.0, 1.25, 2.0]
+        attempts = [
+            {
+                "task_id": f"task_{i}",
+                "agent_id": names[(i + k) % 4],
+                "execution_time_ms": 1000 * scatter[(7 * i + 3 * k) % 5],
+            }
+            for k in range(4)
+            for i in range(36)
+        ]
+        recorded = [row | {"status": "success"} for row in attempts[:12]]
+        done = [
+            row
+            | {
+                "status": "failed" if row["agent_id"] == failing else "success",
+                "execution_time_ms": factor * row["execution_time_ms"],
+            }
+            for row in attempts
+        ]
+        summary = {"total_agents": 4, "total_tasks": 36, "success_rate": 1.0}
+        files = {
+            phase18 / "multi_agent_summary.json": json.dumps(summary),
+            phase18 / "coordination_patterns.json": "[]",
+            phase18 / "system_health.json": json.dumps({"overall_health_score": 90.0, "health_status": "EXCELLENT"}),
+            phase18 / "learning_signals.jsonl": "",
+            phase18 / "task_outcomes.jsonl": lines(recorded),
+            phase18 / "tasks.jsonl": lines({"task_id": f"task_{i}", "wave": i // 12 + 1} for i in range(36)),
+            tmp_path / "executions.jsonl": lines(done),
+        }
+        for path, content in files.items():
+            path.write_text(content)
+        return phase19.run(
+            input=phase18, output=tmp_path / "out", executor="replay", executions=tmp_path / "executions.jsonl"
+        )
+
+    return replay
+
+
+def lines(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+class TestRunAfterFewRecords:
+    def test_a_run_as_recorded_raises_no_alarm(self, replayed):
+        assert replayed().anomalies == []
+
+    def test_everything_ten_times_as_slow_is_found(self, replayed):
+        result = replayed(factor=10.0)
+        (anomaly,) = result.anomalies
+        assert (anomaly.anomaly_type, anomaly.severity) == ("schedule_drift", "high")
+        assert anomaly.affected_agents == [f"agent_{i}" for i in range(4)]
+        assert "times as long as forecast before the run: typically" in anomaly.description
+        assert result.health["health_status"] != "EXCELLENT"
+
+    def test_an_agent_that_always_fails_is_named_with_what_was_expected_of_it(self, replayed):
+        result = replayed(failing="agent_2")
+        assert ["agent_2"] in [anomaly.affected_agents for anomaly in result.anomalies]
+        (anomaly,) = (found for found in result.anomalies if found.anomaly_type == "performance_degradation")
+        assert anomaly.description.startswith("agent_2 completed 0 of ")
 
 
 class TestOptimizationMonitor:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from phase19 import frames
 from phase19.balancing.local_search import busy_time
 from phase19.forecasting.confidence import clipped_normal_mean
+from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.predictive import WaveDraws
 from phase19.inputs.history import Previous
 from phase19.wave import ExecutedWave, Wave, largest, mean, positions
@@ -17,10 +18,10 @@ _ROUNDING = 1e-9  # relative; a load above the limit by less than this still mee
 _FAR_SDS = 40.0  # standard deviations that no normal value reaches
 
 
-def wave_frames(wave: Wave) -> dict[str, pl.DataFrame]:
+def wave_frames(wave: Wave, first: ForecastModel) -> dict[str, pl.DataFrame]:
     """Return the frames that the analysis reads of one wave, without its large pair matrices.
 
-    A wave that was not executed has only `decisions` and `unassigned`.
+    A wave that was not executed has only `decisions` and `unassigned`. `first` is the forecast before the run.
     """
     gated = {"decisions": wave.decisions, "unassigned": wave.unassigned}
     if not isinstance(wave, ExecutedWave):
@@ -34,7 +35,7 @@ def wave_frames(wave: Wave) -> dict[str, pl.DataFrame]:
         "executions": wave.executions,
         "wave_plans": _wave_plan(wave, planned),
         "wave_draws": planned.clear() if is_idle else planned,
-        "agent_evidence": agent_evidence(wave, draws),
+        "agent_evidence": agent_evidence(wave, draws, first),
     }
 
 
@@ -80,19 +81,21 @@ def _wave_plan(wave: ExecutedWave, planned: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame([row], schema=frames.WAVE_PLANS.dtypes)
 
 
-def agent_evidence(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:
+def agent_evidence(wave: ExecutedWave, draws: WaveDraws, first: ForecastModel) -> pl.DataFrame:
     """Compute `frames.AGENT_EVIDENCE` of a wave: one row per agent of the model, in its order, idle agents included.
 
     Notes
     -----
     The variances cover the tasks that ran. Each attempt's duration is compared with the forecast for its outcome, so
-    that an agent does not count as slow only because it fails more often.
+    that an agent does not count as slow only because it fails more often. The wave's own forecast and the `first`
+    forecast, made before the run, are evaluated at the pairs of the plan only.
     """
     model, executions = wave.model, wave.executions
     m, ran = model.agents.height, executions.select(frames.has_run()).to_series().to_numpy()
     advantage = (executions["planned_success"] - executions["baseline_success"]).to_numpy()[ran]
     centred = advantage - (advantage.mean() if advantage.size else 0.0)
     chance, is_own = draws.success_probability[:, ran], draws.agent[ran, None] == np.arange(m)
+    before = _duration_evidence(wave, draws.agent, first)
     return pl.DataFrame(
         {
             "wave": np.full(m, wave.number),
@@ -101,35 +104,68 @@ def agent_evidence(wave: ExecutedWave, draws: WaveDraws) -> pl.DataFrame:
             "slot_worth": wave.slot_value,
             "success_variance": (chance @ is_own).var(axis=0, ddof=1),
             "advantage_variance": (chance @ (is_own * centred[:, None])).var(axis=0, ddof=1),
-            **_duration_evidence(wave, draws),
+            **_first_success_evidence(wave, draws.agent, ran, first),
+            **_duration_evidence(wave, draws.agent, model),
+            **{f"first_{name}": values for name, values in before.items() if name != "log_duration_sum"},
         },
         schema=frames.AGENT_EVIDENCE.dtypes,
     )
 
 
-def _duration_evidence(wave: ExecutedWave, draws: WaveDraws) -> dict[str, NDArray[np.generic]]:
-    """Sum each agent's log durations minus their forecasts given the outcome, with the variance; shapes (m,)."""
-    model, tasks, m = wave.model.duration, wave.executions, wave.model.agents.height
-    attempts = wave.attempts.filter((pl.col("duration_ms") > 0) & pl.lit(np.isfinite(model.level)))
-    row = positions(attempts["task_id"], tasks["task_id"])
-    task, agent = positions(tasks["task_id"], wave.model.tasks["task_id"])[row], draws.agent[row]
-    outcome = attempts["is_success"].to_numpy().astype(np.int64)
-    forecast = model.mean(task, agent) + model.outcome.shift()[outcome]
-    sd = model.residual_sd[outcome]
-    # An attempt is stopped at its task's limit.
-    room = np.minimum((np.log(model.limit_ms[task]) - forecast) / sd, _FAR_SDS)
-    expected = sd * clipped_normal_mean(np.zeros(sd.size), 1.0, np.full(sd.size, -_FAR_SDS), room)
-    # Attempts share the forecast error of their task, and that of their agent.
-    tries = np.bincount(row, minlength=tasks.height)[row]
-    shared = model.task.sd[task] ** 2 + model.pair.sd[task, agent] ** 2
-    count = np.bincount(agent, minlength=m)
+def _first_success_evidence(
+    wave: ExecutedWave, agent: NDArray[np.int64], ran: NDArray[np.bool_], first: ForecastModel
+) -> dict[str, NDArray[np.float64]]:
+    """Sum the success that `first` planned for each agent's tasks that ran, with the noise and the doubt; (m,)."""
+    executions, m = wave.executions.filter(pl.Series(ran)), first.agents.height
+    task, who = positions(executions["task_id"], first.tasks["task_id"]), agent[ran]
+    planned, slope = first.task_success(task, who, executions["max_attempts"].to_numpy())
+    # To first order: tasks of an agent share the error of its effect, and all tasks that of the features' coefficients.
+    own = slope * first.success.agent.sd[who]
+    features = slope[:, None] * (first.success.features[task] @ first.success.coefficient_root)
+    spread = planned * (1.0 - planned)
 
     def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(agent, values, m).astype(np.float64)
+        return np.bincount(who, values, m).astype(np.float64)
+
+    return {
+        "first_planned_success_sum": total(planned),
+        "first_success_noise": total(np.maximum(spread - own**2 - (features**2).sum(axis=1), 0.0)),
+        "first_success_skew": total(np.maximum(spread * (2.0 * planned - 1.0), 0.0)),
+        "first_success_agent_sd": total(own),
+        "first_success_shared_sd": np.linalg.norm([total(values) for values in features.T], axis=0),
+    }
+
+
+def _duration_evidence(
+    wave: ExecutedWave, agent: NDArray[np.int64], forecast: ForecastModel
+) -> dict[str, NDArray[np.generic]]:
+    """Sum each agent's log durations minus their forecasts given the outcome, with the variance; shapes (m,)."""
+    model, tasks, m = forecast.duration, wave.executions, forecast.agents.height
+    attempts = wave.attempts.filter((pl.col("duration_ms") > 0) & pl.lit(np.isfinite(model.level)))
+    row = positions(attempts["task_id"], tasks["task_id"])
+    task, who = positions(tasks["task_id"], forecast.tasks["task_id"])[row], agent[row]
+    outcome = attempts["is_success"].to_numpy().astype(np.int64)
+    mean = model.mean(task, who) + model.outcome.shift()[outcome]
+    sd = model.residual_sd[outcome]
+    # An attempt is stopped at its task's limit.
+    room = np.minimum((np.log(model.limit_ms[task]) - mean) / sd, _FAR_SDS)
+    expected = mean + sd * clipped_normal_mean(np.zeros(sd.size), 1.0, np.full(sd.size, -_FAR_SDS), room)
+    log_ms = np.log(attempts["duration_ms"].to_numpy())
+    # Attempts share the forecast error of their task, that of their agent, and that of the level and the outcomes.
+    tries = np.bincount(row, minlength=tasks.height)[row]
+    own = model.task.sd[task] ** 2 + model.pair.sd[task, who] ** 2
+    count = np.bincount(who, minlength=m)
+
+    def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(who, values, m).astype(np.float64)
 
     return {
         "duration_count": count,
-        "log_duration_residual_sum": total(np.log(attempts["duration_ms"].to_numpy()) - forecast - expected),
-        "log_duration_variance": total(sd**2 + tries * shared) + (count * model.agent.sd) ** 2,
-        "log_duration_outcome_sd": total(model.outcome.sd * model.outcome.code[outcome]),
+        "log_duration_sum": total(log_ms),
+        "log_duration_residual_sum": total(log_ms - expected),
+        "log_duration_noise": total(sd**2 + tries * own),
+        "log_duration_agent_sd": count * model.agent.sd,
+        "log_duration_shared_sd": np.hypot(
+            total(model.level_sd(task, who)), total(model.outcome.sd * model.outcome.code[outcome])
+        ),
     }

@@ -1,6 +1,6 @@
 """Time of one attempt at a task by an agent, given its outcome: the fit to records, and the forecast distribution."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ _HALVINGS = 10  # bisections: a quantile is exact to 1/2,000 of the distance bet
 _FEW_RESIDUALS = 50  # with fewer, a normal describes the tails better than the sample
 _MAX_ROUNDS = 40  # most backfitting rounds
 _TOLERANCE = 3e-4  # a fit has converged if durations change by less than 0.03 % (root mean square)
+_STATED_SD = 0.5  # of a level that comes from a stated mean or from estimates, without any recorded time
 _TINY = 1e-12
 
 
@@ -131,6 +132,8 @@ class DurationPosterior:
         Time at which an attempt at a task is stopped, infinite if never, shape (n,).
     variances, estimated_on
         Variances of the effects by name, and the number of records from which they and `residual_sd` were estimated.
+    mean_sd
+        Standard deviation of the level as the mean of the recorded log times, log ms.
 
     Notes
     -----
@@ -148,10 +151,23 @@ class DurationPosterior:
     limit_ms: Floats
     variances: Mapping[str, float]
     estimated_on: int
+    mean_sd: float
 
     def mean(self, task: Ints, agent: Ints) -> Floats:
         """Posterior mean of the log duration of an average attempt by each pair; indices broadcast."""
         return np.asarray(self.level + self.task.mean[task] + self.agent.mean[agent] + self.pair.mean[task, agent])
+
+    def level_sd(self, task: Ints, agent: Ints) -> Floats:
+        """Standard deviation of the log duration of pairs from uncertainty about the level, which all pairs share.
+
+        Notes
+        -----
+        Records of the agent or the task compensate an error of the level: an effect that is shrunk by B from its own
+        records' mean carries 1 - B of the error, and 1 - B is its posterior variance over its prior variance.
+        """
+        parts = ((self.task.sd[task], "task"), (self.agent.sd[agent], "agent"))
+        kept = [np.minimum(1.0, sd**2 / max(self.variances[name], _TINY)) for sd, name in parts]
+        return np.asarray(self.mean_sd * kept[0] * kept[1])
 
     def times(self, task: Ints, agent: Ints) -> AttemptTimes:
         """Distribution of the time of one attempt by each pair; indices broadcast."""
@@ -283,6 +299,7 @@ def fit_durations(
         limit_ms=_limits(recorded, groupings["task"], is_censored)[: estimated_ms.size],
         variances=variances,
         estimated_on=kept.estimated_on if kept else recorded.size,
+        mean_sd=_mean_sd(groupings.values(), variances, float(residual_variance.max()), recorded.size),
     )
 
 
@@ -342,6 +359,14 @@ def _stated_log_ms(population_ms: float | None, summary_ms: Floats, estimated_ms
         if (is_known := stated_ms > 0).any():
             return float(np.log(stated_ms[is_known]).mean())
     return float("nan")
+
+
+def _mean_sd(groupings: Iterable[Grouping], variances: Mapping[str, float], residual: float, count: int) -> float:
+    """Standard deviation of the mean recorded log time, from the variances of effects and residuals."""
+    if not count:
+        return _STATED_SD
+    sizes = [(variances[group.scale], group.gather(np.ones(count))) for group in groupings]
+    return float(np.sqrt(residual / count + sum(own * (n**2).sum() for own, n in sizes) / count**2))
 
 
 def _with_summaries(agent: Effects, records: Records, level: float, within: float) -> Effects:

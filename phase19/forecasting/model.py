@@ -23,6 +23,7 @@ from phase19.inputs.wire import Population
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
 _Z90 = 1.6448536269514722  # 95 % quantile of the standard normal: a 90 % interval
+_TINY = 1e-12
 _CHUNK_PAIRS = 1_000_000  # pairs forecast at once: about 100 MB of arrays
 _COLUMNS = "success_probability success_low success_high duration_ms_p50 duration_ms_p90 confidence_delta record_count"
 
@@ -186,6 +187,18 @@ class ForecastModel:
             planned_duration_ms=np.where(np.isnan(planned_ms), ASSUMED_MS, planned_ms),
             planned_confidence_delta=planned * gain + (1.0 - planned) * loss,
         )
+
+    def task_success(self, task: Ints, agent: Ints, allowed: Ints) -> tuple[Floats, Floats]:
+        """Compute planned success as :meth:`expected`, and its slope in the log odds of the first attempt.
+
+        Notes
+        -----
+        By Stein's identity, the slope of an expectation over Normal(mu, sd^2) is E[f(x) (x - mu)] / sd^2.
+        """
+        mean, sd = self.success.mean(task, agent), self.success.sd(task, agent)
+        within = np.stack([within_attempts(sigmoid(mean + node * sd), allowed)[0] for node in _NODES])
+        planned = np.clip(np.tensordot(_NODE_WEIGHTS, within, 1), 0.0, 1.0)
+        return planned, np.tensordot(_NODE_WEIGHTS * _NODES, within, 1) / np.maximum(sd, _TINY)
 
     def forecast(self, task: Ints, agent: Ints, allowed: Ints) -> Forecast:
         """Forecast pairs; parameters as in :meth:`expected`. Duration quantiles are those of the first attempt [ms].

@@ -25,46 +25,92 @@ def wave():
     return run_waves(planner, executor)[0]
 
 
+@pytest.fixture(scope="module")
+def first():
+    """Another forecast of the same tasks, from fewer records."""
+    return optimizer(random_attempts(8, 12), task_count=6).model
+
+
 @pytest.mark.parametrize("limit_ms", [math.inf, 800.0], ids=["no limit", "a limit"])
-def test_evidence_of_agents_agrees_with_a_recomputation_task_by_task(wave, limit_ms):
+def test_evidence_of_agents_agrees_with_a_recomputation_task_by_task(wave, first, limit_ms):
     limited = replace(wave.model.duration, limit_ms=np.full(wave.tasks.height, limit_ms))
     wave = replace(wave, model=replace(wave.model, duration=limited))
-    found = wave_frames(wave)["agent_evidence"]
+    found = wave_frames(wave, first)["agent_evidence"]
     frames.AGENT_EVIDENCE.validate(found)
-    duration, executions = wave.model.duration, wave.executions
-    chance = wave.scheduled_draws.success_probability
-    tasks = positions(executions["task_id"], wave.model.tasks["task_id"])
+    executions, chance = wave.executions, wave.scheduled_draws.success_probability
     agents = positions(executions["agent_id"], wave.model.agents["agent_id"])
     lead = (executions["planned_success"] - executions["baseline_success"]).to_numpy()
     lead = lead - lead.mean()
-    made = wave.attempts.to_dicts()
     for a, row in enumerate(found.to_dicts()):
         mine = np.flatnonzero(agents == a)
         assert row["success_variance"] == pytest.approx(chance[:, mine].sum(axis=1).var(ddof=1))
         weighted = (chance * lead)[:, mine].sum(axis=1)
         assert row["advantage_variance"] == pytest.approx(weighted.var(ddof=1))
-        residual = variance = known = 0.0
-        count = 0
-        for i in mine:
-            own = [x for x in made if x["task_id"] == executions["task_id"][int(i)]]
-            spread = duration.task.sd[tasks[i]] ** 2 + duration.pair.sd[tasks[i], a] ** 2
-            variance += len(own) ** 2 * spread
-            count += len(own)
-            for x in own:
-                won = int(x["is_success"])
-                mean = duration.mean(tasks[i], np.int64(a)) + duration.outcome.shift()[won]
-                points = norm.ppf((np.arange(10_000) + 0.5) / 10_000, scale=duration.residual_sd[won])
-                expected = np.minimum(points, math.log(limit_ms) - mean).mean()
-                residual += math.log(x["duration_ms"]) - mean - expected
-                variance += duration.residual_sd[won] ** 2
-                known += duration.outcome.sd * duration.outcome.code[won]
-        assert row["duration_count"] == count
-        assert row["log_duration_residual_sum"] == pytest.approx(residual, abs=1e-2)
-        assert row["log_duration_variance"] == pytest.approx(variance + (count * duration.agent.sd[a]) ** 2)
-        assert row["log_duration_outcome_sd"] == pytest.approx(known)
+        made = wave.attempts.filter(pl.col("task_id").is_in(executions["task_id"].gather(mine).to_list()))
+        assert row["log_duration_sum"] == pytest.approx(made["duration_ms"].log().sum())
+        for prefix, model in (("", wave.model), ("first_", first)):
+            told = times(wave, model, mine, a)
+            assert {name: row[f"{prefix}{name}"] for name in told} == pytest.approx(told, abs=1e-2)
+        told = success(wave, first, mine, a)
+        assert {name: row[f"first_success_{name}"] for name in told} == pytest.approx(told, rel=1e-2, abs=1e-6)
+        assert row["first_planned_success_sum"] == pytest.approx(
+            sum(first.expected(*pair).planned_success.item() for pair in pairs(wave, first, mine, a))
+        )
+
+
+def pairs(wave, model, mine, a):
+    """Task, agent and attempts allowed of each of an agent's tasks."""
+    ids = positions(wave.executions["task_id"], model.tasks["task_id"])
+    allowed = wave.executions["max_attempts"].to_numpy()
+    return [(ids[[i]], np.array([a]), allowed[[i]]) for i in mine]
+
+
+def times(wave, model, mine, a):
+    """An agent's log times against a forecast, attempt by attempt."""
+    duration, residual, noise, level, outcome, count = model.duration, 0.0, 0.0, 0.0, 0.0, 0
+    for (task, agent, _), i in zip(pairs(wave, model, mine, a), mine, strict=True):
+        own = wave.attempts.filter(task_id=wave.executions["task_id"][int(i)]).to_dicts()
+        noise += len(own) ** 2 * (duration.task.sd[task] ** 2 + duration.pair.sd[task, agent] ** 2).item()
+        level += len(own) * duration.level_sd(task, agent).item()
+        count += len(own)
+        for made in own:
+            won = int(made["is_success"])
+            mean = duration.mean(task, agent).item() + duration.outcome.shift()[won]
+            points = norm.ppf((np.arange(10_000) + 0.5) / 10_000, scale=duration.residual_sd[won])
+            expected = np.minimum(points, math.log(duration.limit_ms[task].item()) - mean).mean()
+            residual += math.log(made["duration_ms"]) - mean - expected
+            noise += duration.residual_sd[won] ** 2
+            outcome += duration.outcome.sd * duration.outcome.code[won]
+    return {
+        "duration_count": count,
+        "log_duration_residual_sum": residual,
+        "log_duration_noise": noise,
+        "log_duration_agent_sd": count * duration.agent.sd[a],
+        "log_duration_shared_sd": math.hypot(level, outcome),
+    }
+
+
+def success(wave, model, mine, a):
+    """Noise and doubt of an agent's success, with the slope of each task's success by a small step of the log odds."""
+    posterior, step = model.success, 1e-4
+    noise = skew = own_sd = 0.0
+    shared = np.zeros(posterior.coefficients.size)
+    for task, agent, allowed in pairs(wave, model, mine, a):
+        p = model.expected(task, agent, allowed).planned_success.item()
+        moved = [
+            replace(posterior, agent=posterior.agent._replace(mean=posterior.agent.mean + h)) for h in (-step, step)
+        ]
+        low, high = (replace(model, success=m).expected(task, agent, allowed).planned_success.item() for m in moved)
+        slope = (high - low) / (2 * step)
+        features = slope * (posterior.features[task[0]] @ posterior.coefficient_root)
+        noise += max(0.0, p * (1 - p) - (slope * posterior.agent.sd[a]) ** 2 - float(features @ features))
+        skew += max(0.0, p * (1 - p) * (2 * p - 1))
+        own_sd += slope * posterior.agent.sd[a]
+        shared += features
+    return {"noise": noise, "skew": skew, "agent_sd": own_sd, "shared_sd": float(np.linalg.norm(shared))}
 
 
 def test_evidence_is_of_the_tasks_that_ran(wave):
     idle = replace(wave, executions=wave.executions.with_columns(status=pl.lit("unobserved")))
-    found = wave_frames(idle)
+    found = wave_frames(idle, idle.model)
     assert found["agent_evidence"]["success_variance"].to_list() == [0.0, 0.0, 0.0]

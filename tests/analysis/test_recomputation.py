@@ -33,7 +33,7 @@ RUNS = {
 RULES = {
     "two agents fall": Rules(
         critical_margin=0.02,
-        prediction_error_margin=0.015,
+        prediction_error_margin=0.012,
         weight_optimization_accuracy=1.5,
         weight_schedule_adherence=0.5,
         weight_throughput_efficiency=2.0,
