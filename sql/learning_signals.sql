@@ -114,7 +114,8 @@ schedule_adjustments as (
             if(baseline = 'start', 'before the run', printf('from wave %d on', first_wave))
         ) as description,
         printf(
-            'Multiply planned durations of %s by %.2f.',
+            'Multiply %s of %s by %.2f.',
+            if(baseline = 'start', 'durations forecast from the records before this run', 'planned durations'),
             coalesce(agent_id, 'all agents without a factor of their own'), effect
         ) as recommendation,
         [

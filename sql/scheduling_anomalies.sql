@@ -184,7 +184,10 @@ schedule_drifts as (
         ) as description,
         list_filter(shown_waves.ran, lambda wave: tests.is_old or wave >= tests.told.first_wave) as affected_waves,
         if(tests.is_pooled, shown_agents.ran, tests.agents) as affected_agents,
-        'Multiply planned durations: '
+        if(
+            tests.told.baseline = 'start',
+            'Multiply durations forecast from the records before this run: ', 'Multiply planned durations: '
+        )
         || if(
             tests.is_pooled,
             coalesce(tests.own_factors || ', all others', 'all agents') || printf(' by %.2f', tests.told.effect),

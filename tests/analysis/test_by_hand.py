@@ -451,7 +451,7 @@ def test_an_anomaly(tmp_path):
     assert row["evidence"] == [
         "90.0 of 100 tasks were expected to succeed, 80 did",
         "planned too high in 1 of 1 wave",
-        "largest gap: agent_0, 90.0 of its 100 tasks were expected to succeed, 80 did",
+        "largest gap: agent_0 completed 80 of its 100 tasks, 90.0 were expected",
     ]
     assert found["system_health"]["component_scores"][0]["system_stability"] == 85
 
