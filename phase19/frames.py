@@ -224,6 +224,7 @@ PLANS = Schema(
     scheduled_start_time=milliseconds("planned start, from the start of the wave"),
     scheduled_end_time=milliseconds("planned end, from the start of the wave"),
     record_count=count("recorded attempts of this (task, agent) pair"),
+    deadline_ms=TASKS.columns["deadline_ms"],
 )
 
 # All that an executor sees of a wave: the assignment, without forecasts.
@@ -253,6 +254,10 @@ EXECUTIONS = Schema(
     status=OUTCOMES.columns["status"],
     retry_count=count("attempts after the first"),
     **{name: column for name, column in OUTCOMES.columns.items() if name.startswith(("actual_", "is_", "error_"))},
+    is_planned_late=flag("the planned end is after the deadline; false without a deadline", default=False),
+    is_late=flag(
+        "the actual end is after the deadline; false without a deadline, null if the end is unknown", nullable=True
+    ),
 )
 
 # Files of a run directory: `wave_N/AGENT/scheduled_tasks.jsonl` and `planned_tasks.jsonl`
@@ -260,7 +265,8 @@ SCHEDULED_TASKS = EXECUTIONS.select(
     "scheduled_tasks",
     "task_id agent_id wave scheduled_start_time scheduled_end_time actual_start_time actual_end_time priority status "
     "confidence retry_count error_message risk_level category heuristics_applied actual_duration_ms "
-    "actual_confidence_delta confidence_after is_duration_measured is_censored",
+    "actual_confidence_delta confidence_after is_duration_measured is_censored deadline_ms is_planned_late "
+    "is_late",
     confidence_after=rate("confidence after its attempts; null if it did not run", nullable=True),
 )
 PLANNED_TASKS = PLANS.without("planned_tasks", "category planned_success_variance")

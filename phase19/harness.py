@@ -299,6 +299,7 @@ class Phase19Harness:
             executor=executor,
             inputs=optimizer.inputs,
             heuristics=optimizer.heuristics,
+            priority=options.priority,
             max_retries=optimizer.options.max_retries,
             max_load_factor=options.max_load_factor,
         )

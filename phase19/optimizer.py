@@ -34,6 +34,7 @@ from phase19.inputs.tasks import (
     natural_order,
     rows_of,
     select_agents,
+    sorted_by_id,
     task_rows,
 )
 from phase19.options import OptimizationStrategy, PlanOptions, WaveOptions
@@ -492,7 +493,9 @@ class AdaptiveOptimizer:
             place,
             {
                 "schedule_recommendations.jsonl": self.generate_schedule_recommendations(),
-                "unassigned_tasks.jsonl": unassigned.sort("wave", "task_id").with_columns(timestamp=stamp),
+                "unassigned_tasks.jsonl": sorted_by_id(unassigned)
+                .sort("wave", maintain_order=True)
+                .with_columns(timestamp=stamp),
             },
         )
 
@@ -569,7 +572,7 @@ class AdaptiveOptimizer:
         The run's own model if it was fitted to the same tasks and agents, otherwise a new one.
         """
         own = None if self.inputs.agents.is_empty() else self.model
-        known = self._prepared(task_rows(tasks, None if own is None else own.tasks)).sort("task_id")
+        known = sorted_by_id(self._prepared(task_rows(tasks, None if own is None else own.tasks)))
         named = None if agents is None else agent_rows(agents, self._agents)
         if own is None:
             if named is None:
@@ -581,7 +584,8 @@ class AdaptiveOptimizer:
         if is_own_agents and same.equals(known.select(*_FORECAST_INPUTS)):
             return own, known
         others = own.tasks.join(known, on="task_id", how="anti")
-        return self._fit(pl.concat([others, known]).sort("task_id"), own.agents if named is None else named), known
+        everything = sorted_by_id(pl.concat([others, known]))
+        return self._fit(everything, own.agents if named is None else named), known
 
     def _prepared(self, tasks: pl.DataFrame) -> pl.DataFrame:
         """Fill in missing waves and confidences; if no task has a confidence boost, the heuristics set the boosts."""
@@ -700,7 +704,8 @@ def _plan_rows(
     runner_up_score = np.where(runner_up >= 0, scores[row, runner_up], np.nan)
     margin = np.where(is_moved, scores[row, agent_index] - runner_up_score, why.score_margin)
     plans = tasks.select(
-        "wave", "task_id", "risk_level", "category", "confidence", "confidence_boost", "heuristics_applied"
+        *("wave", "task_id", "risk_level", "category", "confidence", "confidence_boost", "heuristics_applied"),
+        "deadline_ms",
     ).with_columns(
         agents.gather(agent_index).alias("agent_id"),
         pl.Series("priority", positions(tasks["task_id"], ranked) + 1),

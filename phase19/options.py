@@ -199,6 +199,8 @@ class RunOptions(WaveOptions):
         An option is out of bounds.
     """
 
+    priority: PriorityStrategy = _option(_PLANNING, PriorityStrategy.RISK_CONFIDENCE)
+    """What decides which of an agent's tasks comes first."""
     previous: Path | None = _file(_INPUTS)
     """An earlier run to continue from, with its heuristic weights and outcomes."""
     thresholds: Path | None = _file(_INPUTS)

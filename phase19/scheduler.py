@@ -30,7 +30,7 @@ from phase19.schema import Schema
 from phase19.wave import PlannedWave, largest, mean, positions
 
 _FORECAST_COLUMNS = ("planned_duration_ms", "planned_success", "baseline_success")
-_PLANNED_COLUMNS = (*frames.ORDERS.columns, *_FORECAST_COLUMNS)
+_PLANNED_COLUMNS = (*frames.ORDERS.columns, *_FORECAST_COLUMNS, "deadline_ms")
 _SCHEDULED_COLUMNS = ("scheduled_start_time", "scheduled_end_time")
 _PLAN_COLUMNS = tuple(name for name in frames.PLANS.columns if name not in _SCHEDULED_COLUMNS)
 _ACTUAL_COLUMNS = tuple(name for name in frames.EXECUTIONS.columns if name not in frames.PLANS.columns)
@@ -42,6 +42,8 @@ _FAILURES = Schema(
     risk_level=frames.TASKS.columns["risk_level"],
     confidence=frames.rate("confidence before the attempt", nullable=True),
     tried_agents=frames.strings("agents that failed before", default=[]),
+    required_agents=frames.TASKS.columns["required_agents"],
+    excluded_agents=frames.TASKS.columns["excluded_agents"],
 )
 _Change = Annotated[float, Meta(ge=-1, le=1)]
 _DEFAULT_CHANGES = (-0.02, 0.05)  # confidence after a failure and after a success, as Phase 17 changes it
@@ -379,7 +381,8 @@ class AdaptiveScheduler:
         ----------
         task
             One dict or rows with task_id, agent_id and attempt (the one that failed, from 1). Optional: risk_level
-            (default MEDIUM), confidence, and `tried_agents`, the agents that failed earlier.
+            (default MEDIUM), confidence, `tried_agents` (those that failed earlier), required_agents and
+            excluded_agents (by default those of the inputs' task).
 
         Returns
         -------
@@ -390,29 +393,37 @@ class AdaptiveScheduler:
         Notes
         -----
         A task of LOW or MEDIUM risk is retried up to `max_retries` times. A retry lowers the confidence by 0.05, but
-        not below 0.05 (H16_003). Without retries left, the task goes to the first agent known to the scheduler that has
-        not tried it. Capacities and the agents that the task allows are not considered. A reassignment does not replan
-        the wave. The live executor only retries.
+        not below 0.05 (H16_003). Without retries left, the task goes to the first agent that has not tried it and may
+        do it: one of those with scheduled tasks or, before any task is scheduled, of the inputs' agents. Capacities are
+        not considered. A reassignment does not replan the wave. The live executor only retries.
         """
-        rows = rows_of([task], "task") if isinstance(task, Mapping) else task
-        failed = _FAILURES.conform(rows_of(rows, "task"))
-        tried = pl.concat_list("tried_agents", "agent_id")
-        others = pl.lit(self.agents, dtype=pl.List(pl.String)).list.set_difference(tried)
+        rows = rows_of(rows_of([task], "task") if isinstance(task, Mapping) else task, "task", "task_id")
+        limits = [name for name in ("required_agents", "excluded_agents") if name not in rows.columns]
+        known = self.inputs.tasks.select("task_id", *limits)
+        failed = _FAILURES.conform(rows.join(known, on="task_id", how="left", maintain_order="left"))
+        everyone = pl.DataFrame({"other": self.agents or self.inputs.agents["agent_id"].to_list()})
+        other, required = pl.col("other"), pl.col("required_agents").fill_null([])
+        tried = pl.concat_list("tried_agents", "agent_id", pl.col("excluded_agents").fill_null([]))
+        may_do = (required.list.len() == 0) | other.is_in(required)
+        allowed = failed.select("task_id", required, tried=tried).join(everyone, how="cross")
+        others = allowed.filter(may_do & ~other.is_in("tried")).unique("task_id", keep="first", maintain_order=True)
+        failed = failed.join(others.select("task_id", "other"), on="task_id", how="left", maintain_order="left")
         is_retried = failed["attempt"] < pl.Series(attempts_allowed(failed["risk_level"], self.max_retries))
         confidence = failed["confidence"].to_numpy()
+        is_reassigned = other.is_not_null()
         decided = failed.with_columns(
             action=pl.when(is_retried)
             .then(pl.lit("retry"))
-            .when(others.list.len() > 0)
+            .when(is_reassigned)
             .then(pl.lit("reassign"))
             .otherwise(pl.lit("give_up")),
-            next_agent_id=pl.when(is_retried).then("agent_id").otherwise(others.list.first()),
-            next_attempt=pl.when(is_retried).then(pl.col("attempt") + 1).when(others.list.len() > 0).then(1),
+            next_agent_id=pl.when(is_retried).then("agent_id").otherwise("other"),
+            next_attempt=pl.when(is_retried).then(pl.col("attempt") + 1).when(is_reassigned).then(1),
             next_confidence=pl.when(is_retried)
             .then(pl.Series(attempt_probability(confidence, 2), nan_to_null=True))
-            .when(others.list.len() > 0)
+            .when(is_reassigned)
             .then("confidence"),
-        )
+        ).drop("other", "required_agents", "excluded_agents")
         return decided.row(0, named=True) if isinstance(task, Mapping) else decided
 
     def get_agent_utilization(self, executions: Rows, agents: Sequence[str] | None = None) -> dict[str, float]:
@@ -536,8 +547,15 @@ def _with_actual_times(scheduled: pl.DataFrame, outcomes: pl.DataFrame) -> pl.Da
     ran = frames.has_run()
     taken = pl.when(ran).then("actual_duration_ms").otherwise(0.0)
     end, is_known = taken.cum_sum().over("agent_id"), taken.is_null().cum_sum().over("agent_id") == 0
-    return joined.with_columns(
+    timed = joined.with_columns(
         retry_count=(pl.col("attempt_count") - 1).clip(0),
         actual_start_time=pl.when(ran & is_known).then(end.shift(1, fill_value=0.0).over("agent_id")),
         actual_end_time=pl.when(ran & is_known).then(end),
+    )
+    deadline = pl.col("deadline_ms") if "deadline_ms" in timed.columns else pl.lit(None, dtype=pl.Float64)
+    return timed.with_columns(
+        is_planned_late=(pl.col("scheduled_end_time") > deadline).fill_null(value=False),
+        is_late=pl.when(deadline.is_not_null())
+        .then(pl.col("actual_end_time") > deadline)
+        .otherwise(pl.lit(value=False)),
     ).select(*scheduled.columns, *_ACTUAL_COLUMNS)

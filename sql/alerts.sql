@@ -1,8 +1,9 @@
 -- Question: what should an operator look at now?
--- Grain: one row per metric out of bounds, then one row per anomaly, each in its own order.
--- Inputs: optimization_metrics, metric_bounds, scheduling_anomalies, run.
+-- Grain: one row per metric out of bounds, then one row per anomaly, each in its own order; then one row if tasks ended
+--     after their deadlines, and one row if tasks were planned to.
+-- Inputs: optimization_metrics, metric_bounds, scheduling_anomalies, executions, run.
 -- Columns: severity = status of the metric; for an anomaly, critical if high, warning if medium, info if low.
---     source = file and name of the metric or anomaly. message and action = sentences for the operator.
+--     source = file and name of the metric, anomaly or column. message and action = sentences for the operator.
 with
 
 metric_alerts as (
@@ -51,6 +52,57 @@ anomaly_alerts as (
     from scheduling_anomalies
 ),
 
+late_tasks as (
+    select
+        1 as position,
+        'is_late' as source,
+        'ended' as what,
+        task_id,
+        actual_end_time - deadline_ms as late_ms,
+    from executions
+    where deadline_ms is not null
+    union all
+    select
+        2 as position,
+        'is_planned_late' as source,
+        'were planned to end' as what,
+        task_id,
+        scheduled_end_time - deadline_ms as late_ms,
+    from executions
+    where deadline_ms is not null
+),
+
+late_counts as (
+    select
+        position,
+        source,
+        what,
+        count(*) as task_count,
+        count(*) filter (where late_ms > 0) as late_count,
+        list(printf('%s by %.3g s', task_id, late_ms / 1e3) order by late_ms desc, task_id asc) filter (
+            where late_ms > 0
+        ) as late,
+    from late_tasks
+    group by position, source, what
+),
+
+late_alerts as (
+    select
+        3 as source_rank,
+        position,
+        'warning' as severity,
+        'scheduled_tasks: ' || source as source,
+        printf(
+            '%d of %s with a deadline %s late: %s%s.',
+            late_count, counted(task_count, 'task'), what, array_to_string(late[:10], ', '),
+            if(late_count > 10, printf(' and %d more', late_count - 10), '')
+        ) as message,
+        'Plan with --priority deadline, which starts the tasks with the earliest deadlines first, or allow more time.'
+            as action,
+    from late_counts
+    where late_count > 0
+),
+
 alerts as (
     select
         *,
@@ -59,6 +111,8 @@ alerts as (
         select *, from metric_alerts
         union all
         select *, from anomaly_alerts
+        union all
+        select *, from late_alerts
     ) as alerts
 )
 

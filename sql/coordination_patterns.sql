@@ -12,7 +12,9 @@ agent_tasks as (
         wave_totals.strategy,
         executions.agent_id,
         list(
-            executions.task_id order by executions.wave, executions.scheduled_start_time, executions.task_id
+            executions.task_id
+            order by
+                executions.wave, executions.scheduled_start_time, natural_key(executions.task_id), executions.task_id
         ) as task_ids,
     from executions
     inner join wave_totals on executions.wave = wave_totals.wave
@@ -22,7 +24,9 @@ agent_tasks as (
 assignments as (
     select
         strategy,
-        map_from_entries(list({'key': agent_id, 'value': task_ids} order by agent_id)) as agent_assignments,
+        map_from_entries(
+            list({'key': agent_id, 'value': task_ids} order by natural_key(agent_id), agent_id)
+        ) as agent_assignments,
     from agent_tasks
     group by strategy
 ),

@@ -63,4 +63,4 @@ select
     iso_timestamp(run.timestamp) as timestamp,
 from updates
 cross join run
-order by updates.heuristic_id
+order by natural_key(updates.heuristic_id), updates.heuristic_id

@@ -5,7 +5,10 @@
 with
 
 weights as (
-    select coalesce(list({'key': heuristic_id, 'value': to_json(weight)} order by heuristic_id), []) as entries,
+    select
+        coalesce(
+            list({'key': heuristic_id, 'value': to_json(weight)} order by natural_key(heuristic_id), heuristic_id), []
+        ) as entries,
     from heuristic_lifts
     where heuristic_id <> 'updated_at'
 )

@@ -195,7 +195,7 @@ agent_specializations as (
 signals as (
     select
         *,
-        row_number() over (order by type_rank, subject) as position,
+        row_number() over (order by type_rank, natural_key(subject), subject) as position,
     from (
         select *, from strategy_validations
         union all

@@ -41,6 +41,12 @@ create macro iso_timestamp(moment) as strftime(moment, '%Y-%m-%dT%H:%M:%SZ');
 -- VARCHAR: an id such as AN_001.
 create macro row_id(prefix, rank) as printf('%s_%03d', prefix, rank);
 
+-- VARCHAR: text by which ids sort in natural order, task_2 before task_10: numbers padded to 40 digits.
+create macro natural_key(id) as
+regexp_replace(
+    regexp_replace(id, '([0-9]+)', repeat('0', 40) || '\1', 'g'), '[0-9]*([0-9]{40})', '\1', 'g'
+);
+
 -- VARCHAR: a number of things, such as 1 task or 2 tasks.
 create macro counted(number, noun) as printf('%d %s%s', number, noun, if(number = 1, '', 's'));
 

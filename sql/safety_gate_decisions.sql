@@ -12,4 +12,4 @@ select
     live_decision,
     reason,
 from decisions
-order by wave, task_id
+order by wave, natural_key(task_id), task_id

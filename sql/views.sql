@@ -151,7 +151,10 @@ from rows_of('scheduled_tasks.jsonl', {
     'actual_confidence_delta': 'double',  -- change of confidence; null if it did not run [fraction]
     'confidence_after': 'double',  -- confidence after its attempts; null if it did not run [fraction]
     'is_duration_measured': 'boolean',  -- the time of every attempt is known
-    'is_censored': 'boolean'  -- a limit stopped an attempt, which would have lasted longer
+    'is_censored': 'boolean',  -- a limit stopped an attempt, which would have lasted longer
+    'deadline_ms': 'double',  -- deadline from the start of the wave; null if it has none [ms]
+    'is_planned_late': 'boolean',  -- the planned end is after the deadline
+    'is_late': 'boolean'  -- the actual end is after the deadline; null if the end is unknown
 });
 
 -- One row per attempt of the run.

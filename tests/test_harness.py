@@ -196,6 +196,60 @@ class TestPhase19Integration:
 
 
 class TestWhatHoldsOfEveryRun:
+    def test_late_tasks_are_counted_marked_and_named(self, copied, tmp_path):
+        # One agent: b ends at 40 ms where 30 are planned; then a, whose deadline no plan can meet.
+        tasks = [
+            {"task_id": "task_10", "deadline_ms": 5.0, "confidence": 0.2},
+            {"task_id": "task_2", "deadline_ms": 35.0, "confidence": 0.9},
+            {"task_id": "task_3", "deadline_ms": 500.0, "confidence": 0.5},
+            {"task_id": "task_4", "confidence": 0.4},
+        ]
+        (copied / "tasks.jsonl").write_text("".join(json.dumps(task | {"wave": 1}) + "\n" for task in tasks))
+        rows = [{"task_id": task["task_id"], "agent_id": "agent_0", "status": "success"} for task in tasks]
+        (copied / "task_outcomes.jsonl").write_text(
+            "".join(json.dumps(row | {"execution_time_ms": 30, "trial": i}) + "\n" for row in rows for i in range(200))
+        )
+        (tmp_path / "executions.jsonl").write_text(
+            "".join(json.dumps(row | {"execution_time_ms": 40}) + "\n" for row in rows[:-1])
+        )
+        options = {"input": copied, "executor": "replay", "executions": tmp_path / "executions.jsonl", "agents": 1}
+
+        def late(**more):
+            run = phase19.run(output=tmp_path / str(more), **options, **more, **FIXED)
+            rows = pl.read_ndjson(run.run_dir / "wave_1/agent_0/scheduled_tasks.jsonl")
+            marks = rows.select("task_id", "deadline_ms", "is_planned_late", "is_late").rows()
+            return run["deadlines"], marks, [alert for alert in run.alerts if "deadline" in alert["message"]]
+
+        counts, marks, alerts = late()
+        assert counts == {"tasks": 3, "planned_late": 1, "actual_late": 2}
+        assert marks == [
+            ("task_2", 35.0, False, True),  # first by confidence
+            ("task_3", 500.0, False, False),
+            ("task_4", None, False, False),  # never ran, and has no deadline
+            ("task_10", 5.0, True, True),
+        ]
+        assert [alert["source"] for alert in alerts] == ["scheduled_tasks: is_late", "scheduled_tasks: is_planned_late"]
+        assert alerts[0]["message"] == (
+            "2 of 3 tasks with a deadline ended late: task_10 by 0.115 s, task_2 by 0.005 s."
+        )
+        # By deadline, task_10 is first, and still late; task_2 is second, and now planned late.
+        counts, marks, _ = late(priority="deadline")
+        assert [mark[0] for mark in marks] == ["task_10", "task_2", "task_3", "task_4"]
+        assert counts == {"tasks": 3, "planned_late": 2, "actual_late": 2}
+
+    def test_without_heuristics_the_weights_are_their_time_alone(self, copied, tmp_path):
+        shutil.rmtree(copied.parent / "phase16")
+        for name in ("task_outcomes.jsonl", "tasks.jsonl"):
+            (copied / name).unlink(missing_ok=True)
+        run = phase19.run(input=copied, output=tmp_path / "out", **FIXED)
+        assert json.loads((run.run_dir / "heuristic_weights.json").read_text()) == {"updated_at": FIXED["timestamp"]}
+
+    def test_ids_come_in_natural_order(self, result):
+        decisions = pl.read_ndjson(result.run_dir / "safety_gate_decisions.jsonl")
+        assert decisions["task_id"].to_list() == [f"task_{i}" for i in range(12)]
+        patterns = json.loads((result.run_dir / "coordination_patterns.json").read_text())
+        assert list(patterns[0]["agent_assignments"]) == [f"agent_{i}" for i in range(4)]
+
     def test_replayed_rows_of_other_names_are_counted_and_said(self, copied, tmp_path):
         rows = [{"task_id": "task_0", "agent_id": name, "status": "success"} for name in ("AGENT_0", "AGENT_1")]
         (tmp_path / "executions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -11,6 +11,8 @@ from phase19 import AdaptiveOptimizer, AdaptiveScheduler, PlanOptions
 from phase19.errors import UsageError
 from phase19.execution.replay import ReplayExecutor
 from phase19.frames import ATTEMPTS
+from phase19.inputs.loading import Inputs
+from tests.builders import agents, tasks
 
 AGENTS = ["good", "poor", "idle"]
 TASKS = [
@@ -184,6 +186,16 @@ class TestAdaptiveScheduler:
         assert (decision["action"], decision["next_agent_id"]) == ("give_up", None)
         with pytest.raises(UsageError, match="expected a frame or at least one dict"):
             scheduler.handle_task_failure([])
+
+    def test_a_failed_task_goes_only_to_agents_that_may_do_it(self):
+        names = {"required_agents": ["c", "a"], "excluded_agents": None}, {"excluded_agents": ["b", "c"]}
+        planned = [{"task_id": f"t{i}", **limits} for i, limits in enumerate(names)]
+        scheduler = AdaptiveScheduler(inputs=Inputs(tasks=tasks(*planned), agents=agents("a", "b", "c", "d")))
+        failed = [{"task_id": f"t{i}", "agent_id": "a", "risk_level": "HIGH", "attempt": 1} for i in range(3)]
+        assert scheduler.handle_task_failure(failed)["next_agent_id"].to_list() == ["c", "d", "b"]
+        # What the row says comes before the inputs; without another agent, the task is given up.
+        failed[0]["required_agents"] = ["a"]
+        assert scheduler.handle_task_failure(failed[0])["action"] == "give_up"
 
     def test_get_agent_utilization_counts_idle_agents(self, scheduler, scheduled):
         scheduler.executor = executor(("low", "a", 1, True, 8.0), ("mid", "b", 1, True, 16.0))

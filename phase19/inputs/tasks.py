@@ -1,6 +1,5 @@
 """Tasks and agents: convert arguments to frames, sort tasks by priority, and split them into waves."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from phase19.options import PriorityStrategy
 
 Rows = pl.DataFrame | Sequence[Mapping[str, Any]]
 
-_DIGITS = re.compile(r"([0-9]+)")
+_DIGITS = 40
 
 
 def by_priority(
@@ -35,7 +34,8 @@ def by_priority(
     heuristics
         The rules in force; by default the default priority order.
     """
-    keys = [(heuristics or Heuristics()).bucket(), pl.col("priority"), -pl.col("confidence"), pl.col("task_id")]
+    keys = [(heuristics or Heuristics()).bucket(), pl.col("priority"), -pl.col("confidence")]
+    keys += [natural_key("task_id"), pl.col("task_id")]
     if strategy is PriorityStrategy.DEADLINE:
         keys.insert(0, pl.col("deadline_ms"))
     elif strategy is PriorityStrategy.AGENT_SPECIALIZATION:
@@ -80,7 +80,8 @@ def deal_waves(
     dealt = by_priority(loose, heuristics=heuristics).with_columns(
         wave=(pl.int_range(pl.len()) * count // pl.len() + 1).cast(pl.Int64)
     )
-    return pl.concat([fixed, dealt]).with_columns(wave=pl.col("wave").rank("dense").cast(pl.Int64)).sort("task_id")
+    whole = pl.concat([fixed, dealt]).with_columns(wave=pl.col("wave").rank("dense").cast(pl.Int64))
+    return sorted_by_id(whole)
 
 
 def fill_confidence(tasks: pl.DataFrame, attempts: pl.DataFrame, success_rate: float) -> pl.DataFrame:
@@ -147,14 +148,18 @@ def natural_order(ids: Iterable[str]) -> list[str]:
     >>> natural_order(["agent_10", "agent_2", "agent_02"])
     ['agent_02', 'agent_2', 'agent_10']
     """
+    return sorted_by_id(pl.DataFrame({"id": list(ids)}, schema={"id": pl.String}), "id")["id"].to_list()
 
-    def key(text: str) -> tuple[list[Any], str]:
-        parts: list[Any] = _DIGITS.split(text)
-        # Compare numbers by length, then as text: this is exact for any number of digits.
-        parts[1::2] = [(len(number := digits.lstrip("0")), number) for digits in parts[1::2]]
-        return parts, text
 
-    return sorted(ids, key=key)
+def sorted_by_id(rows: pl.DataFrame, name: str = "task_id") -> pl.DataFrame:
+    """Sort rows by an id column in natural order."""
+    return rows.sort(natural_key(name), name)
+
+
+def natural_key(name: str) -> pl.Expr:
+    """Text by which ids sort in natural order: every number with the same count of digits, up to 40."""
+    padded = pl.col(name).str.replace_all(r"([0-9]+)", f"{'0' * _DIGITS}${{1}}")
+    return padded.str.replace_all(rf"[0-9]*([0-9]{{{_DIGITS}}})", "${1}")
 
 
 def task_rows(tasks: Rows, known: pl.DataFrame | None = None) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from phase19.errors import InputError, suggestion
 from phase19.inputs.decoding import decode_text, line_of, shorten
 
 _DEFAULTS = Path(__file__).with_name("thresholds.toml")
-_RATIOS = ("throughput_efficiency", "confidence_trajectory")  # metrics that may exceed 1; the others are fractions
+_UNBOUNDED = ("throughput_efficiency", "confidence_trajectory")  # metrics that may exceed 1
 # Smallest and largest value, by suffix of the dotted name; the first match applies.
 _LIMITS = {
     # A run divides the probability among its tests: from 1e-9 on, each part has a finite quantile. Above 0.5, no tail.
@@ -22,7 +22,7 @@ _LIMITS = {
     "log_loss_floor": (1e-9, 0.5),
     "detection_power": (0.5, 1 - 1e-9),
     "schedule_drift_margin": (0.0, 10.0),  # on the log scale: at most 22,000 times as long
-    **{f"{name}.{key}": (0.0, 1e6) for name in _RATIOS for key in ("target", "min", "max")},
+    **{f"{name}.{key}": (0.0, 1e6) for name in _UNBOUNDED for key in ("target", "min", "max")},
     **dict.fromkeys((".target", ".min", ".max"), (0.0, 1.0)),
     "": (0.0, 1e6),  # above any useful value, and safe from overflow
 }
@@ -63,8 +63,7 @@ class Thresholds:
 
     def frames(self) -> dict[str, pl.DataFrame]:
         """Frames for the SQL: `rules` with one row, and `metric_bounds` with one row per metric."""
-        units = {name: "ratio" if name in _RATIOS else "fraction" for name in self.metrics}
-        rows = [{"metric_name": name, "unit": units[name], **bounds} for name, bounds in self.metrics.items()]
+        rows = [{"metric_name": name, "unit": "ratio", **bounds} for name, bounds in self.metrics.items()]
         names = {"target": "target_value", "min": "threshold_min", "max": "threshold_max"}
         metric_bounds = pl.DataFrame(rows).rename(names).with_columns(position=pl.int_range(1, pl.len() + 1))
         return {"rules": pl.DataFrame([self.rules]), "metric_bounds": metric_bounds}

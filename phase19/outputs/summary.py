@@ -126,6 +126,11 @@ def summary_document(
             "deferred": tables["decisions"].filter(pl.col("decision") == "deferred").height,
             "unassigned": tables["unassigned"].height,
         },
+        "deadlines": {
+            "tasks": executions["deadline_ms"].count(),
+            "planned_late": int(executions["is_planned_late"].sum()),
+            "actual_late": int(executions["is_late"].sum()),
+        },
         "forecast_scores": {name: overall[name] for name in _SCORES.split()},
         "tasks_from": inputs.task_source,
         "joins": joins,

@@ -29,9 +29,7 @@ def file(tmp_path):
 def test_the_file_of_defaults_changes_nothing():
     found = read_thresholds(DOCUMENT)
     assert (found.rules, found.metrics, found.changed) == (RULES, METRICS, {})
-    assert Thresholds().frames()["metric_bounds"]["unit"].to_list() == [
-        "fraction", "ratio", "fraction", "ratio", "fraction",
-    ]  # fmt: skip
+    assert Thresholds().frames()["metric_bounds"]["unit"].to_list() == ["ratio"] * 5
 
 
 def test_what_a_file_names_is_replaced_and_the_rest_keeps_its_default(file):
