@@ -115,6 +115,8 @@ def _refusal(name: str, kind: Any, value: object) -> UsageError:
 
 
 def _choices(kind: Any) -> tuple[str, ...]:
+    if get_origin(kind) in (Union, UnionType):
+        return tuple(choice for each in get_args(kind) for choice in _choices(each))
     return get_args(kind) if get_origin(kind) is Literal else tuple(kind) if isinstance(kind, EnumType) else ()
 
 

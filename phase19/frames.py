@@ -296,6 +296,11 @@ WAVE_PLANS = Schema(
     objective=number("what the plan maximises: summed scores, or for throughput the negative makespan in ms"),
     upper_bound=number("proved bound on the objective"),
     gap=number("upper_bound - objective; 0 if the difference is a rounding error"),
+    capacity_cost=number(
+        "planned success of the assignment without capacities, less that with them; null for maximize_throughput",
+        "fraction",
+        nullable=True,
+    ),
     moved_count=count("tasks moved off the optimal assignment to balance the load"),
     is_load_limit_met=flag("all agents keep to --max-load-factor; null if there is no limit", nullable=True),
     unassigned_count=count("tasks of the wave left out for lack of room", default=0),

@@ -121,6 +121,7 @@ class _KeptPlan:
     solo_success: pl.DataFrame  # expected successes if one agent did every task, by agent_id
     makespan_ms: float
     gap: float
+    capacity_cost: float | None
     recommendations: list[ScheduleRecommendation]
 
 
@@ -427,7 +428,8 @@ class AdaptiveOptimizer:
             expected_success_rate, round_robin_success_rate (mean over all rotations of the agents),
             best_single_agent_success_rate (one agent does every task) and success_advantage (over round robin), all
             from the same forecast [fraction]; expected_throughput [tasks/s]; expected_confidence_delta; gap (largest
-            distance of a plan's objective from its bound). Without tasks, all but gap are None.
+            distance of a plan's objective from its bound); capacity_cost (planned success lost to the capacities
+            [fraction], over the plans for which it is known). Without tasks, all but gap are None.
         """
         kept = self._kept() if result is None else [_kept_plan(result.wave)]
         plans = pl.concat([plan.plans.select(*_MEASURED) for plan in kept])
@@ -435,6 +437,8 @@ class AdaptiveOptimizer:
         solo = pl.concat([plan.solo_success for plan in kept]).group_by("agent_id").sum()
         best = largest(solo["success_count"])
         makespan_ms = sum(plan.makespan_ms for plan in kept)
+        limited = [(plan.capacity_cost, plan.plans.height) for plan in kept if plan.capacity_cost is not None]
+        limited_count = sum(count for _, count in limited)
         return {
             "expected_success_rate": expected,
             "round_robin_success_rate": round_robin,
@@ -443,6 +447,7 @@ class AdaptiveOptimizer:
             "expected_throughput": plans.height * 1000.0 / makespan_ms if makespan_ms > 0 else None,
             "expected_confidence_delta": mean(plans["planned_confidence_delta"]),
             "gap": max(plan.gap for plan in kept),
+            "capacity_cost": sum(cost * count for cost, count in limited) / limited_count if limited_count else None,
         }
 
     def write_optimization_outputs(
@@ -728,14 +733,16 @@ def _plan_rows(
 
 def _kept_plan(wave: PlannedWave) -> _KeptPlan:
     agents = wave.model.agents["agent_id"]
-    busy_ms = wave.draws.busy_ms @ np.eye(agents.len())[wave.agent_index]
+    used, place = np.unique(wave.agent_index, return_inverse=True)
+    busy_ms = wave.draws.busy_ms @ (place[:, None] == np.arange(used.size))
     return _KeptPlan(
         plans=wave.plans,
         unassigned=wave.unassigned,
         agents=agents,
         solo_success=pl.DataFrame({"agent_id": agents, "success_count": wave.forecast.planned_success.sum(axis=0)}),
-        makespan_ms=float(busy_ms.max(axis=1).mean()),
+        makespan_ms=float(busy_ms.max(axis=1, initial=0.0).mean()),
         gap=wave.gap,
+        capacity_cost=wave.assignment.capacity_cost,
         recommendations=_recommendations(wave),
     )
 

@@ -45,6 +45,7 @@ _WEIGHTS = f"weights of {', '.join(DEFAULT_WEIGHTS)} from 0 to 1,000,000, none r
 _Weights = Annotated[Mapping[str, _Weight], Meta(description=_WEIGHTS)]
 _MOMENT = "ISO 8601 such as 2026-02-05T12:00:00Z, in the years 1000 to 9999"
 _Moment = Annotated[datetime, Meta(description=_MOMENT)]
+Capacity = Annotated[int, Meta(ge=1, le=2**31)] | Literal["even", "none"]
 _Retries = Annotated[int, Meta(ge=0, le=100)]
 
 
@@ -145,8 +146,8 @@ class PlanOptions(_Options):
     """What the assignment maximises."""
     weights: _Weights = _option(_PLANNING, ",".join(f"{name}={weight}" for name, weight in DEFAULT_WEIGHTS.items()))
     """Weights of the score's terms, for the weighted strategy."""
-    capacity: Annotated[int, Meta(ge=1, le=2**31)] | None = _option(_PLANNING, None)
-    """Assign at most this many tasks to an agent in a wave."""
+    capacity: Capacity | None = _option(_PLANNING, None)
+    """Most tasks of an agent in a wave; by default twice an even share."""
     allow_unassigned: bool = _option(_PLANNING, False)
     """Leave out tasks that no agent has room for, and list them with the reason."""
     max_load_factor: Annotated[float, Meta(ge=1, le=1_000_000)] | None = _option(_PLANNING, None)

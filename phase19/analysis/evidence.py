@@ -74,6 +74,7 @@ def _wave_plan(wave: ExecutedWave, planned: pl.DataFrame) -> pl.DataFrame:
         "objective": wave.objective,
         "upper_bound": wave.assignment.upper_bound,
         "gap": wave.gap,
+        "capacity_cost": wave.assignment.capacity_cost,
         "moved_count": int((wave.agent_index != wave.assignment.assignment.agent_index).sum()),
         "is_load_limit_met": None if limit is None else bool(busy.max() <= limit * busy.mean() * (1 + _ROUNDING)),
         "unassigned_count": wave.unassigned.height,
@@ -94,7 +95,10 @@ def agent_evidence(wave: ExecutedWave, draws: WaveDraws, first: ForecastModel) -
     m, ran = model.agents.height, executions.select(frames.has_run()).to_series().to_numpy()
     advantage = (executions["planned_success"] - executions["baseline_success"]).to_numpy()[ran]
     centred = advantage - (advantage.mean() if advantage.size else 0.0)
-    chance, is_own = draws.success_probability[:, ran], draws.agent[ran, None] == np.arange(m)
+    used, place = np.unique(draws.agent[ran], return_inverse=True)
+    chance, is_own = draws.success_probability[:, ran], place[:, None] == np.arange(used.size)
+    variance = np.zeros((2, m))
+    variance[:, used] = [(chance @ own).var(axis=0, ddof=1) for own in (is_own, is_own * centred[:, None])]
     before = _duration_evidence(wave, draws.agent, first)
     return pl.DataFrame(
         {
@@ -102,8 +106,8 @@ def agent_evidence(wave: ExecutedWave, draws: WaveDraws, first: ForecastModel) -
             "agent_id": model.agents["agent_id"],
             "capacity": wave.assignment.capacity,
             "slot_worth": wave.slot_value,
-            "success_variance": (chance @ is_own).var(axis=0, ddof=1),
-            "advantage_variance": (chance @ (is_own * centred[:, None])).var(axis=0, ddof=1),
+            "success_variance": variance[0],
+            "advantage_variance": variance[1],
             **_first_success_evidence(wave, draws.agent, ran, first),
             **_duration_evidence(wave, draws.agent, model),
             **{f"first_{name}": values for name, values in before.items() if name != "log_duration_sum"},

@@ -87,6 +87,14 @@ class Pairs:
         return (slice(first, min(first + step, count)) for first in range(0, count, step))
 
 
+def best_agents(scores: NDArray[np.float64], allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+    """Agent with the largest score of each task, capacities aside, shape (n,)."""
+    pairs, best = Pairs(scores, allowed), np.empty(scores.shape[0], dtype=np.int64)
+    for block in pairs.blocks(best.size):
+        best[block] = pairs.after_prices(block).argmax(axis=1)
+    return best
+
+
 def check_problem(scores: NDArray[np.float64], capacity: NDArray[np.int64], allowed: NDArray[np.bool_] | None) -> Pairs:
     """Check dtypes, shapes, finite scores and capacities >= 0, and return the pairs."""
     for name, array, kinds, wanted in (

@@ -7,14 +7,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from phase19.assignment.solver import solve
+from phase19.options import Capacity
 
+_SHARES = 2  # even shares of a wave that an agent may take by default
 _NAMED = 5  # most agents named in a reason; others are counted
 
 
 def agent_capacity(
     task_count: int,
     own: pl.Series,
-    limit: int | None = None,
+    limit: Capacity | None = None,
     allowed: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
     """Compute how many of a wave's n tasks each of m agents may take.
@@ -26,17 +28,20 @@ def agent_capacity(
     own
         Each agent's own capacity, null if it has none, shape (m,).
     limit
-        Limit for every agent; the smaller of limit and own capacity applies.
+        Limit for every agent: a number, of which and the own capacity the smaller applies; `even`, ceil(n / m), for
+        agents without a capacity of their own; `none`, no limit for them; by default twice `even`.
     allowed
         Pairs that may be used, shape (n, m); all by default.
 
     Returns
     -------
     numpy.ndarray
-        Shape (m,). Without a limit, agents without a capacity of their own get the same default. It is the even share
-        ceil(n / m), or the smallest larger number that allows as many tasks to be placed as any number does.
+        Shape (m,). If not all tasks can be placed within the default or `even`, agents without a capacity of their own
+        get the smallest larger common limit that allows as many tasks to be placed as any limit does.
     """
-    if limit is not None:
+    if limit == "none":
+        return own.fill_null(task_count).to_numpy()
+    if isinstance(limit, int):
         return np.asarray(np.minimum(own.fill_null(limit).to_numpy(), limit))
 
     def shared(default: int) -> NDArray[np.int64]:
@@ -48,10 +53,10 @@ def agent_capacity(
             return min(task_count, int(capacity.sum()))
         return int((solve(np.zeros(allowed.shape), capacity, allowed, allow_unassigned=True).agent_index >= 0).sum())
 
-    even = -(-task_count // own.len())
-    if not own.has_nulls() or placed(even) == task_count:
-        return shared(even)
-    return shared(even + bisect_left(range(even, task_count), placed(task_count), key=placed))
+    first = -(-task_count // own.len()) * (1 if limit == "even" else _SHARES)
+    if not own.has_nulls() or placed(first) == task_count:
+        return shared(first)
+    return shared(first + bisect_left(range(first, task_count), placed(task_count), key=placed))
 
 
 def left_out(

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from phase19.assignment.pairs import best_agents
 from phase19.assignment.solver import Assignment, solve
 from phase19.balancing.capacity import agent_capacity
 from phase19.balancing.load_limit import even_out
@@ -15,7 +16,7 @@ from phase19.balancing.local_search import busy_time, total
 from phase19.balancing.makespan import Makespan, minimize_makespan
 from phase19.errors import InfeasibleError
 from phase19.forecasting.model import Expected
-from phase19.options import OptimizationStrategy, PlanOptions
+from phase19.options import Capacity, OptimizationStrategy, PlanOptions
 
 BALANCE_TOLERANCE = 0.01  # share of the summed scores that balance_load may give up for even loads
 _TIE_BREAK = 1e-7  # weight of success in other strategies, to decide between nearly equal plans
@@ -52,6 +53,9 @@ class WaveAssignment:
         Agent of each task, shape (n,).
     makespan
         Plan and bound of maximize_throughput; None for other strategies.
+    capacity_cost
+        Mean planned success of the assignment with the largest scores without capacities, less that of `assignment`
+        [fraction]; None for maximize_throughput.
     """
 
     strategy: OptimizationStrategy
@@ -61,6 +65,7 @@ class WaveAssignment:
     terms: ScoreTerms
     agent_index: NDArray[np.int64]
     makespan: Makespan | None = None
+    capacity_cost: float | None = None
 
     @property
     def algorithm(self) -> str:
@@ -231,10 +236,12 @@ def optimize(
         agent_index = even_out(
             agent_index, scores, planned_ms, capacity=capacity, least_score=least_score, allowed=allowed
         )
-    return WaveAssignment(strategy, solved, capacity, scores, terms, agent_index)
+    without_limit = total(terms.success, best_agents(scores, allowed))
+    cost = (without_limit - total(terms.success, solved.agent_index)) / max(scores.shape[0], 1)
+    return WaveAssignment(strategy, solved, capacity, scores, terms, agent_index, capacity_cost=cost)
 
 
-def check_feasible(tasks: pl.DataFrame, agents: pl.DataFrame, limit: int | None) -> None:
+def check_feasible(tasks: pl.DataFrame, agents: pl.DataFrame, limit: Capacity | None) -> None:
     """Check that every wave has a feasible plan.
 
     Parameters

@@ -189,7 +189,7 @@ def simulate_candidates(plans: CandidatePlans, seed: int) -> tuple[Measures, Mea
         for candidate, chosen in enumerate(place.reshape(k, n)):
             sums[:, candidate, rows] = [values[:, chosen].sum(axis=1) for values in summed]
             for wave in np.split(chosen, waves):
-                wave_ms = drawn.busy_ms[:, wave] @ np.eye(m)[agent[wave]]
+                wave_ms = drawn.busy_ms[:, wave] @ (agent[wave, None] == np.arange(m))
                 makespan_ms[candidate, rows] += wave_ms.max(axis=1)
                 busy_ms[candidate, rows] += wave_ms
     imbalance = busy_ms.std(axis=2) / busy_ms.mean(axis=2)

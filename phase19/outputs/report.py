@@ -23,6 +23,7 @@ _ROWS = (
     *("learning_signals", "heuristic_updates", "unassigned_tasks"),
 )
 MAX_ROWS = 50  # most rows shown of a table; the files of the run have all rows
+_VISIBLE = 0.0005  # smallest difference of success rates that does not print as 0.0 points
 _FEW_TASKS = 100  # below this, the expected number of tasks has one decimal
 # Section of the report, the file and key that it shows, and its columns; all columns if empty.
 _TABLES = (
@@ -159,7 +160,13 @@ def opening(run: Run) -> list[str]:
     counts = summary["task_counts"].items()
     idle = [f"{count:,} {state}" for state, count in counts if count and state not in {"total", "completed", "failed"}]
     reasons = "; unassigned_tasks.jsonl gives the reasons" if run["unassigned_tasks"] else ""
-    return [_verdict(run), kind, *([f"Tasks that did not run: {', '.join(idle)}{reasons}."] if idle else [])]
+    cost = summary["yardsticks"]["capacity_cost"] or 0.0
+    return [
+        _verdict(run),
+        kind,
+        *([f"Tasks that did not run: {', '.join(idle)}{reasons}."] if idle else []),
+        *([f"The agents' capacities cost {100 * cost:.1f} points of planned success."] if cost >= _VISIBLE else []),
+    ]
 
 
 def _verdict(run: Run) -> str:

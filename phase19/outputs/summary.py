@@ -25,7 +25,7 @@ _METRICS = (
     "schedule_adherence success_rate_low success_rate_high"
 )
 _SCORES = "brier_score log_loss skill interval_coverage"
-_SOLVER = "objective upper_bound gap moved_count is_load_limit_met"
+_SOLVER = "objective upper_bound gap capacity_cost moved_count is_load_limit_met"
 
 
 def derive_run_id(
@@ -138,6 +138,7 @@ def summary_document(
             "planned_success_rate": yardsticks["expected_success_rate"],
             "round_robin_success_rate": yardsticks["round_robin_success_rate"],
             "best_single_agent_success_rate": yardsticks["best_single_agent_success_rate"],
+            "capacity_cost": yardsticks["capacity_cost"],
         },
         "solver": solver.to_dicts(),
         "previous": previous

@@ -84,5 +84,6 @@ _UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (
     (r"_ms(_|$)|_time$", duration),
     (r"throughput$", throughput),
     (r"weight$", number),
+    (r"capacity_cost$", percent),
     (r"(rate|success|probability|confidence|accuracy|adherence|utilization|coverage)(_low|_high)?$", percent),
 )

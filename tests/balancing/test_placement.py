@@ -58,12 +58,15 @@ def most_placed(capacity: list[int], allowed: np.ndarray) -> int:
 @pytest.mark.parametrize(
     ("n", "own", "limit", "expected"),
     [
-        pytest.param(5, [None] * 4, None, [2, 2, 2, 2], id="the even share"),
-        pytest.param(9, [1, None, None], None, [1, 4, 4], id="others rise: 1 + 4 + 4 is the least that holds 9"),
-        pytest.param(4, [5, None], None, [5, 2], id="an agent may take more than the even share"),
+        pytest.param(5, [None] * 4, "even", [2, 2, 2, 2], id="the even share"),
+        pytest.param(5, [None] * 4, None, [4, 4, 4, 4], id="twice the even share"),
+        pytest.param(9, [1, None, None], "even", [1, 4, 4], id="others rise: 1 + 4 + 4 is the least that holds 9"),
+        pytest.param(18, [1, 1, None], None, [1, 1, 16], id="the default rises: 1 + 1 + 16 is the least that holds 18"),
+        pytest.param(4, [5, None], "even", [5, 2], id="an agent may take more than the even share"),
+        pytest.param(4, [1, None], "none", [1, 4], id="no limit but the agents' own"),
         pytest.param(9, [1, 5, None], 2, [1, 2, 2], id="the smaller of both limits rules"),
         pytest.param(4, [1, 1], None, [1, 1], id="no agent is left to rise"),
-        pytest.param(3, [0, None], None, [0, 3], id="one that may take nothing"),
+        pytest.param(3, [0, None], "even", [0, 3], id="one that may take nothing"),
         pytest.param(0, [2, None], None, [2, 0], id="no tasks"),
     ],
 )
@@ -71,12 +74,12 @@ def test_capacity_is_an_agents_own_and_the_others_share_the_rest(n, own, limit, 
     assert agent_capacity(n, pl.Series(own, dtype=pl.Int64), limit).tolist() == expected
 
 
-def test_the_default_rises_for_the_tasks_that_it_helps_and_for_no_other():
-    # Tasks 0 and 1 need a0, which takes one whatever the others may; 2 and 3 need a1: a default of 2 places them.
+def test_the_even_share_rises_for_the_tasks_that_it_helps_and_for_no_other():
+    # Tasks 0 and 1 need a0, which takes one whatever the others may; 2 and 3 need a1: a limit of 2 places them.
     allowed = np.zeros((4, 4), dtype=bool)
     allowed[[0, 1], 0] = allowed[[2, 3], 1] = True
     own = pl.Series([1, None, None, None], dtype=pl.Int64)
-    assert agent_capacity(4, own, None, allowed).tolist() == [1, 2, 2, 2]
+    assert agent_capacity(4, own, "even", allowed).tolist() == [1, 2, 2, 2]
     assert agent_capacity(4, own, 1, allowed).tolist() == [1, 1, 1, 1]
 
 
@@ -284,8 +287,8 @@ def test_as_many_tasks_as_can_be_are_planned_and_no_constraint_is_broken(wave):
 
 
 def test_other_plans_of_a_wave_keep_the_capacity_it_was_planned_with():
-    # Seven tasks for three agents: a default of 3. Three need a0, which takes one, so that four tasks are placed
-    # whose own default would be 2; every record is a success of a1, which gets three.
+    # Seven tasks for three agents: an even share of 3. Three need a0, which takes one, so that four tasks are placed
+    # whose own share would be 2; every record is a success of a1, which gets three.
     only = [{"task_id": f"x{i}", "required_agents": ["a0"]} for i in range(3)]
     frame = tasks(*only, *({"task_id": f"y{i}", "excluded_agents": ["a0"]} for i in range(4)))
     team = roster(1, None, None)
@@ -294,7 +297,7 @@ def test_other_plans_of_a_wave_keep_the_capacity_it_was_planned_with():
         *({"task_id": f"y{i}", "agent_id": "a2", "is_success": False} for i in range(4)),
     )
     model = ForecastModel.fit(frame.with_columns(wave=pl.lit(1, dtype=pl.Int64)), team, records, POPULATION)
-    wave = assigned(model, model.tasks, allow_unassigned=True)
+    wave = assigned(model, model.tasks, capacity="even", allow_unassigned=True)
     assert wave.assignment.capacity.tolist() == [1, 3, 3]
     assert np.bincount(wave.agent_index).tolist() == [1, 3, 1]
 
@@ -384,7 +387,8 @@ def test_an_agent_takes_the_smaller_of_its_own_capacity_and_the_options(copied, 
         run = phase19.run(input=copied, output=tmp_path / "out", **FIXED, **options)
         return dict(run.tables["agent_evidence"].select("agent_id", "capacity").rows())
 
-    assert capacity() == {"agent_0": 3, "agent_1": 2, "late": 2}  # the even share of 4 tasks over 3 agents
+    assert capacity() == {"agent_0": 3, "agent_1": 4, "late": 4}  # twice the even share of 4 tasks over 3 agents
+    assert capacity(capacity="even") == {"agent_0": 3, "agent_1": 2, "late": 2}
     assert capacity(capacity=2) == {"agent_0": 2, "agent_1": 2, "late": 2}
     give(copied, "agents.jsonl", {"agent_id": "agent_0", "capacity": 1}, {"agent_id": "agent_1", "capacity": None})
     with pytest.raises(InfeasibleError, match="4 tasks for a total capacity of 3 over 2 agents"):
@@ -515,6 +519,7 @@ def test_a_wave_after_one_in_which_nothing_ran_learned_from_no_attempt(copied, t
         output=tmp_path / "out",
         executor="replay",
         executions=executions,
+        capacity="even",
         allow_unassigned=True,
         **FIXED,
     )

@@ -216,9 +216,44 @@ def test_auto_is_a_choice_among_plans_and_has_no_scores():
 
 
 @pytest.mark.parametrize(("n", "m", "expected"), [(4, 4, 1), (5, 4, 2), (1, 4, 1), (8, 4, 2)])
-def test_capacity_is_the_even_share_by_default(n, m, expected):
+def test_capacity_is_twice_the_even_share_by_default(n, m, expected):
     forecast = forecast_of(planned_success=np.full((n, m), 0.5))
-    assert optimize(forecast).capacity.tolist() == [expected] * m
+    assert optimize(forecast).capacity.tolist() == [2 * expected] * m
+    assert optimize(forecast, capacity="even").capacity.tolist() == [expected] * m
+    assert optimize(forecast, capacity="none").capacity.tolist() == [n] * m
+
+
+def test_by_default_an_agent_that_nearly_always_fails_gets_no_work():
+    forecast = forecast_of(planned_success=np.tile([0.8, 0.1, 0.9, 0.85], (12, 1)))
+    assert np.bincount(plan(forecast, S.MAXIMIZE_SUCCESS), minlength=4).tolist() == [0, 0, 6, 6]
+    assert np.bincount(plan(forecast, S.MAXIMIZE_SUCCESS, capacity="even"), minlength=4).tolist() == [3, 3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "capacity", "cost"),
+    [
+        # Alone a0 would succeed in 0.9 of the tasks. Of 4 tasks it may take c, so that 4 - c succeed in 0.5.
+        (S.MAXIMIZE_SUCCESS, "even", 0.2),
+        (S.MAXIMIZE_SUCCESS, 3, 0.1),
+        (S.MAXIMIZE_SUCCESS, None, 0.0),
+        (S.BALANCE_LOAD, "even", 0.2),
+        # Its confidence grows most with a1, so the limit on a1 gains success.
+        (S.CONFIDENCE_OPTIMIZATION, "even", -0.2),
+        (S.MAXIMIZE_THROUGHPUT, "even", None),
+    ],
+)
+def test_a_limit_costs_the_planned_success_of_the_strategy_s_plan_without_it(strategy, capacity, cost):
+    success, gain = np.tile([0.9, 0.5], (4, 1)), np.tile([0.0, 0.1], (4, 1))
+    found = optimize(
+        forecast_of(planned_success=success, planned_confidence_delta=gain), strategy=strategy, capacity=capacity
+    )
+    assert found.capacity_cost == (None if cost is None else pytest.approx(cost))
+
+
+def test_a_limit_costs_nothing_that_the_allowed_agents_forbid():
+    allowed = np.array([[True, True], [False, True], [False, True]])
+    forecast = forecast_of(planned_success=np.tile([0.9, 0.5], (3, 1)))
+    assert optimize(forecast, allowed, capacity="even").capacity_cost == pytest.approx(0.0)
 
 
 def test_required_agents_are_respected_against_the_score():
@@ -308,12 +343,13 @@ def test_of_many_tasks_without_room_the_first_five_are_named():
 
 
 def test_the_default_capacity_rises_to_the_least_that_required_agents_need():
-    # Of 6 tasks 4 need a0 or nobody else, 1 a0 or a1: the even share of 2 is too little, 4 is enough.
-    allowed = np.array([[True, False, False]] * 4 + [[True, True, False]] + [[True] * 3])
+    # Of 6 tasks 5 need a0, 1 a0 or a1: twice the even share of 2 is too little, 5 is enough.
+    allowed = np.array([[True, False, False]] * 5 + [[True, True, False]])
     forecast = forecast_of(planned_success=np.full((6, 3), 0.5))
-    found = optimize(forecast, allowed)
-    assert found.capacity.tolist() == [4, 4, 4]
-    assert found.assignment.agent_index[:5].tolist() == [0, 0, 0, 0, 1]
+    for capacity in (None, "even"):
+        found = optimize(forecast, allowed, capacity=capacity)
+        assert found.capacity.tolist() == [5, 5, 5]
+        assert found.assignment.agent_index.tolist() == [0, 0, 0, 0, 0, 1]
     # The limit a user gave stands.
-    with pytest.raises(InfeasibleError, match="no room for 1 task, because 4 tasks may use only 1 agent"):
+    with pytest.raises(InfeasibleError, match="no room for 2 tasks, because 4 tasks may use only 1 agent"):
         optimize(forecast, allowed, capacity=3)

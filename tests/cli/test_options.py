@@ -53,7 +53,8 @@ def test_settings_are_read_as_a_user_writes_them():
     [
         ({"waves": 0}, "--waves: expected a whole number from 1 to 1,000,000, found 0"),
         ({"agents": 0}, "--agents: expected a whole number from 1 to 100,000, found 0"),
-        ({"capacity": -1}, "--capacity: expected a whole number from 1 to 2,147,483,648, found -1"),
+        ({"capacity": -1}, "--capacity: expected a whole number from 1 to 2,147,483,648 or one of even, none"),
+        ({"capacity": "evn"}, "--capacity: .* found 'evn'; did you mean even"),
         ({"max_retries": -1}, "--max-retries: expected a whole number from 0 to 100, found -1"),
         ({"seed": -1}, "--seed: expected a whole number from 0 to 9,223,372,036,854,775,807, found -1"),
         ({"max_load_factor": 0.99}, "--max-load-factor: expected a number from 1 to 1,000,000, found 0.99"),
@@ -180,6 +181,7 @@ def test_numbers_of_numpy_are_numbers():
 
 def test_a_plan_can_be_asked_for_alone_and_is_part_of_a_run():
     assert PlanOptions(strategy="auto", capacity=3) == PlanOptions.of(strategy=OptimizationStrategy.AUTO, capacity="3")
+    assert [PlanOptions(capacity=text).capacity for text in ("even", "none")] == ["even", "none"]
     assert isinstance(RunOptions(input="a"), PlanOptions)
     with pytest.raises(UsageError, match="--capacity"):
         PlanOptions(capacity=0)

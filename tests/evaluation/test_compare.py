@@ -145,8 +145,8 @@ def test_the_best_agent_takes_what_it_may_of_each_wave_and_the_next_best_the_res
     success = plans.expected[0].sum(axis=0)
     best_first = np.argsort(-success)
     for agents in np.split(plans.agent[CANDIDATES.index("best_single_agent_capped")], starts_of(plans)):
-        # 5 tasks a wave and 4 agents: 2 tasks an agent at most.
-        assert agents.tolist() == [*best_first[[0, 0, 1, 1]], best_first[2]]
+        # 5 tasks a wave and 4 agents: at most twice the even share of 2 tasks an agent.
+        assert agents.tolist() == [*best_first[[0, 0, 0, 0]], best_first[1]]
     for agents in np.split(plans.agent[ROUND_ROBIN], starts_of(plans)):
         assert agents.tolist() == [0, 1, 2, 3, 0]
 

@@ -154,9 +154,9 @@ def test_a_query_prints_what_other_programs_read(run_cli, run_dir, form, expecte
 
 
 def test_a_query_prints_a_table(run_cli, run_dir):
-    shown = run_cli("query", "select agent_id, count(*) as tasks from tasks group by agent_id", "--run", run_dir)
-    assert shown.stdout.splitlines()[0].split() == ["agent_id", "tasks"]
-    assert len(shown.stdout.splitlines()) == 6
+    shown = run_cli("query", "select wave, count(*) as tasks from tasks group by wave", "--run", run_dir)
+    assert shown.stdout.splitlines()[0].split() == ["wave", "tasks"]
+    assert len(shown.stdout.splitlines()) == 4
 
 
 def test_a_directory_that_is_no_run_and_an_empty_query_are_named(run_dir, tmp_path):

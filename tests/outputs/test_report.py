@@ -101,7 +101,7 @@ def run_dir(tmp_path):
         ],
         "task_counts": {"total": 1200, "completed": 900, "failed": 300, "deferred": 0},
         "forecast_scores": {"brier_score": 0.0592, "log_loss": None},
-        "yardsticks": {"round_robin_success_rate": 0.9},
+        "yardsticks": {"round_robin_success_rate": 0.9, "capacity_cost": None},
         "solver": [{"wave": 1, "algorithm": "dual", "objective": 3.5, "upper_bound": 3.5, "gap": 0.0}],
         "previous": None,
         "thresholds": {"file": None, "changed": {}},
@@ -292,6 +292,12 @@ def test_the_first_sentence_says_whether_the_plan_held(run_dir, completed, start
     verdict, kind = opening(read_run(run_dir))
     assert verdict.startswith(start)
     assert kind == ("Dry run: every actual figure is simulated. 1,200 tasks, 2 agents, 2 waves, strategy balance_load.")
+
+
+def test_a_visible_cost_of_the_capacities_is_named(run_dir):
+    for cost, sentences in ((0.0004, []), (0.0234, ["The agents' capacities cost 2.3 points of planned success."])):
+        change(run_dir, yardsticks={"capacity_cost": cost})
+        assert opening(read_run(run_dir))[2:] == sentences
 
 
 def test_the_first_sentence_counts_failed_checks(run_dir):
