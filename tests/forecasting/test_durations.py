@@ -561,3 +561,20 @@ def test_variances_hold_from_wave_to_wave_until_the_records_double():
     anew = held.observe(attempts(odd[0]))
     assert anew.duration.estimated_on == 40
     assert (anew.duration.residual_sd**2 > 2 * held.duration.residual_sd**2).all()
+
+
+def test_the_level_is_as_uncertain_as_the_mean_of_its_records():
+    # Three attempts of two agents at two tasks. Of agents and tasks two attempts share an effect, 2^2 + 1 = 5 of 3^2.
+    places = (("t0", "a0"), ("t1", "a0"), ("t0", "a1"))
+    fitted = fit([timed(1000.0 + i, task_id=task, agent_id=agent)[0] for i, (task, agent) in enumerate(places)])
+    known = fitted.variances
+    variance = fitted.residual_sd.max() ** 2 / 3 + (known["agent"] + known["task"]) * 5 / 9 + known["pair"] * 3 / 9
+    assert fitted.mean_sd == pytest.approx(variance**0.5)
+
+
+def test_records_of_an_agent_or_a_task_make_up_for_an_error_of_the_level():
+    fitted = fit(timed(*np.linspace(900.0, 1100.0, 50), agent_id="a0"))
+    new, known = np.array([3]), np.array([0])
+    assert fitted.level_sd(new, np.array([2])).item() == pytest.approx(fitted.mean_sd)
+    for task, agent in ((known, np.array([2])), (new, known)):
+        assert fitted.level_sd(task, agent).item() < 0.1 * fitted.mean_sd
