@@ -5,8 +5,8 @@
 --     the tasks that ran of the column of task_results in the name, or of a product. *_skew_sum = sum of the
 --     third moments that lengthen the tail of a shortfall [tasks^3]. *_ms [ms]. capacity [tasks]. slot_worth [score].
 --     success_variance, advantage_variance = uncertainty of the forecasts for the agent's tasks [tasks^2]. first_* and
---     log_duration_* = as in agent_evidence [tasks, log time]. Sums are null if the agent ran nothing; actual_busy_ms is
---     null too if the time of a task is unknown, and deviation_ms covers the tasks with known times.
+--     log_duration_* = as in agent_evidence [tasks, log time]. Sums are null if the agent ran nothing.
+--     actual_busy_ms is null too if the time of a task is unknown, and deviation_ms covers the tasks with known times.
 with
 
 positions as (

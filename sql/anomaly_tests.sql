@@ -8,9 +8,9 @@
 --     possible problem [unit]. statistic and threshold [standard scores]. reason = a sentence. Figures are null without
 --     data.
 -- Drift and degradation have many tests each, and one is shown. Drift shows the stronger pooled test, or the strongest
--- agent's test if only agents' tests fired. Degradation shows the strongest test. The tests against the waves' own
--- forecasts decide whether a type is testable: the pooled one for drift, and for degradation that of the median agent
--- from the middle of the run on.
+-- agent's test if only agents' tests fired. Degradation shows the strongest test. The better pooled test decides
+-- whether drift is testable. For degradation, it is the median agent's test against the waves' own forecasts, from the
+-- middle of the run on.
 with
 
 drifts as (
@@ -20,8 +20,7 @@ drifts as (
             tests.statistic - tests.threshold
             + if(tests.is_anomaly, 1e9, 0e0) + if(tests.agent_id is null, 1e6, 0e0)
         ) as shown,
-        max(tests.detectable_effect) filter (where tests.agent_id is null and tests.baseline = 'record')
-            as pooled_detectable_effect,
+        min(tests.detectable_effect) filter (where tests.agent_id is null) as pooled_detectable_effect,
         median(tests.detectable_effect) filter (where tests.agent_id is not null and tests.baseline = 'record')
             as agent_detectable_effect,
         bool_or(tests.is_anomaly) as is_anomaly,
@@ -92,7 +91,8 @@ tests as (
         coalesce(tests.is_anomaly, false) as is_anomaly,
         rules.schedule_drift_limit as detectable_limit,
         printf(
-            'all durations %.2f times as long, or %.2f times for the median agent, from the middle of the run on',
+            'all durations %.2f times as long throughout the run, or %.2f times for the median agent from the middle '
+            || 'of the run on',
             tests.pooled_detectable_effect, tests.agent_detectable_effect
         ) as fault,
         '' as cause,

@@ -6,7 +6,7 @@
 --     [fraction]. effect = planned minus actual success rate [fraction], with its 90 % interval. statistic = effect
 --     beyond the rules' margin, and threshold above which it is significant [standard scores]; each test gets half of
 --     the alarm probability. peer_statistic = statistic without the agents that degraded.
---     Of the test `record`: detectable_effect = smallest effect that is detected with the rules' power.
+--     detectable_effect = smallest effect that one of the tests detects with the rules' power. Of the test `record`:
 --     baseline_statistic = statistic of the forecasts for round robin in place of the plan's. baseline_lead_statistic =
 --     outcomes above the forecasts for round robin [standard scores].
 --     is_beyond_chance = a statistic is above its threshold. is_anomaly = beyond chance, also without degraded agents,
@@ -143,7 +143,7 @@ strongest as (
         coalesce(
             arg_max(scores, scores.statistic - scores.threshold + if(scores.is_peers_too, 1e9, 0e0)), any_value(scores)
         ) as shown,
-        any_value(scores.detectable_effect) filter (where scores.baseline = 'record') as detectable_effect,
+        min(scores.detectable_effect) as detectable_effect,
         any_value(scores.threshold) filter (where scores.baseline = 'record') as record_threshold,
         bool_or(scores.is_beyond_chance) as is_beyond_chance,
         bool_or(scores.is_peers_too) as is_peers_too,

@@ -5,8 +5,8 @@
 -- Inputs: agent_waves, rules.
 -- Columns: effect = geometric mean of actual over forecast duration [ratio], with its 90 % interval. typical_ms and
 --     forecast_ms = geometric means of both [ms]. statistic = log of the effect over its standard error. threshold
---     [standard scores]: each baseline gets half of the alarm probability; its pooled test gets half of that, and its
---     agents' tests share the other half. alarm_share = the test's part of the alarm probability [fraction].
+--     [standard scores]: each baseline gets half of the alarm probability; its pooled test gets three quarters
+--     of that, and its agents' tests share the rest. alarm_share = the test's part of the alarm probability [fraction].
 --     detectable_effect = smallest slow-down that is detected with the rules' power [ratio]. first_wave = first wave of
 --     the compared part. duration_count [attempts]. p_value. is_anomaly = above the threshold and above the margin; for
 --     a pooled row, also without the agents whose own test fired.
@@ -77,7 +77,7 @@ agents as (
         sum(places.log_ms) as log_ms,
         sum(places.residual) as residual,
         sum(places.variance + pow(places.shared_sd, 2)) as variance,
-        25e-2 / count(*) over (partition by places.baseline) as alarm_share,
+        125e-3 / count(*) over (partition by places.baseline) as alarm_share,
     from places
     group by places.baseline, places.agent_id, places.agent_position
 ),
@@ -137,7 +137,7 @@ tests as (
         sum(others_n) as others_n,
         sum(others_residual) as others_residual,
         sum(others_variance) as others_variance,
-        25e-2 as alarm_share,
+        375e-3 as alarm_share,
     from blocks
     group by baseline
 ),

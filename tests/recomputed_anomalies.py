@@ -45,7 +45,7 @@ def anomaly_tests(world: World) -> Rows:
     shown = strongest(pooled, late_pooled) if late_pooled or not late else strongest(late, late)
     told = (
         (error, error["detectable_effect"], error["is_beyond_chance"], error["is_anomaly"]),
-        (shown, record[-1]["detectable_effect"], bool(late), bool(late)),
+        (shown, min(row["detectable_effect"] for row in pooled), bool(late), bool(late)),
         (strongest(falls, own), float(np.median(seen)), bool(beyond), bool(own)),
         (failure, failure["detectable_effect"], failure["is_beyond_chance"], failure["is_anomaly"]),
     )

@@ -119,7 +119,7 @@ def prediction_error_tests(world: World) -> Rows:
     return [
         {name: value for name, value in shown.items() if name not in names}
         | {
-            "detectable_effect": record["detectable_effect"],
+            "detectable_effect": min(row["detectable_effect"] for row in both),
             "baseline_statistic": base_statistic,
             "baseline_lead_statistic": score(float(ran["baseline_residual"].sum()), base),
             "peer_statistic": shown["peer_statistic"],
@@ -230,9 +230,9 @@ def schedule_drift_tests(world: World) -> Rows:
             found["late"] / math.sqrt(found["variance"]) > limit and found["late"] / found["n"] > margin
         )
 
-    # Each baseline has half of the alarm probability: a quarter for its pooled test, a quarter for its agents'.
+    # Each baseline has half of the alarm probability: 3 / 8 of it for the pooled test, 1 / 8 for its agents'.
     tests = [(name, agent) for name, (_, timed) in places.items() for agent in (*timed, None)]
-    shares = {test: 0.25 / (1 if test[1] is None else len(places[test[0]][1])) for test in tests}
+    shares = {test: 0.375 if test[1] is None else 0.125 / len(places[test[0]][1]) for test in tests}
     limits = {test: threshold(rules.alarm_probability * share, 0.0, 1.0) for test, share in shares.items()}
     late_agents = {agent for name, agent in tests if agent and is_late(told(name, [agent]), limits[name, agent])}
     rows = []

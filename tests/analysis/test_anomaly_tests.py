@@ -193,17 +193,17 @@ def late(first, second, sd=0.0):
 
 class TestScheduleDrift:
     def test_by_hand(self, detect):
-        # agent_0 takes 1.5 times as long: 25 ln 1.5 / sqrt(4) = 5.0683, above z(0.0125 / 4 / 2) = 2.9553.
-        # Both: 25 ln 1.5 / sqrt(8) = 3.5838, above z(0.0125 / 4) = 2.7344, but nothing without agent_0.
+        # agent_0 takes 1.5 times as long: 25 ln 1.5 / sqrt(4) = 5.0683, above z(0.0125 / 8 / 2) = 3.1632.
+        # Both: 25 ln 1.5 / sqrt(8) = 3.5838, above z(0.0125 x 3 / 8) = 2.5983, but nothing without agent_0.
         found = detect(late(1.5, 1.0))
         rows = found["schedule_drift_tests"]
         assert rows["agent_id"].to_list() == ["agent_0", "agent_1", None]
         assert rows["statistic"].to_list() == pytest.approx([5.0683, 0.0, 3.5838], abs=1e-4)
-        assert rows["threshold"].to_list() == pytest.approx([z(0.0015625)] * 2 + [z(0.003125)])
+        assert rows["threshold"].to_list() == pytest.approx([z(0.00078125)] * 2 + [z(0.0046875)])
         assert rows["is_anomaly"].to_list() == [True, False, False]
         # 1.5 in a standard error of 2 / 25 = 0.08 each way: x exp(1.6449 x 0.08) = 1.1406.
         assert rows.row(0, named=True)["effect_high"] == pytest.approx(1.5 * 1.1406, abs=1e-3)
-        assert rows["detectable_effect"][0] == pytest.approx(math.exp(0.08 * (z(0.0015625) + z(0.1))))
+        assert rows["detectable_effect"][0] == pytest.approx(math.exp(0.08 * (z(0.00078125) + z(0.1))))
         anomaly = found["scheduling_anomalies"].row(0, named=True)
         assert (anomaly["affected_agents"], anomaly["affected_waves"]) == (["agent_0"], [2])
         assert anomaly["effect"] == pytest.approx(1.5)
@@ -310,7 +310,7 @@ class TestBeforeTheRun:
         rows = found["schedule_drift_tests"].filter(baseline="start")
         assert rows["agent_id"].to_list() == ["agent_0", "agent_1", None]
         assert rows["statistic"].to_list() == pytest.approx([8.9291, 0.0, 5.4576], abs=1e-4)
-        assert rows["threshold"].to_list() == pytest.approx([z(0.0015625)] * 2 + [z(0.003125)])
+        assert rows["threshold"].to_list() == pytest.approx([z(0.00078125)] * 2 + [z(0.0046875)])
         assert rows["is_anomaly"].to_list() == [True, False, False]
         assert rows.select("typical_ms", "forecast_ms").row(0) == pytest.approx((2000.0, 200.0))
         assert not found["schedule_drift_tests"].filter(baseline="record")["is_anomaly"].any()
