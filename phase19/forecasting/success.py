@@ -132,24 +132,28 @@ class Cells:
     shrink
         Factor on the log odds: below 1 for a summary, which averages over tasks.
     won, lost
-        Indices of the cells with more than 0, 1, 2 ... wins and losses, among cells of few attempts.
+        Among cells of few attempts, the indices of those with more than 0, 1, 2 ... wins and losses, and the share of
+        the next one that each has: 1, or less for a fraction of an attempt.
     many
-        Indices of the cells with many attempts or fractions of attempts.
+        Indices of the cells with many attempts.
     """
 
     wins: Floats
     losses: Floats
     tightness: Floats
     shrink: Floats
-    won: list[Ints] = field(init=False, repr=False, compare=False)
-    lost: list[Ints] = field(init=False, repr=False, compare=False)
+    won: list[tuple[Ints, Floats | float]] = field(init=False, repr=False, compare=False)
+    lost: list[tuple[Ints, Floats | float]] = field(init=False, repr=False, compare=False)
     many: Ints = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        is_few = (self.tries <= _FEW) & (self.wins % 1.0 == 0.0) & (self.losses % 1.0 == 0.0)
+        is_few = self.tries <= _FEW
         for name, counts in (("won", self.wins), ("lost", self.losses)):
-            most = int(counts[is_few].max(initial=0.0))
-            object.__setattr__(self, name, [np.flatnonzero(is_few & (counts > i)) for i in range(most)])
+            most = int(np.ceil(counts[is_few].max(initial=0.0)))
+            cells = [np.flatnonzero(is_few & (counts > i)) for i in range(most)]
+            shares = [np.minimum(counts[here] - i, 1.0) for i, here in enumerate(cells)]
+            parts = [(here, share if (share < 1.0).any() else 1.0) for here, share in zip(cells, shares, strict=True)]
+            object.__setattr__(self, name, parts)
         object.__setattr__(self, "many", np.flatnonzero(~is_few))
 
     @property
@@ -178,21 +182,22 @@ def fit_cells(log_odds: Floats, cells: Cells, concentration: float) -> CellFit:
     -----
     Rate ~ Beta(k p, k (1 - p)), so its posterior mean is (wins + k p) / (n + k). About p, n attempts of one pair carry
     the information of n (k + 1) / (k + n) independent attempts. For few attempts, the likelihood is the product of
-    their successive probabilities, (k p + i) / (k + i) for a success after i successes.
+    their successive probabilities, (k p + i) / (k + i) for a success after i successes; a fraction of an attempt has
+    that fraction of the log probability.
     """
     p = np.clip(sigmoid(cells.shrink * log_odds), _TINY, 1.0 - _TINY)
     k = concentration * cells.tightness
     a = k * p
     b = k - a
     likelihood, slope = np.ones(p.size), np.zeros(p.size)
-    for i, here in enumerate(cells.won):
+    for i, (here, share) in enumerate(cells.won):
         reached = a[here] + i
-        likelihood[here] *= reached / (k[here] + i)
-        slope[here] += 1.0 / reached
-    for i, here in enumerate(cells.lost):
+        likelihood[here] *= (reached / (k[here] + i)) ** share
+        slope[here] += share / reached
+    for i, (here, share) in enumerate(cells.lost):
         reached = b[here] + i
-        likelihood[here] *= reached / (k[here] + (cells.wins[here] + i))
-        slope[here] -= 1.0 / reached
+        likelihood[here] *= (reached / (k[here] + (cells.wins[here] + i))) ** share
+        slope[here] -= share / reached
     log_likelihood = np.log(likelihood)
     if cells.many.size:
         from scipy.special import betaln, psi

@@ -92,8 +92,8 @@ def test_the_spread_of_log_odds_is_that_of_the_beta():
 
 
 def test_few_attempts_are_multiplied_as_many_are_by_special_functions():
-    # Up to 16 attempts a product, above it and for fractions the functions themselves.
-    wins, losses = np.array([16.0, 0, 5, 17, 0, 2.5, 300, 0]), np.array([0.0, 16, 11, 0, 40, 1.5, 80, 0])
+    # Up to 16 attempts a product, above it the functions themselves.
+    wins, losses = np.array([16.0, 0, 5, 17, 0, 20.5, 300, 0]), np.array([0.0, 16, 11, 0, 40, 1.5, 80, 0])
     log_odds, k = np.linspace(-6, 6, wins.size), 0.3
     p = 1 / (1 + np.exp(-log_odds))
     a, b = k * p, k * (1 - p)
@@ -101,6 +101,17 @@ def test_few_attempts_are_multiplied_as_many_are_by_special_functions():
     assert found.log_likelihood == pytest.approx(betaln(a + wins, b + losses) - betaln(a, b), rel=1e-9, abs=1e-12)
     slope = k * p * (1 - p) * (psi(a + wins) - psi(a) - psi(b + losses) + psi(b))
     assert found.slope == pytest.approx(slope, rel=1e-9, abs=1e-12)
+
+
+def test_a_fraction_of_an_attempt_counts_as_that_fraction_and_at_the_forecast_rate_as_nothing():
+    # 0.9 of an attempt at p = 0.8, k = 4: 0.9 log 0.8; the slope is 0.9 (rate - p), alone and after a success.
+    p, k = np.full(4, 0.8), 4.0
+    found = fit_cells(np.log(p / (1 - p)), cells([0.9, 0.72, 0.0, 1.72], [0.0, 0.18, 0.9, 0.18]), k)
+    assert found.log_likelihood[0] == pytest.approx(0.9 * np.log(0.8))
+    assert found.slope[:3] == pytest.approx([0.9 * 0.2, 0.0, -0.9 * 0.8], abs=1e-12)
+    # A success at 3.2 of 4, then 0.72 of one at 4.2 of 5 and 0.18 of a failure at 0.8.
+    assert found.slope[3] == pytest.approx(4 * 0.16 * (1 / 3.2 + 0.72 / 4.2 - 0.18 / 0.8))
+    assert found.rate == pytest.approx([4.1 / 4.9, 0.8, 3.2 / 4.9, 4.92 / 5.9])
 
 
 def test_sixteen_attempts_neither_overflow_nor_underflow():
