@@ -450,9 +450,10 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
         evidence=frames.EVIDENCE.empty(),  # patterns and signals may include them too
         population=Population(  # computed without those summaries
             agent_count=inputs.population.agent_count,
-            task_count=inputs.population.task_count,
+            task_count=history["task_id"].n_unique(),
             wave_count=inputs.population.wave_count,
             success_rate=_UNKNOWN_RATE if success_rate is None else success_rate,
+            retry_rate=0.0,  # the rate is over attempts, so it has no retries in it
             duration_ms=mean(history["duration_ms"].sort()),  # sorted: record order changes no digit
             confidence_delta=mean(history["confidence_delta"].sort()),
         ),

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import phase19
+from phase19 import frames
 from phase19.errors import UsageError
 from phase19.evaluation.backtest import (
     PairOutcomes,
@@ -220,13 +221,16 @@ def test_later_records_change_nothing_that_was_known(case):
         task_count=24,
         wave_count=inputs.population.wave_count,
     )
-    changed = replace(inputs, attempts=other, agents=summaries, population=population)
+    stated = {"task_id": "t0", "agent_id": inputs.agents["agent_id"][0], "success_rate": 0.0, "confidence": 1.0}
+    evidence = frames.EVIDENCE.conform([stated])
+    changed = replace(inputs, attempts=other, agents=summaries, population=population, evidence=evidence)
     fewer = replace(inputs, attempts=pl.concat([other.filter(~is_later), other.filter(is_later).head(1)]))
     pasts = [split_inputs(version, SPLIT)[0] for version in (inputs, changed, fewer)]
     plans = []
     for past in pasts:
         assert past.attempts.height > 0
         assert past.population == pasts[0].population
+        assert past.evidence.is_empty()
         assert past.agents.equals(pasts[0].agents)
         assert past.attempts.equals(pasts[0].attempts)
         executions = replay_plan(past, split_inputs(inputs, SPLIT)[1], options(waves=1)).executions
