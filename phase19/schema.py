@@ -117,3 +117,19 @@ def _converts(found: Any, wanted: Any) -> bool:
     is_number = found.is_numeric() and wanted.is_numeric() and (found.is_integer() or wanted.is_float())
     is_alike = (found.is_nested() and wanted.is_nested()) or (found.is_temporal() and wanted.is_temporal())
     return bool(found in (wanted, pl.Null) or is_number or is_alike or (wanted == pl.String and found == pl.Enum))
+
+
+class ArrowStream:
+    """Expose only the Arrow C stream of a Polars frame or a DuckDB relation.
+
+    Each library requires pyarrow if it recognises the other's class; with this class it uses the protocol alone.
+    Modules do not import duckdb at their top: Polars caches the types it has seen, and a cached DuckDB type outlives
+    the interpreter's clean-up.
+    """
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return the source's stream; zero-copy where both sides allow it."""
+        return self._source.__arrow_c_stream__(requested_schema)

@@ -17,8 +17,9 @@ import polars as pl
 
 from phase19 import frames
 from phase19.analysis.queries import QUERIES
-from phase19.analysis.session import Analysis, ArrowStream, analyse, connect, define_functions, read_sql
+from phase19.analysis.session import Analysis, analyse, connect, define_functions, read_sql
 from phase19.inputs.thresholds import Thresholds
+from phase19.schema import ArrowStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

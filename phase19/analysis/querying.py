@@ -8,9 +8,10 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from phase19.analysis.session import ArrowStream, connect, lock, read_sql
+from phase19.analysis.session import connect, lock, read_sql
 from phase19.errors import OutputError, UsageError
 from phase19.publishing.run_directory import open_run
+from phase19.schema import ArrowStream
 
 # DuckDB types that both Polars and CSV support.
 _PLAIN = {

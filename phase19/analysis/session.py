@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from phase19.analysis.queries import QUERIES, Query
 from phase19.errors import OutputError
+from phase19.schema import ArrowStream
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -23,22 +24,6 @@ if TYPE_CHECKING:
 # The rows of a query as JSON lines, or one pretty JSON document.
 _ROWS = "copy (from {source}) to $path (format json)"
 _DOCUMENT = "copy (select encode(json_pretty(to_json({document})) || chr(10)) from {source}) to $path (format blob)"
-
-
-class ArrowStream:
-    """Expose only the Arrow C stream of a Polars frame or a DuckDB relation.
-
-    Each library requires pyarrow if it recognises the other's class; with this class it uses the protocol alone. The
-    module does not import duckdb at its top: Polars caches the types it has seen, and a cached DuckDB type outlives the
-    interpreter's clean-up.
-    """
-
-    def __init__(self, source: Any) -> None:
-        self._source = source
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Return the source's stream; zero-copy where both sides allow it."""
-        return self._source.__arrow_c_stream__(requested_schema)
 
 
 @dataclass(frozen=True, slots=True)

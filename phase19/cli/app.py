@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from io import FileIO, TextIOWrapper
@@ -19,6 +20,7 @@ from phase19.errors import InvalidInputsError, Phase19Error, UsageError, suggest
 from phase19.options import BacktestOptions, CompareOptions, InputOptions, RunOptions
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
+_TABLE_ROLES = ("task", "agent", "success", "duration", "category", "timestamp", "attempt", "trial", "void", "error")
 DEFAULT_RUN = Path("outputs/phase19")
 OutputFile = Annotated[Path | None, OUTPUT]
 
@@ -211,6 +213,79 @@ def report(*, run: Path = DEFAULT_RUN) -> None:
     from phase19.outputs.report import rebuild_report
 
     print(*rebuild_report(run), sep="\n")
+
+
+@app.command(name="import", sort_key=3)
+def import_(
+    format: Literal["table"],
+    *paths: Path,
+    output: Annotated[Path, Parameter(group=OUTPUT.group, required=True)],
+    task: str | None = None,
+    agent: str | None = None,
+    success: str | None = None,
+    duration: str | None = None,
+    category: str | None = None,
+    timestamp: str | None = None,
+    attempt: str | None = None,
+    trial: str | None = None,
+    void: str | None = None,
+    error: str | None = None,
+    threshold: float | None = None,
+    drop_torn_lines: bool = False,
+) -> None:
+    """Import the logs of your own agents: write an input directory for the other commands.
+
+    Parameters
+    ----------
+    format
+        Format of the logs.
+    paths
+        Files to import. A table is a .csv, .tsv, .jsonl, .json or .parquet file.
+    output
+        The input directory to write; it must not exist, or be empty.
+    task
+        Column with the task. Without --task, --agent and --success, the command proposes columns.
+    agent
+        Column with the agent that tried it.
+    success
+        Column that says whether it succeeded.
+    duration
+        Column and unit of the time, such as seconds:s (units ms, s, min, h), or two columns of times: START,END.
+    category
+        Column with the kind of task.
+    timestamp
+        Column with the time of the attempt.
+    attempt
+        Column with the number of the attempt among retries: 1, 2, ...
+    trial
+        Column with the number of the independent trial.
+    void
+        Column that marks attempts which nobody could judge.
+    error
+        Column with the error message.
+    threshold
+        Count a success column of numbers as success from this value on.
+    drop_torn_lines
+        Leave out lines that are no rows, and count them.
+    """
+    from phase19.inputs.importers import attempts as importing
+    from phase19.inputs.importers import table
+
+    given = {name: value for name, value in locals().items() if name in _TABLE_ROLES and value is not None}
+    if not paths:
+        raise UsageError("expected at least one file to import, found none")
+    if not {"task", "agent", "success"} <= given.keys():
+        proposed = table.propose(paths[0]) | given
+        options = " ".join(f"--{role} {shlex.quote(str(column))}" for role, column in proposed.items())
+        missing = [role for role in ("task", "agent", "success") if role not in proposed]
+        hint = f"; no column looks like {', '.join(missing)}" if missing else ""
+        files = " ".join(shlex.quote(str(path)) for path in (*paths, "--output", output))
+        raise UsageError(f"name the columns, for example: python -m phase19 import table {files} {options}{hint}")
+    imported = table.read_table(
+        paths, table.TableColumns(**given, threshold=threshold), drop_torn_lines=drop_torn_lines
+    )
+    counts = importing.write_inputs(imported, output)
+    screen.print_import(counts, imported.unmapped, output)
 
 
 @app.command(sort_key=9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import contextmanager
 from itertools import takewhile
@@ -11,7 +12,7 @@ from phase19.errors import plural
 from phase19.outputs.rendering import Table, records_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     import polars as pl
@@ -77,6 +78,14 @@ def print_inputs(inputs: Inputs) -> None:
         f"{found['agents_with_records']} of {plural(inputs.agents.height, 'agent')} have records."
     )
     show([table, f"The inputs are valid: {tasks}, {sizes}. {joined}"])
+
+
+def print_import(counts: Mapping[str, int], unmapped: Mapping[str, list[str]], directory: Path) -> None:
+    """Print what was read, the values that no rule converts, and the command to type next."""
+    rows = tuple((name, f"{count:,}") for name, count in counts.items())
+    examples = [f"Not understood in {column}: {', '.join(map(repr, values))}." for column, values in unmapped.items()]
+    show([Table(("found", "count"), rows, labels=1), *examples])
+    print(f"Next: python -m phase19 run --input {shlex.quote(str(directory))}")
 
 
 def print_frame(frame: pl.DataFrame) -> None:

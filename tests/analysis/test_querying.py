@@ -13,9 +13,9 @@ import pytest
 
 import phase19
 from phase19.analysis.querying import select
-from phase19.analysis.session import ArrowStream
 from phase19.errors import OutputError, UsageError
 from phase19.inputs.sample import write_sample
+from phase19.schema import ArrowStream
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "queries.md"
 STRATEGIES = {"first": "maximize_success", "second": "balance_load"}

@@ -37,7 +37,8 @@ def tree(directory):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "run", "validate", "forecast", "backtest", "compare", "query", "explain", "report", "sample"]
+    "command",
+    ["", "run", "validate", "forecast", "backtest", "compare", "query", "explain", "report", "import", "sample"],
 )
 def test_help_is_as_agreed(run_cli, golden, command):
     done = run_cli(*command.split(), "--help")
@@ -272,3 +273,26 @@ def test_report_writes_the_same_files_as_the_run(run_cli, inputs):
         run_dir / name for name in ("report.html", "PHASE_19_AUTONOMOUS_OPTIMIZATION.md")
     )
     assert tree(run_dir) == before
+
+
+def test_from_a_table_to_a_plan_in_two_commands(run_cli, tmp_path):
+    (tmp_path / "my log.csv").write_text(
+        "task,agent,passed,seconds,started\n"
+        + "".join(f"t{i},{agent},{i % 3 > 0},{i + 1},2026-01-02T03:0{i}:00Z\n" for i in range(6) for agent in "xy")
+        + "open 1,,,,\nopen 2,,,,\n"
+    )
+    source = ("import", "table", tmp_path / "my log.csv", "--output", tmp_path / "mine")
+    proposal = run_cli(*source)
+    assert (proposal.returncode, proposal.stdout) == (2, "")
+    options = ("--task", "task", "--agent", "agent", "--success", "passed", "--duration", "seconds:s")
+    assert proposal.stderr == (
+        f"error: name the columns, for example: python -m phase19 import table '{tmp_path}/my log.csv' "
+        f"--output {tmp_path}/mine {' '.join(options)} --timestamp started\n"
+    )
+    done = run_cli(*source, *options, "--timestamp", "started")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^attempts +12$", done.stdout, re.MULTILINE)
+    assert done.stdout.endswith(f"Next: python -m phase19 run --input {tmp_path}/mine\n")
+    planned = run_cli("run", "--input", tmp_path / "mine", "--json")
+    assert planned.returncode == 0
+    assert json.loads(planned.stdout)["total_tasks"] == 2

@@ -1,0 +1,164 @@
+"""Write an input directory from imported attempts, with every summary figure derived from them."""
+
+import json
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from phase19.errors import OutputError, UsageError
+from phase19.frames import TASKS
+
+# Columns of imported rows. A row without outcome, time, start and error is a task that nobody has tried.
+ROWS: dict[str, Any] = {
+    "task_id": pl.String,
+    "agent_id": pl.String,
+    "is_success": pl.Boolean,
+    "is_void": pl.Boolean,
+    "is_censored": pl.Boolean,
+    "duration_ms": pl.Float64,
+    "category": pl.String,
+    "timestamp": pl.Datetime("us", "UTC"),
+    "attempt": pl.Int64,
+    "trial": pl.Int64,
+    "error_message": pl.String,
+}
+_CONTROL = r"[\x00-\x1f\x7f-\x9f]"  # no id may contain these
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Rows of a log, and what was found while reading it.
+
+    Attributes
+    ----------
+    rows
+        One row per attempt or untried task, with the columns `ROWS`; missing columns are null.
+    counts
+        Numbers of rows by what was found, to show.
+    unmapped
+        Examples of values that no rule converts, by column.
+    tasks
+        Further tasks to do: task_id and any other field of `frames.TASKS`.
+    """
+
+    rows: pl.DataFrame
+    counts: dict[str, int] = field(default_factory=dict)
+    unmapped: dict[str, list[str]] = field(default_factory=dict)
+    tasks: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"task_id": pl.String}))
+
+
+def write_inputs(imported: Imported, directory: Path) -> dict[str, int]:
+    """Write an input directory of Phase 18, and return the numbers to show.
+
+    Parameters
+    ----------
+    imported
+        The rows of a log.
+    directory
+        A directory that does not exist or is empty.
+
+    Raises
+    ------
+    UsageError
+        No row is an attempt, or names an agent.
+    OutputError
+        `directory` is not empty, or cannot be written.
+    """
+    rows = imported.rows.with_columns(
+        pl.lit(None, dtype=kind).alias(name) for name, kind in ROWS.items() if name not in imported.rows.columns
+    ).select(pl.col(name).cast(kind) for name, kind in ROWS.items())
+    is_named = pl.all_horizontal(
+        (pl.col(name).str.len_chars() > 0) & ~pl.col(name).str.contains(_CONTROL) for name in ("task_id", "agent_id")
+    ).fill_null(value=False)
+    told = pl.any_horizontal(pl.col("is_success", "duration_ms", "timestamp", "error_message").is_not_null())
+    is_task = ~told & ~pl.col("is_void").fill_null(value=False) & (pl.col("task_id").str.len_chars() > 0)
+    untried, tried = rows.filter(is_task), rows.filter(~is_task)
+    attempts = tried.filter(is_named).with_columns(
+        is_void=pl.col("is_void").fill_null(value=False) | pl.col("is_success").is_null(),
+        is_censored=pl.col("is_censored").fill_null(value=False),
+    )
+    if attempts.is_empty():
+        raise UsageError("expected at least one attempt with a task and an agent, found none")
+    new = untried.select("task_id", "category").unique("task_id", maintain_order=True)
+    tasks = pl.concat([new, imported.tasks], how="diagonal_relaxed").unique("task_id", maintain_order=True)
+    _publish(directory, _documents(attempts, tasks))
+    return {
+        "rows": imported.counts.get("rows", imported.rows.height),
+        **{name: count for name, count in imported.counts.items() if name != "rows"},
+        "attempts": attempts.height,
+        "void": int(attempts["is_void"].sum()),
+        "stopped by a limit": int(attempts["is_censored"].sum()),
+        "without a time": attempts["duration_ms"].null_count(),
+        "without a task or an agent": tried.height - attempts.height,
+        "agents": attempts["agent_id"].n_unique(),
+        "tasks": attempts["task_id"].n_unique(),
+        "tasks to do": tasks.height,
+    }
+
+
+def _documents(attempts: pl.DataFrame, tasks: pl.DataFrame) -> dict[str, Any]:
+    """The files of the input directory, by name: a frame for lines, anything else for one JSON document."""
+    status = (
+        pl.when("is_void").then(pl.lit("void")).when("is_success").then(pl.lit("success")).otherwise(pl.lit("failed"))
+    )
+    outcomes = attempts.select(
+        "task_id",
+        "agent_id",
+        "category",
+        status=status,
+        execution_time_ms="duration_ms",
+        is_censored="is_censored",
+        attempts="attempt",
+        trial="trial",
+        error_message="error_message",
+        timestamp=pl.col("timestamp").dt.to_string("%Y-%m-%dT%H:%M:%S%.6fZ"),
+    )
+    judged = attempts.filter(~pl.col("is_void"))
+    # A task succeeded if one of its attempts did; every trial counts as a task of its own.
+    solved = judged.group_by("agent_id", "task_id", "trial").agg(
+        pl.col("is_success").any(), pl.len().alias("count"), pl.col("duration_ms").sum().alias("total_ms")
+    )
+    figures = {"success_rate": pl.col("is_success").mean().fill_null(0.0), "retry_rate": (pl.col("count") > 1).mean()}
+    agents = solved.group_by("agent_id").agg(tasks=pl.len(), **figures).sort("agent_id")
+    times = judged.group_by("agent_id").agg(avg_execution_time_ms=pl.col("duration_ms").mean())
+    agents = agents.join(times, on="agent_id", maintain_order="left")
+    overall = solved.select(**figures).row(0, named=True)
+    documents: dict[str, Any] = {
+        "multi_agent_summary.json": {
+            "total_agents": attempts["agent_id"].n_unique(),
+            "total_tasks": attempts["task_id"].n_unique(),
+            **overall,
+            "avg_execution_time_ms": judged["duration_ms"].mean(),
+            "agent_performance": agents.rows_by_key("agent_id", named=True, unique=True),
+        },
+        "coordination_patterns.json": [],
+        "system_health.json": {},
+        "learning_signals.jsonl": pl.DataFrame(),
+        "task_outcomes.jsonl": outcomes,
+    }
+    if tasks.height:
+        documents["tasks.jsonl"] = tasks.select(name for name in TASKS.columns if name in tasks.columns)
+    return documents
+
+
+def _publish(directory: Path, documents: dict[str, Any]) -> None:
+    try:
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise OutputError(f"{directory}: expected nothing there, found something; nothing was written")
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".import-") as scratch:
+            staging = Path(scratch, "inputs")
+            staging.mkdir()
+            for name, content in documents.items():
+                if isinstance(content, pl.DataFrame):
+                    content.write_ndjson(staging / name)
+                else:
+                    (staging / name).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+            if directory.exists():
+                directory.rmdir()
+            staging.rename(directory)
+    except OSError as problem:
+        raise OutputError(f"{directory}: {problem.strerror or problem}") from problem
