@@ -7,24 +7,29 @@ Examples
 >>> result.summary["system_health_score"]  # doctest: +SKIP
 """
 
-import ast
-from importlib import import_module
-from pathlib import Path
-
 __version__ = "0.1.0"
 
-# __init__.pyi lists the public names. Each is imported on first use, so that `--help` starts fast.
-_STUB = ast.parse(Path(__file__).with_suffix(".pyi").read_text("utf-8"))
-_MODULES = {name.name: line.module for line in _STUB.body if isinstance(line, ast.ImportFrom) for name in line.names}
-__all__ = [*_MODULES, "__version__"]  # noqa: PLE0604 - names are strings
+
+# __init__.pyi lists the public names. Each is imported on first use, so that the command starts fast.
+def _modules() -> dict[str, str]:
+    import ast
+    from pathlib import Path
+
+    lines = ast.parse(Path(__file__).with_suffix(".pyi").read_text("utf-8")).body
+    return {name.name: str(line.module) for line in lines if isinstance(line, ast.ImportFrom) for name in line.names}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULES:
+    modules = _modules()
+    if name == "__all__":
+        return [*modules, "__version__"]
+    if name not in modules:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f".{modules[name]}", __name__), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*_modules(), "__version__"])

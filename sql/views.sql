@@ -425,6 +425,6 @@ select
     table_name as view,
     string_agg(column_name || ' ' || lower(data_type), ', ' order by column_index) as columns,
 from duckdb_columns()
-where not internal and table_name != 'view_columns'
+where database_name = 'temp' and table_name != 'view_columns'
 group by table_oid, table_name
 order by table_oid;

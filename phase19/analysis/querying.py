@@ -1,8 +1,7 @@
 """Read-only SQL queries on finished run directories, over the views of `views.sql`."""
 
 import glob
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -13,6 +12,7 @@ from phase19.errors import OutputError, UsageError
 from phase19.publishing.run_directory import open_run
 from phase19.schema import ArrowStream
 
+MEMORY_LIMIT = "2 GB"  # most that DuckDB may use for one query
 # DuckDB types that both Polars and CSV support.
 _PLAIN = {
     *("boolean", "tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint", "decimal"),
@@ -43,23 +43,22 @@ def select(runs: Path | Sequence[Path], sql: str, **values: object) -> pl.DataFr
     OutputError
         One of `runs` is not a run directory.
     UsageError
-        `sql` is not exactly one select, or fails; columns share a name; or an integer needs more than 64 bits.
+        `sql` is not exactly one select, fails, or needs more than 2 GB of memory; columns share a name; or an integer
+        needs more than 64 bits.
 
     Notes
     -----
     The query can read only the run directories and cannot change any file.
     """
     plain = {"hugeint": "{0}::bigint as {0}", **dict.fromkeys(_PLAIN, "{0}")}
-    with _ask(runs, sql, values) as found:
-        return pl.DataFrame(ArrowStream(found.project(_cells(found, plain, "to_json({0}) ->> '$' as {0}"))))
+    return _ask(runs, sql, values, lambda found: _cells(found, plain, "to_json({0}) ->> '$' as {0}"))
 
 
 def json_lines(runs: Path | Sequence[Path], sql: str, **values: object) -> str:
     """Query like :func:`select`, and return one JSON object per row and line; NaN and infinity become null."""
     finite = dict.fromkeys(("float", "double"), "{0}: case when isfinite({0}) then {0} end")
-    with _ask(runs, sql, values) as found:
-        rows = found.project(f"to_json({{{_cells(found, finite, '{0}: {0}')}}})").fetchall()
-        return "".join(f"{row}\n" for (row,) in rows)
+    rows = _ask(runs, sql, values, lambda found: f"to_json({{{_cells(found, finite, '{0}: {0}')}}}) as row")
+    return "".join(f"{row}\n" for row in rows["row"])
 
 
 def _cells(found: duckdb.DuckDBPyRelation, forms: Mapping[str, str], default: str) -> str:
@@ -68,8 +67,13 @@ def _cells(found: duckdb.DuckDBPyRelation, forms: Mapping[str, str], default: st
     return ", ".join(forms.get(kind.id, default).format(name) for name, kind in zip(names, found.types, strict=True))
 
 
-@contextmanager
-def _ask(runs: Path | Sequence[Path], sql: str, values: Mapping[str, object]) -> Iterator[duckdb.DuckDBPyRelation]:
+def _ask(
+    runs: Path | Sequence[Path],
+    sql: str,
+    values: Mapping[str, object],
+    columns: Callable[[duckdb.DuckDBPyRelation], str],
+) -> pl.DataFrame:
+    """Query runs; `columns` makes the list of columns to return from the relation found."""
     with _session(runs) as connection:
         try:
             kinds = [statement.type.name for statement in connection.extract_statements(sql)]
@@ -79,7 +83,13 @@ def _ask(runs: Path | Sequence[Path], sql: str, values: Mapping[str, object]) ->
             for name in found.columns:
                 if (count := found.columns.count(name)) > 1:
                     raise UsageError(f"query: {count} columns are called {name}; rename them with `as`")
-            yield found
+            found.project(columns(found)).create("found_rows")  # unlike other results, tables count towards the limit
+            return pl.DataFrame(ArrowStream(connection.table("found_rows")))
+        except duckdb.OutOfMemoryException as problem:
+            raise UsageError(
+                f"query: needs more than {MEMORY_LIMIT} of memory; select fewer rows or columns, or use DuckDB itself "
+                "with sql/views.sql"
+            ) from problem
         except (duckdb.BinderException, duckdb.CatalogException) as problem:
             raise UsageError(f"query: {problem}\nA query without SQL lists the views and their columns.") from problem
         except duckdb.Error as problem:
@@ -90,6 +100,8 @@ def _session(runs: Path | Sequence[Path]) -> duckdb.DuckDBPyConnection:
     """Open a connection that has the views of runs and can access only their directories."""
     places = [str(open_run(run_dir)) for run_dir in (runs if isinstance(runs, Sequence) else [runs])]
     connection = connect()
+    connection.execute("set memory_limit = $limit", {"limit": MEMORY_LIMIT})
+    connection.execute("set temp_directory = ''")  # without it, nothing is moved to disk
     connection.execute("set variable runs = $places", {"places": places})
     try:
         connection.execute(read_sql("views"))

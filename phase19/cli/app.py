@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 from phase19 import __version__
 from phase19.cli import screen
 from phase19.cli.parsing import OUTPUT, Count, Flag, discard, print_errors, takes_options
-from phase19.errors import InvalidInputsError, Phase19Error, UsageError, suggestion
+from phase19.errors import InvalidInputsError, Phase19Error, UsageError, printable, suggestion
 from phase19.options import BacktestOptions, CompareOptions, InputOptions, RunOptions
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
@@ -212,7 +212,7 @@ def report(*, run: Path = DEFAULT_RUN) -> None:
     """
     from phase19.outputs.report import rebuild_report
 
-    print(*rebuild_report(run), sep="\n")
+    print(*(printable(str(path)) for path in rebuild_report(run)), sep="\n")
 
 
 @app.command(name="import", sort_key=3)
@@ -308,7 +308,7 @@ def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves
     from phase19.inputs.sample import write_sample
 
     write_sample(directory, tasks=tasks, agents=agents, waves=waves, seed=seed)
-    print(directory)
+    print(printable(str(directory)))
 
 
 def _publish_evaluation(result: Any, content: Any, target: Path) -> None:
@@ -324,7 +324,10 @@ def _warn(warnings: Iterable[str]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0 if done, 2 after bad usage, input or output, 130 if interrupted. Bugs raise."""
+    """Run the command; return 0 if done, 2 after bad usage, input or output, 130 if interrupted. Bugs raise.
+
+    The entry point handles signals; this function only sees a KeyboardInterrupt that other code raises.
+    """
     # Python sets a stream that the caller closed to None.
     sys.stdout, sys.stderr = (stream or TextIOWrapper(FileIO(os.devnull, "w")) for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
@@ -351,10 +354,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except (CycloptsError, Phase19Error) as problem:
         problems = problem.errors if isinstance(problem, InvalidInputsError) else [problem]
-        print_errors(f"error: {each}" for each in problems)
+        for each in problems:
+            print_errors([f"error: {each}", *getattr(each, "__notes__", ())])
         return BAD_INPUT
     except KeyboardInterrupt:
-        print_errors(["interrupted: nothing was written"])
+        print_errors(["interrupted"])
         return INTERRUPTED
     except BrokenPipeError:
         discard(sys.stdout)  # the reader closed the pipe

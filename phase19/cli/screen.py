@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING, TextIO
 
-from phase19.errors import plural
+from phase19.errors import UsageError, plural, printable
 from phase19.outputs.rendering import Table, records_table
 
 if TYPE_CHECKING:
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     import polars as pl
     from rich.console import Console
     from rich.table import Table as RichTable
+    from rich.text import Text
 
     from phase19.inputs.loading import Inputs
     from phase19.outputs.rendering import Block
 
+MOST_ROWS = 10_000  # of a table
 PIPED_WIDTH = 100  # columns of output without a terminal
 STYLES = {
     **dict.fromkeys(("normal", "passed"), "green"),
@@ -89,7 +91,10 @@ def print_import(counts: Mapping[str, int], unmapped: Mapping[str, list[str]], d
 
 
 def print_frame(frame: pl.DataFrame) -> None:
-    """Print all rows of a frame as a table, without rounding."""
+    """Print all rows of a frame as a table, without rounding; refuse more than :data:`MOST_ROWS`."""
+    if frame.height > MOST_ROWS:
+        advice = "select fewer, or use --format csv or jsonl"
+        raise UsageError(f"query: found {frame.height:,} rows, but a table shows at most {MOST_ROWS:,}; {advice}")
     labels = sum(1 for _ in takewhile(lambda dtype: not dtype.is_numeric(), frame.dtypes))
     rows = tuple(tuple("" if value is None else str(value) for value in row) for row in frame.rows())
     show([Table(tuple(frame.columns), rows, labels)])
@@ -97,28 +102,32 @@ def print_frame(frame: pl.DataFrame) -> None:
 
 def show(blocks: Iterable[Block], *, title: str = "", results: str = "") -> None:
     """Print a title, paragraphs, tables (between empty lines) and the path of the results."""
-    from rich.text import Text
-
     console = console_for(sys.stdout)
-    parts = [*([Text(title, style="bold")] if title else []), *blocks]
+    parts = [*([_text(title, "bold")] if title else []), *blocks]
     for before, part in zip([None, *parts], parts, strict=False):
         if before is not None and (isinstance(before, Table) or isinstance(part, Table)):
             console.print()
-        console.print(_rich_table(part) if isinstance(part, Table) else part)
+        console.print(_rich_table(part) if isinstance(part, Table) else _text(part) if isinstance(part, str) else part)
     if results:
-        console.print(f"Results are in {results}", soft_wrap=True)
+        console.print(_text(f"Results are in {results}"), soft_wrap=True)
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Make styled text without characters that a terminal would interpret; its line breaks are kept."""
+    from rich.text import Text
+
+    return Text("\n".join(map(printable, text.split("\n"))), style=style)
 
 
 def _rich_table(table: Table) -> RichTable:
     from rich import box
     from rich.table import Table as RichTable
-    from rich.text import Text
 
     shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
     for position, title in enumerate(table.header):
-        shown.add_column(title, justify="left" if position < table.labels else "right", overflow="fold")
+        shown.add_column(_text(title), justify="left" if position < table.labels else "right", overflow="fold")
     for row in table.rows:
-        shown.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+        shown.add_row(*(_text(cell, STYLES.get(cell, "")) for cell in row))
     return shown
 
 

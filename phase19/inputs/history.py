@@ -41,10 +41,11 @@ class Previous:
 
 def attempt_columns(rows: wire.Rows, source: str, attempt: pl.Expr | None = None) -> list[pl.Expr]:
     """Expressions that convert decoded rows of any file to ATTEMPTS, and the columns that `judged_attempts` drops."""
+    judged = pl.col("status").replace_strict(wire.STATUSES, return_dtype=pl.Boolean)
     is_numbered = pl.col("timestamp").is_not_null() | pl.col("trial").is_not_null()
     attempts = ATTEMPTS.fill(
         rows.dtypes,
-        is_success=pl.col("status").replace_strict(wire.STATUSES, return_dtype=pl.Boolean),
+        is_success=pl.when(~pl.col("simulated").fill_null(value=False)).then(judged),
         is_censored=pl.col("is_censored").fill_null(value=False) | (pl.col("status") == "timeout"),
         confidence_delta=pl.coalesce("confidence_delta", pl.col("confidence_after") - pl.col("confidence_before")),
         duration_ms=pl.col("execution_time_ms"),
@@ -60,7 +61,7 @@ def judged_attempts(attempts: pl.DataFrame, place: str, warnings: list[str]) -> 
     Parameters
     ----------
     attempts
-        As :func:`attempt_columns` makes them; `is_success` is null for a void attempt.
+        As :func:`attempt_columns` makes them; `is_success` is null for a void or simulated attempt.
     place
         The file or directory to name in warnings.
     warnings
@@ -88,7 +89,9 @@ def judged_attempts(attempts: pl.DataFrame, place: str, warnings: list[str]) -> 
     found = {
         f"left out that repeat another with its timestamp or trial{_first(attempts, again)}": again.sum(),
         f"that repeat another without timestamp or trial; all count{_first(attempts, alike)}": alike.sum() * is_much,
-        "left out that nobody could judge (void, error, cancelled, skipped)": once["is_success"].null_count(),
+        "left out that nobody could judge (void, error, cancelled, skipped, simulated)": once[
+            "is_success"
+        ].null_count(),
         "missing before later attempts of the same pair; they count as failures of unknown time": missing.height,
         f"with a time of 0 ms; it is taken as {taken}": (judged["duration_ms"] == 0).sum(),
     }

@@ -6,7 +6,8 @@ difficulty with noise, like the judgement of an earlier phase.
 """
 
 import json
-import tempfile
+import secrets
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from scipy.special import expit
 from phase19.arguments import converted
 from phase19.errors import OutputError
 from phase19.inputs.heuristics import RETRIED_RISKS, RETRY_PENALTY, append_heuristic
+from phase19.interrupts import cleaning_up
 
 _CATEGORIES = ("analysis", "coding", "data", "planning", "review", "testing")
 _INTERCEPT = 2.2  # logits: about 85 % of first attempts succeed, so a good plan can do better
@@ -84,10 +86,10 @@ def write_sample(directory: Path, *, tasks: int, agents: int, waves: int, seed: 
     names = {"confidence_before": "initial_confidence", "confidence_after": "final_confidence"}
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=directory, prefix=".sample-") as scratch:
-            staging = Path(scratch)
+        staging = directory / f".sample-{secrets.token_hex(4)}"
+        with cleaning_up(lambda: shutil.rmtree(staging, ignore_errors=True)):
             for phase in _PHASES:
-                (staging / phase).mkdir()
+                (staging / phase).mkdir(parents=True)
             (staging / "phase16" / "heuristics.jsonl").write_bytes(_HEURISTICS.read_bytes())
             planned.write_ndjson(staging / "phase16" / "planned_tasks.jsonl")
             earlier.rename(names).write_ndjson(staging / "phase17" / "execution_outcomes.jsonl")

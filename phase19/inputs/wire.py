@@ -80,6 +80,7 @@ _ATTEMPT = ATTEMPTS.without("attempt", "is_success confidence_boost duration_ms 
     "execution_time_ms": ATTEMPTS.columns["duration_ms"],
     "attempts": ATTEMPTS.columns["attempt"],
     "trial": frames.count("number of the independent repeat", nullable=True),
+    "simulated": frames.ATTEMPT_LOG.columns["simulated"],
 }
 _AGENT_ATTEMPT = _ATTEMPT | {"agent_id": frames.identifier("agent that attempted it")}
 

@@ -17,6 +17,7 @@ import polars as pl
 from polars import selectors
 
 from phase19.errors import OutputError, UsageError
+from phase19.interrupts import cleaning_up
 
 SUMMARY_FILE = "optimization_summary.json"  # a directory with this file is a Phase 19 run
 MAX_NAME_BYTES = 120  # file systems allow 255
@@ -112,12 +113,10 @@ def publish_file(target: Path) -> Iterator[Path]:
     partial = hidden_path(place, "partial")
     with write_errors(target):
         place.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with cleaning_up(lambda: partial.unlink(missing_ok=True)):
             yield partial
             sync(partial)
             partial.replace(place)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 @contextmanager

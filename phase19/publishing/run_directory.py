@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from phase19.errors import OutputError, plural
+from phase19.interrupts import cleaning_up
 from phase19.publishing.files import SUMMARY_FILE, hidden_path, locked, sync, write_errors, write_json
 
 ATTEMPTS_FILE = "attempts.jsonl"  # every attempt of a run, one row each
@@ -115,8 +116,8 @@ def publish(target: Path, *, is_same_run: bool = False) -> Iterator[Path]:
             with locked(target.parent):
                 _clear_leftovers(target)
                 staging = hidden_path(target, "staging")
+                held.enter_context(cleaning_up(lambda: shutil.rmtree(staging, ignore_errors=True)))
                 staging.mkdir()
-                held.callback(shutil.rmtree, staging, ignore_errors=True)
                 # The lock tells other commands that this staging directory is in use.
                 held.enter_context(locked(staging))
         with write_errors(target, only=NO_SPACE):

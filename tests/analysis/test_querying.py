@@ -12,7 +12,9 @@ import polars as pl
 import pytest
 
 import phase19
+from phase19.analysis import querying
 from phase19.analysis.querying import select
+from phase19.cli.screen import MOST_ROWS
 from phase19.errors import OutputError, UsageError
 from phase19.inputs.sample import write_sample
 from phase19.schema import ArrowStream
@@ -118,6 +120,34 @@ def test_a_sum_of_integers_is_an_integer_of_64_bits_or_refused(runs, run_cli):
     assert edge.row(0) == (retries, -(2**63)) and edge.dtypes == [pl.Int64, pl.Int64]
     with pytest.raises(UsageError, match=r"^query: Conversion Error: Type INT128 with value 9223372036854775808 can't"):
         select(runs / "first", "select 9223372036854775808::hugeint as wide")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select range from range(20000000)",  # the result is too large
+        "select count(*) as n from (select range, count(*) from range(20000000) group by all)",  # the work is
+    ],
+    ids=["result", "work"],
+)
+def test_a_query_that_needs_too_much_memory_says_how_to_go_on_and_leaves_no_file(runs, run_cli, monkeypatch, sql):
+    monkeypatch.setattr(querying, "MEMORY_LIMIT", "50 MB")
+    before = sorted(path.name for path in runs.iterdir())
+    asked = run_cli("query", sql, "--run", "first", "--format", "csv", cwd=runs)
+    advice = "select fewer rows or columns, or use DuckDB itself with sql/views.sql"
+    assert (asked.returncode, asked.stderr) == (2, f"error: query: needs more than 50 MB of memory; {advice}\n")
+    assert sorted(path.name for path in runs.iterdir()) == before
+
+
+def test_a_table_of_too_many_rows_is_refused_and_a_file_of_them_is_not(runs, run_cli):
+    assert MOST_ROWS == 10_000
+    sql = "select range from range(10001)"
+    asked = run_cli("query", sql, "--run", "first", cwd=runs)
+    told = (
+        "error: query: found 10,001 rows, but a table shows at most 10,000; select fewer, or use --format csv or jsonl"
+    )
+    assert (asked.returncode, asked.stdout, asked.stderr) == (2, "", f"{told}\n")
+    assert len(run_cli("query", sql, "--run", "first", "--format", "csv", cwd=runs).stdout.splitlines()) == 10_002
 
 
 NUMBERS = """

@@ -15,6 +15,7 @@ import pytest
 from phase19 import harness
 from phase19.cli import app as cli
 from phase19.cli.screen import PIPED_WIDTH
+from phase19.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"polars", "numpy", "scipy", "duckdb"}
@@ -213,9 +214,16 @@ def run_main(monkeypatch, result, *arguments):
     return cli.main(["--input", "x", *arguments])
 
 
-def test_an_interrupt_exits_with_130_and_says_that_nothing_was_written(monkeypatch, capsys):
+def test_a_keyboard_interrupt_exits_with_130(monkeypatch, capsys):
     assert run_main(monkeypatch, KeyboardInterrupt()) == 130
-    assert capsys.readouterr() == ("", "interrupted: nothing was written\n")
+    assert capsys.readouterr() == ("", "interrupted\n")
+
+
+def test_the_notes_of_an_error_are_printed(monkeypatch, capsys):
+    problem = UsageError("runner: expected a result")
+    problem.add_note("The attempts that ended are in x")
+    assert run_main(monkeypatch, problem) == 2
+    assert capsys.readouterr().err == "error: runner: expected a result\nThe attempts that ended are in x\n"
 
 
 def test_an_interrupted_run_that_was_published_exits_with_130(monkeypatch):

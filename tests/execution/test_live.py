@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 import phase19
@@ -15,6 +20,7 @@ from phase19.errors import OutputError, UsageError
 from phase19.execution.live import LiveExecutor
 from phase19.execution.protocol import task_outcomes
 from phase19.inputs.sample import write_sample
+from phase19.publishing import run_directory
 from tests.builders import orders
 
 CHANGES = (-0.02, 0.05)
@@ -365,6 +371,30 @@ def test_a_live_run_can_be_replayed_from_its_attempts(inputs, tmp_path):
     assert by_attempt(lines(again.run_dir / "attempts.jsonl")) == by_attempt(lines(attempts))
 
 
+def test_an_attempt_is_synced_to_disk_before_record_returns(tmp_path, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: sizes.append(os.fstat(descriptor).st_size))
+    with run_directory.journal(tmp_path / "deep" / "run.journal") as record:
+        for length in (8, 16):
+            record(pl.DataFrame({"a": [1]}))
+            assert sizes[-1] == length
+        assert (tmp_path / "deep" / "run.journal" / "attempts.jsonl").read_text() == '{"a":1}\n' * 2
+    assert list((tmp_path / "deep").iterdir()) == []
+
+
+def test_the_attempts_of_a_dry_run_teach_nothing(inputs, tmp_path):
+    options = {"input": inputs, "timestamp": "2026-02-05T12:00:00Z"}
+    dry = phase19.run(**options, output=tmp_path / "dry")
+    rows = lines(dry.run_dir / "attempts.jsonl")
+    assert all(row["simulated"] and row["started_at"] is None for row in rows)
+    again = phase19.run(
+        **options, output=tmp_path / "again", executor="replay", executions=dry.run_dir / "attempts.jsonl"
+    )
+    assert set(again.executions["status"]) == {"unobserved"}
+    told = f"attempts.jsonl: {len(rows)} attempts left out that nobody could judge"
+    assert any(warning.startswith(told) for warning in again.warnings)
+
+
 @pytest.mark.parametrize("problem", [ZeroDivisionError("a bug"), KeyboardInterrupt(), OutputError("disk")], ids=type)
 def test_a_run_that_dies_after_its_last_wave_leaves_its_attempts_and_says_where(inputs, tmp_path, monkeypatch, problem):
     def fail(*_):
@@ -389,6 +419,30 @@ def test_no_command_removes_a_journal_or_adds_to_it(inputs, tmp_path):
     with pytest.raises(OutputError, match=again):
         live(inputs, tmp_path / "run", some_fail)
     assert journal.read_bytes() == kept
+
+
+KILLED = """
+import os, signal, sys
+import phase19
+
+def runner(order, attempt):
+    ran.append(order["task_id"])
+    if len(ran) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return True
+
+ran = []
+phase19.run(input=sys.argv[1], output=sys.argv[2], executor="live", runner=runner, agents=1)
+"""
+
+
+def test_a_run_that_is_killed_leaves_the_attempts_that_ended(inputs, tmp_path):
+    command = [sys.executable, "-c", KILLED, inputs, tmp_path / "run"]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    (journal,) = journals(tmp_path)
+    assert [(row["task_id"], row["status"]) for row in lines(journal)] == [("t0", "success"), ("t1", "success")]
+    phase19.run(input=inputs, output=tmp_path / "run", timestamp="2026-02-05T12:00:00Z")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["run", journal.parent.name])
 
 
 def test_a_mistake_of_the_caller_leaves_the_attempts_before_it(inputs, tmp_path):

@@ -235,7 +235,7 @@ def test_each_word_for_an_end_counts_as_what_it_means_and_a_void_attempt_as_noth
     assert inputs.attempts["is_censored"].to_list() == [False] * 5 + [True]  # a timeout
     assert inputs.agents.filter(agent_id="agent_2")["record_count"].item() == 6
     assert inputs.warnings == (
-        "records: 4 attempts left out that nobody could judge (void, error, cancelled, skipped)",
+        "records: 4 attempts left out that nobody could judge (void, error, cancelled, skipped, simulated)",
     )
 
 
