@@ -24,6 +24,7 @@ from phase19.forecasting.retries import attempts_allowed
 from phase19.inputs.heuristics import Heuristics, read_heuristics
 from phase19.inputs.history import Previous
 from phase19.inputs.loading import Inputs, load_inputs
+from phase19.inputs.summaries import PATTERNS, SIGNALS
 from phase19.inputs.tasks import (
     Rows,
     agent_rows,
@@ -211,8 +212,8 @@ class AdaptiveOptimizer:
             raise UsageError("AdaptiveOptimizer: expected phase18_dir or inputs, found neither")
         return {
             "agents_loaded": self.inputs.agents.height,
-            "patterns_loaded": len(self.inputs.patterns),
-            "signals_loaded": self.inputs.signals.height,
+            "patterns_loaded": self.inputs.statements.filter(file=PATTERNS).height,
+            "signals_loaded": self.inputs.statements.filter(file=SIGNALS).height,
         }
 
     @property

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import polars as pl
 
 from phase19.errors import InputError, InvalidInputsError, plural, suggestion
-from phase19.frames import AGENTS, ATTEMPTS, BASELINES, EVIDENCE, HEURISTICS, SIGNALS, SOURCES, STATEMENTS, TASKS
+from phase19.frames import AGENTS, ATTEMPTS, BASELINES, EVIDENCE, HEURISTICS, SOURCES, STATEMENTS, TASKS
 from phase19.inputs import summaries, wire
 from phase19.inputs.decoding import LINE, TEXT_HASH, Decoded, decode_document, decode_lines
 from phase19.inputs.directories import Directory, list_directory, unread_records
@@ -42,12 +42,10 @@ class Inputs:
         ATTEMPTS: Phase 17's rows (source ``phase17``), then Phase 18's (source ``phase18``), each in file order.
     agents
         AGENTS in natural order: all agents named in a file, and further ``agent_i`` until there are total_agents.
-    heuristics, signals, sources
-        HEURISTICS, SIGNALS, SOURCES, in file order.
+    heuristics, sources
+        HEURISTICS, SOURCES, in file order.
     statements, evidence, baselines
         STATEMENTS of patterns and signals, their EVIDENCE about success, and BASELINES to compare the run with.
-    patterns
-        The coordination patterns, in file order.
     population
         The figures of multi_agent_summary.json.
     task_source
@@ -62,8 +60,6 @@ class Inputs:
     attempts: pl.DataFrame = field(default_factory=ATTEMPTS.empty)
     agents: pl.DataFrame = field(default_factory=AGENTS.empty)
     heuristics: pl.DataFrame = field(default_factory=HEURISTICS.empty)
-    patterns: tuple[Pattern, ...] = ()
-    signals: pl.DataFrame = field(default_factory=SIGNALS.empty)
     statements: pl.DataFrame = field(default_factory=STATEMENTS.empty)
     evidence: pl.DataFrame = field(default_factory=EVIDENCE.empty)
     baselines: pl.DataFrame = field(default_factory=BASELINES.empty)
@@ -120,7 +116,9 @@ def load_inputs(
     log.raise_errors()  # what follows compares files, so it needs all of them
     statements, evidence = summaries.read_statements(patterns, signals, attempts)
     baselines = summaries.baselines(health, metrics, performance)
-    deciding = {*statements.filter(used_for="forecast")["file"], *attempts["source"]}
+    # Void attempts decide nothing but which agents there are, and which tasks where no file lists them.
+    naming = recorded.filter(pl.col("agent_id").is_not_null() | (task_source == "records"))
+    deciding = {*statements.filter(used_for="forecast")["file"], *attempts["source"], *naming["source"]}
     named = {*recorded["agent_id"].drop_nulls(), *evidence["agent_id"], *capacity}
     in_patterns = {agent for pattern in patterns for agent in pattern.agent_assignments or ()}
     if in_patterns - named - {*(population.agent_performance or ())}:
@@ -143,8 +141,6 @@ def load_inputs(
         attempts=attempts,
         agents=agents,
         heuristics=heuristics.select(HEURISTICS.columns.keys()),
-        patterns=tuple(patterns),
-        signals=signals.select(SIGNALS.columns.keys()),
         statements=statements,
         evidence=evidence,
         baselines=baselines,

@@ -66,7 +66,8 @@ def test_every_frame_keeps_its_schema():
     frames.ATTEMPTS.validate(inputs.attempts)
     frames.AGENTS.validate(inputs.agents)
     frames.HEURISTICS.validate(inputs.heuristics)
-    frames.SIGNALS.validate(inputs.signals)
+    frames.STATEMENTS.validate(inputs.statements)
+    frames.EVIDENCE.validate(inputs.evidence)
     frames.SOURCES.validate(inputs.sources)
 
 
@@ -160,10 +161,12 @@ def test_population_heuristics_patterns_and_signals():
         ("H16_001", "task_prioritization", rule, 0.92, 0.08),
         ("H16_009", None, None, None, None),
     ]
-    (pattern,) = inputs.patterns
-    assert (pattern.pattern_type, pattern.success_rate, pattern.confidence) == ("load_balanced", 0.95, 0.88)
-    assert pattern.agent_assignments == {"agent_2": ["a", "b"], "openai/gpt-5": ["c"], "reviewer": []}
-    assert inputs.signals["signal_id"].to_list() == ["LS_001", "LS_002"]
+    assert inputs.statements.select("type", "description", "success_rate", "confidence").rows() == [
+        ("load_balanced", None, 0.95, 0.88),
+        ("coordination_improvement", "Balance helps", None, 0.92),
+        ("agent_specialization", "agent_2 is good at LOW", None, 0.85),
+    ]
+    assert {"agent_2", "openai/gpt-5", "reviewer"} <= {*inputs.agents["agent_id"]}
 
 
 def test_optional_parts_of_the_summary_may_be_missing(root):
@@ -174,8 +177,8 @@ def test_optional_parts_of_the_summary_may_be_missing(root):
 def test_one_pattern_may_stand_without_an_array(root):
     write(root, "phase18/coordination_patterns.json", '{"pattern_type": "solo"}')
     write(root, "phase18/agents.jsonl", '{"agent_id": "reviewer"}\n')
-    (pattern,) = load(root).patterns
-    assert (pattern.pattern_type, pattern.success_rate, pattern.agent_assignments) == ("solo", None, None)
+    pattern = load(root).statements.row(0, named=True)
+    assert (pattern["type"], pattern["success_rate"], pattern["used_for"]) == ("solo", None, "shown")
 
 
 def test_tasks_jsonl_comes_before_planned_tasks(root):
@@ -600,7 +603,7 @@ def test_the_form_of_lines_does_not_matter(root, change):
         (root / name).write_bytes(change((SMALL / name).read_bytes()))
     inputs, plain = load(root), load(SMALL)
     assert inputs.attempts.equals(plain.attempts) and inputs.tasks.equals(plain.tasks)
-    assert inputs.signals.equals(plain.signals) and inputs.agents.equals(plain.agents)
+    assert inputs.statements.equals(plain.statements) and inputs.agents.equals(plain.agents)
 
 
 def test_the_digest_follows_bytes_and_not_places(root):

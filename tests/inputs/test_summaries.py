@@ -132,6 +132,18 @@ def test_the_summary_says_of_each_file_what_changes_with_it(tmp_path, files):
         assert found["phase18/coordination_patterns.json"] == found["phase18/learning_signals.jsonl"] == "forecast"
 
 
+def test_void_attempts_decide_which_tasks_there_are_where_no_file_lists_them(tmp_path):
+    void = [{"task_id": "t1", "status": "void"}]
+    files = ALL_FILES | {"phase17/execution_outcomes.jsonl": void, "phase18/task_outcomes.jsonl": []}
+    bare = {name: rows for name, rows in files.items() if not name.endswith("tasks.jsonl")}
+    named = files | {"phase17/execution_outcomes.jsonl": [void[0] | {"agent_id": "dee"}]}
+    words = []
+    for name, content in (("files", files), ("bare", bare), ("named", named)):
+        sources = load_inputs(*write(tmp_path / name, content)).sources
+        words.append(sources.filter(file="execution_outcomes.jsonl")["used_for"].item())
+    assert words == ["nothing", "forecast", "forecast"]
+
+
 def test_a_pattern_counts_where_no_record_does_and_a_signal_once(tmp_path):
     files = FOUR_FILES | {"phase18/task_outcomes.jsonl": OUTCOMES[:1]}  # t1 by ada
     inputs = load_inputs(*write(tmp_path, files))
