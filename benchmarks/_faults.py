@@ -154,7 +154,6 @@ def fit_history(size: Size, tasks: pl.DataFrame, agents: pl.DataFrame, world: Wo
         attempts=frames.ATTEMPTS.conform(records),
         agents=agents,
         heuristics=frames.HEURISTICS.empty(),
-        signals=frames.SIGNALS.empty(),
         sources=frames.SOURCES.empty(),
         population=population,
         task_source="tasks.jsonl",

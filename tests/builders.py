@@ -84,7 +84,6 @@ def optimizer(
         attempts=attempts(*(records or [])),
         agents=agents(*(f"a{i}" for i in range(agent_count))),
         heuristics=frames.HEURISTICS.empty(),
-        signals=frames.SIGNALS.empty(),
         sources=frames.SOURCES.empty(),
         population=POPULATION,
         task_source="tasks.jsonl",

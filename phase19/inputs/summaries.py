@@ -39,7 +39,8 @@ def read_statements(
     ]
     known = STATEMENTS.dtypes | EVIDENCE.dtypes | {"task_id": pl.List(pl.String)}
     names = ("file", "number", "type", "success_rate", "confidence", "agent_id", "task_id")
-    paired = pl.DataFrame(stated, schema={name: known[name] for name in names}, orient="row").explode("task_id")
+    paired = pl.DataFrame(stated, schema={name: known[name] for name in names}, orient="row")
+    paired = paired.explode("task_id", empty_as_null=True)
     own = signals.with_columns(
         file=pl.lit(SIGNALS),
         number=pl.int_range(1, pl.len() + 1, dtype=pl.Int64),
