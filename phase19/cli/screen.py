@@ -87,7 +87,7 @@ def print_import(counts: Mapping[str, int], unmapped: Mapping[str, list[str]], d
     rows = tuple((name, f"{count:,}") for name, count in counts.items())
     examples = [f"Not understood in {column}: {', '.join(map(repr, values))}." for column, values in unmapped.items()]
     show([Table(("found", "count"), rows, labels=1), *examples])
-    print(f"Next: python -m phase19 run --input {shlex.quote(str(directory))}")
+    print(printable(f"Next: python -m phase19 run --input {shlex.quote(str(directory))}"))
 
 
 def print_frame(frame: pl.DataFrame) -> None:

@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import polars as pl
 import pytest
 import scipy.special
 
@@ -116,6 +117,15 @@ def test_a_sample_that_is_written_when_a_signal_comes_is_removed(tmp_path, monke
     with suppress(EndedError):
         cli.main(["sample", str(tmp_path)])
     assert ended == [(130, [])]
+
+
+def test_inputs_that_are_imported_when_a_signal_comes_are_removed(tmp_path, monkeypatch, ended):
+    (tmp_path / "log.csv").write_text("task,agent,ok\na,x,1\nb,y,0\n")
+    raise_in_call(monkeypatch, pl.DataFrame, "write_ndjson", signal.SIGINT)
+    with suppress(EndedError):
+        roles = ["--task", "task", "--agent", "agent", "--success", "ok"]
+        cli.main(["import", "table", str(tmp_path / "log.csv"), "--output", str(tmp_path / "made"), *roles])
+    assert ended == [(130, ["log.csv"])]
 
 
 def test_a_query_ends_at_a_signal(published, monkeypatch, ended, capfd):

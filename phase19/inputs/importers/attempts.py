@@ -1,7 +1,8 @@
 """Write an input directory from imported attempts, with every summary figure derived from them."""
 
 import json
-import tempfile
+import secrets
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import polars as pl
 
 from phase19.errors import OutputError, UsageError
 from phase19.frames import TASKS
+from phase19.interrupts import cleaning_up
 
 # Columns of imported rows. A row without outcome, time, start and error is a task that nobody has tried.
 ROWS: dict[str, Any] = {
@@ -149,8 +151,8 @@ def _publish(directory: Path, documents: dict[str, Any]) -> None:
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise OutputError(f"{directory}: expected nothing there, found something; nothing was written")
         directory.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".import-") as scratch:
-            staging = Path(scratch, "inputs")
+        staging = directory.with_name(f".import-{secrets.token_hex(4)}")
+        with cleaning_up(lambda: shutil.rmtree(staging, ignore_errors=True)):
             staging.mkdir()
             for name, content in documents.items():
                 if isinstance(content, pl.DataFrame):
