@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from io import FileIO, TextIOWrapper
 from json import dumps
 from pathlib import Path
@@ -20,7 +21,10 @@ from phase19.errors import InvalidInputsError, Phase19Error, UsageError, printab
 from phase19.options import BacktestOptions, CompareOptions, InputOptions, RunOptions
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
-_TABLE_ROLES = ("task", "agent", "success", "duration", "category", "timestamp", "attempt", "trial", "void", "error")
+_TABLE_OPTIONS = (
+    *("task", "agent", "success", "duration", "category", "timestamp", "attempt", "trial", "void", "error"),
+    "threshold",
+)
 DEFAULT_RUN = Path("outputs/phase19")
 OutputFile = Annotated[Path | None, OUTPUT]
 
@@ -217,7 +221,7 @@ def report(*, run: Path = DEFAULT_RUN) -> None:
 
 @app.command(name="import", sort_key=3)
 def import_(
-    format: Literal["table"],
+    format: Literal["table", "terminal-bench", "harbor"],
     *paths: Path,
     output: Annotated[Path, Parameter(group=OUTPUT.group, required=True)],
     task: str | None = None,
@@ -240,7 +244,7 @@ def import_(
     format
         Format of the logs.
     paths
-        Files to import. A table is a .csv, .tsv, .jsonl, .json or .parquet file.
+        Files or folders to import. A table is a .csv, .tsv, .jsonl, .json or .parquet file.
     output
         The input directory to write; it must not exist, or be empty.
     task
@@ -269,23 +273,32 @@ def import_(
         Leave out lines that are no rows, and count them.
     """
     from phase19.inputs.importers import attempts as importing
+
+    given = {name: value for name, value in locals().items() if name in _TABLE_OPTIONS and value is not None}
+    if not paths:
+        raise UsageError("expected at least one file or folder to import, found none")
+    if format == "table":
+        imported = _import_table(paths, output, given, drop_torn_lines=drop_torn_lines)
+    else:
+        if given:
+            raise UsageError(f"--{', --'.join(given)}: only for `import table`, found {format}")
+        importer = import_module(f"phase19.inputs.importers.{format.replace('-', '_')}")
+        imported = importer.read(paths, drop_torn_lines=drop_torn_lines)
+    counts = importing.write_inputs(imported, output)
+    screen.print_import(counts, imported.unmapped, output)
+
+
+def _import_table(paths: Sequence[Path], output: Path, given: dict[str, Any], *, drop_torn_lines: bool) -> Any:
     from phase19.inputs.importers import table
 
-    given = {name: value for name, value in locals().items() if name in _TABLE_ROLES and value is not None}
-    if not paths:
-        raise UsageError("expected at least one file to import, found none")
     if not {"task", "agent", "success"} <= given.keys():
-        proposed = table.propose(paths[0]) | given
+        proposed = table.propose(paths[0]) | {role: name for role, name in given.items() if role != "threshold"}
         options = " ".join(f"--{role} {shlex.quote(str(column))}" for role, column in proposed.items())
         missing = [role for role in ("task", "agent", "success") if role not in proposed]
         hint = f"; no column looks like {', '.join(missing)}" if missing else ""
         files = " ".join(shlex.quote(str(path)) for path in (*paths, "--output", output))
         raise UsageError(f"name the columns, for example: python -m phase19 import table {files} {options}{hint}")
-    imported = table.read_table(
-        paths, table.TableColumns(**given, threshold=threshold), drop_torn_lines=drop_torn_lines
-    )
-    counts = importing.write_inputs(imported, output)
-    screen.print_import(counts, imported.unmapped, output)
+    return table.read_table(paths, table.TableColumns(**given), drop_torn_lines=drop_torn_lines)
 
 
 @app.command(sort_key=9)

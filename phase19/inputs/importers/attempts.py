@@ -25,6 +25,7 @@ ROWS: dict[str, Any] = {
     "timestamp": pl.Datetime("us", "UTC"),
     "attempt": pl.Int64,
     "trial": pl.Int64,
+    "cost": pl.Float64,
     "error_message": pl.String,
 }
 _CONTROL = r"[\x00-\x1f\x7f-\x9f]"  # no id may contain these
@@ -65,7 +66,7 @@ def write_inputs(imported: Imported, directory: Path) -> dict[str, int]:
     Raises
     ------
     UsageError
-        No row is an attempt, or names an agent.
+        No row is an attempt with a task, an agent and an outcome.
     OutputError
         `directory` is not empty, or cannot be written.
     """
@@ -82,8 +83,8 @@ def write_inputs(imported: Imported, directory: Path) -> dict[str, int]:
         is_void=pl.col("is_void").fill_null(value=False) | pl.col("is_success").is_null(),
         is_censored=pl.col("is_censored").fill_null(value=False),
     )
-    if attempts.is_empty():
-        raise UsageError("expected at least one attempt with a task and an agent, found none")
+    if attempts.is_empty() or attempts["is_void"].all():
+        raise UsageError("expected at least one attempt with a task, an agent and an outcome, found none")
     new = untried.select("task_id", "category").unique("task_id", maintain_order=True)
     tasks = pl.concat([new, imported.tasks], how="diagonal_relaxed").unique("task_id", maintain_order=True)
     _publish(directory, _documents(attempts, tasks))
@@ -115,6 +116,7 @@ def _documents(attempts: pl.DataFrame, tasks: pl.DataFrame) -> dict[str, Any]:
         is_censored="is_censored",
         attempts="attempt",
         trial="trial",
+        cost="cost",
         error_message="error_message",
         timestamp=pl.col("timestamp").dt.to_string("%Y-%m-%dT%H:%M:%S%.6fZ"),
     )

@@ -10,17 +10,13 @@ import polars as pl
 
 from phase19.errors import InputError, UsageError, suggestion
 from phase19.inputs.importers.attempts import ROWS, Imported
+from phase19.inputs.importers.conversions import WORDS, moment, not_understood
 from phase19.schema import ArrowStream
 
 _MS = {"ms": 1.0, "s": 1e3, "min": 6e4, "h": 3.6e6}
-_SUCCESS = (
-    "true t yes y 1 pass passed success succeeded successful completed complete resolved solved ok done correct c"
-)
-_FAILURE = "false f no n 0 fail failed failure unresolved unsolved incorrect wrong timeout timedout i"
 _VOID = ["void", "error", "cancelled", "canceled", "skipped", "nan", "n/a", "na", "none", "null"]
 _NOT = ["false", "no", "0"]
 _TIMEOUT = ["timeout", "timedout"]
-_WORDS = dict.fromkeys(_SUCCESS.split(), True) | dict.fromkeys(_FAILURE.split(), False)
 _ROLES = (
     *("task", "agent", "success", "duration", "start", "end"),
     *("category", "timestamp", "attempt", "trial", "void", "error"),
@@ -40,8 +36,6 @@ _USUAL = {
     "trial": "trial run repetition epoch seed",
     "error": "error errormessage exception",
 }
-_SECONDS, _MILLISECONDS = 1e8, 1e11  # Unix times from 1973 on, in seconds or milliseconds
-_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +103,9 @@ def read_table(paths: Sequence[Path], columns: TableColumns, *, drop_torn_lines:
         is_timeout=pl.col("success").str.to_lowercase().is_in(_TIMEOUT),
         duration_ms=pl.col("duration").cast(pl.Float64, strict=False) * _MS.get(unit, 1.0),
         category="category",
-        timestamp=_moment("timestamp"),
-        start=_moment("start"),
-        end=_moment("end"),
+        timestamp=moment(pl.col("timestamp")),
+        start=moment(pl.col("start")),
+        end=moment(pl.col("end")),
         attempt=_whole("attempt"),
         trial=_whole("trial"),
         error_message="error",
@@ -123,7 +117,7 @@ def read_table(paths: Sequence[Path], columns: TableColumns, *, drop_torn_lines:
         if role == "success":
             is_bad &= ~text.select(is_void).to_series()
         if is_bad.any():
-            unmapped[named[role]] = text[role].filter(is_bad).unique(maintain_order=True).head(_SHOWN).to_list()
+            unmapped[named[role]] = not_understood(text[role], is_bad)
             counts[f"with a {role} that is not understood"] = int(is_bad.sum())
     if not made["is_success"].is_not_null().any():
         found = ", ".join(map(repr, unmapped.get(columns.success, ())))
@@ -164,7 +158,7 @@ def _judged(threshold: float | None) -> tuple[pl.Expr, pl.Expr]:
     number, words = pl.col("success").cast(pl.Float64, strict=False), pl.col("success").str.to_lowercase()
     if threshold is not None:
         return pl.when(~number.is_nan()).then(number >= threshold), number.is_nan().fill_null(value=False)
-    known = words.replace_strict(_WORDS, default=None, return_dtype=pl.Boolean)
+    known = words.replace_strict(WORDS, default=None, return_dtype=pl.Boolean)
     return pl.coalesce(known, pl.when(number.is_in([0.0, 1.0])).then(number == 1.0)), words.is_in(_VOID).fill_null(
         value=False
     )
@@ -194,22 +188,6 @@ def _unit_of(name: str) -> str:
     endings = {"ms": "ms", "msec": "ms", "milliseconds": "ms", "seconds": "s", "secs": "s", "_s": "s", "sec": "s",
                "minutes": "min", "_min": "min", "hours": "h"}  # fmt: skip
     return next((unit for ending, unit in endings.items() if word.endswith(ending)), "")
-
-
-def _moment(role: str) -> pl.Expr:
-    """Moment in UTC from ISO 8601 text (without an offset: UTC) or from a Unix time in seconds or milliseconds."""
-    text, number = pl.col(role), pl.col(role).cast(pl.Float64, strict=False)
-    bare = text.str.replace(r"\s*(Z|UTC|[+-]\d\d:?\d\d)$", "").str.replace(" ", "T", literal=True)
-    forms = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
-    parsed = pl.coalesce(bare.str.to_datetime(form, time_unit="us", strict=False) for form in forms)
-    zone = text.str.extract(r"T.*([+-]\d\d:?\d\d)$|\s.*([+-]\d\d:?\d\d)$")
-    hours, minutes = zone.str.slice(0, 3).cast(pl.Int64, strict=False), zone.str.slice(-2).cast(pl.Int64, strict=False)
-    offset = pl.duration(
-        minutes=(hours * 60 + pl.when(zone.str.starts_with("-")).then(-minutes).otherwise(minutes)).fill_null(0)
-    )
-    seconds = pl.when(number >= _MILLISECONDS).then(number / 1e3).otherwise(number)
-    unix = pl.from_epoch(pl.when(seconds >= _SECONDS).then(seconds * 1e6).cast(pl.Int64, strict=False), "us")
-    return pl.coalesce(parsed - offset, unix).dt.replace_time_zone("UTC")
 
 
 def _read(path: Path, named: Mapping[str, str]) -> tuple[pl.DataFrame, list[str]]:

@@ -1,0 +1,156 @@
+"""Read JSON files and JSON lines into frames of text: one column per declared path."""
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from phase19.errors import InputError, UsageError
+from phase19.inputs.decoding import shorten
+from phase19.schema import ArrowStream
+
+_BATCH_BYTES = 2**26  # text held at once, unless one file has more
+
+
+@dataclass
+class Documents:
+    """The files of an import, and what in them is not JSON.
+
+    Attributes
+    ----------
+    paths
+        Files, and folders to search.
+    drop_torn_lines
+        Leave out what is not JSON; by default it is an error.
+    unreadable
+        File and line number of what was left out.
+    """
+
+    paths: Sequence[Path]
+    drop_torn_lines: bool = False
+    unreadable: set[tuple[str, int]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for path in self.paths:
+            if not path.exists():
+                raise InputError(str(path), expected="a file or a folder", found="nothing")
+
+    def files(self, *patterns: str, beside: bool = False) -> list[Path]:
+        """Find the files with a name like one of `patterns`, in the order of their paths.
+
+        Parameters
+        ----------
+        patterns
+            Globs for file names.
+        beside
+            Also search the folders of the files that were given.
+        """
+        found: dict[str, Path] = {}
+        for path in self.paths:
+            if path.is_dir():
+                near = [file for pattern in patterns for file in path.rglob(pattern)]
+            else:
+                near = [file for pattern in patterns for file in path.parent.glob(pattern) if beside or file == path]
+            found |= {os.path.realpath(file): file for file in sorted(near) if file.is_file()}
+        return sorted(found.values())
+
+    def read(
+        self, files: Sequence[Path], fields: Mapping[str, str], *, each: str = "", lines: bool = False
+    ) -> pl.DataFrame:
+        """Read values from JSON documents.
+
+        Parameters
+        ----------
+        files
+            Files with one document each, or with one a line.
+        fields
+            JSON path by column; a path with a wildcard gives a list.
+        each
+            Path to a list or object in the document; `fields` are then read from each of its members.
+        lines
+            Whether each line of a file is a document.
+
+        Returns
+        -------
+        polars.DataFrame
+            Columns `file`, `line` (from 1; 1 for a whole file), `key` (of the member) and `fields`, all text but
+            `line`. A row per document or member, in the order of the files.
+
+        Raises
+        ------
+        InputError
+            A file cannot be read; a document is not JSON, and `drop_torn_lines` is False.
+        """
+        parts = [self._extract(batch, fields, each) for batch in _batches(files, lines=lines)]
+        return pl.concat(parts) if parts else self._extract(_texts([], [], lines=lines), fields, each)
+
+    def counts(self, found: int, *, kept: int) -> dict[str, int]:
+        """Count the rows found, those that are not JSON, and those that repeat another."""
+        unreadable = len(self.unreadable)
+        return {"rows": found + unreadable, "unreadable": unreadable, "repeated": found - kept}
+
+    def _extract(self, texts: pl.DataFrame, fields: Mapping[str, str], each: str) -> pl.DataFrame:
+        import duckdb
+
+        cells = ", ".join(f'entry ->> ${name} as "{name}"' for name in fields)
+        members = ", json_each(document, $each) as member" if each else ""
+        order, key, entry = ("position, id", "key", "value") if each else ("position", "null::varchar", "document")
+        question = (
+            "with documents as (select *, try_cast(text as json) as document from texts), entries as ("  # noqa: S608
+            f"select file, line, position, {key} as key, {entry} as entry, {order.rpartition(' ')[2]} as id "
+            f"from documents{members} where document is not null) "
+            f"select file, line, key, {cells} from entries order by position, id"
+        )
+        with duckdb.connect() as connection:
+            connection.register("texts", ArrowStream(texts))
+            torn = connection.execute(
+                "select file, line, text from texts where try_cast(text as json) is null order by position"
+            ).fetchall()
+            if torn and not self.drop_torn_lines:
+                file, line, text = torn[0]
+                expected = "JSON (--drop-torn-lines leaves out what is not)"
+                raise InputError(file, line=line, expected=expected, found=shorten(text) or "nothing")
+            self.unreadable |= {(file, line) for file, line, _ in torn}
+            parameters = dict(fields) | ({"each": each} if each else {})
+            return pl.DataFrame(ArrowStream(connection.sql(question, params=parameters)))
+
+
+def _batches(files: Sequence[Path], *, lines: bool) -> Iterator[pl.DataFrame]:
+    names: list[str] = []
+    texts: list[str] = []
+    for file in files:
+        try:
+            texts.append(file.read_text("utf-8-sig", errors="replace"))
+        except OSError as problem:
+            raise InputError(str(file), expected="a readable file", found=problem.strerror or str(problem)) from problem
+        names.append(file.as_posix())
+        if sum(map(len, texts)) > _BATCH_BYTES:
+            yield _texts(names, texts, lines=lines)
+            names, texts = [], []
+    if names:
+        yield _texts(names, texts, lines=lines)
+
+
+def _texts(names: list[str], texts: list[str], *, lines: bool) -> pl.DataFrame:
+    frame = pl.DataFrame({"file": names, "text": texts}, schema={"file": pl.String, "text": pl.String})
+    if lines:
+        frame = frame.with_columns(pl.col("text").str.split("\n")).explode("text")
+    numbered = frame.with_columns(line=pl.int_range(1, pl.len() + 1).over("file"), position=pl.int_range(pl.len()))
+    return numbered.filter(~(pl.lit(lines) & (pl.col("text").str.strip_chars() == "")))
+
+
+def nearest_folder(file: pl.Expr, files: pl.Series, folders: Collection[str]) -> pl.Expr:
+    """The nearest folder above each file that is one of `folders`; null if none. `files` has every value of `file`."""
+    nearest = {
+        name: next((place for above in Path(name).parents if (place := above.as_posix()) in folders), None)
+        for name in files.unique()
+    }
+    return file.replace_strict(nearest, default=None, return_dtype=pl.String)
+
+
+def refuse_nothing(rows: pl.DataFrame, documents: Documents, expected: str) -> None:
+    """Raise UsageError if no row was found."""
+    if rows.is_empty():
+        raise UsageError(f"expected {expected} in {', '.join(map(str, documents.paths))}, found none")
