@@ -18,6 +18,7 @@ from phase19.balancing.strategies import allowed_pairs, check_feasible, name_con
 from phase19.errors import InfeasibleError, UsageError
 from phase19.execution.protocol import sum_if_known, task_outcomes
 from phase19.execution.simulate import SimulateExecutor
+from phase19.forecasting.keyed_random import id_keys
 from phase19.forecasting.model import Forecast, ForecastModel
 from phase19.forecasting.predictive import draw_count, draw_wave
 from phase19.forecasting.retries import attempts_allowed
@@ -85,7 +86,7 @@ class OptimizationResult:
     @property
     def plans(self) -> pl.DataFrame:
         """One row per task, sorted by task id: `frames.PLANS` without scheduled times."""
-        return self.wave.plans
+        return self.wave.plans.sort("task_id")
 
     @property
     def agent_assignments(self) -> dict[str, list[str]]:
@@ -651,8 +652,10 @@ def assign_wave(
     InfeasibleError
         The tasks do not fit the agents' capacities.
     """
-    max_attempts = attempts_allowed(wave.tasks["risk_level"], options.max_retries)
-    tasks = heuristics.retried(wave.tasks, pl.Series(max_attempts > 1))
+    # The order of the solver's rows decides between equal plans: neighbouring ids, often alike, must not stay together.
+    tasks = wave.tasks[np.argsort(id_keys(wave.tasks["task_id"]).byteswap(), kind="stable")]
+    max_attempts = attempts_allowed(tasks["risk_level"], options.max_retries)
+    tasks = heuristics.retried(tasks, pl.Series(max_attempts > 1))
     task = positions(tasks["task_id"], model.tasks["task_id"])[:, None]
     forecast = model.expected(task, np.arange(model.agents.height)[None, :], max_attempts[:, None])
     allowed = allowed_pairs(tasks, model.agents)
@@ -737,7 +740,7 @@ def _kept_plan(wave: PlannedWave) -> _KeptPlan:
     used, place = np.unique(wave.agent_index, return_inverse=True)
     busy_ms = wave.draws.busy_ms @ (place[:, None] == np.arange(used.size))
     return _KeptPlan(
-        plans=wave.plans,
+        plans=wave.plans.sort("task_id"),
         unassigned=wave.unassigned,
         agents=agents,
         solo_success=pl.DataFrame({"agent_id": agents, "success_count": wave.forecast.planned_success.sum(axis=0)}),

@@ -24,8 +24,8 @@ class Wave:
     number
         Number of the wave, from 1.
     tasks
-        `frames.TASKS` sorted by task id: first all tasks of the wave, then the approved ones, then those with an
-        agent. `decisions` and `unassigned` give the reasons for the rest.
+        `frames.TASKS`: first all tasks of the wave, then the approved ones, both sorted by task id; then those with an
+        agent, sorted by the SHA-256 of the task id. `decisions` and `unassigned` give the reasons for the rest.
     decisions
         `frames.DECISIONS`, one row per task, deferred tasks included.
     unassigned

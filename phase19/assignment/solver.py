@@ -1,13 +1,13 @@
 """Exact assignment of tasks to agents under capacities, with the prices that prove it optimal."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phase19.assignment.infeasibility import conflict_error
-from phase19.assignment.pairs import Pairs, check_problem
+from phase19.assignment.pairs import Pairs, best_agents, check_problem
 from phase19.assignment.prices import price
 from phase19.assignment.shortest_paths import ShortestPathRepair, shortest_paths
 from phase19.errors import InfeasibleError, UsageError, plural
@@ -28,13 +28,17 @@ class Assignment:
         Sum of the chosen scores.
     algorithm
         `linear_sum_assignment` or `prices_and_paths`.
+    pairs
+        Scores and allowed pairs; if tasks are left out, an extra last agent takes them.
+    capacity
+        Tasks each agent may take, at most n, shape (m,).
     """
 
     agent_index: NDArray[np.int64]
     objective: float
     algorithm: str
-    _pairs: Pairs  # with tasks left out, an extra last agent takes them
-    _capacity: NDArray[np.int64]
+    pairs: Pairs
+    capacity: NDArray[np.int64]
     _left_out_score: float
 
     @cached_property
@@ -49,29 +53,35 @@ class Assignment:
         that ends at a. Then p_a >= 0, p_a = 0 where there is room, and p_a <= p_b + w_ab: each task is with its best
         agent after prices, so the assignment is optimal by complementary slackness. Time is at most O(n m + m^3).
         """
-        n, m = self._pairs.shape
+        n, m = self.pairs.shape
         chosen = np.where(self.agent_index < 0, m - 1, self.agent_index)
-        used, step = self._pairs.exchanges(np.arange(n), chosen)
+        used, step = self.pairs.exchanges(np.arange(n), chosen)
         lost = float(np.abs(step).max(initial=0.0, where=np.isfinite(step)))
-        largest = float(np.abs(self._pairs.at(chosen)).max(initial=0.0))
+        largest = float(np.abs(self.pairs.at(chosen)).max(initial=0.0))
         eps = float(np.finfo(np.float64).eps)
         tolerance = max(_ULPS * (eps * lost), _SCORE_ULPS * (eps * largest))  # this order cannot overflow
         loss, _ = shortest_paths(used, step, np.zeros(m), tolerance)
-        return np.maximum(-loss, 0.0)[: self._capacity.size]
+        return np.maximum(-loss, 0.0)[: self.capacity.size]
 
     @cached_property
     def upper_bound(self) -> float:
         """Upper bound on the objective, for any prices p >= 0: sum_t max_a (S_ta - p_a) + sum_a cap_a p_a."""
-        n, m = self._pairs.shape
+        n, m = self.pairs.shape
         prices = np.append(self.prices, 0.0)[:m]
-        best = [float(self._pairs.after_prices(block, prices).max(axis=1).sum()) for block in self._pairs.blocks(n)]
+        best = [float(self.pairs.after_prices(block, prices).max(axis=1).sum()) for block in self.pairs.blocks(n)]
         left_out = self._left_out_score * int((self.agent_index < 0).sum())
-        return sum(best) + float((self.prices * self._capacity).sum()) - left_out
+        return sum(best) + float((self.prices * self.capacity).sum()) - left_out
 
     @property
     def gap(self) -> float:
         """Upper bound minus objective, at least 0; above 0 only by rounding."""
         return max(0.0, self.upper_bound - self.objective)
+
+    def with_agents(self, agent_index: NDArray[np.int64]) -> "Assignment":
+        """Return another assignment of all tasks, with the same prices and bound."""
+        other = replace(self, agent_index=agent_index, objective=float(self.pairs.at(agent_index).sum()))
+        vars(other).update(prices=self.prices, upper_bound=self.upper_bound)
+        return other
 
 
 def solve(
@@ -173,6 +183,9 @@ def _assign(pairs: Pairs, capacity: NDArray[np.int64]) -> tuple[NDArray[np.int64
     if _is_small(n, m, slots):
         chosen = _assign_slots(pairs, capacity)
         return None if chosen is None else (chosen, "linear_sum_assignment")
+    best = best_agents(pairs.scores, allowed)
+    if (np.bincount(best, minlength=m) <= capacity).all():
+        return best, "prices_and_paths"
     choices = price(pairs, capacity)
     repair = ShortestPathRepair(pairs, choices.best, choices.prices, capacity)
     repair.run()

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from phase19.assignment.solver import Assignment, solve
 from phase19.balancing.local_search import LocalSearch, Steps, busy_time, on_grid
+from phase19.balancing.ties import share_ties
 
 _CLOSE = 5e-3  # relative distance to the bound at which the search stops; no duration forecast is as accurate
 _ROUNDING = 1e-9  # relative; a bound this close to the makespan counts as equal
@@ -91,9 +92,9 @@ def minimize_makespan(
     scores = -price * (planned / unit)
     priced = solve(scores, capacity, allowed)
     bound = max(-priced.upper_bound * unit, float(quickest.max(initial=0.0)))
-    start = priced.agent_index if share is None else solve(share, capacity, allowed).agent_index
+    start = share_ties(priced, planned) if share is None else solve(share, capacity, allowed)
     preference = np.zeros_like(planned) if preference is None else preference
-    plan = _search(LocalSearch(planned, capacity, allowed, start), preference, bound * (1 + _CLOSE)).agent_index
+    plan = _search(LocalSearch(planned, capacity, allowed, start.agent_index), preference, bound * (1 + _CLOSE)).agent_index
     makespan_ms = float(busy_time(planned_ms, plan).max())
     bound_ms = bound / longest * float(planned_ms.max(initial=0.0))
     lower_bound_ms = bound_ms if bound_ms < makespan_ms * (1 - _ROUNDING) else makespan_ms
@@ -118,7 +119,7 @@ def _prices(
     price, _ = _relax(planned[::every] * every, -(-capacity // every), part)
     best, load, lowest, length = price, np.ones_like(price), np.inf, _FIRST_LENGTH
     for _ in range(_MOST_REFINEMENTS):
-        priced = solve(-price * planned, capacity, allowed)
+        priced = share_ties(solve(-price * planned, capacity, allowed), planned)
         found = busy_time(planned, priced.agent_index)
         if found.max() < lowest:
             best, load, lowest, length = price, found, float(found.max()), length * 1.2

@@ -14,6 +14,7 @@ from phase19.balancing.capacity import agent_capacity
 from phase19.balancing.load_limit import even_out
 from phase19.balancing.local_search import busy_time, total
 from phase19.balancing.makespan import Makespan, minimize_makespan
+from phase19.balancing.ties import share_ties
 from phase19.errors import InfeasibleError
 from phase19.forecasting.model import Expected
 from phase19.options import Capacity, OptimizationStrategy, PlanOptions
@@ -170,7 +171,7 @@ def placed_tasks(
     Parameters
     ----------
     forecast
-        Of all pairs, shape (n, m), rows sorted by task id.
+        Of all pairs, shape (n, m); the order of the rows decides between plans that are equal.
     options
         Options whose strategy scores the pairs; maximize_throughput scores by planned time.
     capacity
@@ -203,7 +204,7 @@ def optimize(
     Parameters
     ----------
     forecast
-        Of all pairs, shape (n, m), rows sorted by task id.
+        Of all pairs, shape (n, m); the order of the rows decides between plans that are equal.
     options
         Strategy, weights and exploration.
     capacity
@@ -229,7 +230,7 @@ def optimize(
         found = minimize_makespan(planned_ms, capacity, allowed, preference)
         return WaveAssignment(strategy, found.priced, capacity, found.scores, terms, found.agent_index, found)
     scores = score_matrix(forecast, terms, options)
-    solved = solve(scores, capacity, allowed)
+    solved = share_ties(solve(scores, capacity, allowed), planned_ms)
     agent_index = solved.agent_index
     if strategy is OptimizationStrategy.BALANCE_LOAD:
         least_score = (1.0 - BALANCE_TOLERANCE) * solved.objective

@@ -103,7 +103,7 @@ class CandidatePlans(NamedTuple):
     model
         The forecast before the first wave.
     tasks
-        `frames.TASKS` with `max_attempts`, sorted by wave and task id.
+        `frames.TASKS` with `max_attempts`, sorted by wave, in the order of each wave's plan.
     expected
         Expected successes, attempts and confidence change of every pair, shape (3, n, m).
     agent
@@ -137,15 +137,17 @@ def plan_candidates(optimizer: AdaptiveOptimizer) -> CandidatePlans:
     parts = ("planned_success", "planned_attempts", "planned_confidence_delta")
     expected = np.hstack([[getattr(wave.forecast, part) for part in parts] for wave in first])
     best_first = np.argsort(-expected[0].sum(axis=0), kind="stable")
-    agent = [
-        [
-            *(own.agent_index for own in wave),
-            wave[recommended(wave)].agent_index,
-            np.arange(own.tasks.height) % best_first.size,
-            np.repeat(best_first, own.assignment.capacity[best_first].clip(max=own.tasks.height))[: own.tasks.height],
-        ]
-        for wave, own in zip(waves, first, strict=True)
-    ]
+    agent = []
+    for wave, own in zip(waves, first, strict=True):
+        rank = np.argsort(np.argsort(positions(own.tasks["task_id"], model.tasks["task_id"])))  # in id order
+        agent.append(
+            [
+                *(plan.agent_index for plan in wave),
+                wave[recommended(wave)].agent_index,
+                rank % best_first.size,
+                np.repeat(best_first, own.assignment.capacity[best_first].clip(max=rank.size))[rank],
+            ]
+        )
     tasks = pl.concat([own.tasks.with_columns(max_attempts=pl.Series(own.max_attempts)) for own in first])
     return CandidatePlans(model, tasks, expected, np.hstack(agent))
 
