@@ -94,7 +94,9 @@ def minimize_makespan(
     bound = max(-priced.upper_bound * unit, float(quickest.max(initial=0.0)))
     start = share_ties(priced, planned) if share is None else solve(share, capacity, allowed)
     preference = np.zeros_like(planned) if preference is None else preference
-    plan = _search(LocalSearch(planned, capacity, allowed, start.agent_index), preference, bound * (1 + _CLOSE)).agent_index
+    plan = _search(
+        LocalSearch(planned, capacity, allowed, start.agent_index), preference, bound * (1 + _CLOSE)
+    ).agent_index
     makespan_ms = float(busy_time(planned_ms, plan).max())
     bound_ms = bound / longest * float(planned_ms.max(initial=0.0))
     lower_bound_ms = bound_ms if bound_ms < makespan_ms * (1 - _ROUNDING) else makespan_ms

@@ -192,9 +192,7 @@ def replay_plan(
         task = positions(wave.tasks["task_id"], model.tasks["task_id"])
         by_id = np.argsort(task)
         allowed = None if wave.allowed is None else wave.allowed[by_id]
-        others.append(
-            count_successes(task[by_id], wave.agent_index[by_id], pairs, wave.assignment.capacity, allowed)
-        )
+        others.append(count_successes(task[by_id], wave.agent_index[by_id], pairs, wave.assignment.capacity, allowed))
     executions = pl.concat(rows)
     overall = _measures(None, executions, np.sum(drawn, axis=0))
     spans_ms = [wave["makespan_ms"] for wave in waves if wave["observed_count"]]
