@@ -6,7 +6,6 @@ import itertools
 import numpy as np
 import polars as pl
 import pytest
-from tests.builders import POPULATION, agents, assigned, attempts, tasks
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from phase19.balancing.local_search import busy_time
 from phase19.balancing.ties import share_ties
 from phase19.forecasting.model import ForecastModel
 from phase19.options import OptimizationStrategy
+from tests.builders import POPULATION, agents, assigned, attempts, tasks
 
 
 def shared(scores, planned, capacity, allowed=None):
