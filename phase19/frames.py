@@ -294,8 +294,8 @@ WAVE_PLANS = Schema(
     timeline_end_ms=milliseconds("end of the longest scheduled timeline"),
     solver=identifier("algorithm that solved the assignment"),
     objective=number("what the plan maximises: summed scores, or for throughput the negative makespan in ms"),
-    upper_bound=number("proved bound on the objective"),
-    gap=number("upper_bound - objective; 0 if the difference is a rounding error"),
+    upper_bound=number("proved bound on the objective; null if it overflowed", nullable=True),
+    gap=number("upper_bound - objective; 0 if the difference is a rounding error; null if unknown", nullable=True),
     capacity_cost=number(
         "planned success of the assignment without capacities, less that with them; null for maximize_throughput",
         "fraction",

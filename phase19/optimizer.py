@@ -122,7 +122,7 @@ class _KeptPlan:
     agents: pl.Series
     solo_success: pl.DataFrame  # expected successes if one agent did every task, by agent_id
     makespan_ms: float
-    gap: float
+    gap: float | None
     capacity_cost: float | None
     recommendations: list[ScheduleRecommendation]
 
@@ -431,7 +431,8 @@ class AdaptiveOptimizer:
             best_single_agent_success_rate (one agent does every task) and success_advantage (over round robin), all
             from the same forecast [fraction]; expected_throughput [tasks/s]; expected_confidence_delta; gap (largest
             distance of a plan's objective from its bound); capacity_cost (planned success lost to the capacities
-            [fraction], over the plans for which it is known). Without tasks, all but gap are None.
+            [fraction], over the plans for which it is known). Without tasks, all but gap are
+            None; gap is None if a bound overflowed.
         """
         kept = self._kept() if result is None else [_kept_plan(result.wave)]
         plans = pl.concat([plan.plans.select(*_MEASURED) for plan in kept])
@@ -439,6 +440,7 @@ class AdaptiveOptimizer:
         solo = pl.concat([plan.solo_success for plan in kept]).group_by("agent_id").sum()
         best = largest(solo["success_count"])
         makespan_ms = sum(plan.makespan_ms for plan in kept)
+        gaps = [plan.gap for plan in kept if plan.gap is not None]
         limited = [(plan.capacity_cost, plan.plans.height) for plan in kept if plan.capacity_cost is not None]
         limited_count = sum(count for _, count in limited)
         return {
@@ -448,7 +450,7 @@ class AdaptiveOptimizer:
             "success_advantage": None if expected is None or round_robin is None else expected - round_robin,
             "expected_throughput": plans.height * 1000.0 / makespan_ms if makespan_ms > 0 else None,
             "expected_confidence_delta": mean(plans["planned_confidence_delta"]),
-            "gap": max(plan.gap for plan in kept),
+            "gap": max(gaps) if len(gaps) == len(kept) else None,
             "capacity_cost": sum(cost * count for cost, count in limited) / limited_count if limited_count else None,
         }
 

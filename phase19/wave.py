@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from phase19 import frames
+from phase19.assignment.solver import gap_between
 from phase19.balancing.load_limit import adjust_load
 from phase19.balancing.strategies import WaveAssignment
 from phase19.errors import UsageError, suggestion
@@ -108,9 +109,9 @@ class PlannedWave(Wave):
         return self.assignment.objective(self.agent_index, self.forecast.planned_duration_ms)
 
     @property
-    def gap(self) -> float:
-        """Distance of the objective from its proven upper bound; 0 proves that the plan is optimal."""
-        return max(0.0, self.assignment.upper_bound - self.objective)
+    def gap(self) -> float | None:
+        """Distance of the objective from its proven upper bound; 0 proves that the plan is optimal, None nothing."""
+        return gap_between(self.assignment.upper_bound, self.objective)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

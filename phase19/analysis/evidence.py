@@ -72,7 +72,7 @@ def _wave_plan(wave: ExecutedWave, planned: pl.DataFrame) -> pl.DataFrame:
         "timeline_end_ms": largest(wave.executions["scheduled_end_time"]) or 0.0,
         "solver": wave.assignment.algorithm,
         "objective": wave.objective,
-        "upper_bound": wave.assignment.upper_bound,
+        "upper_bound": bound if np.isfinite(bound := wave.assignment.upper_bound) else None,
         "gap": wave.gap,
         "capacity_cost": wave.assignment.capacity_cost,
         "moved_count": int((wave.agent_index != wave.assignment.assignment.agent_index).sum()),

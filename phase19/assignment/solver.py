@@ -68,20 +68,27 @@ class Assignment:
         """Upper bound on the objective, for any prices p >= 0: sum_t max_a (S_ta - p_a) + sum_a cap_a p_a."""
         n, m = self.pairs.shape
         prices = np.append(self.prices, 0.0)[:m]
-        best = [float(self.pairs.after_prices(block, prices).max(axis=1).sum()) for block in self.pairs.blocks(n)]
-        left_out = self._left_out_score * int((self.agent_index < 0).sum())
-        return sum(best) + float((self.prices * self.capacity).sum()) - left_out
+        with np.errstate(over="ignore", invalid="ignore"):
+            best = [float(self.pairs.after_prices(block, prices).max(axis=1).sum()) for block in self.pairs.blocks(n)]
+            left_out = self._left_out_score * int((self.agent_index < 0).sum())
+            return sum(best) + float((self.prices * self.capacity).sum()) - left_out
 
     @property
-    def gap(self) -> float:
-        """Upper bound minus objective, at least 0; above 0 only by rounding."""
-        return max(0.0, self.upper_bound - self.objective)
+    def gap(self) -> float | None:
+        """Upper bound minus objective, at least 0; above 0 only by rounding. None if the bound overflowed."""
+        return gap_between(self.upper_bound, self.objective)
 
     def with_agents(self, agent_index: NDArray[np.int64]) -> "Assignment":
         """Return another assignment of all tasks, with the same prices and bound."""
         other = replace(self, agent_index=agent_index, objective=float(self.pairs.at(agent_index).sum()))
         vars(other).update(prices=self.prices, upper_bound=self.upper_bound)
         return other
+
+
+def gap_between(upper_bound: float, objective: float) -> float | None:
+    """Upper bound minus objective, at least 0; None if one of them overflowed, which proves nothing."""
+    gap = upper_bound - objective
+    return max(0.0, gap) if np.isfinite(gap) else None
 
 
 def solve(

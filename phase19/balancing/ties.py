@@ -29,6 +29,8 @@ def share_ties(solved: Assignment, planned_ms: NDArray[np.float64]) -> Assignmen
     After prices, each task's own agent is its best, so a step without loss needs tasks with another agent as good. Only
     these are searched: first many of the busiest agent's tasks move at once, then single moves and swaps follow.
     """
+    if not np.isfinite(solved.upper_bound):  # sums of such scores overflow
+        return solved
     pairs, agent_index, tolerance = solved.pairs, solved.agent_index.copy(), _LOSS * abs(solved.objective)
     is_tied = np.zeros(agent_index.size, dtype=np.bool_)
     for block in pairs.blocks(agent_index.size):

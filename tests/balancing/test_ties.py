@@ -50,6 +50,13 @@ def test_agents_without_tasks_share_those_of_agents_alike():
     assert busy_time(planned, found.agent_index).max() == 600.0
 
 
+def test_a_bound_that_overflows_proves_nothing():
+    # All tasks gain 1.6e308 with the first agent, so that is its price, and its two slots are worth 3.2e308.
+    found = shared(np.tile([8e307, -8e307], (3, 1)), np.ones((3, 2)), [2, 1])
+    assert np.bincount(found.agent_index).tolist() == [2, 1]
+    assert not np.isfinite(found.upper_bound) and found.gap is None
+
+
 @st.composite
 def waves(draw):
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))

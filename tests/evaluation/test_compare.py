@@ -144,11 +144,14 @@ def test_more_agents_than_draws_or_tasks_are_simulated():
 def test_the_best_agent_takes_what_it_may_of_each_wave_and_the_next_best_the_rest(plans):
     success = plans.expected[0].sum(axis=0)
     best_first = np.argsort(-success)
-    for agents in np.split(plans.agent[CANDIDATES.index("best_single_agent_capped")], starts_of(plans)):
+    for _, wave in plans.tasks.with_row_index().sort("task_id").group_by("wave"):
+        agents = plans.agent[:, wave["index"]]
         # 5 tasks a wave and 4 agents: at most twice the even share of 2 tasks an agent.
-        assert agents.tolist() == [*best_first[[0, 0, 0, 0]], best_first[1]]
-    for agents in np.split(plans.agent[ROUND_ROBIN], starts_of(plans)):
-        assert agents.tolist() == [0, 1, 2, 3, 0]
+        assert agents[CANDIDATES.index("best_single_agent_capped")].tolist() == [
+            *best_first[[0, 0, 0, 0]],
+            best_first[1],
+        ]
+        assert agents[ROUND_ROBIN].tolist() == [0, 1, 2, 3, 0]
 
 
 def test_a_capacity_beyond_all_tasks_costs_no_memory():
