@@ -72,7 +72,8 @@ fault come from the benchmark.
 - Learning is on, as in every run of the package. At 30 waves it takes most of the time, so fewer runs use it. The other
   runs keep the first forecast, which learning changes little.
 - Run k of a size has seed k: the same truth, records and random numbers with and without each fault. "From the middle
-  on" means from the first wave of the second half. "One agent" is chosen at random.
+  on" means from the first wave of the second half. "One agent" is the agent planned for a random task of the first
+  wave, since plans may leave other agents idle.
 - ± is one standard error, and the number of runs is in brackets. If a share of n runs is 0 or 1, the true share is
   within 3 / n of it with 95 % confidence.
 """

@@ -131,7 +131,9 @@ def measure(place: int, seed: int, faults: list[str], staging: Path) -> Iterator
     plan = PLANS[place]
     tasks, agents, world = draw_world(plan.size, seed)
     fitted = fit_history(plan.size, tasks, agents, world)
-    agent = int(np.random.default_rng([seed, 3]).integers(plan.size.agents))
+    # With the default capacity, plans leave some agents idle; a fault of such an agent has no effect.
+    planned = deepcopy(fitted).calculate_optimal_schedule(fitted.waves[0]).wave
+    agent = int(np.random.default_rng([seed, 3]).choice(planned.agent_index))
     for fault in faults:
         began = time.perf_counter()
         tables = play(plan, fitted, with_fault(world, fault, tasks, agent, plan.drop), staging)
