@@ -143,7 +143,7 @@ strongest as (
         coalesce(
             arg_max(scores, scores.statistic - scores.threshold + if(scores.is_peers_too, 1e9, 0e0)), any_value(scores)
         ) as shown,
-        min(scores.detectable_effect) as detectable_effect,
+        min(scores.detectable_effect) filter (where scores.statistic is not null) as detectable_effect,
         any_value(scores.threshold) filter (where scores.baseline = 'record') as record_threshold,
         bool_or(scores.is_beyond_chance) as is_beyond_chance,
         bool_or(scores.is_peers_too) as is_peers_too,
