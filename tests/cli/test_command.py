@@ -243,7 +243,7 @@ def test_validate_prints_what_it_found_and_writes_nothing(run_cli, inputs):
     before = tree(inputs.parent)
     done = run_cli("validate", "--input", inputs)
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.search(r"^planned_tasks\.jsonl +used +none +12$", done.stdout, re.MULTILINE)
+    assert re.search(r"^16 +planned_tasks\.jsonl +used +forecast +none +12$", done.stdout, re.MULTILINE)
     assert "The inputs are valid: 12 tasks (planned_tasks.jsonl), 4 agents, 13 recorded attempts." in done.stdout
     assert "12 of 12 tasks and 4 of 4 agents have records." in " ".join(done.stdout.split())
     assert tree(inputs.parent) == before
