@@ -50,6 +50,8 @@ Tasks = Rows | Wave | None
 # The strategies with plans of their own; `auto` picks one of these plans for each wave.
 CANDIDATES = tuple(strategy for strategy in OptimizationStrategy if strategy is not OptimizationStrategy.AUTO)
 
+_MOST_DIRECTORIES = 30_000  # agents times waves: 90,000 files take some minutes
+_MOST_PAIRS = 100_000_000  # in a wave
 _FORECAST_INPUTS = ("task_id", "risk_level", "category", "confidence", "confidence_boost", "estimated_duration_ms")
 
 
@@ -236,9 +238,29 @@ class AdaptiveOptimizer:
         return self._model
 
     def check_waves(self) -> None:
-        """Raise :class:`InfeasibleError`, which names the wave and tasks, if a wave has no feasible plan."""
+        """Check what a run would cost, and that every wave has a feasible plan.
+
+        Raises
+        ------
+        UsageError
+            The run has too many agents in too many waves, or a wave has too many pairs.
+        InfeasibleError
+            A wave has no feasible plan; names the wave and tasks.
+        """
+        tasks, agents = self._tasks_and_agents()
+        waves = tasks["wave"].value_counts()["count"]
+        if (count := agents.height * waves.len()) > _MOST_DIRECTORIES:
+            raise UsageError(
+                f"expected at most {_MOST_DIRECTORIES:,} agents times waves, because a run writes 3 files for each, "
+                f"found {agents.height:,} x {waves.len():,} = {count:,}; lower --agents or --waves"
+            )
+        if (count := agents.height * int(waves.to_numpy().max())) > _MOST_PAIRS:
+            raise UsageError(
+                f"expected at most {_MOST_PAIRS:,} pairs of a task and an agent in a wave, about 100 bytes each, "
+                f"found {count:,}; raise --waves or lower --agents"
+            )
         if not self.options.allow_unassigned:
-            check_feasible(*self._tasks_and_agents(), self.options.capacity)
+            check_feasible(tasks, agents, self.options.capacity)
 
     @property
     def waves(self) -> list[Wave]:

@@ -221,3 +221,24 @@ def forecast_of(model: ForecastModel, agent: str) -> float:
     index = pl.Series([model.agents["agent_id"].to_list().index(agent)]).to_numpy()
     last = pl.Series([model.tasks.height - 1]).to_numpy()
     return float(model.forecast(last, index, last * 0 + 1).success_probability[0])
+
+
+@pytest.mark.parametrize(
+    ("waves", "agents", "message"),
+    [
+        (1, 100_000, r"found 100,000 x 1 = 100,000; lower --agents or --waves"),
+        (3, 10_001, r"at most 30,000 agents times waves, .* found 10,001 x 3 = 30,003"),
+    ],
+)
+def test_too_many_agents_are_refused_before_they_are_planned(waves, agents, message):
+    planner = AdaptiveOptimizer("outputs/phase18", waves=waves, agents=agents)
+    planner.load_phase18_data()
+    with pytest.raises(UsageError, match=message):
+        planner.check_waves()
+
+
+def test_twelve_tasks_for_many_agents_are_planned():
+    planner = AdaptiveOptimizer("outputs/phase18", waves=1, agents=5_000)
+    planner.load_phase18_data()
+    planner.check_waves()
+    assert planner.calculate_optimal_schedule().plans.height == 12
