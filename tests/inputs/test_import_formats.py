@@ -12,7 +12,7 @@ from phase19.errors import InputError, UsageError
 from phase19.inputs.importers.attempts import write_inputs
 
 SAMPLES = Path(__file__).parent.parent / "data" / "imports"
-FORMATS = ("terminal-bench", "harbor")
+FORMATS = ("terminal-bench", "harbor", "swebench", "aslib")
 
 
 def read(name, *paths, **options):
@@ -68,12 +68,16 @@ def test_a_folder_without_such_files_and_options_of_tables_are_refused(name, tmp
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "line"),
-    [("terminal-bench", "run/results.json", None), ("harbor", "job/walk__abcdefh/result.json", None)],
+    ("name", "path"),
+    [
+        ("terminal-bench", "run/results.json"),
+        ("harbor", "job/walk__abcdefh/result.json"),
+        ("swebench", "x.y.json"),
+    ],
 )
-def test_what_is_not_json_is_an_error_unless_it_may_be_dropped(name, path, line, tmp_path):
+def test_what_is_not_json_is_an_error_unless_it_may_be_dropped(name, path, tmp_path):
     torn = write(tmp_path, {path: '{"task_id": "a", "res'}) / path
-    with pytest.raises(InputError, match=rf"{torn}, line {line or 1}: expected JSON \(--drop-torn-lines .*\), found"):
+    with pytest.raises(InputError, match=rf"{torn}, line 1: expected JSON \(--drop-torn-lines .*\), found"):
         read(name, SAMPLES / name, torn)
     found = read(name, SAMPLES / name, torn, drop_torn_lines=True)
     assert found.counts["unreadable"] == 1
@@ -190,3 +194,151 @@ def test_harbor_rewards_that_are_no_outcome_are_shown(tmp_path):
     assert found.counts["with a reward that is not understood"] == 2
     with pytest.raises(UsageError, match="expected at least one attempt with a task, an agent and an outcome"):
         write_inputs(found, tmp_path / "inputs")
+
+
+# SWE-bench
+
+
+def test_swebench_reports_name_agent_and_run_with_dots(tmp_path):
+    report = {"resolved_ids": ["r__r-1"], "unresolved_ids": []}
+    files = {"acme__m1.2.v1.0.json": report, "other__m.r.json": report}
+    plain = read("swebench", write(tmp_path, files))
+    assert columns(plain, "agent_id") == [("acme/m1.2.v1",), ("other/m",)]
+    # Predictions give exact names, as lines, as a list or by instance.
+    for predictions in (
+        [{"model_name_or_path": "acme/m1.2"}],
+        "[[1]]",
+        {"r__r-1": {"model_name_or_path": "acme/m1.2"}},
+    ):
+        name = "preds.jsonl" if isinstance(predictions, list) else "preds.json"
+        found = read("swebench", write(tmp_path, {name: predictions}))
+        assert columns(found, "agent_id") == [("acme/m1.2",), ("other/m",)]
+
+
+def test_swebench_lists_of_a_report(tmp_path):
+    report = {
+        "resolved_ids": ["r__a-1"],
+        "unresolved_ids": ["r__b-2", "r__c-3", "r__d-4"],
+        "empty_patch_ids": ["r__d-4"],
+        "error_ids": ["r__e-5"],
+        "infra_failure_ids": ["r__c-3", "r__e-5"],
+        "incomplete_ids": ["r__f-6", "r__a-1"],
+    }
+    found = read("swebench", write(tmp_path, {"m.r.json": report}))
+    assert columns(found, "task_id", "category", "is_success", "is_void") == [
+        ("r__a-1", "r/a", True, False),
+        ("r__b-2", "r/b", False, False),
+        ("r__c-3", "r/c", None, True),
+        ("r__d-4", "r/d", False, False),
+        ("r__e-5", "r/e", None, True),
+    ]
+    assert found.tasks.rows() == [("r__f-6", "r/f")]
+
+
+def test_swebench_runs_are_trials_and_reports_of_instances_repeat_those_of_runs(tmp_path):
+    of_instance = {"r__a-1": {"patch_exists": True, "resolved": True}}
+    files = {
+        "acme__m.one.json": {"resolved_ids": [], "error_ids": ["r__a-1"]},  # says more than the report of the instance
+        "logs/run_evaluation/one/acme__m/r__a-1/report.json": of_instance,
+        "logs/run_evaluation/two/acme__m/r__a-1/report.json": of_instance,
+        "logs/run_evaluation/two/gold/r__a-1/report.json": of_instance,
+    }
+    found = read("swebench", write(tmp_path, files))
+    assert columns(found, "agent_id", "trial", "is_void") == [("acme/m", 1, True), ("acme/m", 2, False)]
+    assert (found.counts["repeated"], found.counts["of the reference solution"]) == (1, 1)
+
+
+def test_swebench_submissions_failed_at_what_only_others_of_their_split_list(tmp_path):
+    files = {
+        "evaluation/lite/a/results/results.json": {"resolved": ["r__a-1"], "no_generation": [], "no_logs": ["r__b-2"]},
+        "evaluation/lite/b/results/results.json": {"resolved": ["r__c-3"], "no_generation": ["r__b-2"]},
+        "evaluation/full/a/results/results.json": {"resolved": ["r__z-9"]},
+    }
+    found = read("swebench", write(tmp_path, files))
+    assert columns(found, "agent_id", "task_id", "is_success") == [
+        ("a", "r__a-1", True),
+        ("b", "r__a-1", False),
+        ("a", "r__b-2", None),
+        ("b", "r__b-2", False),
+        ("a", "r__c-3", False),
+        ("b", "r__c-3", True),
+        ("a", "r__z-9", True),
+    ]
+    assert found.counts["not listed, so failed"] == 2
+
+
+# ASlib
+
+
+def scenario(description, runs, measure="runtime", **files):
+    attributes = ("instance_id", "repetition", "algorithm", measure, "runstatus")
+    header = "".join(f"@attribute {name} string\n" for name in attributes)
+    return {"S/description.txt": description, "S/algorithm_runs.arff": f"{header}@data\n{runs}", **files}
+
+
+TIMED = "performance_measures: runtime\nperformance_type: runtime\nalgorithm_cutoff_time: 100\n"
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        ("99.5,ok", (True, False, 99500.0)),
+        ("130,ok", (True, False, 130000.0)),
+        ("0,ok", (True, False, 0.0)),
+        ("100,timeout", (False, True, 100000.0)),
+        ("1000,timeout", (False, True, 100000.0)),  # PAR10
+        ("0,TIMEOUT", (False, True, 100000.0)),
+        ("5,memout", (False, False, 5000.0)),
+        ("1000,memout", (False, False, None)),
+        ("0,crash", (False, False, None)),
+        ("100,not_applicable", (None, False, None)),
+        ("?,other", (None, False, None)),
+    ],
+)
+def test_aslib_runs(run, expected, tmp_path):
+    found = read("aslib", write(tmp_path, scenario(TIMED, f"i,1,x,{run}\n")))
+    assert columns(found, "is_success", "is_censored", "duration_ms") == [expected]
+    assert found.unmapped == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "duration_ms"),
+    [
+        (
+            "performance_measures:\n  - PAR10\nperformance_type:\n  - runtime\nalgorithm_cutoff_time: 100 # s\n",
+            100000.0,
+        ),
+        ("performance_measures: [PAR10, x]\nperformance_type: [runtime]\nalgorithm_cutoff_time: 0\n", 5000.0),
+        ("performance_measures: 'PAR10'\nperformance_type: \"runtime\"\nalgorithm_cutoff_time: ?\n", 5000.0),
+    ],
+)
+def test_aslib_descriptions(settings, duration_ms, tmp_path):
+    found = read("aslib", write(tmp_path, scenario(settings, "i,1,x,5,timeout\n", "PAR10")))
+    assert columns(found, "duration_ms") == [(duration_ms,)]
+
+
+def test_aslib_scenarios_of_quality_are_refused(tmp_path):
+    description = TIMED.replace("type: runtime", "type: [solution_quality, runtime]")
+    with pytest.raises(
+        InputError, match=r"description.txt: field 'performance_type': expected runtime, found solution_q"
+    ):
+        read("aslib", write(tmp_path, scenario(description, "i,1,x,5,ok\n")))
+    with pytest.raises(InputError, match=r"expected an attribute PAR10, found instance_id, repetition, .*"):
+        read("aslib", write(tmp_path, scenario(TIMED.replace("res: runtime", "res: PAR10"), "i,1,x,5,ok\n")))
+
+
+def test_aslib_repetitions_are_trials_and_repeated_scenarios_count_once(tmp_path):
+    files = scenario(TIMED, "i,2,x,5,ok\ni,1,x,6,ok\n\n")
+    again = {name.replace("S/", "S-ALGO/"): text for name, text in files.items()}
+    found = read("aslib", write(tmp_path, files | again))
+    assert columns(found, "trial", "duration_ms") == [(1, 6000.0), (2, 5000.0)]
+    assert found.counts == {"rows": 4, "unreadable": 0, "repeated": 2}
+
+
+def test_aslib_lines_without_all_values(tmp_path):
+    place = write(tmp_path, scenario(TIMED, "i,1,x,5,ok\ni,1\nj,1,x,5,unheard\n"))
+    with pytest.raises(InputError, match=r"algorithm_runs.arff, line 8: expected 5 values \(--drop.*\), found i,1"):
+        read("aslib", place)
+    found = read("aslib", place, drop_torn_lines=True)
+    assert (found.counts["unreadable"], found.unmapped) == (1, {"runstatus": ["unheard"]})
+    assert columns(found, "is_success") == [(True,), (None,)]

@@ -45,12 +45,15 @@ class Imported:
         Examples of values that no rule converts, by column.
     tasks
         Further tasks to do: task_id and any other field of `frames.TASKS`.
+    features
+        Numbers that describe tasks: task_id and a column each; None if the log has none.
     """
 
     rows: pl.DataFrame
     counts: dict[str, int] = field(default_factory=dict)
     unmapped: dict[str, list[str]] = field(default_factory=dict)
     tasks: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"task_id": pl.String}))
+    features: pl.DataFrame | None = None
 
 
 def write_inputs(imported: Imported, directory: Path) -> dict[str, int]:
@@ -87,7 +90,10 @@ def write_inputs(imported: Imported, directory: Path) -> dict[str, int]:
         raise UsageError("expected at least one attempt with a task, an agent and an outcome, found none")
     new = untried.select("task_id", "category").unique("task_id", maintain_order=True)
     tasks = pl.concat([new, imported.tasks], how="diagonal_relaxed").unique("task_id", maintain_order=True)
-    _publish(directory, _documents(attempts, tasks))
+    documents = _documents(attempts, tasks)
+    if imported.features is not None:
+        documents["features.jsonl"] = imported.features
+    _publish(directory, documents)
     return {
         "rows": imported.counts.get("rows", imported.rows.height),
         **{name: count for name, count in imported.counts.items() if name != "rows"},

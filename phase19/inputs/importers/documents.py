@@ -1,7 +1,7 @@
 """Read JSON files and JSON lines into frames of text: one column per declared path."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,6 +91,14 @@ class Documents:
         unreadable = len(self.unreadable)
         return {"rows": found + unreadable, "unreadable": unreadable, "repeated": found - kept}
 
+    def leave_out(self, torn: pl.DataFrame, expected: str) -> None:
+        """Count lines that cannot be read, or raise InputError about the first: columns `file`, `line` and `text`."""
+        if not torn.is_empty() and not self.drop_torn_lines:
+            file, line, text = torn.select("file", "line", "text").row(0)
+            expected = f"{expected} (--drop-torn-lines leaves out what is not)"
+            raise InputError(file, line=line, expected=expected, found=shorten(text) or "nothing")
+        self.unreadable |= set(torn.select("file", "line").rows())
+
     def _extract(self, texts: pl.DataFrame, fields: Mapping[str, str], each: str) -> pl.DataFrame:
         import duckdb
 
@@ -105,14 +113,8 @@ class Documents:
         )
         with duckdb.connect() as connection:
             connection.register("texts", ArrowStream(texts))
-            torn = connection.execute(
-                "select file, line, text from texts where try_cast(text as json) is null order by position"
-            ).fetchall()
-            if torn and not self.drop_torn_lines:
-                file, line, text = torn[0]
-                expected = "JSON (--drop-torn-lines leaves out what is not)"
-                raise InputError(file, line=line, expected=expected, found=shorten(text) or "nothing")
-            self.unreadable |= {(file, line) for file, line, _ in torn}
+            torn = connection.sql("select file, line, text from texts where try_cast(text as json) is null")
+            self.leave_out(pl.DataFrame(ArrowStream(torn)), "JSON")
             parameters = dict(fields) | ({"each": each} if each else {})
             return pl.DataFrame(ArrowStream(connection.sql(question, params=parameters)))
 
@@ -121,10 +123,7 @@ def _batches(files: Sequence[Path], *, lines: bool) -> Iterator[pl.DataFrame]:
     names: list[str] = []
     texts: list[str] = []
     for file in files:
-        try:
-            texts.append(file.read_text("utf-8-sig", errors="replace"))
-        except OSError as problem:
-            raise InputError(str(file), expected="a readable file", found=problem.strerror or str(problem)) from problem
+        texts.append(read_text(file))
         names.append(file.as_posix())
         if sum(map(len, texts)) > _BATCH_BYTES:
             yield _texts(names, texts, lines=lines)
@@ -141,6 +140,14 @@ def _texts(names: list[str], texts: list[str], *, lines: bool) -> pl.DataFrame:
     return numbered.filter(~(pl.lit(lines) & (pl.col("text").str.strip_chars() == "")))
 
 
+def read_text(file: Path) -> str:
+    """The text of a file in UTF-8; bytes that are not UTF-8 become U+FFFD."""
+    try:
+        return file.read_text("utf-8-sig", errors="replace")
+    except OSError as problem:
+        raise InputError(str(file), expected="a readable file", found=problem.strerror or str(problem)) from problem
+
+
 def nearest_folder(file: pl.Expr, files: pl.Series, folders: Collection[str]) -> pl.Expr:
     """The nearest folder above each file that is one of `folders`; null if none. `files` has every value of `file`."""
     nearest = {
@@ -150,7 +157,7 @@ def nearest_folder(file: pl.Expr, files: pl.Series, folders: Collection[str]) ->
     return file.replace_strict(nearest, default=None, return_dtype=pl.String)
 
 
-def refuse_nothing(rows: pl.DataFrame, documents: Documents, expected: str) -> None:
-    """Raise UsageError if no row was found."""
-    if rows.is_empty():
+def refuse_nothing(found: Sized, documents: Documents, expected: str) -> None:
+    """Raise UsageError if nothing was found."""
+    if not len(found):
         raise UsageError(f"expected {expected} in {', '.join(map(str, documents.paths))}, found none")
