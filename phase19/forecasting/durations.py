@@ -22,16 +22,21 @@ _TINY = 1e-12
 class DurationPriors:
     """Prior variances of the log duration.
 
-    The prior of a variance counts as much as `variance_weight` agents, tasks or pairs, that of the residual variance as
-    much as `residual_weight` attempts. Log durations of failures and successes differ by Normal(0, `outcome_variance`).
+    The prior of a variance counts as much as `variance_weight` agents, tasks or pairs, or `kind_weight` risk levels or
+    categories, that of the residual variance as much as `residual_weight` attempts. Half of `task_variance` counts if
+    tasks differ by risk level or category too. Log durations of failures and successes differ by Normal(0,
+    `outcome_variance`).
     """
 
     agent_variance: float = 0.1
+    risk_variance: float = 0.02
+    category_variance: float = 0.03
     task_variance: float = 0.1
     pair_variance: float = 0.05
     outcome_variance: float = 0.25
     residual_variance: float = 0.2
     variance_weight: float = 10.0
+    kind_weight: float = 2.0
     residual_weight: float = 5.0
 
 
@@ -118,7 +123,7 @@ class DurationPosterior:
     level
         Log duration of an average attempt, log ms; NaN if no record, summary or estimate tells any time.
     agent, task
-        Effects of shapes (m,) and (n,), log ms.
+        Effects of shapes (m,) and (n,), log ms; a task's includes those of its risk level and category.
     pair
         Effects of shape (n, m), log ms.
     outcome
@@ -132,8 +137,9 @@ class DurationPosterior:
         Time at which an attempt at a task is stopped, infinite if never, shape (n,).
     variances, estimated_on
         Variances of the effects by name, and the number of records from which they and `residual_sd` were estimated.
-    mean_sd
-        Standard deviation of the level as the mean of the recorded log times, log ms.
+    shared_sd
+        Standard deviation of each task's log duration from errors that tasks share: that of the level, and those of the
+        effects of risk levels and categories, log ms, shape (2, n).
 
     Notes
     -----
@@ -151,23 +157,24 @@ class DurationPosterior:
     limit_ms: Floats
     variances: Mapping[str, float]
     estimated_on: int
-    mean_sd: float
+    shared_sd: Floats
 
     def mean(self, task: Ints, agent: Ints) -> Floats:
         """Posterior mean of the log duration of an average attempt by each pair; indices broadcast."""
         return np.asarray(self.level + self.task.mean[task] + self.agent.mean[agent] + self.pair.mean[task, agent])
 
     def level_sd(self, task: Ints, agent: Ints) -> Floats:
-        """Standard deviation of the log duration of pairs from uncertainty about the level, which all pairs share.
+        """Standard deviation of the log duration of pairs from the errors that tasks share.
 
         Notes
         -----
-        Records of the agent or the task compensate an error of the level: an effect that is shrunk by B from its own
-        records' mean carries 1 - B of the error, and 1 - B is its posterior variance over its prior variance.
+        Records of the agent, the task or its kind compensate an error of the level: an effect that is shrunk by B from
+        its own records' mean carries 1 - B of the error, and 1 - B is its posterior variance over its prior variance.
+        An error of a kind counts by the chance that two tasks of the run are of the same kind.
         """
-        parts = ((self.task.sd[task], "task"), (self.agent.sd[agent], "agent"))
-        kept = [np.minimum(1.0, sd**2 / max(self.variances[name], _TINY)) for sd, name in parts]
-        return np.asarray(self.mean_sd * kept[0] * kept[1])
+        level, kinds = (sd[task] for sd in self.shared_sd)
+        kept = np.minimum(1.0, self.agent.sd[agent] ** 2 / max(self.variances["agent"], _TINY))
+        return np.asarray(np.hypot(level * kept, kinds))
 
     def times(self, task: Ints, agent: Ints) -> AttemptTimes:
         """Distribution of the time of one attempt by each pair; indices broadcast."""
@@ -229,69 +236,84 @@ def fit_durations(
 
     Notes
     -----
-    Log duration = level + agent + task + pair + outcome + residual. Each effect is shrunk by its variance component.
-    Failures and successes have residuals of their own variance. Effects are fitted in turn until durations hardly
-    change (backfitting: Buja, Hastie, Tibshirani, 1989). Before each round, a censored time is replaced by its mean
-    above the limit, and its remaining variance counts as residual (EM: Schmee, Hahn, 1979). The level counts one
-    additional attempt at the mean recorded time, which keeps it finite if all attempts were censored. Time is O(r) per
-    round.
+    Log duration = level + agent + risk + category + task + pair + outcome + residual. Each effect is shrunk by its
+    variance component. Risk levels, and categories, count if at least two have recorded times; tasks without a category
+    are one more. Failures and successes have residuals of their own variance. Effects are fitted in turn until
+    durations hardly change (backfitting: Buja, Hastie, Tibshirani, 1989). Before each round, a censored time is
+    replaced by its mean above the limit, and its remaining variance counts as residual (EM: Schmee, Hahn, 1979). The
+    level counts one additional attempt at the mean recorded time, which keeps it finite if all attempts were censored.
+    Time is O(r) per round.
     """
     is_timed = np.isfinite(records.duration_ms) & (records.duration_ms > 0)
     recorded, is_censored = np.log(records.duration_ms[is_timed]), records.is_censored[is_timed]
+    outcome = records.outcome[is_timed].astype(np.int64)
+    task = Grouping(records.task[is_timed], records.task_count, "task")
+    kinds = _kinds(records, task)
     groupings = {
         "agent": Grouping(records.agent[is_timed], records.agent_count, "agent"),
-        "task": Grouping(records.task[is_timed], records.task_count, "task"),
+        **{name: Grouping(kind.index[task.index], kind.size, name) for name, kind in kinds.items()},
+        "task": task,
         "pair": Grouping(records.pair[is_timed], int(records.pair.max(initial=-1)) + 1, "pair"),
     }
-    outcome = records.outcome[is_timed].astype(np.int64)
     prior_variances = {name: getattr(priors, f"{name}_variance") for name in groupings}
+    prior_variances["task"] *= 0.5 if kinds else 1.0
     kept = before if before is not None and recorded.size < 2 * before.estimated_on else None
-    variances = dict(kept.variances if kept else prior_variances)
+    variances = prior_variances | dict(kept.variances if kept else {})
     residual_variance = kept.residual_sd**2 if kept else np.full(2, priors.residual_variance)
     # A stated mean is over agents, tasks and attempts, so its log exceeds the level by half their variance.
-    stated = _stated_log_ms(population_ms, records.summary_duration_ms, estimated_ms)
-    stated -= 0.5 * (sum(variances.values()) + priors.residual_variance)
+    stated = _stated_log_ms(population_ms, records.summary_duration_ms, estimated_ms) - 0.5 * (
+        sum(variances.values()) + priors.residual_variance
+    )
     level = typical = float(recorded.mean() if recorded.size else stated)
     effects: dict[str, Effects] = {}
     fitted = dict.fromkeys(groupings, np.zeros(recorded.size))
-    count = np.bincount(outcome, minlength=2)
-    code = (count[::-1] + 1.0) / (count.sum() + 2.0) * np.array([1.0, -1.0])
+    code = (np.bincount(outcome, minlength=2)[::-1] + 1.0) / (outcome.size + 2.0) * np.array([1.0, -1.0])
     contrast = OutcomeContrast(0.0, priors.outcome_variance**0.5, code)
     sign, mean = code[outcome], np.full(recorded.size, level)
     for _ in range(_MAX_ROUNDS):
-        log_ms, left, sd = recorded.copy(), np.zeros(recorded.size), np.sqrt(residual_variance[outcome[is_censored]])
-        excess, variance = truncated_normal_moments((recorded - mean)[is_censored] / sd)
-        log_ms[is_censored], left[is_censored] = mean[is_censored] + sd * excess, sd**2 * variance
+        log_ms, left = _completed(recorded, is_censored, mean, residual_variance[outcome])
         weight, level_before = 1.0 / residual_variance[outcome], level
         level = float(log_ms.sum() + typical) / (log_ms.size + 1.0)
         residual, own_variance = log_ms - mean + (level_before - level), np.zeros(recorded.size)
         for name, group in groupings.items():
             own = residual + fitted[name]
-            if kept is None:
-                variances[name] = variance_component(group, own, prior_variances[name], priors.variance_weight)
-            precision = group.gather(weight) + 1.0 / max(variances[name], _TINY)
-            effects[name] = Effects(group.gather(weight * own) / precision, 1.0 / np.sqrt(precision))
+            if name in kinds:
+                known, signal = _of_kind(kinds[name], task, own + fitted["task"], weight, variances["task"])
+            else:
+                known, signal = group.gather(weight), group.gather(weight * own)
+            if kept is None and name in kinds:
+                variances[name] = likely_variance(known, signal, prior_variances[name], priors.kind_weight)
+            elif kept is None:
+                doubt = sum(effects[kind].sd[kinds[kind].index] ** 2 for kind in kinds) if group is task else 0.0
+                variances[name] = variance_component(group, own, prior_variances[name], priors.variance_weight, doubt)
+            precision = known + 1.0 / max(variances[name], _TINY)
+            effects[name] = Effects(signal / precision, 1.0 / np.sqrt(precision))
             fitted[name] = group.spread(effects[name].mean)
             residual = own - fitted[name]
-            own_variance += group.spread(effects[name].sd ** 2)
+            if name not in kinds:
+                own_variance += group.spread(effects[name].sd ** 2)
         information = float(weight @ sign**2) + 1.0 / priors.outcome_variance
         difference = float((weight * sign) @ (residual + sign * contrast.mean)) / information
         residual += sign * (contrast.mean - difference)
         contrast = OutcomeContrast(difference, information**-0.5, code)
         if kept is None:
-            square, prior_weight = residual**2 + left + own_variance, priors.residual_weight
-            pooled = (square.sum() + prior_weight * priors.residual_variance) / (square.size + prior_weight)
-            by_outcome = np.bincount(outcome, weights=square, minlength=2)
-            residual_variance = (by_outcome + prior_weight * pooled) / (count + prior_weight)
+            residual_variance = _residual_variance(residual**2 + left + own_variance, outcome, priors)
         last, mean = mean, log_ms - residual
         if ((mean - last) ** 2).sum() <= _TOLERANCE**2 * mean.size:
             break
     # An agent's summary is a mean over tasks and attempts, but not over agents.
-    within = float(np.abs(code[::-1]) @ residual_variance) + variances["task"] + variances["pair"]
+    within = float(np.abs(code[::-1]) @ residual_variance) + sum(variances.values()) - variances["agent"]
+    task_effects, shared_sd = _task_effects(
+        effects,
+        variances,
+        kinds,
+        estimated_ms,
+        _mean_sd(groupings.values(), variances, float(residual_variance.max()), recorded.size),
+    )
     return DurationPosterior(
         level=level,
         agent=_with_summaries(effects["agent"], records, level, within),
-        task=_with_estimates(effects["task"], variances["task"], estimated_ms),
+        task=task_effects,
         pair=_pair_effects(effects["pair"], variances["pair"] ** 0.5, records, estimated_ms.size),
         outcome=contrast,
         residual_sd=np.sqrt(residual_variance),
@@ -299,11 +321,13 @@ def fit_durations(
         limit_ms=_limits(recorded, groupings["task"], is_censored)[: estimated_ms.size],
         variances=variances,
         estimated_on=kept.estimated_on if kept else recorded.size,
-        mean_sd=_mean_sd(groupings.values(), variances, float(residual_variance.max()), recorded.size),
+        shared_sd=shared_sd,
     )
 
 
-def variance_component(group: Grouping, residual: Floats, prior: float, weight: float) -> float:
+def variance_component(
+    group: Grouping, residual: Floats, prior: float, weight: float, doubt: Floats | float = 0.0
+) -> float:
     """Estimate the variance between groups of rows (method of moments).
 
     Parameters
@@ -314,18 +338,74 @@ def variance_component(group: Grouping, residual: Floats, prior: float, weight: 
         Observed minus expected, shape (rows,).
     prior, weight
         The variance without data, and the number of groups that it counts as.
+    doubt
+        Variance of the error that the expected values of a group's rows share, shape (size,).
 
     Notes
     -----
-    E[(sum r)^2 - sum r^2] = tau^2 (n^2 - n) for groups of n > 1 rows; the variance within a group cancels.
+    E[(sum r)^2 - sum r^2] = (tau^2 - doubt) (n^2 - n) for groups of n > 1 rows; the variance within a group cancels.
+    If each group has one row, nothing tells the groups' variance from that of rows; if the prior is more than half of
+    the sum of both, the half counts as what the groups say.
     """
     total, square, count = (group.gather(values) for values in (residual, residual**2, np.ones(residual.size)))
     is_informative = count > 1
     if not is_informative.any():
-        return prior
+        half = 0.5 * float(residual @ residual) / max(residual.size, 1)
+        return (weight * prior + residual.size * min(prior, half)) / (weight + residual.size)
     groups = float(is_informative.sum())
-    moment, scale = (total**2 - square)[is_informative].sum(), (count**2 - count).sum()
+    pairs = count**2 - count
+    moment, scale = (total**2 - square + pairs * doubt)[is_informative].sum(), pairs.sum()
     return (weight * prior + groups * max(0.0, float(moment / scale))) / (weight + groups)
+
+
+def _completed(recorded: Floats, is_censored: Bools, mean: Floats, variance: Floats) -> tuple[Floats, Floats]:
+    """Replace each censored log time by its mean above the limit; return the times and their remaining variances."""
+    log_ms, left, sd = recorded.copy(), np.zeros(recorded.size), np.sqrt(variance[is_censored])
+    excess, share = truncated_normal_moments((recorded - mean)[is_censored] / sd)
+    log_ms[is_censored], left[is_censored] = mean[is_censored] + sd * excess, sd**2 * share
+    return log_ms, left
+
+
+def _residual_variance(square: Floats, outcome: Ints, priors: DurationPriors) -> Floats:
+    """Mean square of the residuals of failures and of successes, each shrunk to that of all; shape (2,)."""
+    weight = priors.residual_weight
+    pooled = (square.sum() + weight * priors.residual_variance) / (square.size + weight)
+    count, total = (np.bincount(outcome, weights, minlength=2) for weights in (None, square))
+    return np.asarray((total + weight * pooled) / (count + weight))
+
+
+def _kinds(records: Records, task: Grouping) -> dict[str, Grouping]:
+    """Group all tasks by risk level and by category, where the timed attempts have at least two."""
+    codes = {"risk": records.task_risk, "category": records.task_category}
+    recorded = {name: own for name, own in codes.items() if np.unique(own[task.index]).size > 1}
+    return {name: Grouping(own + 1, int(own.max()) + 2, name) for name, own in recorded.items()}
+
+
+def _of_kind(
+    kind: Grouping, task: Grouping, residual: Floats, weight: Floats, task_variance: float
+) -> tuple[Floats, Floats]:
+    """Precision of each kind's mean, averaged over the tasks' own effects, and the mean times this precision."""
+    total = task.gather(weight)
+    share = 1.0 / (1.0 + task_variance * total)  # a task counts at most as one, however many attempts it has
+    return kind.gather(share * total), kind.gather(share * task.gather(weight * residual))
+
+
+def likely_variance(known: Floats, signal: Floats, prior: float, weight: float) -> float:
+    """Estimate the variance between few groups of very different size (EM).
+
+    Parameters
+    ----------
+    known, signal
+        Precision of each group's mean, 0 without records, and the mean times this precision, shape (groups,).
+    prior, weight
+        The variance without data, and the number of groups that it counts as.
+    """
+    variance, is_recorded = prior, known > 0
+    for _ in range(_MAX_ROUNDS):
+        precision = known + 1.0 / max(variance, _TINY)
+        square = ((signal / precision) ** 2 + 1.0 / precision)[is_recorded]
+        variance = float(weight * prior + square.sum()) / (weight + square.size)
+    return variance
 
 
 def truncated_normal_moments(limit: Floats) -> tuple[Floats, Floats]:
@@ -380,13 +460,38 @@ def _with_summaries(agent: Effects, records: Records, level: float, within: floa
     return Effects(mean, sd)
 
 
-def _with_estimates(task: Effects, variance: float, estimated_ms: Floats) -> Effects:
-    """Effects of the run's tasks. Only ratios of Phase 16's estimates count, and they count less with more records."""
-    mean, sd = (part[: estimated_ms.size] for part in task)
+def _task_effects(
+    effects: Mapping[str, Effects],
+    variances: Mapping[str, float],
+    kinds: Mapping[str, Grouping],
+    estimated_ms: Floats,
+    mean_sd: float,
+) -> tuple[Effects, Floats]:
+    """Effects of the run's tasks with those of their kinds (risk levels and categories), and the `shared_sd`.
+
+    Only ratios of Phase 16's estimates count: those between the tasks of a kind less the more records the task has,
+    those between kinds less the more records the kind has.
+    """
+    n = estimated_ms.size
+    mean, sd = (part[:n] for part in effects["task"])
+    left = sd**2 / max(variances["task"], _TINY)  # weight of what is known without the task's own records
+    cell, cells = np.zeros(n, np.int64), 1
+    shared, doubt, common, level_sd = np.zeros(n), np.zeros(n), np.zeros(n), np.full(n, mean_sd)
+    for name, kind in kinds.items():
+        own = kind.index[:n]
+        cell, cells = cell * kind.size + own, cells * kind.size
+        shared, variance = shared + effects[name].mean[own], effects[name].sd[own] ** 2
+        doubt, level_sd = doubt + variance, level_sd * variance / max(variances[name], _TINY)
+        common = common + variance * float((np.bincount(own) ** 2).sum()) / max(n, 1) ** 2
     stated = estimated_ms > 0
-    estimate = np.log(estimated_ms, out=np.zeros(estimated_ms.size), where=stated)
-    relative = np.where(stated, estimate - estimate.sum() / max(stated.sum(), 1), 0.0)
-    return Effects(mean + sd**2 / max(variance, _TINY) * relative, sd)
+    estimate = np.log(estimated_ms, out=np.zeros(n), where=stated)
+    centred = np.where(stated, estimate - estimate.sum() / max(stated.sum(), 1), 0.0)
+    alike = Grouping(cell, cells, "cell")
+    of_kind = alike.spread(alike.gather(centred) / np.maximum(alike.gather(stated.astype(float)), 1.0))
+    unknown = doubt / max(sum(variances[name] for name in kinds), _TINY)
+    relative = np.where(stated, centred - of_kind, 0.0) + unknown * of_kind
+    found = Effects(mean + shared + left * relative, np.sqrt(sd**2 + left**2 * doubt))
+    return found, left * np.stack([level_sd, np.sqrt(common)])
 
 
 def _pair_effects(recorded: Effects, unseen_sd: float, records: Records, tasks: int) -> Effects:

@@ -66,7 +66,7 @@ class Records:
     `is_attempt` is false for rows of patterns and signals, which are no attempts.
     `features` (r, k) and `task_features` (n, k) are 1, LOW, MEDIUM, HIGH, centred log odds of confidence, and what a
     heuristic's boost adds to these log odds.
-    `task_category` is the number of every task's category, -1 for none.
+    `task_category` and `task_risk` are the numbers of every task's category and risk level, -1 for no category.
     `population_tasks` is the number of tasks behind Phase 18's summary, `population_rate` the success rate of first
     attempts in it.
     `summary_trials`, `summary_rate` and the other `summary_` figures (m,) describe agents judged by their summary;
@@ -87,6 +87,7 @@ class Records:
     features: Floats
     task_features: Floats
     task_category: Ints
+    task_risk: Ints
     population_tasks: float
     population_rate: float
     summary_trials: Floats
@@ -203,7 +204,8 @@ def read_records(
         confidence_delta=rows["confidence_delta"].to_numpy().astype(float),
         features=features,
         task_features=task_features,
-        task_category=_category_codes(tasks["category"], rows["category"], task, codes.len()),
+        task_category=_task_codes(tasks["category"], rows["category"], task, codes.len()),
+        task_risk=_task_codes(tasks["risk_level"], rows["risk_level"].fill_null("MEDIUM"), task, codes.len()),
         population_tasks=population.task_count,
         population_rate=population_rate,
         summary_trials=_summary(agents, "summary_task_count", 0.0),
@@ -263,8 +265,8 @@ def _features(rows: pl.DataFrame, centre: float) -> Floats:
     return np.column_stack([np.ones(rows.height), *levels, stated, boost])
 
 
-def _category_codes(own: pl.Series, recorded: pl.Series, task: Ints, tasks: int) -> Ints:
-    """Number of each task's category, -1 for none."""
+def _task_codes(own: pl.Series, recorded: pl.Series, task: Ints, tasks: int) -> Ints:
+    """Number of each task's category or risk level, -1 for none. The run's task counts, not its records."""
     names = pl.concat([own, recorded]).drop_nulls().unique().sort()
     codes = np.full(tasks, -1)
     for index, values in ((task, recorded), (np.arange(own.len()), own)):

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import phase19
+from phase19 import frames
 from phase19.forecasting.durations import (
     AttemptTimes,
     DurationPriors,
@@ -29,10 +31,13 @@ DURATIONS = ("duration_ms_p50", "duration_ms_p90", "planned_duration_ms")
 # Priors worth nothing: what is left is the arithmetic of the records.
 BARE = DurationPriors(
     agent_variance=1e-9,
+    risk_variance=1e-9,
+    category_variance=1e-9,
     task_variance=1e-9,
     pair_variance=1e-9,
     outcome_variance=1e-9,
     variance_weight=1e9,
+    kind_weight=1e9,
     residual_weight=1e-9,
 )
 
@@ -102,6 +107,10 @@ def test_opposite_rows_have_no_variance_between_them_and_no_rows_the_prior():
         Grouping(group, int(group.max(initial=-1)) + 1, "task"), np.array([1.0, -1, 1, -1]), prior=1.0, weight=2.0
     )
     assert opposed == pytest.approx(0.5)  # (2 x 1 + 2 x 0) / 4
+    # Each row a group of its own: half of the mean square is (1 + 9) / 2 / 2 = 2.5; (2 x 4 + 2 x 2.5) / 4.
+    alone = Grouping(np.array([0, 1]), 2, "pair")
+    assert variance_component(alone, np.array([1.0, -3.0]), prior=4.0, weight=2.0) == 3.25
+    assert variance_component(alone, np.array([1.0, -3.0]), prior=0.1, weight=2.0) == 0.1
     assert variance_component(Grouping(np.zeros(0, dtype=int), 0, "task"), np.zeros(0), prior=0.7, weight=2.0) == 0.7
 
 
@@ -210,6 +219,160 @@ def test_an_agents_summary_is_what_is_planned_for_it():
     told = agents("a0", evidence="summary", summary_task_count=10_000, summary_duration_ms=4000.0)
     fitted = ForecastModel.fit(tasks(count=4), pl.concat([told, agents("a1")]), attempts(), POPULATION)
     assert all_pairs(fitted, 1).planned_duration_ms[:, 0] == pytest.approx(np.full(4, 4000.0), rel=0.05)
+
+
+# Categories and risk levels
+
+
+def kinds_fit(rows, priors=None, *, categories, estimated=None):
+    """Fit records to tasks `t0 ...` of these categories, all of MEDIUM risk."""
+    frame = tasks(*({"task_id": f"t{i}", "category": kind} for i, kind in enumerate(categories)))
+    records = read_records(attempts(*rows), frame, agents("a0", "a1"), POPULATION)
+    estimate = np.full(len(categories), np.nan) if estimated is None else np.array(estimated)
+    return fit_durations(records, None, estimate, priors or DurationPriors())
+
+
+def of_kinds(**kinds_ms):
+    """One record by each agent of tasks that are only recorded: `kind=[ms, ...]`."""
+    return [
+        {"task_id": f"{kind}{i}", "agent_id": agent, "category": None if kind == "none" else kind, "duration_ms": ms}
+        for kind, times_ms in kinds_ms.items()
+        for i, ms in enumerate(times_ms)
+        for agent in ("a0", "a1")
+    ]
+
+
+def medians(found):
+    return found.times(np.arange(found.task.mean.size), np.zeros(found.task.mean.size, int)).quantiles_ms(
+        np.ones(found.task.mean.size), 0.5
+    )[0]
+
+
+def test_the_effect_of_a_category_by_hand():
+    """One record of each of two tasks at log 1 and of two at log 5, about 3; category 4, task 2 / 2 and residual 1.
+
+    A task's record has variance 1 + 1 about its category: precision 2 x 1/2 + 1/4 = 1.25, mean -2 / 1.25 = -1.6. A new
+    task adds its own variance: 1 + 1 / 1.25 = 1.8. The first recorded task has -1.6 - 0.4 / 2 = -1.8, with variance
+    5 - (0.7 x 5 + 0.2 x 4) = 0.7, as the two records weigh (0.7, 0.2) = (5, 4) / ((6, 4), (4, 6)).
+    """
+    known = {"kind_weight": 1e9, "variance_weight": 1e9, "residual_weight": 1e9}
+    priors = replace(BARE, category_variance=4.0, task_variance=2.0, residual_variance=1.0, **known)
+    rows = [{"task_id": f"t{i}", "duration_ms": float(np.exp(log))} for i, log in enumerate((1, 1, 5, 5))]
+    found = kinds_fit(rows, priors, categories=["x", "x", "y", "y", "x", "y", "z"])
+    assert found.level == pytest.approx(3.0)
+    assert found.task.mean == pytest.approx([-1.8, -1.8, 1.8, 1.8, -1.6, 1.6, 0.0], abs=2e-3)
+    assert found.task.sd**2 == pytest.approx([0.7] * 4 + [1.8, 1.8, 5.0], rel=1e-3)
+
+
+def test_new_tasks_take_as_long_as_their_category():
+    rng = np.random.default_rng(0)
+    rows = of_kinds(
+        quick=10 * np.exp(0.2 * rng.standard_normal(60)), slow=10_000 * np.exp(0.2 * rng.standard_normal(3))
+    )
+    assert medians(kinds_fit(rows, categories=["quick", "slow"])) == pytest.approx([10, 10_000], rel=0.2)
+    lost = [{**row, "category": None} for row in rows]
+    assert medians(kinds_fit(lost, categories=["quick", "slow"])) == pytest.approx([14, 14], rel=0.1)  # of all records
+
+
+def test_a_category_of_one_task_is_shrunk_and_an_unknown_one_less_sure():
+    found = kinds_fit(of_kinds(x=[100.0] * 8, y=[800.0] * 8, z=[6400.0]), categories=["x", "y", "z", "new"])
+    assert medians(found)[:2] == pytest.approx([100, 800], rel=0.1)
+    assert 1000 < medians(found)[2] < 6300
+    assert found.task.sd[0] < found.task.sd[2] < found.task.sd[3]
+
+
+def test_records_without_a_category_are_a_kind_of_their_own():
+    found = kinds_fit(of_kinds(x=[100.0] * 8, none=[5000.0] * 8), categories=["x", None])
+    assert medians(found) == pytest.approx([100, 5000], rel=0.1)
+
+
+def test_a_single_recorded_category_changes_nothing():
+    rows = of_kinds(x=[100.0, 150.0, 90.0])
+    plain = [{**row, "category": None} for row in rows]
+    one, two = (kinds_fit(each, categories=["x", "y", None]) for each in (rows, plain))
+    assert np.array_equal(one.task, two.task) and one.level == two.level
+
+
+def test_the_runs_category_counts_not_that_of_the_records():
+    rows = [*of_kinds(x=[100.0] * 8, y=[800.0] * 8), {"task_id": "t0", "category": "x", "duration_ms": 800.0}]
+    told = kinds_fit(rows, categories=["y", "x"])
+    assert medians(told)[0] == pytest.approx(800, rel=0.1)
+    renamed = kinds_fit([*rows[:-1], {**rows[-1], "category": "y"}], categories=["y", "x"])
+    assert np.array_equal(told.task, renamed.task)
+
+
+def test_durations_follow_the_risk_level():
+    rows = [
+        {"task_id": f"{level}{i}", "agent_id": agent, "risk_level": level, "duration_ms": ms}
+        for level, ms in (("LOW", 100.0), (None, 1000.0), ("HIGH", 8000.0))  # not recorded counts as MEDIUM
+        for i in range(8)
+        for agent in ("a0", "a1")
+    ]
+    found = fit(rows, task_count=3)  # LOW, MEDIUM, HIGH
+    assert np.exp(found.mean(np.arange(3), np.zeros(3, int))) == pytest.approx([100, 1000, 8000], rel=0.15)
+
+
+def test_estimates_count_beside_the_category_once():
+    """Estimates say 10 and 10,000 as the records of the categories do: together they say it once, not 1,000 twice."""
+    rows, kinds = of_kinds(quick=[10.0] * 20, slow=[10_000.0] * 20), ["quick", "quick", "slow", "slow"]
+    found = medians(kinds_fit(rows, categories=kinds, estimated=[5.0, 20.0, 5000.0, 20_000.0]))
+    assert found == pytest.approx([5, 20, 5000, 20_000], rel=0.15)
+    # Of two categories that nobody recorded, only the estimates tell.
+    found = medians(kinds_fit(rows, categories=["new", "new", "other"], estimated=[1.0, 1.0, 1000.0]))
+    assert found[2] / found[0] == pytest.approx(1000, rel=0.1)
+
+
+def test_a_category_learned_in_a_wave_counts_in_the_next():
+    rows = of_kinds(x=[100.0] * 8, y=[110.0] * 8)
+    frame = tasks(*({"task_id": f"t{i}", "category": "xy"[i % 2]} for i in range(20)))
+    before = ForecastModel.fit(frame, agents("a0", "a1"), attempts(*rows), POPULATION)
+    slower = [{"task_id": f"t{i}", "agent_id": f"a{i % 4 // 2}", "duration_ms": 2000.0} for i in range(1, 16, 2)]
+    after = before.observe(attempts(*slower))
+    moved = all_pairs(after, 1).duration_ms_p50 / all_pairs(before, 1).duration_ms_p50
+    assert moved[17].min() > 2 and moved[16].max() < 1.3  # t17 is a y, t16 an x, neither was tried
+
+
+def test_intervals_of_new_tasks_cover():
+    """p50 and p90 of tasks never tried, of categories with 1 to 11 recorded tasks, in 40 drawn worlds."""
+    below = []
+    for seed in range(40):
+        rng, names = np.random.default_rng(seed), np.array(["a", "b", "c", "d"])
+        kind = np.append(np.repeat(np.arange(4), 10), np.repeat(np.arange(4), rng.integers(1, 12, 4)))
+        task_ms = rng.standard_normal(4)[kind] + 0.5 * rng.standard_normal(kind.size)
+        log_ms = 7 + task_ms[:, None] + 0.3 * rng.standard_normal(2) + 0.5 * rng.standard_normal((kind.size, 2))
+        task, agent = np.divmod(np.arange(80, 2 * kind.size), 2)
+        rows = pl.DataFrame(
+            {
+                "task_id": [f"t{i}" for i in task],
+                "agent_id": [f"a{i}" for i in agent],
+                "category": names[kind[task]],
+                "duration_ms": np.exp(log_ms[task, agent]),
+                "is_success": True,
+                "source": "phase18",
+            }
+        )
+        frame = tasks(*({"task_id": f"t{i}", "risk_level": "LOW", "category": names[kind[i]]} for i in range(40)))
+        records = read_records(frames.ATTEMPTS.conform(rows), frame, agents("a0", "a1"), POPULATION)
+        times = fit_durations(records, None, np.full(40, np.nan)).times(np.arange(40)[:, None], np.arange(2)[None, :])
+        quantiles = times.quantiles_ms(np.ones((40, 2)), 0.5, 0.9)
+        below.append([(np.exp(log_ms[:40]) <= bound).mean() for bound in quantiles])
+    # Errors are shared within a world: its shares vary by about 0.12 and 0.06, their means by a sixth of that.
+    assert np.mean(below, axis=0) == pytest.approx([0.5, 0.9], abs=0.05)
+
+
+def test_the_error_of_a_category_is_shared_by_its_tasks():
+    """Sums over a category's new tasks, in 100 drawn worlds, are as uncertain as `level_sd` says."""
+    scores = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        x, y, new = (mean + 0.5 * rng.standard_normal(size) for mean, size in ((5, 4), (8, 4), (8, 40)))
+        found = kinds_fit(of_kinds(x=np.exp(x), y=np.exp(y)), categories=["y"] * 40)
+        task, agent = np.arange(40), np.zeros(40, int)
+        own = found.task.sd**2 + found.pair.sd[:, 0] ** 2 + found.agent.sd[0] ** 2
+        error = (new - found.mean(task, agent)).sum()
+        scores.append(error / np.sqrt(own.sum() + found.level_sd(task, agent).sum() ** 2))
+    # Sum error / sd: about 1; without the shared part, sqrt((40 + 1600 / 4) / 40) = 3.
+    assert 0.7 < np.std(scores) < 1.5
 
 
 # Censored times
@@ -566,15 +729,70 @@ def test_variances_hold_from_wave_to_wave_until_the_records_double():
 def test_the_level_is_as_uncertain_as_the_mean_of_its_records():
     # Three attempts of two agents at two tasks. Of agents and tasks two attempts share an effect, 2^2 + 1 = 5 of 3^2.
     places = (("t0", "a0"), ("t1", "a0"), ("t0", "a1"))
-    fitted = fit([timed(1000.0 + i, task_id=task, agent_id=agent)[0] for i, (task, agent) in enumerate(places)])
+    rows = [timed(1000.0 + i, task_id=task, agent_id=agent)[0] for i, (task, agent) in enumerate(places)]
+    fitted = kinds_fit(rows, categories=[None] * 4)
     known = fitted.variances
     variance = fitted.residual_sd.max() ** 2 / 3 + (known["agent"] + known["task"]) * 5 / 9 + known["pair"] * 3 / 9
-    assert fitted.mean_sd == pytest.approx(variance**0.5)
+    assert fitted.shared_sd[0, 3] == pytest.approx(variance**0.5)  # of a task that nobody tried
 
 
 def test_records_of_an_agent_or_a_task_make_up_for_an_error_of_the_level():
     fitted = fit(timed(*np.linspace(900.0, 1100.0, 50), agent_id="a0"))
+    assert not fitted.shared_sd[1].any()
     new, known = np.array([3]), np.array([0])
-    assert fitted.level_sd(new, np.array([2])).item() == pytest.approx(fitted.mean_sd)
+    assert fitted.level_sd(new, np.array([2])).item() == pytest.approx(fitted.shared_sd[0, 3])
     for task, agent in ((known, np.array([2])), (new, known)):
-        assert fitted.level_sd(task, agent).item() < 0.1 * fitted.mean_sd
+        assert fitted.level_sd(task, agent).item() < 0.1 * fitted.shared_sd[0, 3]
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """Plan tasks for the shortest makespan from records alone: red and blue with one record each of every task."""
+
+    def run(records, new):
+        place = tmp_path / "phase18"
+        place.mkdir()
+        summary = {"total_agents": 2, "total_tasks": len(new), "success_rate": 1.0}
+        for name, content in (("multi_agent_summary", summary), ("coordination_patterns", []), ("system_health", {})):
+            (place / f"{name}.json").write_text(json.dumps(content), "utf-8")
+        for name, rows in (("learning_signals", []), ("task_outcomes", records), ("tasks", new)):
+            (place / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        options = {"strategy": "maximize_throughput", "capacity": len(new), "max_retries": 0}
+        return phase19.run(input=place, output=tmp_path / "run", seed=1, **options)
+
+    return run
+
+
+def outcome(task, agent, ms, **columns):
+    return {"task_id": task, "agent_id": agent, "status": "success", "execution_time_ms": ms, **columns}
+
+
+def test_new_tasks_of_a_slow_category_are_shared_out(planned):
+    rng = np.random.default_rng(4)
+    records = [
+        outcome(f"{kind}-{i}", agent, float(typical * rng.lognormal(0, 0.15)), category=kind)
+        for kind, typical in (("docs", 20.0), ("deploy", 6000.0))
+        for i in range(20)
+        for agent in ("red", "blue")
+    ]
+    done = planned(records, [{"task_id": f"new-{i}", "category": ("docs", "deploy")[i % 2]} for i in range(16)])
+    slow = done.executions.filter(category="deploy")
+    assert slow["duration_ms_p50"].to_list() == pytest.approx([6000.0] * 8, rel=0.1)
+    assert dict(slow["agent_id"].value_counts().rows()) == {"red": 4, "blue": 4}
+    makespan_ms = done.tables["wave_plans"]["planned_makespan_ms"].item()
+    assert makespan_ms == pytest.approx(4 * 6000.0, rel=0.15)
+
+
+def test_a_log_in_whole_seconds_shows_the_faster_agent(planned):
+    """Red takes less than half a second and reads 0 but once, blue takes one second; 0 counts as half a second."""
+    records = [
+        outcome(f"t{i}", agent, 1000 if agent == "blue" or i == 7 else 0)
+        for i in range(30)
+        for agent in ("red", "blue")
+    ]
+    done = planned(records, [{"task_id": f"t{i}"} for i in range(30)])
+    shares = dict(done.executions["agent_id"].value_counts().rows())
+    assert shares["red"] > 1.5 * shares["blue"]
+    typical = dict(done.executions.group_by("agent_id").agg(pl.col("duration_ms_p50").mean()).rows())
+    assert typical["red"] < 0.65 * typical["blue"]
+    assert any("29 attempts with a time of 0 ms" in warning for warning in done.warnings)
