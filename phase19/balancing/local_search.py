@@ -129,13 +129,15 @@ class LocalSearch:
         self.count[steps.agent] += change
         self.count[partner] -= change
 
-    def improve(self, worth: Callable[[Steps], NDArray[np.float64]]) -> None:
+    def improve(self, worth: Callable[[Steps], NDArray[np.float64]], *, skip_idle: bool = False) -> None:
         """Take the best step of the busiest agent that has one, until no agent has a step worth more than 0.
 
         Parameters
         ----------
         worth
             Worth of each step, shape (r, c).
+        skip_idle
+            Whether to leave the steps of idle agents to the busy agents, which consider most of them too.
 
         Notes
         -----
@@ -144,7 +146,7 @@ class LocalSearch:
         """
         seen_count, is_changed = 0, self.agent_index.size > 0
         while is_changed:
-            is_changed, is_done = False, np.zeros(self.load.size, dtype=np.bool_)
+            is_changed, is_done = False, (self.load == 0.0) & skip_idle
             while not is_done.all():
                 agent = int(np.argmax(np.where(is_done, -1.0, self.load)))
                 steps = self.steps(agent)

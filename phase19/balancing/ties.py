@@ -53,7 +53,7 @@ def share_ties(solved: Assignment, planned_ms: NDArray[np.float64]) -> Assignmen
         is_free = total(scores, search.agent_index) + steps.change(scores) >= least
         return np.where(is_free, before - np.maximum(steps.agent_after, steps.partner_after), 0.0)
 
-    search.improve(relief)
+    search.improve(relief, skip_idle=True)
     agent_index[rows] = search.agent_index
     return solved.with_agents(agent_index)
 
