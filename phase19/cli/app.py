@@ -221,7 +221,7 @@ def report(*, run: Path = DEFAULT_RUN) -> None:
 
 @app.command(name="import", sort_key=3)
 def import_(
-    format: Literal["table", "terminal-bench", "harbor", "swebench", "aslib"],
+    format: Literal["table", "terminal-bench", "harbor", "swebench", "aslib", "openhands", "lm-eval"],
     *paths: Path,
     output: Annotated[Path, Parameter(group=OUTPUT.group, required=True)],
     task: str | None = None,

@@ -12,7 +12,7 @@ from phase19.errors import InputError, UsageError
 from phase19.inputs.importers.attempts import write_inputs
 
 SAMPLES = Path(__file__).parent.parent / "data" / "imports"
-FORMATS = ("terminal-bench", "harbor", "swebench", "aslib")
+FORMATS = ("terminal-bench", "harbor", "swebench", "aslib", "openhands", "lm-eval")
 
 
 def read(name, *paths, **options):
@@ -73,6 +73,8 @@ def test_a_folder_without_such_files_and_options_of_tables_are_refused(name, tmp
         ("terminal-bench", "run/results.json"),
         ("harbor", "job/walk__abcdefh/result.json"),
         ("swebench", "x.y.json"),
+        ("openhands", "run/output.jsonl"),
+        ("lm-eval", "m/samples_a_2026-01-02T03-04-05.jsonl"),
     ],
 )
 def test_what_is_not_json_is_an_error_unless_it_may_be_dropped(name, path, tmp_path):
@@ -169,9 +171,9 @@ def error(kind):
         ({"verifier_result": {"rewards": {"reward": 0.99}}}, (False, False)),
         ({"verifier_result": {"rewards": {"tests": 1}}}, (True, False)),
         ({"verifier_result": {"rewards": {"reward": 0, "style": 1}}}, (False, False)),
-        ({"verifier_result": {"rewards": {}}}, (None, False)),
-        ({"verifier_result": {"rewards": None}}, (None, False)),
-        ({"verifier_result": None}, (None, False)),
+        ({"verifier_result": {"rewards": {}}}, (None, True)),
+        ({"verifier_result": {"rewards": None}}, (None, True)),
+        ({"verifier_result": None}, (None, True)),
         ({"exception_info": error("NonZeroAgentExitCodeError")}, (True, False)),
         ({"exception_info": error("SomethingNewError")}, (True, False)),
         ({"exception_info": error("ApiRateLimitError")}, (True, True)),
@@ -342,3 +344,110 @@ def test_aslib_lines_without_all_values(tmp_path):
     found = read("aslib", place, drop_torn_lines=True)
     assert (found.counts["unreadable"], found.unmapped) == (1, {"runstatus": ["unheard"]})
     assert columns(found, "is_success") == [(True,), (None,)]
+
+
+# OpenHands
+
+
+def output(**fields):
+    return {"instance_id": "i", "test_result": {"passed": True}, "history": [], "metrics": None, "error": None} | fields
+
+
+@pytest.mark.parametrize(
+    ("result", "success"),
+    [
+        ({"score": True}, True),
+        ({"passed": False}, False),
+        ({"resolved": True}, True),
+        ({"eval_result": {"passed": 1.0}}, True),
+        ({"eval_result": {"passed": 0.99}}, False),
+        ({"git_patch": "x"}, None),
+    ],
+)
+def test_openhands_outcomes(result, success, tmp_path):
+    found = read("openhands", write(tmp_path, {"r/output.jsonl": [output(test_result=result)]}))
+    assert columns(found, "task_id", "agent_id", "is_success", "attempt", "trial") == [("i", "r", success, 1, 1)]
+
+
+def test_openhands_reports_judge_the_final_attempt_only(tmp_path):
+    plain = output(test_result={})
+    files = {
+        "r/output.critic_attempt_1.jsonl": [plain, output(test_result={}, error="again", instance_id="j")],
+        "r/output.critic_attempt_2.jsonl": [plain, output(test_result={}, error="again"), plain],  # appended
+        "r/output.jsonl": [plain],
+        "r/output_errors.jsonl": [output(instance_id="j", error="gave up")],
+        "r/output.report.json": {"resolved_ids": ["i", "k"]},
+    }
+    found = read("openhands", write(tmp_path, files))
+    assert columns(found, "task_id", "attempt", "is_success", "is_void") == [
+        ("i", 1, None, True),
+        ("j", 1, None, True),
+        ("i", 2, True, False),
+    ]
+    assert found.counts == {"rows": 7, "unreadable": 0, "repeated": 4}
+
+
+def test_openhands_times_are_between_the_first_and_last_event(tmp_path):
+    events = [{"timestamp": f"2026-01-02T00:00:{second}"} for second in ("02.5", "01", "03")] + [{"kind": "no time"}]
+    files = {"r/output.jsonl": [output(history=events), output(instance_id="j", history=events[:1])]}
+    found = read("openhands", write(tmp_path, files))
+    assert columns(found, "duration_ms") == [(2000.0,), (None,)]
+
+
+def test_openhands_benchmarks_share_ids_and_runs_are_trials(tmp_path):
+    run = {"llm": {"model": "acme/m"}, "dataset": "org/Swt"}
+    one = {f"{place}/output.jsonl": [output()] for place in "rs"}
+    files = one | {"r/metadata.json": run, "s/metadata.json": run | {"agent_type": None}}
+    index = {
+        "results/m/instance_results/swe.json": {"i": {"resolved": False, "cost": 0.5}},
+        "results/m/instance_results/swt.json": {"i": {"resolved": None, "cost": None}},
+        "results/alternative_agents/a/m/instance_results/swt.json": {"i": {"resolved": True}},
+    }
+    found = read("openhands", write(tmp_path, files | index))
+    assert columns(found, "task_id", "agent_id", "is_success", "trial", "cost", "category") == [
+        ("Swt/i", "acme/m", True, 1, None, "Swt"),
+        ("Swt/i", "acme/m", True, 2, None, "Swt"),
+        ("swt/i", "a+m", True, None, None, "swt"),
+        ("swe/i", "m", False, None, 0.5, "swe"),
+        ("swt/i", "m", None, None, None, "swt"),
+    ]
+
+
+# lm-evaluation-harness
+
+
+def sample(doc, score, **fields):
+    return {"doc_id": doc, "filter": "none", "metrics": ["acc", "f1"], "acc": score, "f1": 0.5} | fields
+
+
+@pytest.mark.parametrize(
+    ("score", "higher", "success"),
+    [
+        (1, True, True), (0.0, True, False), (0.4, True, False), (True, True, True), (37.5, True, None),
+        (0, False, True), (1, False, False), (0.4, False, False), (37.5, False, None),
+        ([1, 2], True, None), (float("nan"), True, None),
+    ],
+)  # fmt: skip
+def test_lm_eval_scores(score, higher, success, tmp_path):
+    files = {
+        "m/samples_a_b_2026-01-02T03-04-05.5.jsonl": [sample(0, score)],
+        "m/results_2026-01-02T03-04-05.5.json": {"higher_is_better": {"a_b": {"acc": higher, "f1": True}}},
+    }
+    found = read("lm-eval", write(tmp_path, files))
+    assert columns(found, "task_id", "category", "agent_id", "is_success") == [("a_b/0", "a_b", "m", success)]
+    assert found.rows["timestamp"].dt.to_string().to_list() == ["2026-01-02 03:04:05.500000+00:00"]
+    assert bool(found.unmapped) == (success is None and score == score)  # noqa: PLR0124 - NaN means not scored
+
+
+def test_lm_eval_filters_reruns_and_older_samples(tmp_path):
+    old, new = "2024-01-02T00-00-00", "2026-01-02T00-00-00"
+    files = {
+        f"m/samples_a_{new}.jsonl": [sample(0, 1), sample(0, 0, filter="other"), sample(0, 1)],
+        f"m/samples_a_{old}.jsonl": [{"doc_id": 0, "acc": 0, "f1": 1}],
+        f"m/results_{old}.json": {"results": {"a": {"alias": "a", "f1,none": 0, "acc,x": 0}}, "model_name": "x/m"},
+        f"m/results_{new}.json": {"results": {"a": {}}, "model_name": "x/m", "date": 1767323045.0},
+    }  # fmt: skip
+    found = read("lm-eval", write(tmp_path, files))
+    assert columns(found, "agent_id", "is_success", "trial") == [("x/m", True, 1), ("x/m", True, 2)]
+    assert found.counts == {"rows": 3, "unreadable": 0, "repeated": 1, "of further filters": 1}
+    assert found.rows["timestamp"][1].isoformat() == "2026-01-02T03:04:05+00:00"

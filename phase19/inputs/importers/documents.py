@@ -3,7 +3,9 @@
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -100,8 +102,6 @@ class Documents:
         self.unreadable |= set(torn.select("file", "line").rows())
 
     def _extract(self, texts: pl.DataFrame, fields: Mapping[str, str], each: str) -> pl.DataFrame:
-        import duckdb
-
         cells = ", ".join(f'entry ->> ${name} as "{name}"' for name in fields)
         members = ", json_each(document, $each) as member" if each else ""
         order, key, entry = ("position, id", "key", "value") if each else ("position", "null::varchar", "document")
@@ -111,12 +111,17 @@ class Documents:
             f"from documents{members} where document is not null) "
             f"select file, line, key, {cells} from entries order by position, id"
         )
-        with duckdb.connect() as connection:
-            connection.register("texts", ArrowStream(texts))
-            torn = connection.sql("select file, line, text from texts where try_cast(text as json) is null")
-            self.leave_out(pl.DataFrame(ArrowStream(torn)), "JSON")
-            parameters = dict(fields) | ({"each": each} if each else {})
-            return pl.DataFrame(ArrowStream(connection.sql(question, params=parameters)))
+        self._connection.register("texts", ArrowStream(texts))
+        torn = self._connection.sql("select file, line, text from texts where try_cast(text as json) is null")
+        self.leave_out(pl.DataFrame(ArrowStream(torn)), "JSON")
+        parameters = dict(fields) | ({"each": each} if each else {})
+        return pl.DataFrame(ArrowStream(self._connection.sql(question, params=parameters)))
+
+    @cached_property
+    def _connection(self) -> Any:
+        import duckdb
+
+        return duckdb.connect()  # takes longer than most queries
 
 
 def _batches(files: Sequence[Path], *, lines: bool) -> Iterator[pl.DataFrame]:

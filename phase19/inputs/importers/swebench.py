@@ -10,7 +10,7 @@ from phase19.inputs.importers.conversions import number_trials
 from phase19.inputs.importers.documents import Documents, refuse_nothing
 
 # The outcome of each list of a run's report; None is void. The first list that names an instance counts.
-_REPORT = {
+REPORT = {
     "infra_failure_ids": None,
     "error_ids": None,
     "resolved_ids": True,
@@ -39,11 +39,11 @@ def read(paths: Sequence[Path], *, drop_torn_lines: bool = False) -> Imported:
     names = _agent_names(documents)
     reports = documents.read(
         [file for file in documents.files("*.json") if file.name not in _OF_INSTANCE],
-        _lists(_REPORT | {"incomplete_ids": None}),
+        list_paths(REPORT | {"incomplete_ids": None}),
     )
     agents = {file: _agent_and_run(Path(file).stem, names) for file in reports["file"]}
     place = pl.col("file").str.split("/").list
-    of_runs = _outcomes(reports, _REPORT).with_columns(
+    of_runs = outcomes_of_lists(reports, REPORT).with_columns(
         agent_id=pl.col("file").replace_strict(
             {file: agent for file, (agent, _) in agents.items()}, return_dtype=pl.String
         ),
@@ -93,11 +93,12 @@ def _agent_and_run(stem: str, names: dict[str, str]) -> tuple[str, str]:
     return names.get(known, known.replace("__", "/")), stem[len(known) + 1 :]
 
 
-def _lists(names: Collection[str]) -> dict[str, str]:
+def list_paths(names: Collection[str]) -> dict[str, str]:
+    """JSON paths to the members of lists, by name."""
     return {name: f"$.{name}[*]" for name in names}
 
 
-def _outcomes(lists: pl.DataFrame, outcomes: dict[str, bool | None]) -> pl.DataFrame:
+def outcomes_of_lists(lists: pl.DataFrame, outcomes: dict[str, bool | None]) -> pl.DataFrame:
     """One row per file and instance, from columns that list instances."""
     long = (
         lists.drop("key").unpivot(list(outcomes), index="file", variable_name="list", value_name="key").explode("key")
@@ -116,7 +117,7 @@ def _experiments(documents: Documents) -> tuple[pl.DataFrame, int]:
     ).select(
         "file", "key", is_success=pl.col("is_resolved") == "true", cost=pl.col("cost").cast(pl.Float64, strict=False)
     )
-    results = _outcomes(documents.read(documents.files("results.json"), _lists(_SUBMISSION)), _SUBMISSION)
+    results = outcomes_of_lists(documents.read(documents.files("results.json"), list_paths(_SUBMISSION)), _SUBMISSION)
     end = r"/(?:results/)?[^/]+\.json$"
     listed = pl.concat([details, results], how="diagonal").with_columns(
         agent_id=pl.col("file").str.extract(f"([^/]+){end}"), split=pl.col("file").str.extract(f"([^/]*)/[^/]+{end}")
