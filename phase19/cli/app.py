@@ -221,7 +221,7 @@ def report(*, run: Path = DEFAULT_RUN) -> None:
 
 @app.command(name="import", sort_key=3)
 def import_(
-    format: Literal["table", "terminal-bench", "harbor", "swebench", "aslib", "openhands", "lm-eval"],
+    format: Literal["table", "terminal-bench", "harbor", "swebench", "aslib", "openhands", "lm-eval", "inspect"],
     *paths: Path,
     output: Annotated[Path, Parameter(group=OUTPUT.group, required=True)],
     task: str | None = None,
@@ -282,7 +282,8 @@ def import_(
     else:
         if given:
             raise UsageError(f"--{', --'.join(given)}: only for `import table`, found {format}")
-        importer = import_module(f"phase19.inputs.importers.{format.replace('-', '_')}")
+        module = "inspect_ai" if format == "inspect" else format.replace("-", "_")
+        importer = import_module(f"phase19.inputs.importers.{module}")
         imported = importer.read(paths, drop_torn_lines=drop_torn_lines)
     counts = importing.write_inputs(imported, output)
     screen.print_import(counts, imported.unmapped, output)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -12,11 +14,12 @@ from phase19.errors import InputError, UsageError
 from phase19.inputs.importers.attempts import write_inputs
 
 SAMPLES = Path(__file__).parent.parent / "data" / "imports"
-FORMATS = ("terminal-bench", "harbor", "swebench", "aslib", "openhands", "lm-eval")
+FORMATS = ("terminal-bench", "harbor", "swebench", "aslib", "openhands", "lm-eval", "inspect")
 
 
 def read(name, *paths, **options):
-    return import_module(f"phase19.inputs.importers.{name.replace('-', '_')}").read(paths, **options)
+    module = "inspect_ai" if name == "inspect" else name.replace("-", "_")
+    return import_module(f"phase19.inputs.importers.{module}").read(paths, **options)
 
 
 def write(place, files):
@@ -74,6 +77,7 @@ def test_a_folder_without_such_files_and_options_of_tables_are_refused(name, tmp
         ("harbor", "job/walk__abcdefh/result.json"),
         ("swebench", "x.y.json"),
         ("openhands", "run/output.jsonl"),
+        ("inspect", "2026-01-02T03-04-05_a_x.json"),
         ("lm-eval", "m/samples_a_2026-01-02T03-04-05.jsonl"),
     ],
 )
@@ -451,3 +455,132 @@ def test_lm_eval_filters_reruns_and_older_samples(tmp_path):
     assert columns(found, "agent_id", "is_success", "trial") == [("x/m", True, 1), ("x/m", True, 2)]
     assert found.counts == {"rows": 3, "unreadable": 0, "repeated": 1, "of further filters": 1}
     assert found.rows["timestamp"][1].isoformat() == "2026-01-02T03:04:05+00:00"
+
+
+# Inspect AI
+
+NAME = "2026-01-02T03-04-05+00-00_a_x.json"
+
+
+def log(*samples, created="2026-01-02T03:04:05+00:00", run="r", **fields):
+    header = {"task": "a", "task_id": run, "created": created, "model": "acme/m", "solver": None}
+    return {"version": 2, "status": "success", "eval": header, "samples": list(samples)} | fields
+
+
+def scored(value="C", **fields):
+    return {"id": 7, "epoch": 1, "scores": {"match": {"value": value}}, "error": None, "limit": None} | fields
+
+
+@pytest.mark.parametrize(
+    ("sample", "expected"),
+    [
+        (scored("C"), (True, False, False)),
+        (scored("I"), (False, False, False)),
+        (scored("P"), (False, False, False)),
+        (scored("N"), (False, False, False)),
+        (scored("yes"), (True, False, False)),
+        (scored(value=False), (False, False, False)),
+        (scored(0.5), (False, False, False)),
+        (scored(1), (True, False, False)),
+        (scored(float("nan")), (None, True, False)),
+        (scored(None), (None, True, False)),
+        (scored(scores={}), (None, True, False)),
+        (scored(scores=None, score={"value": "C"}), (True, False, False)),  # an older log
+        (scored(scores={"z": {"value": "C"}, "a": {"value": "I"}}), (True, False, False)),
+        (scored(error={"message": "why"}), (True, True, False)),
+        (scored(invalidation={"author": "me"}), (True, True, False)),
+        (scored("I", limit={"type": "time", "limit": 5}), (False, False, True)),
+        (scored(limit={"type": "token", "limit": 5}), (True, False, False)),
+        (scored(limit="working"), (True, False, True)),  # a summary
+    ],
+)
+def test_inspect_outcomes(sample, expected, tmp_path):
+    found = read("inspect", write(tmp_path, {NAME: log(sample)}))
+    assert columns(found, "task_id", "agent_id", "category") == [("a/7", "acme/m", "a")]
+    assert columns(found, "is_success", "is_void", "is_censored") == [expected]
+    assert found.unmapped == {}
+    assert found.counts["with several scores, the first counts"] == int("z" in (sample["scores"] or ()))
+
+
+def test_inspect_scores_of_several_numbers_are_shown(tmp_path):
+    found = read("inspect", write(tmp_path, {NAME: log(scored({"a": 1}), scored(7, id=8))}))
+    assert found.unmapped == {"score": ['{"a":1}', "7"]}
+    assert found.rows["is_void"].all()
+
+
+def test_inspect_retries_replace_samples_and_other_runs_are_trials(tmp_path):
+    files = {
+        "b/" + NAME: log(scored("I"), scored("C", id="x", error={"message": "why"})),
+        "a/" + NAME: log(scored("I"), scored("C", id="x"), created="2026-01-02T03:04:05-01:00"),  # an hour later
+        "c/" + NAME: log(scored("C"), scored("I", epoch=2), run="s"),
+    }
+    found = read("inspect", write(tmp_path, files))
+    assert columns(found, "task_id", "trial", "is_success", "is_void") == [
+        ("a/7", 1, True, False),
+        ("a/7", 2, False, False),
+        ("a/7", 3, False, False),
+        ("a/x", 1, True, False),
+    ]
+    assert found.counts["repeated"] == 2
+
+
+def test_inspect_times_and_costs(tmp_path):
+    usage = {"m": {"total_cost": 0.5}, "n": {"total_cost": 0.25}, "o": {"total_cost": None}}
+    samples = (
+        scored(working_time=1.5, total_time=9.0, completed_at="2026-01-02T05:00:00+01:00", model_usage=usage),
+        scored(id=8, total_time=2.0, model_usage={"m": {"total_cost": None}}),
+    )
+    found = read("inspect", write(tmp_path, {NAME: log(*samples)}))
+    assert columns(found, "duration_ms", "cost") == [(1500.0, 0.75), (2000.0, None)]
+    assert [moment.isoformat() for moment in found.rows["timestamp"]] == [
+        "2026-01-02T04:00:00+00:00",
+        "2026-01-02T03:04:05+00:00",
+    ]
+
+
+def test_inspect_newer_logs_and_lists_of_logs(tmp_path):
+    write(tmp_path, {"eval-set.json": log(scored()), "logs.json": log(scored())})
+    with pytest.raises(UsageError, match="found none"):
+        read("inspect", tmp_path)
+    assert read("inspect", tmp_path / "logs.json").rows.height == 1  # named by the user
+    with pytest.raises(InputError, match="field 'version': expected at most 2, found 3"):
+        read("inspect", write(tmp_path, {NAME: log(scored(), version=3)}))
+
+
+def test_inspect_eval_files_are_read_by_its_own_reader(tmp_path, monkeypatch):
+    write(tmp_path, {"one.eval": "a zip", "two.eval": "a zip", "torn.eval": "half a zip"})
+    monkeypatch.setitem(sys.modules, "inspect_ai", None)
+    with pytest.raises(
+        UsageError, match=r"one\.eval: .* inspect_ai, which is not installed; install phase19\[inspect\]"
+    ):
+        read("inspect", tmp_path / "one.eval")
+
+    class Model(SimpleNamespace):
+        def model_dump(self, *, mode):
+            assert mode == "json"
+            return self.content
+
+    def read_eval_log(file, *, header_only=False):
+        if "torn" in file:
+            raise ValueError("no directory")
+        full = [Model(content=scored(invalidation={"author": "me"}))]
+        header = {name: content for name, content in log(run=file).items() if name != "samples"}
+        return Model(content=header, invalidated="two" in file, samples=None if header_only else full)
+
+    def read_eval_log_sample_summaries(_file):
+        return [Model(content=scored(float("nan"))), Model(content=scored(id=8, error="why", limit=None))]
+
+    package, reader = ModuleType("inspect_ai"), ModuleType("inspect_ai.log")
+    package.log, reader.read_eval_log = reader, read_eval_log
+    reader.read_eval_log_sample_summaries = read_eval_log_sample_summaries
+    monkeypatch.setitem(sys.modules, "inspect_ai", package)
+    monkeypatch.setitem(sys.modules, "inspect_ai.log", reader)
+    with pytest.raises(InputError, match=r"torn\.eval, line 1: expected JSON .*, found no directory"):
+        read("inspect", tmp_path)
+    found = read("inspect", tmp_path, drop_torn_lines=True)
+    assert columns(found, "task_id", "is_success", "is_void", "error_message") == [
+        ("a/7", None, True, None),
+        ("a/7", True, True, None),
+        ("a/8", True, True, "why"),
+    ]
+    assert found.counts["unreadable"] == 1

@@ -1,7 +1,7 @@
 """Read JSON files and JSON lines into frames of text: one column per declared path."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,14 @@ from phase19.inputs.decoding import shorten
 from phase19.schema import ArrowStream
 
 _BATCH_BYTES = 2**26  # text held at once, unless one file has more
+
+
+def read_text(file: Path) -> str:
+    """The text of a file in UTF-8; bytes that are not UTF-8 become U+FFFD."""
+    try:
+        return file.read_text("utf-8-sig", errors="replace")
+    except OSError as problem:
+        raise InputError(str(file), expected="a readable file", found=problem.strerror or str(problem)) from problem
 
 
 @dataclass
@@ -59,7 +67,14 @@ class Documents:
         return sorted(found.values())
 
     def read(
-        self, files: Sequence[Path], fields: Mapping[str, str], *, each: str = "", lines: bool = False
+        self,
+        files: Sequence[Path],
+        fields: Mapping[str, str],
+        *,
+        each: str = "",
+        shared: Mapping[str, str] | None = None,
+        lines: bool = False,
+        reader: Callable[[Path], str] = read_text,
     ) -> pl.DataFrame:
         """Read values from JSON documents.
 
@@ -71,8 +86,12 @@ class Documents:
             JSON path by column; a path with a wildcard gives a list.
         each
             Path to a list or object in the document; `fields` are then read from each of its members.
+        shared
+            JSON path in the whole document by column, for all its members.
         lines
             Whether each line of a file is a document.
+        reader
+            Gives the text of a file.
 
         Returns
         -------
@@ -85,8 +104,11 @@ class Documents:
         InputError
             A file cannot be read; a document is not JSON, and `drop_torn_lines` is False.
         """
-        parts = [self._extract(batch, fields, each) for batch in _batches(files, lines=lines)]
-        return pl.concat(parts) if parts else self._extract(_texts([], [], lines=lines), fields, each)
+        paths = {name: ("entry", path) for name, path in fields.items()}
+        paths |= {name: ("document", path) for name, path in (shared or {}).items()}
+        batches = _batches(files, lines=lines, reader=reader)
+        parts = [self._extract(batch, paths, each) for batch in batches]
+        return pl.concat(parts) if parts else self._extract(_texts([], [], lines=lines), paths, each)
 
     def counts(self, found: int, *, kept: int) -> dict[str, int]:
         """Count the rows found, those that are not JSON, and those that repeat another."""
@@ -101,20 +123,20 @@ class Documents:
             raise InputError(file, line=line, expected=expected, found=shorten(text) or "nothing")
         self.unreadable |= set(torn.select("file", "line").rows())
 
-    def _extract(self, texts: pl.DataFrame, fields: Mapping[str, str], each: str) -> pl.DataFrame:
-        cells = ", ".join(f'entry ->> ${name} as "{name}"' for name in fields)
+    def _extract(self, texts: pl.DataFrame, paths: Mapping[str, tuple[str, str]], each: str) -> pl.DataFrame:
+        cells = ", ".join(f'{source} ->> ${name} as "{name}"' for name, (source, _) in paths.items())
         members = ", json_each(document, $each) as member" if each else ""
-        order, key, entry = ("position, id", "key", "value") if each else ("position", "null::varchar", "document")
+        key, entry, order = ("key", "value", "id") if each else ("null::varchar", "document", "position")
         question = (
             "with documents as (select *, try_cast(text as json) as document from texts), entries as ("  # noqa: S608
-            f"select file, line, position, {key} as key, {entry} as entry, {order.rpartition(' ')[2]} as id "
+            f"select file, line, position, document, {key} as key, {entry} as entry, {order} as id "
             f"from documents{members} where document is not null) "
             f"select file, line, key, {cells} from entries order by position, id"
         )
         self._connection.register("texts", ArrowStream(texts))
         torn = self._connection.sql("select file, line, text from texts where try_cast(text as json) is null")
         self.leave_out(pl.DataFrame(ArrowStream(torn)), "JSON")
-        parameters = dict(fields) | ({"each": each} if each else {})
+        parameters = {name: path for name, (_, path) in paths.items()} | ({"each": each} if each else {})
         return pl.DataFrame(ArrowStream(self._connection.sql(question, params=parameters)))
 
     @cached_property
@@ -124,11 +146,11 @@ class Documents:
         return duckdb.connect()  # takes longer than most queries
 
 
-def _batches(files: Sequence[Path], *, lines: bool) -> Iterator[pl.DataFrame]:
+def _batches(files: Sequence[Path], *, lines: bool, reader: Callable[[Path], str]) -> Iterator[pl.DataFrame]:
     names: list[str] = []
     texts: list[str] = []
     for file in files:
-        texts.append(read_text(file))
+        texts.append(reader(file))
         names.append(file.as_posix())
         if sum(map(len, texts)) > _BATCH_BYTES:
             yield _texts(names, texts, lines=lines)
@@ -143,14 +165,6 @@ def _texts(names: list[str], texts: list[str], *, lines: bool) -> pl.DataFrame:
         frame = frame.with_columns(pl.col("text").str.split("\n")).explode("text")
     numbered = frame.with_columns(line=pl.int_range(1, pl.len() + 1).over("file"), position=pl.int_range(pl.len()))
     return numbered.filter(~(pl.lit(lines) & (pl.col("text").str.strip_chars() == "")))
-
-
-def read_text(file: Path) -> str:
-    """The text of a file in UTF-8; bytes that are not UTF-8 become U+FFFD."""
-    try:
-        return file.read_text("utf-8-sig", errors="replace")
-    except OSError as problem:
-        raise InputError(str(file), expected="a readable file", found=problem.strerror or str(problem)) from problem
 
 
 def nearest_folder(file: pl.Expr, files: pl.Series, folders: Collection[str]) -> pl.Expr:
