@@ -1,6 +1,7 @@
 """Read JSON files and JSON lines into frames of text: one column per declared path."""
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -85,7 +86,7 @@ class Documents:
         fields
             JSON path by column; a path with a wildcard gives a list.
         each
-            Path to a list or object in the document; `fields` are then read from each of its members.
+            Path to the members of a list, `$.list[*]`, or of an object, `$.object.*`; `fields` are then read from each.
         shared
             JSON path in the whole document by column, for all its members.
         lines
@@ -96,19 +97,16 @@ class Documents:
         Returns
         -------
         polars.DataFrame
-            Columns `file`, `line` (from 1; 1 for a whole file), `key` (of the member) and `fields`, all text but
-            `line`. A row per document or member, in the order of the files.
+            Columns `file`, `line` (from 1; 1 for a whole file), `key` (of an object's member), `fields` and `shared`,
+            all text but `line`. A row per document or member, in the order of the files.
 
         Raises
         ------
         InputError
             A file cannot be read; a document is not JSON, and `drop_torn_lines` is False.
         """
-        paths = {name: ("entry", path) for name, path in fields.items()}
-        paths |= {name: ("document", path) for name, path in (shared or {}).items()}
         batches = _batches(files, lines=lines, reader=reader)
-        parts = [self._extract(batch, paths, each) for batch in batches]
-        return pl.concat(parts) if parts else self._extract(_texts([], [], lines=lines), paths, each)
+        return pl.concat([self._extract(batch, fields, each, shared or {}) for batch in batches])
 
     def counts(self, found: int, *, kept: int) -> dict[str, int]:
         """Count the rows found, those that are not JSON, and those that repeat another."""
@@ -123,20 +121,35 @@ class Documents:
             raise InputError(file, line=line, expected=expected, found=shorten(text) or "nothing")
         self.unreadable |= set(torn.select("file", "line").rows())
 
-    def _extract(self, texts: pl.DataFrame, paths: Mapping[str, tuple[str, str]], each: str) -> pl.DataFrame:
-        cells = ", ".join(f'{source} ->> ${name} as "{name}"' for name, (source, _) in paths.items())
-        members = ", json_each(document, $each) as member" if each else ""
-        key, entry, order = ("key", "value", "id") if each else ("null::varchar", "document", "position")
+    def _extract(
+        self, texts: pl.DataFrame, fields: Mapping[str, str], each: str, shared: Mapping[str, str]
+    ) -> pl.DataFrame:
+        # A list of paths is read in one pass over the text, but may contain no wildcards.
+        plain = {name: path for name, path in fields.items() if "*" not in path}
+        lists = {name: path for name, path in fields.items() if "*" in path}
+        cells = [f'plain[{place}] as "{name}"' for place, name in enumerate(plain, 1)]
+        cells += [f'entry ->> ${name} as "{name}"' for name in lists]
+        cells += [f'shared[{place}] as "{name}"' for place, name in enumerate(shared, 1)]
+        members = "document as entry, null::varchar as key, 0 as number"
+        if each:
+            members = (
+                "unnest(json_extract(document, $each)) as entry, unnest(json_keys(document, $parent)) as key, "
+                "generate_subscripts(json_extract(document, $each), 1) as number"
+            )
         question = (
-            "with documents as (select *, try_cast(text as json) as document from texts), entries as ("  # noqa: S608
-            f"select file, line, position, document, {key} as key, {entry} as entry, {order} as id "
-            f"from documents{members} where document is not null) "
-            f"select file, line, key, {cells} from entries order by position, id"
+            "with documents as (select *, try_cast(text as json) as document from texts), "  # noqa: S608
+            f"members as (select file, line, position, json_extract_string(document, $shared) as shared, {members} "
+            "from documents where document is not null), "
+            "entries as (select *, json_extract_string(entry, $plain) as plain from members) "
+            f"select file, line, key, {', '.join(cells)} from entries order by position, number"
         )
         self._connection.register("texts", ArrowStream(texts))
         torn = self._connection.sql("select file, line, text from texts where try_cast(text as json) is null")
         self.leave_out(pl.DataFrame(ArrowStream(torn)), "JSON")
-        parameters = {name: path for name, (_, path) in paths.items()} | ({"each": each} if each else {})
+        # An empty list of paths has no type.
+        parameters = lists | {"plain": [*plain.values(), "$"], "shared": [*shared.values(), "$"]}
+        if each:
+            parameters |= {"each": each, "parent": re.sub(r"\[\*\]$|\.\*$", "", each)}
         return pl.DataFrame(ArrowStream(self._connection.sql(question, params=parameters)))
 
     @cached_property
@@ -155,8 +168,7 @@ def _batches(files: Sequence[Path], *, lines: bool, reader: Callable[[Path], str
         if sum(map(len, texts)) > _BATCH_BYTES:
             yield _texts(names, texts, lines=lines)
             names, texts = [], []
-    if names:
-        yield _texts(names, texts, lines=lines)
+    yield _texts(names, texts, lines=lines)
 
 
 def _texts(names: list[str], texts: list[str], *, lines: bool) -> pl.DataFrame:

@@ -64,7 +64,7 @@ def read(paths: Sequence[Path], *, drop_torn_lines: bool = False) -> Imported:
     once = found.unique(pl.coalesce("id", "file"), keep="first", maintain_order=True)
     times, costs = elapsed_ms(pl.col("start"), pl.col("end")), pl.col("cost").cast(pl.Float64, strict=False)
     steps = (
-        documents.read(files, _STEP, each="$.step_results")
+        documents.read(files, _STEP, each="$.step_results[*]")
         .group_by("file")
         .agg(
             step_ms=pl.when(times.is_not_null().all()).then(times.sum()),

@@ -56,8 +56,8 @@ def read(paths: Sequence[Path], *, drop_torn_lines: bool = False) -> Imported:
     refuse_nothing([*files, *zipped], documents, "logs (.eval, or .json with a name that starts with a time)")
     samples = pl.concat(
         [
-            documents.read(files, _SAMPLE, each="$.samples", shared=_LOG),
-            documents.read(zipped, _SAMPLE, each="$.samples", shared=_LOG, reader=_summaries),
+            documents.read(files, _SAMPLE, each="$.samples[*]", shared=_LOG),
+            documents.read(zipped, _SAMPLE, each="$.samples[*]", shared=_LOG, reader=_summaries),
         ]
     )
     newer = samples.filter(pl.col("version").cast(pl.Int64, strict=False) > _LATEST_VERSION)

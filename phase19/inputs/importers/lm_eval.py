@@ -33,7 +33,7 @@ def read(paths: Sequence[Path], *, drop_torn_lines: bool = False) -> Imported:
     name = pl.col("file").str.extract_groups(_RESULTS_NAME).struct.unnest()
     evaluations = documents.read(results, _RESULTS).with_columns(name).unique(_EVALUATION, keep="last")
     # Older samples do not name their metrics: the results do, as `METRIC,FILTER`, and say which of them is best low.
-    of_task = documents.read(results, {"scores": "$"}, each="$.results").select(
+    of_task = documents.read(results, {"scores": "$"}, each="$.results.*").select(
         name, task="key", first_metric=pl.col("scores").str.extract(r'"([^",]+),[^"]*":')
     )
     found = (
@@ -47,7 +47,7 @@ def read(paths: Sequence[Path], *, drop_torn_lines: bool = False) -> Imported:
     metrics = [metric for metric in found["metric"].drop_nulls().unique(maintain_order=True) if '"' not in metric]
     values = {metric: f'$."{metric}"' for metric in metrics}
     directions = (
-        documents.read(results, values, each="$.higher_is_better")
+        documents.read(results, values, each="$.higher_is_better.*")
         .select(name, pl.col(metrics), task="key")
         .unpivot(metrics, index=[*_EVALUATION, "task"], variable_name="metric", value_name="is_higher_better")
         .unique([*_EVALUATION, "task", "metric"])

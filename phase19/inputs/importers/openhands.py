@@ -46,7 +46,7 @@ def read(paths: Sequence[Path], *, drop_torn_lines: bool = False) -> Imported:
     index = documents.read(
         [file for file in documents.files("*.json") if file.parent.name == "instance_results"],
         {"resolved": "$.resolved", "cost": "$.cost"},
-        each="$",
+        each="$.*",
     )
     refuse_nothing([*found["file"], *index["file"]], documents, "output.jsonl or instance_results/*.json")
     attempts, unmapped_counts, unmapped = _attempts(found, documents)

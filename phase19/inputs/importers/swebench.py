@@ -51,7 +51,7 @@ def read(paths: Sequence[Path], *, drop_torn_lines: bool = False) -> Imported:
     )
     # logs/run_evaluation/RUN/AGENT/INSTANCE/report.json
     folder = place.get(-3, null_on_oob=True)
-    of_instances = documents.read(documents.files("report.json"), {"resolved": "$.resolved"}, each="$").select(
+    of_instances = documents.read(documents.files("report.json"), {"resolved": "$.resolved"}, each="$.*").select(
         "key",
         is_success=pl.col("resolved") == "true",
         agent_id=folder.replace_strict(names, default=folder.str.replace_all("__", "/", literal=True)),
@@ -113,7 +113,7 @@ def outcomes_of_lists(lists: pl.DataFrame, outcomes: dict[str, bool | None]) -> 
 def _experiments(documents: Documents) -> tuple[pl.DataFrame, int]:
     """Instances of submissions, SPLIT/SUBMISSION/[results/]FILE, and the number that only other submissions list."""
     details = documents.read(
-        documents.files("per_instance_details.json"), {"is_resolved": "$.resolved", "cost": "$.cost"}, each="$"
+        documents.files("per_instance_details.json"), {"is_resolved": "$.resolved", "cost": "$.cost"}, each="$.*"
     ).select(
         "file", "key", is_success=pl.col("is_resolved") == "true", cost=pl.col("cost").cast(pl.Float64, strict=False)
     )

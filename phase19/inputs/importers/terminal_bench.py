@@ -38,18 +38,18 @@ def read(paths: Sequence[Path], *, drop_torn_lines: bool = False) -> Imported:
     documents = Documents(paths, drop_torn_lines)
     files = documents.files("*results.json")
     # A trial's row stands in its own file, in its run's results, or in both.
-    trials = documents.read(files, _TRIAL).drop_nulls("task_id")
-    found = pl.concat([documents.read(files, _TRIAL, each="$.results"), trials])
+    of_runs = documents.read(files, _TRIAL, each="$.results[*]").with_columns(is_own_file=False)
+    of_trials = documents.read(files, _TRIAL).drop_nulls("task_id").with_columns(is_own_file=True)
+    found = pl.concat([of_runs, of_trials])
     refuse_nothing(found, documents, "results.json files with trials")
     runs = documents.read(documents.files("run_metadata.json", beside=True), _RUN).with_columns(
         run=_folder(1), agent=agent(pl.col("name"), pl.col("model"))
     )
-    own = pl.concat_str("file", "key", separator="#", ignore_nulls=True)
-    once = found.group_by(pl.coalesce("id", "uuid", own).alias("id"), maintain_order=True).agg(
+    row = pl.format("row {}", pl.int_range(pl.len()))
+    once = found.group_by(pl.coalesce("id", "uuid", row).alias("id"), maintain_order=True).agg(
         pl.exclude("id", "uuid").drop_nulls().first()
     )
-    is_trial = pl.col("key").is_null()
-    above = pl.when(is_trial).then(_folder(3)).otherwise(_folder(1))
+    above = pl.when("is_own_file").then(_folder(3)).otherwise(_folder(1))
     named = (
         once.with_columns(
             run=pl.coalesce(nearest_folder(pl.col("file"), once["file"], set(runs["run"])), above),
