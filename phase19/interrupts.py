@@ -1,16 +1,20 @@
 """End the process on SIGINT, SIGTERM or SIGHUP with exit code 128 + signal, without traceback or unfinished files.
 
 The handler ends the process itself: an exception raised in it would reach users as an error of the library that was
-running, such as DuckDB, or be lost in a callback. This module imports little, so that the command can handle signals
-from its first milliseconds on.
+running, such as DuckDB, or be lost in a callback. This module imports almost nothing, so that the command can handle
+signals from its first milliseconds on: `_signal` is built into Python, while `signal` and `contextlib` import more.
 """
 
-import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from __future__ import annotations
 
-_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+import _signal  # type: ignore[import-not-found]
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SIGNALS = {_signal.SIGHUP: "SIGHUP", _signal.SIGINT: "SIGINT", _signal.SIGTERM: "SIGTERM"}
 _CLEAR_LINE, _SHOW_CURSOR = b"\r\x1b[K", b"\x1b[?25h"  # where a progress bar was
 _actions: list[Callable[[], object]] = []
 
@@ -18,28 +22,38 @@ _actions: list[Callable[[], object]] = []
 def end_on_signals() -> None:
     """Handle these signals, except those that the caller ignores, as nohup does."""
     for number in _SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _end)
+        if _signal.getsignal(number) is not _signal.SIG_IGN:
+            _signal.signal(number, _end)
 
 
-@contextmanager
-def cleaning_up(action: Callable[[], object]) -> Iterator[None]:
+class cleaning_up:  # noqa: N801 - a context manager
     """Call `action` when the body ends, and also if a signal ends the process during the body."""
-    _actions.append(action)
-    try:
-        yield
-    finally:
-        action()
-        _actions.remove(action)
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self._action = action
+
+    def __enter__(self) -> None:
+        _actions.append(self._action)
+
+    def __exit__(self, *_raised: object) -> None:
+        try:
+            self._action()
+        finally:
+            _actions.remove(self._action)
 
 
 def _end(number: int, _frame: object) -> None:
     for other in _SIGNALS:
-        signal.signal(other, signal.SIG_IGN)
+        _signal.signal(other, _signal.SIG_IGN)
     for action in reversed(_actions):
-        with suppress(OSError):
-            action()
-    with suppress(OSError):
-        terminal = _CLEAR_LINE + _SHOW_CURSOR if os.isatty(2) else b""
-        os.write(2, terminal + f"ended by {signal.Signals(number).name}\n".encode())
+        _ignore_errors(action)
+    terminal = _CLEAR_LINE + _SHOW_CURSOR if os.isatty(2) else b""
+    _ignore_errors(lambda: os.write(2, terminal + f"ended by {_SIGNALS[number]}\n".encode()))
     os._exit(128 + number)
+
+
+def _ignore_errors(action: Callable[[], object]) -> None:
+    try:  # noqa: SIM105 - contextlib imports more
+        action()
+    except OSError:
+        pass
