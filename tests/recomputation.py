@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 Rows = list[dict[str, Any]]
 RECOMPUTED: dict[str, Callable[[World], Rows]] = {}
 _DTYPES = dict.fromkeys(("actual_duration_ms", "actual_end_time", "deviation_ms"), object)  # None where unknown
+
+
+def natural(name: str) -> tuple[str, str]:
+    """What ids are sorted by: numbers by their size, ids that differ only in leading zeros as text."""
+    return re.sub(r"[0-9]+", lambda digits: digits[0].lstrip("0").rjust(40, "0"), name), name
+
+
 Z90 = 1.6448536269514722  # what a standard normal exceeds one time in twenty
 STAMP = "2026-02-05T12:00:00Z"
 

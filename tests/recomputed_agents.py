@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from tests.recomputation import STAMP, Z90, Rows, World, accuracy, over, recomputes
+from tests.recomputation import STAMP, Z90, Rows, World, accuracy, natural, over, recomputes
 from tests.recomputed_waves import sums
 
 
@@ -104,7 +104,9 @@ def coordination_patterns(world: World) -> Rows:
     patterns = []
     for strategy in world["strategy_effectiveness"]:
         shares: dict[str, list[str]] = defaultdict(list)
-        for task in sorted(world.tasks, key=lambda task: (task["wave"], task["scheduled_start_time"], task["task_id"])):
+        for task in sorted(
+            world.tasks, key=lambda task: (task["wave"], task["scheduled_start_time"], natural(task["task_id"]))
+        ):
             if task["wave"] in strategy["waves"]:
                 shares[task["agent_id"]].append(task["task_id"])
         n, rate = strategy["ran_count"], strategy["actual_success_rate"]
@@ -116,7 +118,7 @@ def coordination_patterns(world: World) -> Rows:
         patterns.append(
             {
                 "pattern_type": strategy["strategy"],
-                "agent_assignments": {agent: shares[agent] for agent in sorted(shares)},
+                "agent_assignments": {agent: shares[agent] for agent in sorted(shares, key=natural)},
                 "success_rate": rate,
                 "confidence": confidence,
                 "waves": strategy["waves"],

@@ -6,7 +6,7 @@ from typing import Any
 
 from scipy import stats
 
-from tests.recomputation import STAMP, Json, Rows, Says, World, recomputes
+from tests.recomputation import STAMP, Json, Rows, Says, World, natural, recomputes
 from tests.recomputed_anomalies import late_tests
 
 
@@ -37,7 +37,7 @@ def phase18_feedback(world: World) -> Rows:
 @recomputes("learning_signals")
 def learning_signals(world: World) -> Rows:
     kinds = (_validation, _updates, _adjustments, _improvements, _specializations)
-    rows = [row for kind in kinds for row in sorted(kind(world), key=lambda row: row["subject"])]
+    rows = [row for kind in kinds for row in sorted(kind(world), key=lambda row: natural(row["subject"]))]
     return [
         {
             "signal_id": f"P19_LS_{i:03d}",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tests.recomputation import STAMP, Rows, World, accuracy, adherence, chance, over, recomputes
+from tests.recomputation import STAMP, Rows, World, accuracy, adherence, chance, natural, over, recomputes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -263,4 +263,8 @@ def wave_summary(world: World) -> Rows:
 def safety_gate_decisions(world: World) -> Rows:
     names = ("task_id", "wave", "risk_level", "confidence", "decision", "live_decision", "reason")
     rows = world.frames["decisions"].to_dicts()
-    return [{name: row[name] for name in names} for row in sorted(rows, key=lambda row: (row["wave"], row["task_id"]))]
+
+    def place(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row["wave"], natural(row["task_id"])
+
+    return [{name: row[name] for name in names} for row in sorted(rows, key=place)]
