@@ -5,7 +5,7 @@
 --     [tasks, retries]. skill = 1 - Brier score / Brier score of always forecasting the run's success rate.
 --     interval_coverage = share of waves whose success rate lies in its 90 % interval. success_rate_low,
 --     success_rate_high = 90 % interval of the run's success rate under the plan's own draws. Null if nothing ran.
---     Figures of times cover the waves whose times are known.
+--     Figures of times cover the waves whose times are known; for actual_throughput a wave's latest known end counts.
 with
 
 totals as (
@@ -17,7 +17,7 @@ totals as (
         ratio(sum(totals.completed_count), sum(totals.ran_count)) as actual_success_rate,
         ratio(sum(totals.baseline_success_sum), sum(totals.ran_count)) as baseline_success_rate,
         pooled(totals.ran_count * 1e3, totals.planned_makespan_ms) as expected_throughput,
-        pooled(totals.ran_count * 1e3, totals.actual_makespan_ms) as actual_throughput,
+        pooled(totals.ran_count * 1e3, totals.latest_end_ms) as actual_throughput,
         ratio(sum(totals.planned_confidence_sum), sum(totals.ran_count)) as expected_confidence_delta,
         ratio(sum(totals.actual_confidence_sum), sum(totals.ran_count)) as actual_confidence_delta,
         ratio(sum(totals.squared_error_sum), sum(totals.ran_count)) as brier_score,

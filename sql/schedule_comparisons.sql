@@ -3,7 +3,8 @@
 -- Inputs: wave_totals, wave_plans, executions, wave_draws, run.
 -- Columns: rates, accuracy, adherence and utilisation [fraction]. Throughput [tasks per second]. ran_count [tasks].
 --     *_low and *_high = 90 % interval under the plan's own draws. Planned figures cover the tasks that ran. If
---     nothing ran, they cover all tasks of the plan, and the other figures are null.
+--     nothing ran, they cover all tasks of the plan, and the other figures are null. actual_throughput = tasks that
+--     ran / latest known end: an upper bound where times are unknown, and there throughput_efficiency is null.
 with
 
 plans as (
@@ -33,7 +34,7 @@ select
     coalesce(ratio(totals.planned_success_sum, totals.ran_count), plans.success_rate) as planned_success_rate,
     ratio(totals.completed_count, totals.ran_count) as actual_success_rate,
     ratio(if(totals.ran_count > 0, totals.ran_count, plans.task_count) * 1e3, plans.makespan_ms) as planned_throughput,
-    ratio(totals.ran_count * 1e3, totals.actual_makespan_ms) as actual_throughput,
+    ratio(totals.ran_count * 1e3, totals.latest_end_ms) as actual_throughput,
     coalesce(ratio(totals.planned_confidence_sum, totals.ran_count), plans.confidence_delta)
         as planned_confidence_delta,
     ratio(totals.actual_confidence_sum, totals.ran_count) as actual_confidence_delta,

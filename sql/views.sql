@@ -101,7 +101,7 @@ from documents_of('optimization_summary.json', {
         'actual_success_rate': 'double',  -- completed tasks of those that ran [fraction]
         'prediction_accuracy': 'double',  -- 1 - |planned - actual| / planned success rate [fraction]
         'expected_throughput': 'double',  -- planned throughput [tasks/s]
-        'actual_throughput': 'double',  -- tasks that ran / sum of makespans [tasks/s]
+        'actual_throughput': 'double',  -- tasks that ran / sum of latest known ends [tasks/s]
         'schedule_adherence': 'double'  -- 1 - mean shift of start and end / end of the timeline [fraction]
     },
     'system_health_score': 'double'  -- health score, 0 to 100
@@ -222,7 +222,7 @@ from rows_of('schedule_comparisons.jsonl', {
     'planned_success_rate': 'double',  -- mean planned success [fraction]
     'actual_success_rate': 'double',  -- completed tasks of those that ran [fraction]
     'planned_throughput': 'double',  -- tasks / planned makespan; null if no time is known [tasks/s]
-    'actual_throughput': 'double',  -- tasks that ran / actual makespan; null if a time is unknown [tasks/s]
+    'actual_throughput': 'double',  -- tasks that ran / latest known end; null if none is known [tasks/s]
     'planned_confidence_delta': 'double',  -- mean expected change of confidence [fraction]
     'actual_confidence_delta': 'double',  -- mean change of confidence [fraction]
     'accuracy_score': 'double',  -- 1 - |planned - actual| / planned success rate [fraction]

@@ -3,8 +3,8 @@
 -- Inputs: wave_plans, executions, task_results, wave_draws, rules.
 -- Columns: *_count [tasks, retries]. *_sum = sum over the tasks that ran of the column of task_results in the name,
 --     or of a product: advantage stands for centred_advantage, sensitivity for centred_sensitivity. *_ms [ms].
---     Planned figures cover only the tasks that ran; sums, means and maxima are null if nothing ran. The actual times
---     are null if an end is unknown; deviation_ms covers the tasks with known times.
+--     Planned figures cover only the tasks that ran; sums, means and maxima are null if nothing ran. The actual
+--     makespan and busy time are null if a time is unknown; deviation_ms and latest_end_ms cover the known times.
 --     success_forecast_variance = variance over the draws of the wave's expected successes [tasks^2].
 --     advantage_forecast_variance = variance over the draws of the sum of centred_advantage times success probability.
 --     Both are null without draws. Each wave's forecast uses the outcomes before it, so variances add up over waves.
@@ -51,6 +51,7 @@ results as (
         avg(task_results.deviation_ms) as deviation_ms,
         case when count(task_results.actual_end_time) = count(*) then max(task_results.actual_end_time) end
             as actual_makespan_ms,
+        max(task_results.actual_end_time) as latest_end_ms,
         sum_if_known(task_results.actual_duration_ms) as actual_busy_ms,
     from task_results
     cross join rules
@@ -99,6 +100,7 @@ select
     if(results.ran_count > 0, wave_plans.planned_busy_ms, null) as planned_busy_ms,
     if(results.ran_count > 0, wave_plans.timeline_end_ms, null) as timeline_end_ms,
     results.actual_makespan_ms,
+    results.latest_end_ms,
     results.actual_busy_ms,
 from wave_plans
 left join states on wave_plans.wave = states.wave

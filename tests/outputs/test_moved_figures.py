@@ -53,6 +53,10 @@ def runs(tmp_path_factory) -> list[Path]:
     """Two dry runs of other sizes, and replays of other histories, the later two after the one before."""
     place = tmp_path_factory.mktemp("moved")
     write_sample(place, tasks=160, agents=5, waves=4, seed=3)
+    planned = [json.loads(line) for line in (place / "phase16/planned_tasks.jsonl").read_text().splitlines()]
+    (place / "phase16/planned_tasks.jsonl").write_text(
+        "".join(json.dumps(task | {"deadline_ms": 20.0 * i}) + "\n" for i, task in enumerate(planned))
+    )
     large = {"input": place / "phase18", **FIXED}
     phase19.run(input=SAMPLE, output=place / "small", seed=7, **FIXED)
     dry = phase19.run(**large, output=place / "dry", seed=1, max_load_factor=1.1, previous=place / "small")
