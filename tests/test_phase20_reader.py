@@ -85,7 +85,9 @@ def test_anomalies_are_read_with_the_keys_it_knows(run_cli, tmp_path):
 
 
 def test_an_agent_without_tasks_has_an_empty_file_in_every_wave(run_cli, tmp_path):
-    done = run_cli("--input", "outputs/phase18", "--output", tmp_path / "out", *AT, "--agents", "6", "--capacity", "even")
+    done = run_cli(
+        "--input", "outputs/phase18", "--output", tmp_path / "out", *AT, "--agents", "6", "--capacity", "even"
+    )
     assert (done.returncode, done.stderr) == (0, "")
     directories = [f"agent_{i}" for i in range(6)]
     found = read_as_phase20(tmp_path / "out", directories)
