@@ -16,13 +16,13 @@ from phase19.frames import ATTEMPTS
 from phase19.schema import Column
 
 _MAX_INTEGER = 2**63 - 1
-_MAX_DURATION_MS = 1e15  # above any real duration; sums cannot overflow
+MAX_DURATION_MS = 1e15  # above any real duration; sums cannot overflow
 
 # Control characters are those of the general category Cc: C0, DEL and C1.
 Id = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]+\Z")]
 Rate = Annotated[float, Meta(ge=0.0, le=1.0)]
 Change = Annotated[float, Meta(ge=-1.0, le=1.0)]
-Duration = Annotated[float, Meta(ge=0.0, le=_MAX_DURATION_MS)]
+Duration = Annotated[float, Meta(ge=0.0, le=MAX_DURATION_MS)]
 Count = Annotated[int, Meta(ge=0, le=_MAX_INTEGER)]
 Weight = Annotated[float, Meta(ge=0.0)]
 Anything = Raw | UnsetType  # Raw accepts null too
@@ -61,7 +61,7 @@ def _type(name: str, column: Column) -> Any:
         return Literal[column.values]
     if column.dtype in (pl.Int64, pl.Float64):
         is_whole = column.dtype == pl.Int64
-        largest = _MAX_INTEGER if is_whole else _MAX_DURATION_MS if column.unit == "ms" else None
+        largest = _MAX_INTEGER if is_whole else MAX_DURATION_MS if column.unit == "ms" else None
         low = -_MAX_INTEGER if is_whole and column.low is None else column.low
         bounds = Meta(ge=low, le=largest if column.high is None else column.high)
         return Annotated[int if is_whole else float, bounds]

@@ -90,6 +90,16 @@ def test_what_is_not_json_is_an_error_unless_it_may_be_dropped(name, path, tmp_p
     assert found.rows.equals(read(name, SAMPLES / name).rows)
 
 
+def test_times_and_costs_that_cannot_be_are_left_out_and_counted(tmp_path):
+    samples = (scored(working_time=-1.0), scored(id=8, working_time=float("nan")), scored(id=9, working_time=2.0))
+    usage = {"m": {"total_cost": -1.0}}
+    found = read("inspect", write(tmp_path, {NAME: log(*(each | {"model_usage": usage} for each in samples))}))
+    counts = write_inputs(found, tmp_path / "inputs")
+    assert (counts["with an impossible time"], counts["without a time"]) == (2, 2)
+    rows = [json.loads(line) for line in (tmp_path / "inputs" / "task_outcomes.jsonl").read_text().splitlines()]
+    assert [(row["execution_time_ms"], row["cost"]) for row in rows] == [(None, None), (None, None), (2000.0, None)]
+
+
 # Terminal-Bench
 
 
@@ -118,6 +128,26 @@ def test_terminal_bench_rows_stand_in_the_results_of_runs_and_of_trials(tmp_path
         ("b.c", "pilot", None, "d", 1),
     ]
     assert found.counts == {"rows": 5, "unreadable": 0, "repeated": 3}
+
+
+def test_terminal_bench_older_rows_have_another_id_or_none(tmp_path):
+    old = {name: value for name, value in trial(uuid="u1").items() if name != "id"}
+    none = {name: value for name, value in trial().items() if name != "id"}
+    files = {"r/results.json": {"results": [old, none, none]}, "r/a/a.1-of-1.r/results.json": old}
+    found = read("terminal-bench", write(tmp_path, files))
+    assert found.counts == {"rows": 4, "unreadable": 0, "repeated": 1}
+
+
+def test_text_with_a_byte_order_mark_or_bytes_that_are_not_utf_8(tmp_path):
+    path = tmp_path / "r" / "results.json"
+    write(tmp_path, {"r/results.json": {"results": [trial(failure_mode="caf_")]}})
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"caf_", b"caf\xe9"))
+    assert columns(read("terminal-bench", path), "error_message") == [("caf\ufffd",)]
+
+
+def test_a_run_folder_may_be_the_current_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(write(tmp_path / "pilot", {"results.json": {"results": [trial()]}}))
+    assert columns(read("terminal-bench", Path()), "agent_id") == [("pilot",)]
 
 
 def test_terminal_bench_trials_of_several_runs_are_numbered_on(tmp_path):
@@ -207,7 +237,7 @@ def test_harbor_rewards_that_are_no_outcome_are_shown(tmp_path):
 
 def test_swebench_reports_name_agent_and_run_with_dots(tmp_path):
     report = {"resolved_ids": ["r__r-1"], "unresolved_ids": []}
-    files = {"acme__m1.2.v1.0.json": report, "other__m.r.json": report}
+    files = {"acme__m1.2.v1.0.json": report, "other__m.r.json": report}  # the first may be a run of acme/m1, too
     plain = read("swebench", write(tmp_path, files))
     assert columns(plain, "agent_id") == [("acme/m1.2.v1",), ("other/m",)]
     # Predictions give exact names, as lines, as a list or by instance.
@@ -441,6 +471,14 @@ def test_lm_eval_scores(score, higher, success, tmp_path):
     assert columns(found, "task_id", "category", "agent_id", "is_success") == [("a_b/0", "a_b", "m", success)]
     assert found.rows["timestamp"].dt.to_string().to_list() == ["2026-01-02 03:04:05.500000+00:00"]
     assert bool(found.unmapped) == (success is None and score == score)  # noqa: PLR0124 - NaN means not scored
+
+
+def test_lm_eval_metrics_may_have_any_name_and_need_one(tmp_path):
+    files = {"m/samples_a.jsonl": [{"doc_id": 0, "metrics": ["task"], "task": 1.0}, {"doc_id": 1, "filter": "none"}]}
+    found = read("lm-eval", write(tmp_path, files))
+    assert columns(found, "task_id", "is_success", "timestamp") == [("a/0", True, None)]
+    files = {"m/samples_a.jsonl": [{"doc_id": 1}], "m/results.json": {"results": {}}}
+    assert columns(read("lm-eval", write(tmp_path, files)), "is_void") == [(True,)]
 
 
 def test_lm_eval_filters_reruns_and_older_samples(tmp_path):

@@ -11,6 +11,7 @@ import polars as pl
 
 from phase19.errors import OutputError, UsageError
 from phase19.frames import TASKS
+from phase19.inputs.wire import MAX_DURATION_MS
 from phase19.interrupts import cleaning_up
 
 # Columns of imported rows. A row without outcome, time, start and error is a task that nobody has tried.
@@ -81,10 +82,13 @@ def write_inputs(imported: Imported, directory: Path) -> dict[str, int]:
     ).fill_null(value=False)
     told = pl.any_horizontal(pl.col("is_success", "duration_ms", "timestamp", "error_message").is_not_null())
     is_task = ~told & ~pl.col("is_void").fill_null(value=False) & (pl.col("task_id").str.len_chars() > 0)
+    is_possible = pl.col("duration_ms").is_between(0, MAX_DURATION_MS)
     untried, tried = rows.filter(is_task), rows.filter(~is_task)
     attempts = tried.filter(is_named).with_columns(
         is_void=pl.col("is_void").fill_null(value=False) | pl.col("is_success").is_null(),
         is_censored=pl.col("is_censored").fill_null(value=False),
+        duration_ms=pl.when(is_possible).then("duration_ms"),
+        cost=pl.when(pl.col("cost").is_finite() & (pl.col("cost") >= 0)).then("cost"),
     )
     if attempts.is_empty() or attempts["is_void"].all():
         raise UsageError("expected at least one attempt with a task, an agent and an outcome, found none")
@@ -94,12 +98,14 @@ def write_inputs(imported: Imported, directory: Path) -> dict[str, int]:
     if imported.features is not None:
         documents["features.jsonl"] = imported.features
     _publish(directory, documents)
+    impossible_count = int(tried.select((~is_possible).sum()).item())
     return {
         "rows": imported.counts.get("rows", imported.rows.height),
         **{name: count for name, count in imported.counts.items() if name != "rows"},
         "attempts": attempts.height,
         "void": int(attempts["is_void"].sum()),
         "stopped by a limit": int(attempts["is_censored"].sum()),
+        **({"with an impossible time": impossible_count} if impossible_count else {}),
         "without a time": attempts["duration_ms"].null_count(),
         "without a task or an agent": tried.height - attempts.height,
         "agents": attempts["agent_id"].n_unique(),

@@ -19,9 +19,8 @@ def outcome(text: pl.Expr) -> pl.Expr:
 
 
 def elapsed_ms(start: pl.Expr, end: pl.Expr) -> pl.Expr:
-    """Milliseconds between two moments as text; null if negative."""
-    between = (moment(end) - moment(start)).dt.total_microseconds() / 1e3
-    return pl.when(between >= 0).then(between)
+    """Milliseconds between two moments as text."""
+    return (moment(end) - moment(start)).dt.total_microseconds() / 1e3
 
 
 def agent(*parts: pl.Expr) -> pl.Expr:

@@ -1,6 +1,5 @@
 """Read JSON files and JSON lines into frames of text: one column per declared path."""
 
-import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
@@ -47,6 +46,7 @@ class Documents:
         for path in self.paths:
             if not path.exists():
                 raise InputError(str(path), expected="a file or a folder", found="nothing")
+        self.paths = [path.resolve() for path in self.paths]  # agents may be named by folders
 
     def files(self, *patterns: str, beside: bool = False) -> list[Path]:
         """Find the files with a name like one of `patterns`, in the order of their paths.
@@ -58,13 +58,13 @@ class Documents:
         beside
             Also search the folders of the files that were given.
         """
-        found: dict[str, Path] = {}
+        found: dict[Path, Path] = {}
         for path in self.paths:
             if path.is_dir():
                 near = [file for pattern in patterns for file in path.rglob(pattern)]
             else:
                 near = [file for pattern in patterns for file in path.parent.glob(pattern) if beside or file == path]
-            found |= {os.path.realpath(file): file for file in sorted(near) if file.is_file()}
+            found |= {file.resolve(): file for file in sorted(near) if file.is_file()}
         return sorted(found.values())
 
     def read(

@@ -51,7 +51,7 @@ def read(paths: Sequence[Path], *, drop_torn_lines: bool = False) -> Imported:
         Leave out, and count, logs that cannot be read.
     """
     documents = Documents(paths, drop_torn_lines)
-    files = [file for file in documents.files("*.json") if _NAME.match(file.name) or file in paths]
+    files = [file for file in documents.files("*.json") if _NAME.match(file.name) or file in documents.paths]
     zipped = documents.files("*.eval")
     refuse_nothing([*files, *zipped], documents, "logs (.eval, or .json with a name that starts with a time)")
     samples = pl.concat(
@@ -88,7 +88,7 @@ def read(paths: Sequence[Path], *, drop_torn_lines: bool = False) -> Imported:
         is_success=is_success,
         is_void=error.is_not_null() | pl.col("invalidation").is_not_null() | is_success.is_null(),
         is_censored=limit.is_in(["time", "working"]).fill_null(value=False),
-        duration_ms=pl.when(seconds >= 0).then(seconds * 1e3),
+        duration_ms=seconds * 1e3,
         timestamp=pl.coalesce(moment(pl.col("end")), "created"),
         cost=pl.when(costs.list.len() > 0).then(costs.list.sum()),
         error_message=pl.coalesce(error, limit),

@@ -14,6 +14,7 @@ _RESULTS = {"model_name": "$.model_name", "model": "$.config.model", "date": "$.
 _SAMPLES_NAME = r"(?<folder>.*?)/?samples_(?<task>[^/]+?)(?:_(?<time>\d{4}-\d\d-\d\dT[^/_]+))?\.jsonl$"
 _RESULTS_NAME = r"(?<folder>.*?)/?results(?:_(?<time>[^/]+))?\.json$"
 _EVALUATION = ["folder", "time"]
+_VALUE = "value of "  # start of the names of columns, so that no metric has the name of another column
 
 
 def read(paths: Sequence[Path], *, drop_torn_lines: bool = False) -> Imported:
@@ -45,15 +46,18 @@ def read(paths: Sequence[Path], *, drop_torn_lines: bool = False) -> Imported:
         .with_columns(pl.coalesce("metric", "first_metric"))
     )
     metrics = [metric for metric in found["metric"].drop_nulls().unique(maintain_order=True) if '"' not in metric]
-    values = {metric: f'$."{metric}"' for metric in metrics}
+    values = {f"{_VALUE}{metric}": f'$."{metric}"' for metric in metrics}
     directions = (
         documents.read(results, values, each="$.higher_is_better.*")
-        .select(name, pl.col(metrics), task="key")
-        .unpivot(metrics, index=[*_EVALUATION, "task"], variable_name="metric", value_name="is_higher_better")
+        .select(name, pl.col(list(values)), task="key")
+        .unpivot(list(values), index=[*_EVALUATION, "task"], variable_name="metric", value_name="is_higher_better")
+        .with_columns(pl.col("metric").str.strip_prefix(_VALUE))
         .unique([*_EVALUATION, "task", "metric"])
     )
     scores = documents.read(files, values, lines=True).select(
-        score=pl.coalesce(pl.lit(None, pl.String), *(pl.when(found["metric"] == each).then(each) for each in metrics))
+        score=pl.coalesce(
+            pl.lit(None, pl.String), *(pl.when(found["metric"] == each).then(_VALUE + each) for each in metrics)
+        )
     )
     # A sample has a row for each filter of its answer: the first filter counts.
     first = found.with_columns(scores).filter(pl.col("filter").eq_missing(pl.col("filter").first().over("file")))
