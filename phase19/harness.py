@@ -20,6 +20,7 @@ from phase19.execution.protocol import Executor, attempt_log
 from phase19.execution.replay import ReplayExecutor
 from phase19.execution.simulate import SimulateExecutor
 from phase19.feedback_loop import OptimizationFeedback, OptimizationFeedbackLoop, ScheduleComparison
+from phase19.inputs.directories import list_directory
 from phase19.inputs.history import read_approvals, read_executions, read_previous
 from phase19.inputs.loading import Inputs
 from phase19.inputs.tasks import check_replayed, joined_counts
@@ -30,7 +31,7 @@ from phase19.options import RunOptions
 from phase19.outputs.report import write_report
 from phase19.outputs.summary import derive_run_id, run_row, summary_document
 from phase19.publishing.delivery import FEEDBACK_FILE
-from phase19.publishing.files import SUMMARY_FILE, write_files, write_json
+from phase19.publishing.files import SUMMARY_FILE, real_path, write_files, write_json
 from phase19.publishing.run_directory import ATTEMPTS_FILE, check_target, holds_live_run, journal, publish
 from phase19.safety import SafetyGate
 from phase19.scheduler import AdaptiveScheduler
@@ -171,7 +172,7 @@ class Phase19Harness:
         optimizer = self._initialize_optimizer(inputs, waves, agents)
         with ExitStack() as held:
             if isinstance(executor := self.scheduler.executor, LiveExecutor):
-                place = self.output_dir.resolve()
+                place = real_path(self.output_dir)
                 executor.record = held.enter_context(journal(place.with_name(f"{place.name}-{self.run_id}.journal")))
             staging = held.enter_context(publish(self.output_dir))
             finished = [wave_frames(wave, self.model) for wave in self.run_waves(optimizer)]
@@ -215,15 +216,17 @@ class Phase19Harness:
     def _check_output(self) -> None:
         """Refuse an output directory that contains inputs or anything but an earlier run."""
         options = self.options
-        target = options.output_dir.resolve()
+        target = real_path(options.output_dir)
+        directories = [list_directory(source) for source in options.sources if source is not None]
         files = (options.executions, options.approve, options.thresholds)
         sources = [source for source in (*options.sources, *files) if source is not None]
-        links = [path for source in sources for path in source.rglob("*") if path.is_symlink()]
-        for source in (*sources, *links):
-            if target in (source.resolve(), *source.resolve().parents):
+        sources += [directory.path / name for directory in directories for name in directory.files]
+        for source in sources:
+            if target in ((place := real_path(source)), *place.parents):
                 raise UsageError(f"--output: {options.output_dir} is or contains the input {source}")
-        if options.input.resolve() in target.parents:
-            raise UsageError(f"--output: {options.output_dir} is inside the input {options.input}")
+        for place in {options.input, *(path.parent for path in sources if options.input in path.parents)}:
+            if real_path(place) in target.parents:
+                raise UsageError(f"--output: {options.output_dir} is inside the input {place}")
         self.output_dir = options.output_dir
         if options.output is not None or not holds_live_run(target):
             check_target(target)

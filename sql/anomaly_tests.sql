@@ -90,10 +90,11 @@ tests as (
         coalesce(tests.is_anomaly, false) as is_beyond_chance,
         coalesce(tests.is_anomaly, false) as is_anomaly,
         rules.schedule_drift_limit as detectable_limit,
-        printf(
-            'all durations %.2f times as long throughout the run, or %.2f times for the median agent from the middle '
-            || 'of the run on',
-            tests.pooled_detectable_effect, tests.agent_detectable_effect
+        printf('all durations %.2f times as long throughout the run', tests.pooled_detectable_effect)
+        || coalesce(
+            printf(
+                ', or %.2f times for the median agent from the middle of the run on', tests.agent_detectable_effect
+            ), ''
         ) as fault,
         '' as cause,
         counted(tests.attempt_count, 'timed attempt') || ' from the middle of the run on' as basis,

@@ -501,6 +501,45 @@ class TestRefusals:
             phase19.run(input=copied, output=tmp_path / "out", **FIXED)
         assert files(before.run_dir) == kept
 
+    @pytest.mark.parametrize(
+        "manifest", ["my notes", '{"name": "an app"}', '{"files": []}', '{"files": {}}', '{"files": {"a": 1}}', None]
+    )
+    def test_a_manifest_that_no_run_wrote_is_kept(self, copied, tmp_path, manifest):
+        place = tmp_path / "mine" / "manifest.json"
+        place.parent.mkdir()
+        if manifest is None:
+            place.symlink_to("elsewhere")
+        else:
+            place.write_text(manifest)
+        with pytest.raises(OutputError, match=r"found .* added, changed or missing \(.*manifest.json\)"):
+            phase19.run(input=copied, output=place.parent, **FIXED)
+        assert place.is_symlink() if manifest is None else place.read_text() == manifest
+
+    def test_links_that_lead_to_themselves_are_no_bug(self, copied, tmp_path):
+        for link in (copied / "loop", tmp_path / "loop"):
+            link.symlink_to(link)
+        run = phase19.run(input=copied, output=tmp_path / "out", **FIXED)
+        assert f"{copied / 'loop'}: this link leads nowhere" in run.warnings
+        with pytest.raises(OutputError, match="found a link that leads nowhere"):
+            phase19.run(input=copied, output=tmp_path / "loop", **FIXED)
+        for name in ("input", "executions", "thresholds", "approve"):
+            options = {"input": copied, "output": tmp_path / "new", name: tmp_path / "loop"}
+            more = {"executor": "replay"} if name == "executions" else {}
+            with pytest.raises(InputError, match="found a link that leads nowhere"):
+                phase19.run(**options, **more)
+
+    def test_inputs_behind_links_to_directories_are_kept(self, copied, tmp_path):
+        run_dir = phase19.run(input=copied, output=tmp_path / "out", **FIXED).run_dir
+        (tmp_path / "far" / "agent_0").mkdir(parents=True)
+        (tmp_path / "far/agent_0/task_outcomes.jsonl").symlink_to(run_dir / "attempts.jsonl")
+        (copied / "wave_1").symlink_to(tmp_path / "far")
+        kept = files(run_dir)
+        with pytest.raises(UsageError, match=r"out is or contains the input .*wave_1/agent_0/task_outcomes.jsonl"):
+            phase19.run(input=copied, output=tmp_path / "out", **FIXED)
+        assert files(run_dir) == kept
+        with pytest.raises(UsageError, match=r"new is inside the input .*wave_1"):
+            phase19.run(input=copied, output=tmp_path / "far" / "new", **FIXED)
+
     def test_an_input_that_is_a_link_into_the_output_is_kept(self, copied, tmp_path):
         run_dir = phase19.run(input=copied, output=tmp_path / "out", **FIXED).run_dir
         (copied / "learning_signals.jsonl").unlink()

@@ -147,8 +147,10 @@ def decode_lines(path: Path, rows: Rows, select: Sequence[pl.Expr] = (), report:
             unknown += undeclared
             naive_count += _naive_count(decoded, rows)
             columns = [_series(name, map(attrgetter(name), decoded), dtype) for name, dtype in rows.dtypes.items()]
-            hashes = pl.Series(TEXT_HASH, texts, dtype=pl.Binary).hash()
-            frame = pl.DataFrame([*columns, pl.Series(LINE, numbers, dtype=pl.UInt32), hashes])
+            frame = pl.DataFrame(columns)
+            text = pl.Series(texts, dtype=pl.Binary)
+            hashes = text.hash().zip_with(text.is_not_null(), frame.hash_rows()).alias(TEXT_HASH)
+            frame = frame.with_columns(pl.Series(LINE, numbers, dtype=pl.UInt32), hashes)
             chunks.append(frame.select(select) if select else frame)
     whole = pl.concat(chunks, rechunk=True)
     if rows.key:
@@ -228,14 +230,14 @@ def _unknown_fields(found: Any, value: Any, prefix: str = "") -> Iterator[str]:
 
 def _undeclared_keys(
     path: Path, lines: list[bytes], numbers: list[int], decoded: list[msgspec.Struct], rows: Rows, *, report: Report
-) -> tuple[Counter[str], list[bytes]]:
-    """Count undeclared keys, report repeated keys, and write lines without undeclared keys in one form.
+) -> tuple[Counter[str], list[bytes | None]]:
+    """Count undeclared keys, report repeated keys, and return the lines with undeclared keys, None for others.
 
     Re-encoded rows have as many quotation marks as their lines, unless a key is undeclared or repeated or a mark is
     written as an escape. Comparing the counts is a fast test for a whole block.
     """
     encoded, block = msgspec.json.Encoder().encode_lines(decoded), b"".join(lines)
-    texts = encoded.split(b"\n")[:-1]
+    texts: list[bytes | None] = [None] * len(lines)
     is_flat = pl.Binary not in rows.dtypes.values()
     if is_flat and block.count(b'"') == encoded.count(b'"') and b"\\u0022" not in block:
         return Counter(), texts

@@ -39,7 +39,7 @@ class Previous:
     is_simulated: bool
 
 
-def attempt_columns(rows: wire.Rows, source: str, attempt: pl.Expr | None = None) -> list[pl.Expr]:
+def attempt_columns(rows: wire.Rows, source: str) -> list[pl.Expr]:
     """Expressions that convert decoded rows of any file to ATTEMPTS, and the columns that `judged_attempts` drops."""
     judged = pl.col("status").replace_strict(wire.STATUSES, return_dtype=pl.Boolean)
     is_numbered = pl.col("timestamp").is_not_null() | pl.col("trial").is_not_null()
@@ -49,7 +49,7 @@ def attempt_columns(rows: wire.Rows, source: str, attempt: pl.Expr | None = None
         is_censored=pl.col("is_censored").fill_null(value=False) | (pl.col("status") == "timeout"),
         confidence_delta=pl.coalesce("confidence_delta", pl.col("confidence_after") - pl.col("confidence_before")),
         duration_ms=pl.col("execution_time_ms"),
-        attempt=pl.col("attempts") if attempt is None else attempt,
+        attempt=pl.coalesce("attempt", "attempts"),
         source=pl.lit(source),
     )
     return [*attempts, pl.col(TEXT_HASH, LINE), is_numbered.alias(_IS_NUMBERED)]
@@ -147,7 +147,7 @@ def read_executions(path: Path, warnings: list[str]) -> pl.DataFrame:
     InputError
         The file breaks the contract, or a (task, agent, attempt) is repeated.
     """
-    columns = attempt_columns(wire.EXECUTIONS, "run", pl.coalesce("attempt", "attempts"))
+    columns = attempt_columns(wire.EXECUTIONS, "run")
     frame: pl.DataFrame = decode_lines(path, wire.EXECUTIONS, columns).value
     check_unique(path, frame, ("task_id", "agent_id", "attempt"))
     return judged_attempts(frame, path.name, warnings)

@@ -78,7 +78,7 @@ STATUSES: dict[str, bool | None] = {
 _ATTEMPT = ATTEMPTS.without("attempt", "is_success confidence_boost duration_ms attempt source").columns | {
     "status": frames.choice("how it ended", *STATUSES),
     "execution_time_ms": ATTEMPTS.columns["duration_ms"],
-    "attempts": ATTEMPTS.columns["attempt"],
+    **dict.fromkeys(("attempt", "attempts"), ATTEMPTS.columns["attempt"]),
     "trial": frames.count("number of the independent repeat", nullable=True),
     "simulated": frames.ATTEMPT_LOG.columns["simulated"],
 }
@@ -114,7 +114,7 @@ HEURISTIC_ROWS = _rows(
     "heuristic_id",
 )
 # Phase 19
-EXECUTIONS = _rows(_AGENT_ATTEMPT | {"attempt": ATTEMPTS.columns["attempt"]}, "task_id agent_id status")
+EXECUTIONS = TASK_OUTCOMES
 PREVIOUS_TASKS = _rows(
     frames.SCHEDULED_TASKS.select(
         "previous_tasks",

@@ -65,6 +65,11 @@ def _percent_encoded(text: str) -> str:
     return encoded.replace(".", "%2E") if text in {".", ".."} else encoded
 
 
+def real_path(path: Path) -> Path:
+    """The path without links; unlike `Path.resolve`, a link that leads to itself is no error."""
+    return Path(os.path.realpath(path))
+
+
 def check_file_target(target: Path, sources: Iterable[Path | None]) -> None:
     """Check before a long computation that a file may be written to `target`.
 
@@ -82,9 +87,9 @@ def check_file_target(target: Path, sources: Iterable[Path | None]) -> None:
     OutputError
         `target` exists and is not a file.
     """
-    place = target.resolve()
+    place = real_path(target)
     for source in sources:
-        if source is not None and source.resolve() in (place, *place.parents):
+        if source is not None and real_path(source) in (place, *place.parents):
             raise UsageError(f"--output: {target} is or lies in the input {source}")
     if target.exists() and not target.is_file():
         raise OutputError(f"{target}: expected a file or nothing, found a directory")
@@ -109,7 +114,7 @@ def publish_file(target: Path) -> Iterator[Path]:
     OutputError
         The file cannot be written.
     """
-    place = target.resolve()
+    place = real_path(target)
     partial = hidden_path(place, "partial")
     with write_errors(target):
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import msgspec
 import polars as pl
 
 from phase19.errors import OutputError, plural
 from phase19.interrupts import cleaning_up
-from phase19.publishing.files import SUMMARY_FILE, hidden_path, locked, sync, write_errors, write_json
+from phase19.publishing.files import SUMMARY_FILE, hidden_path, locked, real_path, sync, write_errors, write_json
 
 ATTEMPTS_FILE = "attempts.jsonl"  # every attempt of a run, one row each
 MANIFEST_FILE = "manifest.json"  # the hash of every other file of a run, by its path in the run directory
@@ -28,6 +29,10 @@ _NAMED = 3  # most files named in an error message
 _EXCHANGE = 2  # the flag has this value on Linux and on macOS
 
 
+class _Manifest(msgspec.Struct):
+    files: dict[str, str]
+
+
 def open_run(run_dir: Path) -> Path:
     """Check that a directory contains a run, and remove staging directories that killed runs left beside it.
 
@@ -36,8 +41,8 @@ def open_run(run_dir: Path) -> Path:
     OutputError
         The directory contains no run.
     """
-    with suppress(OSError, ValueError), locked(run_dir.resolve().parent):  # a name with NUL has no directory
-        _clear_leftovers(run_dir.resolve())
+    with suppress(OSError, ValueError), locked(real_path(run_dir).parent):  # a name with NUL has no directory
+        _clear_leftovers(real_path(run_dir))
     if not (run_dir / SUMMARY_FILE).is_file():
         raise OutputError(f"{run_dir}: expected a Phase 19 run, found no {SUMMARY_FILE} in it")
     return run_dir
@@ -64,13 +69,14 @@ def check_target(target: Path, *, is_same_run: bool = False) -> None:
     with write_errors(target):
         if target.exists() and not target.is_dir():
             raise OutputError(f"{target}: expected a directory to write the run to, found a file")
+        if real_path(target).is_symlink():
+            raise OutputError(f"{target}: expected a directory to write the run to, found a link that leads nowhere")
         found = _entries(target) if target.is_dir() else {}
-        try:
-            stated = json.loads((target / MANIFEST_FILE).read_bytes())["files"] if found else {}
-        except (OSError, ValueError, KeyError, TypeError):
-            stated = {}
-        names = found if is_same_run else {*found, *stated}
-        wrong = sorted(name for name in names if found.get(name) != stated.get(name))
+        stated = _manifest(target)
+        names = found if is_same_run else {*found, *(stated or ())}
+        wrong = sorted(name for name in names if stated is None or found.get(name) != stated.get(name))
+        if stated is None or (stated == {} and os.path.lexists(target / MANIFEST_FILE)):
+            wrong.append(MANIFEST_FILE)
     if wrong:
         named = ", ".join(wrong[:_NAMED]) + (f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else "")
         raise OutputError(
@@ -79,6 +85,17 @@ def check_target(target: Path, *, is_same_run: bool = False) -> None:
         )
     if not is_same_run and holds_live_run(target):
         raise OutputError(f"{target}: contains a live run, which is never replaced; {advice}")
+
+
+def _manifest(target: Path) -> dict[str, str] | None:
+    """The files that a run's manifest lists; empty without a manifest, None if no run wrote it."""
+    path = target / MANIFEST_FILE
+    if not os.path.lexists(path):
+        return {}
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Manifest).files if not path.is_symlink() else None
+    except (OSError, msgspec.MsgspecError):
+        return None
 
 
 @contextmanager
@@ -108,7 +125,7 @@ def publish(target: Path, *, is_same_run: bool = False) -> Iterator[Path]:
     OutputError
         :func:`check_target` refuses `target` (before the body starts), or `target` cannot be written.
     """
-    target = target.resolve()
+    target = real_path(target)
     check_target(target, is_same_run=is_same_run)
     with ExitStack() as held:
         with write_errors(target):

@@ -265,6 +265,18 @@ def test_a_line_delivered_again_in_another_form_is_the_same_attempt(root):
     assert load(root).attempts.height == 3
 
 
+def test_equal_rows_in_other_words_of_json_are_one_attempt(root):
+    stamps = ("2026-02-05T12:00:00Z", "2026-02-05T13:00:00+01:00", "2026-02-05T12:00:00.000")
+    rows = [{"timestamp": stamp, "execution_time_ms": time} for stamp in stamps for time in (5, 5.0)]
+    inputs = outcomes(root, *rows, rows[0] | {"category": None}, rows[0] | {"heuristics_applied": None})
+    assert inputs.attempts.height == 1
+
+
+def test_attempt_is_another_word_for_attempts(root):
+    inputs = outcomes(root, {"attempt": 2})
+    assert inputs.attempts.select("attempt", "is_success").rows() == [(2, True), (1, False)]
+
+
 def test_attempts_missing_before_later_ones_were_failures(root):
     inputs = outcomes(
         root,

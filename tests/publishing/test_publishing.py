@@ -185,7 +185,7 @@ FOREIGN = {
     "an empty directory": (lambda p: (run_at(p), (p / "mine").mkdir()), r"\(mine\)"),
     "a pipe": (lambda p: (run_at(p), os.mkfifo(p / "pipe")), r"\(pipe\)"),
     "a run without its manifest": (lambda p: (run_at(p), (p / MANIFEST_FILE).unlink()), "2 files added"),
-    "a broken manifest": (lambda p: (run_at(p), (p / MANIFEST_FILE).write_text("{}")), "2 files added"),
+    "a broken manifest": (lambda p: (run_at(p), (p / MANIFEST_FILE).write_text("{}")), "3 files added"),
     "a live run": (lambda p: run_at(p, '{"executor": "live"}'), "contains a live run"),
 }
 
