@@ -295,10 +295,10 @@ def _import_table(paths: Sequence[Path], output: Path, given: dict[str, Any], *,
     if not {"task", "agent", "success"} <= given.keys():
         proposed = table.propose(paths[0]) | {role: name for role, name in given.items() if role != "threshold"}
         options = " ".join(f"--{role} {shlex.quote(str(column))}" for role, column in proposed.items())
-        missing = [role for role in ("task", "agent", "success") if role not in proposed]
-        hint = f"; no column looks like {', '.join(missing)}" if missing else ""
+        if missing := [f"--{role}" for role in ("task", "agent", "success") if role not in proposed]:
+            raise UsageError(f"{paths[0]}: name the columns: no column looks like one for {', '.join(missing)}")
         files = " ".join(shlex.quote(str(path)) for path in (*paths, "--output", output))
-        raise UsageError(f"name the columns, for example: python -m phase19 import table {files} {options}{hint}")
+        raise UsageError(f"name the columns, for example: python -m phase19 import table {files} {options}")
     return table.read_table(paths, table.TableColumns(**given), drop_torn_lines=drop_torn_lines)
 
 

@@ -55,7 +55,7 @@ class Decoded:
 
 def decode_text(path: Path) -> str:
     """Read a UTF-8 text file without its byte order mark; raise :class:`InputError` if it is not UTF-8."""
-    with _open(path) as stream:
+    with open_file(path) as stream:
         return _text(path, stream.read().removeprefix(_BYTE_ORDER_MARK), first_line=1)
 
 
@@ -79,7 +79,7 @@ def decode_document(path: Path, shape: Any) -> Decoded:
     InputError
         The file cannot be read, is not JSON, repeats a key, or does not match `shape`.
     """
-    with _open(path) as stream:
+    with open_file(path) as stream:
         data = stream.read()
     text = _text(path, data.removeprefix(_BYTE_ORDER_MARK), first_line=1)
     try:
@@ -125,7 +125,7 @@ def decode_lines(path: Path, rows: Rows, select: Sequence[pl.Expr] = (), report:
     decoder = msgspec.json.Decoder(rows.struct)
     chunks: list[pl.DataFrame] = []
     first_line, naive_count = 1, 0
-    with _open(path) as stream:
+    with open_file(path) as stream:
         # An empty file counts as one empty block, which gives an empty frame.
         while (block := stream.read(BLOCK_BYTES)) or not chunks:
             block += stream.readline()
@@ -167,7 +167,7 @@ def check_unique(path: Path, frame: pl.DataFrame, keys: Sequence[str], report: R
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[BinaryIO]:
+def open_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file; raise :class:`InputError` if opening or reading fails."""
     try:
         if not path.is_file():

@@ -135,6 +135,8 @@ def load_inputs(
         )
     log.warnings += check_names("task", tasks["task_id"], attempts["task_id"], "records")
     log.warnings += check_names("agent", pl.Series(list(capacity), dtype=pl.String), attempts["agent_id"], "records")
+    if log.path("phase18", "features.jsonl") is not None:
+        log.warnings.append("features.jsonl is ignored: forecasts do not use features of tasks yet")
     log.warn_of_unread()
     return Inputs(
         tasks=tasks.drop(LINE),

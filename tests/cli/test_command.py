@@ -297,6 +297,12 @@ def test_from_a_table_to_a_plan_in_two_commands(run_cli, tmp_path):
         f"error: name the columns, for example: python -m phase19 import table '{tmp_path}/my log.csv' "
         f"--output {tmp_path}/mine {' '.join(options)} --timestamp started\n"
     )
+    (tmp_path / "empty.csv").write_text("")
+    unlike = run_cli("import", "table", tmp_path / "empty.csv", "--output", tmp_path / "mine", "--task", "t")
+    assert (unlike.returncode, unlike.stdout) == (2, "")
+    assert unlike.stderr == (
+        f"error: {tmp_path / 'empty.csv'}: name the columns: no column looks like one for --agent, --success\n"
+    )
     done = run_cli(*source, *options, "--timestamp", "started")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"^attempts +12$", done.stdout, re.MULTILINE)

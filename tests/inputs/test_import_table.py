@@ -175,6 +175,11 @@ def test_bad_columns_are_named(tmp_path, columns, message):
 def test_a_file_that_is_no_table_is_an_error(tmp_path):
     with pytest.raises(InputError, match="expected a readable table"):
         read(tmp_path, "no parquet", name="log.parquet")
+    for read_it in (propose, lambda path: read_table([path], PLAIN)):
+        with pytest.raises(InputError, match=r"none.csv: expected a file, found nothing"):
+            read_it(tmp_path / "none.csv")
+        with pytest.raises(InputError, match="expected a file, found a directory"):
+            read_it(tmp_path)
     with pytest.raises(UsageError, match="expected a name that ends in"):
         read(tmp_path, "x", name="log.xlsx")
 

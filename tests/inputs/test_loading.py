@@ -414,6 +414,11 @@ def test_what_looks_like_records_and_is_not_read_is_said(root, name, instead):
     assert said == [f"{root}/{name} looks like records but is not read; a file that is: {instead}"]
 
 
+def test_features_that_nothing_reads_are_said(root):
+    write(root, "phase18/features.jsonl", "no JSON")
+    assert load(root).warnings == ("features.jsonl is ignored: forecasts do not use features of tasks yet",)
+
+
 def test_other_files_are_not_taken_for_records(root):
     for name in ("README.md", "notes.txt", "phase19_feedback.jsonl", ".tasks.jsonl.swp", "metrics.jsonl"):
         write(root, f"phase18/{name}", "x")

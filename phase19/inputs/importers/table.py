@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from phase19.errors import InputError, UsageError, suggestion
+from phase19.inputs.decoding import open_file
 from phase19.inputs.importers.attempts import ROWS, Imported
 from phase19.inputs.importers.conversions import WORDS, moment, not_understood
 from phase19.schema import ArrowStream
@@ -241,6 +242,8 @@ def _explained(path: Path) -> Iterator[None]:
 
 def _source(path: Path) -> tuple[str, bool]:
     """SQL that reads a file, and whether its rows are JSON."""
+    with open_file(path) as stream:
+        header = stream.readline(1 << 16).decode("utf-8", "replace")
     name = str(path).replace("'", "''")
     suffix = path.suffix.lower()
     if suffix == ".parquet":
@@ -249,8 +252,6 @@ def _source(path: Path) -> tuple[str, bool]:
         form = "array" if suffix == ".json" else "newline_delimited"
         return f"read_json_objects('{name}', format='{form}', ignore_errors=true)", True
     if suffix in {".csv", ".tsv", ".txt"}:
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            header = stream.readline()
         mark = max(",;\t|", key=header.count)
         return (
             f"read_csv('{name}', all_varchar=true, header=true, delim='{mark}', quote='\"', escape='\"', "
