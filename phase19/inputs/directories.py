@@ -100,7 +100,9 @@ def unread_records(directory: Directory, read: Collection[str], names: Collectio
         close = get_close_matches(_stem(path.rpartition("/")[2]), deep if "/" in path else known, 1, _ALIKE)
         if close and os.path.realpath(directory.path / path) not in done:
             expected = below if "/" in path else known[close[0]]
-            found.append(f"{directory.path / path} looks like records but is not read; a file that is: {expected}")
+            found.append(
+                f"{directory.path / path} looks like records but is not read; its name would have to be {expected}"
+            )
     more = [f"{directory.path}: {plural(len(found) - _NAMED, 'more file')} of this kind"] if len(found) > _NAMED else []
     return [*directory.warnings, *found[:_NAMED], *more]
 

@@ -411,7 +411,7 @@ def test_an_unreadable_directory_of_others_is_a_warning(root):
 def test_what_looks_like_records_and_is_not_read_is_said(root, name, instead):
     write(root, name, OUTCOME)
     said = [warning for warning in load(root).warnings if name in warning]
-    assert said == [f"{root}/{name} looks like records but is not read; a file that is: {instead}"]
+    assert said == [f"{root}/{name} looks like records but is not read; its name would have to be {instead}"]
 
 
 def test_features_that_nothing_reads_are_said(root):
