@@ -237,6 +237,8 @@ class TestWhatHoldsOfEveryRun:
         counts, marks, _ = late(priority="deadline")
         assert [mark[0] for mark in marks] == ["task_10", "task_2", "task_3", "task_4"]
         assert counts == {"tasks": 3, "planned_late": 2, "actual_late": 2}
+        (tmp_path / "executions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))  # without times
+        assert late(max_retries=0)[0] == {"tasks": 3, "planned_late": 1, "actual_late": None}
 
     def test_without_heuristics_the_weights_are_their_time_alone(self, copied, tmp_path):
         shutil.rmtree(copied.parent / "phase16")

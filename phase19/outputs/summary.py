@@ -88,6 +88,7 @@ def summary_document(
     plans, executions = tables["wave_plans"], tables["executions"]
     compared = plans.join(tables["schedule_comparisons"], on="wave", maintain_order="left")
     states = dict(executions["status"].value_counts().rows())
+    late = executions.filter(pl.col("deadline_ms").is_not_null())["is_late"]
     solver = plans.select("wave", pl.col("solver").alias("algorithm"), *_SOLVER.split())
     return {
         "phase": 19,
@@ -129,7 +130,8 @@ def summary_document(
         "deadlines": {
             "tasks": executions["deadline_ms"].count(),
             "planned_late": int(executions["is_planned_late"].sum()),
-            "actual_late": int(executions["is_late"].sum()),
+            # Unknown where no task with a deadline has a known end.
+            "actual_late": int(late.sum()) if late.is_empty() or late.is_not_null().any() else None,
         },
         "forecast_scores": {name: overall[name] for name in _SCORES.split()},
         "tasks_from": inputs.task_source,
