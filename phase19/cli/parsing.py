@@ -51,6 +51,11 @@ def print_errors(lines: Iterable[str]) -> None:
         discard(sys.stderr)
 
 
+def warn(warnings: Iterable[str]) -> None:
+    """Print warnings on stderr."""
+    print_errors(f"warning: {warning}" for warning in warnings)
+
+
 def discard(stream: TextIO) -> None:
     """Redirect a stream to the null device, including text that it has buffered."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

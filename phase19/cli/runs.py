@@ -1,0 +1,108 @@
+"""Commands that make a run or read finished ones. Each imports what it needs when it runs."""
+
+import sys
+from json import dumps
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from phase19.cli import screen
+from phase19.cli.parsing import Flag, takes_options, warn
+from phase19.errors import UsageError, printable
+from phase19.options import RunOptions
+
+DONE, INTERRUPTED = 0, 130
+DEFAULT_RUN = Path("outputs/phase19")
+
+
+@takes_options
+def run(options: RunOptions, *, json: Flag = False, quiet: Flag = False, verbose: Flag = False) -> int:
+    """Plan, execute and compare the next waves; the default command.
+
+    Parameters
+    ----------
+    json
+        Print the summary as one JSON object.
+    quiet
+        Print nothing.
+    verbose
+        Also print the five metrics.
+    """
+    if quiet and (json or verbose):
+        raise UsageError("--quiet cannot be combined with --json or --verbose")
+    from phase19 import harness
+    from phase19.publishing.files import SUMMARY_FILE
+
+    with screen.wave_progress(sys.stderr) as progress:
+        result = harness.run(options, progress=progress)
+    if not quiet:
+        warn(result.warnings)
+        if json:
+            print((result.run_dir / SUMMARY_FILE).read_text("utf-8"), end="")
+        else:
+            screen.print_run(result.run_dir, is_verbose=verbose)
+    return INTERRUPTED if result.is_interrupted else DONE
+
+
+def query(
+    sql: str | None = None,
+    /,
+    *,
+    run: Annotated[tuple[Path, ...], Parameter(show_default=lambda runs: " ".join(map(str, runs)))] = (DEFAULT_RUN,),
+    format: Literal["table", "csv", "jsonl"] = "table",
+) -> None:
+    """Query runs in SQL, using the views of sql/views.sql; runs are not changed.
+
+    Parameters
+    ----------
+    sql
+        One select statement; by default, list the views and their columns.
+    run
+        A run directory; may be given several times.
+    format
+        Print a table, comma-separated values or one JSON object per line.
+    """
+    from phase19.analysis.querying import json_lines, select
+
+    question = "from view_columns" if sql is None else sql
+    if format == "csv":
+        print(select(run, question).write_csv(), end="")
+    elif format == "jsonl":
+        print(json_lines(run, question), end="")
+    else:
+        screen.print_frame(select(run, question))
+
+
+def explain(task: str, /, *, run: Path = DEFAULT_RUN, json: Flag = False) -> None:
+    """Explain why a task was assigned to its agent, by what margin, and how it ended.
+
+    Parameters
+    ----------
+    task
+        The task's id.
+    run
+        The run directory.
+    json
+        Print all figures of the task as one JSON object instead.
+    """
+    from phase19.outputs import explain as explaining
+
+    found = explaining.explain(run, task)
+    if json:
+        print(dumps(found))
+    else:
+        screen.show(explaining.sentences(found))
+
+
+def report(*, run: Path = DEFAULT_RUN) -> None:
+    """Rebuild a run's report, as Markdown and HTML.
+
+    Parameters
+    ----------
+    run
+        The run directory.
+    """
+    from phase19.outputs.report import rebuild_report
+
+    print(*(printable(str(path)) for path in rebuild_report(run)), sep="\n")
