@@ -4,7 +4,8 @@
 -- Columns: rates, accuracy, adherence, utilisation and coverage [fraction]. Throughput [tasks per second]. Counts
 --     [tasks, retries]. skill = 1 - Brier score / Brier score of always forecasting the run's success rate.
 --     interval_coverage = share of waves whose success rate lies in its 90 % interval. success_rate_low,
---     success_rate_high = 90 % interval of the run's success rate under the plan's own draws. Null if nothing ran.
+--     success_rate_high = 90 % interval of the run's success rate under the plan's own draws. baseline_success_rate =
+--     success rate forecast for round robin on the tasks that ran, with its 90 % interval. Null if nothing ran.
 --     Figures of times cover the waves whose times are known; for actual_throughput a wave's latest known end counts.
 with
 
@@ -16,6 +17,10 @@ totals as (
         ratio(sum(totals.planned_success_sum), sum(totals.ran_count)) as expected_success_rate,
         ratio(sum(totals.completed_count), sum(totals.ran_count)) as actual_success_rate,
         ratio(sum(totals.baseline_success_sum), sum(totals.ran_count)) as baseline_success_rate,
+        -- The outcomes' noise, and the forecasts' error, which the draws give for the plan only.
+        upper_quantile(0.05e0) * ratio(
+            sqrt(sum(totals.baseline_variance_sum + totals.success_forecast_variance)), sum(totals.ran_count)
+        ) as baseline_reach,
         pooled(totals.ran_count * 1e3, totals.planned_makespan_ms) as expected_throughput,
         pooled(totals.ran_count * 1e3, totals.latest_end_ms) as actual_throughput,
         ratio(sum(totals.planned_confidence_sum), sum(totals.ran_count)) as expected_confidence_delta,
@@ -60,6 +65,8 @@ select
     totals.expected_confidence_delta,
     totals.actual_confidence_delta,
     totals.baseline_success_rate,
+    clip(totals.baseline_success_rate - totals.baseline_reach, 0e0, 1e0) as baseline_success_rate_low,
+    clip(totals.baseline_success_rate + totals.baseline_reach, 0e0, 1e0) as baseline_success_rate_high,
     totals.brier_score,
     totals.log_loss,
     1e0 - ratio(totals.brier_score, totals.actual_success_rate * (1e0 - totals.actual_success_rate)) as skill,

@@ -7,8 +7,7 @@
 --     beyond the rules' margin, and threshold above which it is significant [standard scores]; each test gets half of
 --     the alarm probability. peer_statistic = statistic without the agents that degraded.
 --     detectable_effect = smallest effect that one of the tests detects with the rules' power. Of the test `record`:
---     baseline_statistic = statistic of the forecasts for round robin in place of the plan's. baseline_lead_statistic =
---     outcomes above the forecasts for round robin [standard scores].
+--     baseline_statistic = statistic of the forecasts for round robin in place of the plan's.
 --     is_beyond_chance = a statistic is above its threshold. is_anomaly = beyond chance, also without degraded agents,
 --     and, if the promised advantage failed, also by the forecasts for round robin. Figures are null if nothing ran or
 --     the plan has no draws.
@@ -63,8 +62,6 @@ round_robin as (
             sum(waves.baseline_shortfall) - any_value(rules.prediction_error_margin) * sum(waves.ran_count) - 5e-1,
             sqrt(sum(waves.baseline_noise + waves.forecast_variance))
         ) as baseline_statistic,
-        ratio(-sum(waves.baseline_shortfall), sqrt(sum(waves.baseline_noise + waves.forecast_variance)))
-            as baseline_lead_statistic,
     from waves
     cross join rules
 ),
@@ -161,7 +158,6 @@ select
     strongest.shown.threshold,
     strongest.detectable_effect,
     round_robin.baseline_statistic,
-    round_robin.baseline_lead_statistic,
     strongest.shown.peer_statistic,
     strongest.is_beyond_chance,
     coalesce(

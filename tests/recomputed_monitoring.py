@@ -280,6 +280,10 @@ def overall(world: World) -> Rows:
     planned, actual = over(pooled("planned_success_sum"), n), over(y, n)
     brier = over(pooled("squared_error_sum"), n)
     low, high = chance(np.array([row["success_rate"] for row in world["run_draws"]]))
+    base = over(pooled("baseline_success_sum"), n)
+    noise = float((world.results["baseline_success"] * (1 - world.results["baseline_success"])).sum())
+    unknown = math.fsum(float(world.draws(wave, "expected_success_sum").var(ddof=1)) for wave in world.ran_waves)
+    reach = over(float(stats.norm.isf(0.05)) * math.sqrt(noise + unknown), n)
     known = [row for row in world["schedule_comparisons"] if row["ran_count"] and row["success_rate_low"] is not None]
     inside = [row["success_rate_low"] <= row["actual_success_rate"] <= row["success_rate_high"] for row in known]
     return [
@@ -293,7 +297,9 @@ def overall(world: World) -> Rows:
             **{name: value for name, value in metrics.items() if name != "schedule_adherence"},
             "expected_confidence_delta": over(pooled("planned_confidence_sum"), n),
             "actual_confidence_delta": over(pooled("actual_confidence_sum"), n),
-            "baseline_success_rate": over(pooled("baseline_success_sum"), n),
+            "baseline_success_rate": base,
+            "baseline_success_rate_low": max(0.0, base - reach) if n else None,
+            "baseline_success_rate_high": min(1.0, base + reach) if n else None,
             "brier_score": brier,
             "log_loss": over(pooled("log_loss_sum"), n),
             "skill": 1 - brier / (actual * (1 - actual)) if n and 0 < actual < 1 else None,

@@ -121,7 +121,6 @@ def prediction_error_tests(world: World) -> Rows:
         | {
             "detectable_effect": min(row["detectable_effect"] for row in both),
             "baseline_statistic": base_statistic,
-            "baseline_lead_statistic": score(float(ran["baseline_residual"].sum()), base),
             "peer_statistic": shown["peer_statistic"],
             "is_beyond_chance": any(row["is_beyond_chance"] for row in both),
             "is_anomaly": any(row["is_anomaly"] for row in both) and is_real,

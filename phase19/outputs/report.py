@@ -9,11 +9,11 @@ from phase19.analysis.results import Results
 from phase19.errors import OutputError, plural
 from phase19.inputs.summaries import HEALTH_SCORE
 from phase19.outputs import text
+from phase19.outputs.answers import Run, attention, verdict
 from phase19.outputs.rendering import Block, Section, Table, figures_table, records_table, to_html, to_markdown
 from phase19.publishing.files import write_errors
 from phase19.publishing.run_directory import open_run, publish
 
-Run = Mapping[str, Any]
 TITLE = "Phase 19: autonomous optimisation"
 MARKDOWN_FILE = "PHASE_19_AUTONOMOUS_OPTIMIZATION.md"
 HTML_FILE = "report.html"
@@ -24,7 +24,6 @@ _ROWS = (
 )
 MAX_ROWS = 50  # most rows shown of a table; the files of the run have all rows
 _VISIBLE = 0.0005  # smallest difference of success rates that does not print as 0.0 points
-_FEW_TASKS = 100  # below this, the expected number of tasks has one decimal
 # Section of the report, the file and key that it shows, and its columns; all columns if empty.
 _TABLES = (
     ("Anomalies", "scheduling_anomalies", "anomaly_type severity description recommendation"),
@@ -152,42 +151,17 @@ def _shown(run: Run, source: str, columns: str) -> list[Block]:
 
 
 def opening(run: Run) -> list[str]:
-    """Say whether the plan held, with counts; then what kind of run it was, its size, and what did not run."""
+    """Say whether the plan held, with counts; then what kind of run it was, its size, and what the capacities cost."""
     summary = run["optimization_summary"]
     totals = {"task": "total_tasks", "agent": "total_agents", "wave": "total_waves_optimized"}
     sizes = ", ".join(plural(summary[key], noun) for noun, key in totals.items())
     kind = f"{_EXECUTORS[summary['executor']]} {sizes}, strategy {summary['optimization_strategy']}."
-    counts = summary["task_counts"].items()
-    idle = [f"{count:,} {state}" for state, count in counts if count and state not in {"total", "completed", "failed"}]
-    reasons = "; unassigned_tasks.jsonl gives the reasons" if run["unassigned_tasks"] else ""
     cost = summary["yardsticks"]["capacity_cost"] or 0.0
     return [
-        _verdict(run),
+        verdict(run),
         kind,
-        *([f"Tasks that did not run: {', '.join(idle)}{reasons}."] if idle else []),
         *([f"The agents' capacities cost {100 * cost:.1f} points of planned success."] if cost >= _VISIBLE else []),
     ]
-
-
-def _verdict(run: Run) -> str:
-    counts, overall = run["optimization_summary"]["task_counts"], run["optimization_summary"]["overall_metrics"]
-    completed, ran = counts["completed"], counts["completed"] + counts["failed"]
-    if not ran:
-        return "No task ran, so the plan could not be checked."
-    expected = text.number(overall["expected_success_rate"] * ran, 1 if ran < _FEW_TASKS else 0)
-    that_ran = " that ran" if ran < counts["total"] else ""
-    low, high = (overall[f"success_rate_{end}"] for end in ("low", "high"))
-    result = f"{completed:,} of {plural(ran, 'task')}{that_ran} succeeded; {expected} were expected"
-    failed = sum(row["status"] == "found" for row in run["anomaly_tests"])
-    if completed < round(low * ran):
-        verdict, joint = "The plan fell short", "and"
-    elif completed > round(high * ran):
-        verdict, joint = "The run did better than planned", "but"
-    else:
-        verdict, joint = "The plan held", "but"
-    if failed:
-        verdict += f", {joint} {plural(failed, 'check')} failed"
-    return f"{verdict}: {result}, and {text.count_range(low, high, ran)} is the normal range."
 
 
 def health_sentence(run: Run) -> str:
@@ -202,18 +176,11 @@ def health_sentence(run: Run) -> str:
 
 
 def attention_table(run: Run) -> Block:
-    """List the failed checks, and the metrics outside both bounds and normal range, with what to do."""
-    normal = {
-        f"optimization_metrics: {row['metric_name']}"
-        for row in run["optimization_metrics"]
-        if None not in (low := row["chance_low"], value := row["value"], high := row["chance_high"])
-        and low <= value <= high
-    }
-    alerts = [row for row in run["alerts"] if row["source"] not in normal]
-    if not alerts:
-        return "No check failed, and no metric needs attention."
-    rows = tuple((row["severity"], row["message"], row["action"]) for row in alerts)
-    return Table(("needs attention", "what happened", "what to do"), rows, labels=3)
+    """List what needs attention, with what to do."""
+    found = attention(run)
+    if not found:
+        return "Nothing needs attention: no check failed, and every metric is in its bounds or its normal range."
+    return Table(("needs attention", "what happened", "what to do"), tuple(found), labels=3)
 
 
 def waves_table(run: Run) -> Table:

@@ -22,7 +22,8 @@ SCHEMA_VERSION = "1.0"
 # Columns of the tables `overall` and `wave_plans` that the summary repeats.
 _METRICS = (
     "expected_success_rate actual_success_rate prediction_accuracy expected_throughput actual_throughput "
-    "schedule_adherence success_rate_low success_rate_high"
+    "schedule_adherence success_rate_low success_rate_high "
+    "baseline_success_rate baseline_success_rate_low baseline_success_rate_high"
 )
 _SCORES = "brier_score log_loss skill interval_coverage"
 _SOLVER = "objective upper_bound gap capacity_cost moved_count is_load_limit_met"

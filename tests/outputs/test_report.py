@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from phase19.errors import OutputError
+from phase19.outputs.answers import attention, verdict
 from phase19.outputs.report import (
     HTML_FILE,
     MARKDOWN_FILE,
@@ -65,6 +66,9 @@ def run_dir(tmp_path):
             "schedule_adherence": None,
             "success_rate_low": 0.9,
             "success_rate_high": 0.95,
+            "baseline_success_rate": 0.9,
+            "baseline_success_rate_low": 0.88,
+            "baseline_success_rate_high": 0.92,
         },
         "optimization_results": [
             {"wave": 1, "agent_assignments": {"agent_0": ["a", "b"], NASTY: ["c"]}},
@@ -103,6 +107,7 @@ def run_dir(tmp_path):
         "forecast_scores": {"brier_score": 0.0592, "log_loss": None},
         "yardsticks": {"round_robin_success_rate": 0.9, "capacity_cost": None},
         "solver": [{"wave": 1, "algorithm": "dual", "objective": 3.5, "upper_bound": 3.5, "gap": 0.0}],
+        "joins": {"agents": 2, "agents_with_records": 2, "replayed_rows": None, "replayed_rows_in_plan": None},
         "previous": None,
         "thresholds": {"file": None, "changed": {}},
     }
@@ -280,8 +285,8 @@ def test_of_many_agents_the_first_fifty_are_shown_and_the_rest_counted(run_dir):
     ("completed", "start"),
     [
         # 90 to 95 % of 1,200 tasks are 1,080 to 1,140; 92.5 % are 1,110.
-        (1080, "The plan held: 1,080 of 1,200 tasks succeeded; 1,110 were expected, and 1,080 to 1,140 is the normal"),
-        (1079, "The plan fell short: 1,079 of 1,200 tasks succeeded; 1,110 were expected"),
+        (1080, "The plan held: 1,080 of 1,200 tasks succeeded (1,110 expected, normal range 1,080 to 1,140); round"),
+        (1079, "The plan fell short: 1,079 of 1,200 tasks succeeded (1,110 expected, "),
         (1140, "The plan held: 1,140 of 1,200"),
         (1141, "The run did better than planned: 1,141 of 1,200"),
     ],
@@ -289,9 +294,31 @@ def test_of_many_agents_the_first_fifty_are_shown_and_the_rest_counted(run_dir):
 def test_the_first_sentence_says_whether_the_plan_held(run_dir, completed, start):
     change(run_dir, "anomaly_tests.jsonl", status="clear")
     change(run_dir, task_counts={"total": 1200, "completed": completed, "failed": 1200 - completed})
-    verdict, kind = opening(read_run(run_dir))
-    assert verdict.startswith(start)
+    sentence, kind = opening(read_run(run_dir))
+    assert sentence.startswith(start)
     assert kind == ("Dry run: every actual figure is simulated. 1,200 tasks, 2 agents, 2 waves, strategy balance_load.")
+
+
+@pytest.mark.parametrize(
+    ("completed", "end"),
+    [
+        # Round robin: 90 % are 1,080 tasks, 88 to 92 % are 1,056 to 1,104.
+        (1055, "round robin would expect 1,080: the loss of 2.1 points is more than chance explains."),
+        (1056, "round robin would expect 1,080: a tie, since chance explains the difference."),
+        (1104, "round robin would expect 1,080: a tie, since chance explains the difference."),
+        (1105, "round robin would expect 1,080: the gain of 2.1 points is more than chance explains."),
+    ],
+)
+def test_the_first_sentence_compares_with_round_robin(run_dir, completed, end):
+    change(run_dir, task_counts={"total": 1200, "completed": completed, "failed": 1200 - completed})
+    assert verdict(read_run(run_dir)).endswith(f"); {end}")
+
+
+def test_without_a_normal_range_the_first_sentence_does_not_judge_the_gain(run_dir):
+    overall = json.loads((run_dir / "optimization_summary.json").read_text())["overall_metrics"]
+    change(run_dir, overall_metrics=overall | {"baseline_success_rate_low": None})
+    end = "round robin would expect 1,080, and nothing says how far chance may move that."
+    assert verdict(read_run(run_dir)).endswith(end)
 
 
 def test_a_visible_cost_of_the_capacities_is_named(run_dir):
@@ -306,16 +333,32 @@ def test_the_first_sentence_counts_failed_checks(run_dir):
     assert opening(read_run(run_dir))[0].startswith("The plan held, but 1 check failed: 1,100 of")
 
 
-def test_tasks_that_did_not_run_are_counted(run_dir):
+def test_tasks_that_did_not_run_need_attention(run_dir):
     counts = {"total": 12, "completed": 1, "failed": 0, "unobserved": 9, "unassigned": 2}
     change(run_dir, task_counts=counts, executor="replay")
-    (run_dir / "unassigned_tasks.jsonl").write_text(jsonl([{"task_id": "t", "wave": 1, "reason": "no room"}]))
     change(run_dir, "anomaly_tests.jsonl", status="not_testable")
-    verdict, _, idle = opening(read_run(run_dir))
-    assert verdict == "The plan held: 1 of 1 task that ran succeeded; 0.9 were expected, and 1 is the normal range."
-    assert idle == "Tasks that did not run: 9 unobserved, 2 unassigned; unassigned_tasks.jsonl gives the reasons."
+    (run_dir / "alerts.jsonl").write_text("")
+    run = read_run(run_dir)
+    said = (
+        "The plan held: 1 of 1 task that ran succeeded (0.9 expected, normal range 1); round robin would expect 0.9: a"
+    )
+    assert verdict(run).startswith(said)
+    assert [row.message for row in attention(run)] == [
+        "9 tasks did not run: unobserved.",
+        "2 tasks did not run: unassigned.",
+    ]
+    assert "unassigned_tasks.jsonl" in attention(run)[1].action
     change(run_dir, task_counts={"total": 2, "completed": 0, "failed": 0, "deferred": 2})
-    assert opening(read_run(run_dir))[0] == "No task ran, so the plan could not be checked."
+    assert verdict(read_run(run_dir)) == "No task ran, so the plan could not be checked."
+
+
+def test_inputs_that_did_not_join_need_attention(run_dir):
+    (run_dir / "alerts.jsonl").write_text("")
+    change(run_dir, joins={"agents": 4, "agents_with_records": 1, "replayed_rows": 9, "replayed_rows_in_plan": 7})
+    assert [row[:2] for row in attention(read_run(run_dir))] == [
+        ("info", "Without records: 3 of 4 agents."),
+        ("info", "Of tasks or agents outside the plan: 2 of 9 recorded outcomes."),
+    ]
 
 
 def test_waves_have_counts_and_times_that_people_use(run_dir):
@@ -338,12 +381,13 @@ def test_no_effect_stands_beside_a_check_that_needs_more_data(run_dir):
 
 
 def test_attention_is_asked_for_failed_checks_and_for_metrics_beyond_their_normal_range(run_dir):
-    rows = [("warning", "It is low.", "Look."), ("info", "Tasks are late.", "Compare the times.")]
-    assert attention_table(read_run(run_dir)).rows == tuple(rows)
+    rows = [("info", "Tasks are late.", "Compare the times."), ("warning", "It is low.", "Look.")]
+    assert attention(read_run(run_dir)) == rows
     change(run_dir, "optimization_metrics.jsonl", chance_low=0.8)  # 0.811 is in the normal range now
-    assert attention_table(read_run(run_dir)).rows == tuple(rows[1:])
+    assert attention(read_run(run_dir)) == rows[:1]
+    assert attention_table(read_run(run_dir)).rows == tuple(rows[:1])
     (run_dir / "alerts.jsonl").write_text("")
-    assert attention_table(read_run(run_dir)) == "No check failed, and no metric needs attention."
+    assert attention_table(read_run(run_dir)).startswith("Nothing needs attention: ")
 
 
 # Files that cannot be read or written
