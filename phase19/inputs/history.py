@@ -127,7 +127,7 @@ def _missing_attempts(attempts: pl.DataFrame) -> pl.DataFrame:
 
 
 def read_executions(path: Path, warnings: list[str]) -> pl.DataFrame:
-    """Read an ``--executions`` file: one row per attempt.
+    """Read an ``--executions`` file: one row per attempt. Of several trials of a pair, the first one counts.
 
     Parameters
     ----------
@@ -145,12 +145,17 @@ def read_executions(path: Path, warnings: list[str]) -> pl.DataFrame:
     Raises
     ------
     InputError
-        The file breaks the contract, or a (task, agent, attempt) is repeated.
+        The file breaks the contract, or a (task, agent, attempt) is repeated without a timestamp or a trial number.
     """
     columns = attempt_columns(wire.EXECUTIONS, "run")
     frame: pl.DataFrame = decode_lines(path, wire.EXECUTIONS, columns).value
-    check_unique(path, frame, ("task_id", "agent_id", "attempt"))
-    return judged_attempts(frame, path.name, warnings)
+    key = ("task_id", "agent_id", "attempt")
+    check_unique(path, frame.filter(~pl.col(_IS_NUMBERED)), key)
+    attempts = judged_attempts(frame, path.name, warnings)
+    first = attempts.unique(key, keep="first", maintain_order=True)
+    if left_out := attempts.height - first.height:
+        warnings.append(f"{path.name}: {plural(left_out, 'attempt')} left out, since a replay takes the first trial")
+    return first
 
 
 def read_approvals(path: Path) -> pl.Series:

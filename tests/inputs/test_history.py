@@ -83,6 +83,16 @@ def test_executions_stand_once(tmp_path):
     assert caught.value.found == "'a', 'x', 2 again (first on line 1)"
 
 
+def test_a_replay_takes_the_first_judged_trial_of_a_pair(tmp_path):
+    row = '{"task_id": "a", "agent_id": "x", "trial": %d, "status": "%s", "execution_time_ms": %d}'
+    rows = [row % each for each in ((1, "error", 1), (2, "failed", 2), (3, "success", 3))]
+    rows += ['{"task_id": "a", "agent_id": "x", "status": "success", "timestamp": "2026-02-05T12:00:00Z"}']
+    warnings: list[str] = []
+    attempts = read_executions(write(tmp_path, "trials.jsonl", "\n".join(rows)), warnings)
+    assert attempts.select("task_id", "is_success", "duration_ms").rows() == [("a", False, 2.0)]
+    assert warnings[-1] == "trials.jsonl: 2 attempts left out, since a replay takes the first trial"
+
+
 def test_executions_need_an_agent(tmp_path):
     path = write(tmp_path, "executions.jsonl", '{"task_id": "a", "status": "failed"}')
     with pytest.raises(InputError, match="line 1: field 'agent_id'"):
