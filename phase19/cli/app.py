@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 from io import FileIO, TextIOWrapper
+from pathlib import Path
+from typing import Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -13,7 +15,7 @@ from phase19 import __version__
 from phase19.cli import evaluations, records, runs, screen
 from phase19.cli.parsing import discard, print_errors
 from phase19.cli.runs import DONE, INTERRUPTED
-from phase19.errors import InvalidInputsError, Phase19Error, UsageError, suggestion
+from phase19.errors import InvalidInputsError, Phase19Error, UsageError, printable, suggestion
 
 BAD_INPUT = 2
 
@@ -45,6 +47,27 @@ for position, command in enumerate(
     )
 ):
     app.command(command, sort_key=position)
+
+
+@app.command(name="--install-completion", sort_key=len(list(app)))
+def install_completion(*, shell: Literal["bash", "zsh", "fish"] | None = None) -> None:
+    """Let your shell complete commands, options and choices with the Tab key.
+
+    Parameters
+    ----------
+    shell
+        The shell; by default the one that runs the command.
+    """
+    from cyclopts.completion import ShellDetectionError
+
+    from phase19.publishing.files import write_errors
+
+    try:
+        with write_errors(Path.home()):
+            path = app.install_completion(shell=shell)
+    except ShellDetectionError:
+        raise UsageError("--shell: expected bash, zsh or fish, found nothing") from None
+    print(f"Written to {printable(str(path))}; it takes effect in new shells")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,12 +1,13 @@
 """Commands that evaluate forecasts and plans. Each imports what it needs when it runs."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 from phase19.cli import screen
 from phase19.cli.parsing import OUTPUT, takes_options, warn
-from phase19.errors import UsageError
+from phase19.errors import OutputError, UsageError
 from phase19.options import BacktestOptions, CompareOptions, InputOptions
 
 OutputFile = Annotated[Path | None, OUTPUT]
@@ -49,10 +50,8 @@ def backtest(options: BacktestOptions, *, output: OutputFile = None) -> None:
         The file to write; backtest.json beside the input by default.
     """
     from phase19.evaluation.backtest import backtest as evaluate
-    from phase19.publishing.files import check_file_target
 
-    target = output or options.beside_input("backtest.json")
-    check_file_target(target, (*options.sources, options.executions))
+    target = _target(options, output, "backtest.json", "phase", options.executions)
     with screen.wave_progress(sys.stderr) as progress:
         result = evaluate(options, progress=progress)
     _publish_evaluation(result, result.document, target)
@@ -68,12 +67,24 @@ def compare(options: CompareOptions, *, output: OutputFile = None) -> None:
         The file to write; strategy_comparison.jsonl beside the input by default.
     """
     from phase19.evaluation.compare import compare as evaluate
-    from phase19.publishing.files import check_file_target
 
-    target = output or options.beside_input("strategy_comparison.jsonl")
-    check_file_target(target, options.sources)
+    target = _target(options, output, "strategy_comparison.jsonl", "strategy")
     result = evaluate(options)
     _publish_evaluation(result, result.table, target)
+
+
+def _target(options: InputOptions, output: Path | None, name: str, first_key: str, *sources: Path | None) -> Path:
+    """The file to write: `output`, or else `name` beside the input, if no file but an earlier result is there."""
+    from phase19.publishing.files import check_file_target, write_errors
+
+    target = output or options.beside_input(name)
+    check_file_target(target, (*options.sources, *sources))
+    if output is None and target.exists():
+        with write_errors(target), target.open(encoding="utf-8", errors="replace") as file:
+            is_ours = re.match(rf'\{{\s*"{first_key}":', file.read(100))
+        if not is_ours:
+            raise OutputError(f"{target}: found a file of yours, which is not replaced; choose another with --output")
+    return target
 
 
 def _publish_evaluation(result: Any, content: Any, target: Path) -> None:

@@ -8,24 +8,33 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from phase19.cli import screen
-from phase19.cli.parsing import Flag, takes_options, warn
+from phase19.cli.parsing import OUTPUT, Flag, print_errors, takes_options, warn
 from phase19.errors import UsageError, printable
 from phase19.options import RunOptions
 
-DONE, INTERRUPTED = 0, 130
+DONE, CONDITION_HOLDS, INTERRUPTED = 0, 3, 130
 DEFAULT_RUN = Path("outputs/phase19")
 
 
 @takes_options
-def run(options: RunOptions, *, json: Flag = False, quiet: Flag = False, verbose: Flag = False) -> int:
+def run(
+    options: RunOptions,
+    *,
+    fail_on: Annotated[Literal["anomaly", "critical"] | None, OUTPUT] = None,
+    json: Flag = False,
+    quiet: Flag = False,
+    verbose: Flag = False,
+) -> int:
     """Plan, execute and compare the next waves; the default command.
 
     Parameters
     ----------
+    fail_on
+        Exit with code 3 if the run has an anomaly; with critical, one of high severity, or a critical metric.
     json
         Print the summary as one JSON object.
     quiet
-        Print nothing.
+        Print nothing but errors.
     verbose
         Also print the five metrics.
     """
@@ -42,7 +51,21 @@ def run(options: RunOptions, *, json: Flag = False, quiet: Flag = False, verbose
             print((result.run_dir / SUMMARY_FILE).read_text("utf-8"), end="")
         else:
             screen.print_run(result.run_dir, is_verbose=verbose)
-    return INTERRUPTED if result.is_interrupted else DONE
+    if result.is_interrupted:
+        return INTERRUPTED
+    found = [
+        f"{anomaly.anomaly_id} ({anomaly.anomaly_type}, {anomaly.severity} severity)"
+        for anomaly in result.anomalies
+        if fail_on == "anomaly" or anomaly.severity == "high"
+    ]
+    if fail_on == "critical":
+        found += [
+            f"metric {metric.metric_name} is critical" for metric in result.metrics if metric.status == "critical"
+        ]
+    if fail_on is None or not found:
+        return DONE
+    print_errors([f"exit code 3, because of --fail-on {fail_on}: {'; '.join(found)}"])
+    return CONDITION_HOLDS
 
 
 def query(

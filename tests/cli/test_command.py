@@ -236,7 +236,97 @@ def test_a_bug_raises(monkeypatch):
         run_main(monkeypatch, ZeroDivisionError())
 
 
+# --fail-on
+
+
+def ended(anomalies=(), metrics=(), **more):
+    """A run with anomalies of these severities and metrics of these statuses."""
+    return SimpleNamespace(
+        is_interrupted=False,
+        warnings=(),
+        run_dir=Path(),
+        anomalies=[
+            SimpleNamespace(anomaly_id=f"AN_{i}", anomaly_type="drift", severity=name)
+            for i, name in enumerate(anomalies)
+        ],
+        metrics=[SimpleNamespace(metric_name=f"metric_{i}", status=name) for i, name in enumerate(metrics)],
+        **more,
+    )
+
+
+@pytest.mark.parametrize(
+    ("condition", "result", "found"),
+    [
+        ("anomaly", ended(), None),
+        ("anomaly", ended(metrics=["critical"]), None),
+        ("anomaly", ended(["low", "high"]), "AN_0 (drift, low severity); AN_1 (drift, high severity)"),
+        ("critical", ended(["low", "medium"], ["warning"]), None),
+        ("critical", ended(["low", "high"]), "AN_1 (drift, high severity)"),
+        ("critical", ended(metrics=["normal", "critical"]), "metric metric_1 is critical"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_run_fails_with_code_3_only_if_the_condition_holds(monkeypatch, capsys, condition, result, found):
+    code = run_main(monkeypatch, result, "--quiet", "--fail-on", condition)
+    line = f"exit code 3, because of --fail-on {condition}: {found}\n" if found else ""
+    assert (code, capsys.readouterr()) == (3 if found else 0, ("", line))
+    assert run_main(monkeypatch, result, "--quiet") == 0
+
+
+def test_a_run_that_fails_its_condition_is_written_all_the_same(run_cli, inputs, tmp_path):
+    outcomes = tmp_path / "outcomes.jsonl"
+    pairs = ((task, agent) for task in range(12) for agent in range(4))
+    rows = [{"task_id": f"task_{task}", "agent_id": f"agent_{agent}", "status": "failed"} for task, agent in pairs]
+    outcomes.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    replay = ("--input", inputs, "--executor", "replay", "--executions", outcomes, "--json")
+    done = run_cli(*replay, "--fail-on", "critical")
+    assert done.returncode == 3
+    (said,) = (line for line in done.stderr.splitlines() if not line.startswith("warning: "))
+    assert said.startswith("exit code 3, because of --fail-on critical: ")
+    assert "metric schedule_accuracy is critical" in said
+    assert done.stdout == (inputs.parent / "phase19" / "optimization_summary.json").read_text()
+
+
 # The other commands
+
+
+@pytest.mark.parametrize("command", ["compare", "backtest"])
+def test_a_default_output_replaces_only_an_earlier_result(run_cli, inputs, command):
+    arguments = [command, "--input", inputs]
+    name = "strategy_comparison.jsonl"
+    if command == "backtest":
+        arguments += ["--executions", inputs.parent / "phase17" / "execution_outcomes.jsonl"]
+        name = "backtest.json"
+    place = inputs.parent / name
+    place.write_text("my notes")
+    refused = run_cli(*arguments)
+    assert (refused.returncode, place.read_text()) == (2, "my notes")
+    assert (
+        refused.stderr
+        == f"error: {place}: found a file of yours, which is not replaced; choose another with --output\n"
+    )
+    assert run_cli(*arguments, "--output", place).returncode == 0
+    written = place.read_text()
+    assert len(written) > len("my notes")
+    assert run_cli(*arguments).returncode == 0
+
+
+def test_a_shell_completes_commands_options_and_choices(run_cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = run_cli("--install-completion", "--shell", "bash")
+    script = tmp_path / ".local" / "share" / "bash-completion" / "completions" / "phase19"
+    assert (done.returncode, done.stdout) == (0, f"Written to {script}; it takes effect in new shells\n")
+    asked = f"""
+        . {tmp_path / ".bashrc"}
+        for words in 'phase19 expl' 'phase19 query --form' 'phase19 run --strategy bal'; do
+            COMP_WORDS=($words); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _phase19; echo "${{COMPREPLY[@]}}"
+        done
+    """
+    shown = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True).stdout
+    assert shown.split("\n")[:-1] == ["explain", "--format", "balance_load"]
+    for shell in ("zsh", "fish"):
+        assert run_cli("--install-completion", "--shell", shell).returncode == 0
+        assert list(tmp_path.rglob("*phase19*" if shell == "zsh" else "phase19.fish"))
 
 
 def test_validate_prints_what_it_found_and_writes_nothing(run_cli, inputs):
