@@ -97,7 +97,7 @@ late_alerts as (
             late_count, counted(task_count, 'task'), what, array_to_string(late[:10], ', '),
             if(late_count > 10, printf(' and %d more', late_count - 10), '')
         ) as message,
-        'Unless this run did, plan with --priority deadline: tasks with early deadlines start first. Or allow more time.'
+        'Unless this run did, plan with --priority deadline: early deadlines start first. Or allow more time.'
             as action,
     from late_counts
     where late_count > 0
