@@ -3,8 +3,9 @@
 Examples
 --------
 >>> import phase19
->>> result = phase19.run(input="outputs/phase18")  # doctest: +SKIP
->>> result.summary["system_health_score"]  # doctest: +SKIP
+>>> result = phase19.run("outputs/phase18", seed=7)
+>>> round(result["system_health_score"], 1)
+89.6
 """
 
 __version__ = "0.1.0"

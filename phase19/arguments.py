@@ -24,6 +24,7 @@ _NAMES: dict[Any, str] = {
     Path: "a path",
     Callable: "a function",
     Sequence[str]: "a list of texts",
+    tuple[str, ...]: "a name or a list of names",
     Sequence[Mapping[str, Any]]: "a list of dicts",
     "DataFrame": "a frame",  # by name, so that `--help` need not import Polars
     "Series": "a series",

@@ -80,7 +80,8 @@ class OptimizationFeedbackLoop:
 
     Examples
     --------
-    >>> OptimizationFeedbackLoop("outputs/phase19").generate_learning_signals()  # doctest: +SKIP
+    >>> OptimizationFeedbackLoop("outputs/phase19").generate_learning_signals()[0].feedback_type
+    'strategy_validation'
     """
 
     def __init__(

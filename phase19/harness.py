@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import polars as pl
 
@@ -27,7 +27,7 @@ from phase19.inputs.tasks import check_replayed, joined_counts
 from phase19.inputs.thresholds import Thresholds, read_thresholds
 from phase19.monitor import OptimizationMetric, OptimizationMonitor, SchedulingAnomaly
 from phase19.optimizer import AdaptiveOptimizer, ScheduleRecommendation
-from phase19.options import RunOptions
+from phase19.options import RunOptions, takes_settings
 from phase19.outputs.report import write_report
 from phase19.outputs.summary import derive_run_id, run_row, summary_document
 from phase19.publishing.delivery import FEEDBACK_FILE
@@ -36,6 +36,9 @@ from phase19.publishing.run_directory import ATTEMPTS_FILE, check_target, holds_
 from phase19.safety import SafetyGate
 from phase19.scheduler import AdaptiveScheduler
 from phase19.wave import ExecutedWave, PlannedWave, Wave
+
+if TYPE_CHECKING:
+    from phase19.settings import RunSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +138,6 @@ class Phase19Harness:
         progress: Callable[[str, int, int], None] | None = None,
         **settings: Any,
     ) -> None:
-        if isinstance(options, str | Path):
-            options, phase18_dir = None, options
         named = {"input": phase18_dir, "output": phase19_output_dir}
         settings |= {name: place for name, place in named.items() if place is not None}
         self.options = RunOptions.of(options, **settings)
@@ -384,6 +385,7 @@ class Phase19Harness:
         self._warn_of_errors(tables["attempts"])
         baselines = self.optimizer.calculate_optimization_metrics()
         summary = summary_document(
+            self.options,
             self.optimizer.inputs,
             self.model,
             baselines,
@@ -433,25 +435,26 @@ class Phase19Harness:
         return replace(result, warnings=(*result.warnings, *more))
 
 
+@takes_settings(RunOptions)
 def run(
-    options: RunOptions | Path | str | None = None,
-    /,
+    input: RunOptions | Path | str,
     *,
     runner: Callable[[dict[str, Any], int], LiveResult | bool] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-    **settings: Any,
+    **settings: "Unpack[RunSettings]",
 ) -> RunResult:
-    """Plan, execute and analyse the next waves.
+    """Plan, execute and analyse the next waves, and write the run directory.
 
     Parameters
     ----------
-    options
-        A :class:`RunOptions`, or the input directory. Without it, pass the fields of :class:`RunOptions` by name; paths
-        and choices may be text.
+    input
+        The input directory, or a :class:`RunOptions`.
     runner
         Makes one attempt of a live run: `runner(order, attempt)` returns a :class:`LiveResult` or a bool.
     progress
         Called as `progress(stage, done, total)`.
+    **settings
+        Fields of :class:`RunOptions`; paths and choices may be text.
 
     Returns
     -------
@@ -466,7 +469,8 @@ def run(
     Examples
     --------
     >>> import phase19
-    >>> result = phase19.run(input="outputs/phase18", seed=7)  # doctest: +SKIP
-    >>> result["total_tasks"]  # doctest: +SKIP
+    >>> result = phase19.run("outputs/phase18", strategy="balance_load", seed=7)
+    >>> result["total_tasks"]
+    12
     """
-    return Phase19Harness(options, runner=runner, progress=progress, **settings).run_phase19()
+    return Phase19Harness(input, runner=runner, progress=progress, **settings).run_phase19()

@@ -79,7 +79,8 @@ class OptimizationMonitor:
 
     Examples
     --------
-    >>> OptimizationMonitor("outputs/phase19").generate_system_health()["health_status"]  # doctest: +SKIP
+    >>> OptimizationMonitor("outputs/phase19").generate_system_health()["health_status"]
+    'EXCELLENT'
     """
 
     def __init__(self, source: Any = None, *, phase19_output_dir: Path | str | None = None) -> None:

@@ -33,6 +33,7 @@ from phase19.inputs.tasks import (
     check_any,
     deal_waves,
     fill_confidence,
+    leave_out,
     natural_order,
     rows_of,
     select_agents,
@@ -536,10 +537,12 @@ class AdaptiveOptimizer:
         if inputs.agents.is_empty():
             raise UsageError("AdaptiveOptimizer: expected records, found none; call load_phase18_data first")
         check_any(inputs.tasks)
-        filled = fill_confidence(inputs.tasks, inputs.attempts, inputs.population.success_rate)
+        chosen = leave_out(inputs.tasks, "task", self.options.exclude_task)
+        filled = fill_confidence(chosen, inputs.attempts, inputs.population.success_rate)
         prepared = self.heuristics.ordered(self.heuristics.boosted(filled))
         tasks = deal_waves(prepared, self.wave_count, inputs.population.wave_count, self.heuristics)
-        return tasks, select_agents(self._agents, self.agent_count)
+        agents = select_agents(self._agents, self.agent_count)
+        return tasks, leave_out(agents, "agent", self.options.exclude_agent)
 
     def _kept(self, wave: int | None = None) -> list[_KeptPlan]:
         found = [plan for number, plan in sorted(self._plans.items()) if wave in {None, number}]

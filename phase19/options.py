@@ -3,12 +3,17 @@
 # ruff: noqa: RUF009 - the calls in dataclass bodies declare fields
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import UTC, datetime
-from enum import StrEnum
+from enum import EnumType, StrEnum
+from functools import cache, reduce
+from inspect import Parameter, signature
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin
 
 from msgspec import Meta
 
@@ -47,6 +52,7 @@ _MOMENT = "ISO 8601 such as 2026-02-05T12:00:00Z, in the years 1000 to 9999"
 _Moment = Annotated[datetime, Meta(description=_MOMENT)]
 Capacity = Annotated[int, Meta(ge=1, le=2**31)] | Literal["even", "none"]
 _Retries = Annotated[int, Meta(ge=0, le=100)]
+_Names = tuple[str, ...]
 
 
 def _read_moment(value: Any) -> datetime:
@@ -65,8 +71,16 @@ def _read_weights(value: Any) -> dict[str, float]:
     return dict.fromkeys(DEFAULT_WEIGHTS, 0.0) | weights
 
 
+def _read_names(value: Any) -> tuple[str, ...]:
+    return tuple(sorted({value} if isinstance(value, str) else set(value)))
+
+
 # Functions that read options of these types from text.
-READERS: dict[Any, Callable[[Any], Any]] = {_Weights: _read_weights, _Moment | None: _read_moment}
+READERS: dict[Any, Callable[[Any], Any]] = {
+    _Weights: _read_weights,
+    _Moment | None: _read_moment,
+    _Names: _read_names,
+}
 
 
 def _option(group: str, default: Any, *, decides_run: bool = True) -> Any:
@@ -90,21 +104,30 @@ class _Options:
             object.__setattr__(self, option.name, converted(named, option.type, value, reader))
 
     @classmethod
-    def of(cls, options: Self | None = None, /, **settings: Any) -> Self:
+    def taken(cls) -> dict[str, Field[Any]]:
+        """The options that the command offers, by name."""
+        return {option.name: option for option in fields(cls) if option.name not in cls.not_taken}  # type: ignore[arg-type]
+
+    @classmethod
+    def of(cls, options: Self | Path | str | None = None, /, **settings: Any) -> Self:
         """Return `options`, or make them from single settings: values may be text, and None means the default.
+
+        Instead of options, the input directory may be given.
 
         Raises
         ------
         UsageError
             An option is unknown, missing or out of bounds, or both options and settings are given.
         """
+        if isinstance(options, Path | str):
+            options, settings = None, {"input": options, **settings}
         if not isinstance(options, cls | None):
             raise UsageError(f"options: expected {cls.__name__}, found {options!r:.100}")
         if options is not None and settings:
             raise UsageError(f"expected options or single settings, found both: {', '.join(settings)}")
         if options is not None:
             return options
-        known = {option.name: option for option in fields(cls) if option.name not in cls.not_taken}  # type: ignore[arg-type]
+        known = cls.taken()
         given = {name: value for name, value in settings.items() if value is not None}
         for name in given.keys() - known.keys():
             raise UsageError(f"expected an option of the command, found {name}{suggestion(name, known)}")
@@ -156,6 +179,10 @@ class PlanOptions(_Options):
     """Retry a failed task of LOW or MEDIUM risk at most this many times."""
     explore: bool = _option(_PLANNING, False)
     """Prefer agents with few records, to learn about them."""
+    exclude_agent: _Names = _option(_PLANNING, ())
+    """Agents that get no task; repeat the option for each."""
+    exclude_task: _Names = _option(_PLANNING, ())
+    """Tasks that are left out of the run; repeat the option for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,3 +266,63 @@ class CompareOptions(WaveOptions):
     """Options of `compare`, which plans with every strategy."""
 
     not_taken = ("strategy", "allow_unassigned")
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+_ACCEPTED: dict[Any, Any] = {
+    Path: Path | str,
+    datetime: datetime | str,
+    _Weights: Mapping[str, float] | str,
+    _Names: Sequence[str] | str,
+}
+# A class, or an option and the text below it. Unlike `ast`, this takes no time when the command starts.
+_DECLARED = re.compile(r'^class (\w+)|^    (\w+): .*\n    """(.+)"""$', re.MULTILINE)
+
+
+def accepted(kind: Any) -> Any:
+    """The type of the values that a caller may give for an option of type `kind`."""
+    if kind in _ACCEPTED or isinstance(kind, EnumType):
+        return _ACCEPTED.get(kind, kind | str)
+    if get_origin(kind) in (Union, UnionType):
+        return reduce(or_, map(accepted, get_args(kind)))
+    return accepted(get_args(kind)[0]) if get_origin(kind) is Annotated else kind
+
+
+def takes_settings(declared: type[_Options]) -> Callable[[F], F]:
+    """Decorate a function to show the declared options as its own keywords instead of `**settings`.
+
+    Its signature and the section Parameters of its docstring, from which notebooks complete, then list every option.
+    settings.pyi says the same to type checkers.
+    """
+
+    def show(function: F) -> F:
+        own = signature(function)
+        parameters = [each for each in own.parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
+        options = {name: each for name, each in declared.taken().items() if name not in own.parameters}
+        parameters += [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=each.default, annotation=accepted(each.type))
+            for name, each in options.items()
+        ]
+        function.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        entries = "".join(f"    {name}\n        {_described(declared, name)}\n" for name in options)
+        function.__doc__ = re.sub(r" *\*\*settings\n.*\n", lambda _: entries, function.__doc__ or "")
+        return function
+
+    return show
+
+
+def _described(declared: type[_Options], name: str) -> str:
+    """The text below an option's declaration, and its choices."""
+    text = next(_texts()[owner.__name__, name] for owner in declared.__mro__ if (owner.__name__, name) in _texts())
+    kind: Any = declared.taken()[name].type
+    return text + (f" One of {', '.join(kind)}." if isinstance(kind, EnumType) else "")
+
+
+@cache
+def _texts() -> dict[tuple[str, str], str]:
+    """The texts below the declarations of options, by class and name."""
+    found, owner = {}, ""
+    for name, option, text in _DECLARED.findall(Path(__file__).read_text("utf-8")):
+        owner = name or owner
+        found[owner, option] = text
+    return found

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO, get_origin
 
 from cyclopts import Group, Parameter, Token
 
@@ -16,8 +16,9 @@ OUTPUT = Parameter(group=_GROUPS["Output"], show_default=False)
 Flag = Annotated[bool, OUTPUT]
 
 
-def _as_written(_: object, tokens: Sequence[Token]) -> str:
-    return tokens[0].value  # the command converts the text and reports errors
+def _as_written(kind: object, tokens: Sequence[Token]) -> str | tuple[str, ...]:
+    # The command converts the text and reports errors.
+    return tuple(token.value for token in tokens) if get_origin(kind) is tuple else tokens[0].value
 
 
 Count = Annotated[int, Parameter(converter=_as_written)]
@@ -28,11 +29,12 @@ def takes_options(command: Callable[..., int | None]) -> Callable[..., int | Non
     declared = command.__annotations__["options"]
     annotations: dict[str, Any] = {}
     for option in fields(declared):
-        kind = str if option.type in READERS else option.type
+        is_repeatable = get_origin(option.type) is tuple
+        kind = str if option.type in READERS and not is_repeatable else option.type
         parameter = Parameter(
             group=_GROUPS[option.metadata["group"]],
             parse=option.name not in declared.not_taken,
-            show_default=None if kind is not bool else False,
+            show_default=False if kind is bool or is_repeatable else None,
             converter=None if kind is bool else _as_written,
             name_transform=lambda name: name.lower() if name.isupper() else name.replace("_", "-"),
         )

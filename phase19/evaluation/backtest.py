@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import numpy as np
 import polars as pl
@@ -24,11 +25,14 @@ from phase19.inputs.tasks import check_replayed
 from phase19.inputs.thresholds import Thresholds
 from phase19.inputs.wire import Population
 from phase19.optimizer import AdaptiveOptimizer
-from phase19.options import BacktestOptions, RunOptions, WaveOptions
+from phase19.options import BacktestOptions, RunOptions, WaveOptions, takes_settings
 from phase19.outputs.rendering import Section, Table, figures_table, records_table
 from phase19.outputs.summary import SCHEMA_VERSION
 from phase19.outputs.text import duration, percent
 from phase19.wave import ExecutedWave, largest, mean, positions
+
+if TYPE_CHECKING:
+    from phase19.settings import BacktestSettings
 
 _BINS = 10  # in the reliability table
 _ROUNDING = 1e-12
@@ -90,23 +94,23 @@ class BacktestResult:
         )
 
 
+@takes_settings(BacktestOptions)
 def backtest(
-    options: BacktestOptions | None = None,
-    /,
+    input: BacktestOptions | Path | str,
     *,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
-    **settings: Any,
+    **settings: "Unpack[BacktestSettings]",
 ) -> BacktestResult:
     """Plan on the records known at a moment, replay the later ones, and measure the plan.
 
     Parameters
     ----------
-    options
-        Inputs, plan, and the records to replay.
+    input
+        The input directory, or a :class:`phase19.options.BacktestOptions`.
     progress
         Called as `progress(stage, done, total)`.
     **settings
-        Fields of :class:`phase19.options.BacktestOptions`, in place of `options`.
+        Fields of :class:`phase19.options.BacktestOptions`; `executions` or `split_at` says what to replay.
 
     Returns
     -------
@@ -121,10 +125,11 @@ def backtest(
     Examples
     --------
     >>> import phase19
-    >>> found = phase19.backtest(input="data/phase18", split_at="2026-01-31")  # doctest: +SKIP
-    >>> found.document["success"]["gap_closed"]  # doctest: +SKIP
+    >>> found = phase19.backtest("outputs/phase18", executions="outputs/phase17/execution_outcomes.jsonl")
+    >>> found.document["total_tasks"], found.document["pair_count"]
+    (12, 48)
     """
-    options = BacktestOptions.of(options, **settings)
+    options = BacktestOptions.of(input, **settings)
     inputs = load_inputs(*options.sources)
     if options.executions is not None:
         found: list[str] = []

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import numpy as np
 import polars as pl
@@ -15,10 +16,13 @@ from phase19.forecasting.predictive import draw_count, draw_wave
 from phase19.inputs.loading import load_inputs
 from phase19.optimizer import CANDIDATES as SINGLE_STRATEGIES
 from phase19.optimizer import AdaptiveOptimizer, assign_wave, recommended
-from phase19.options import CompareOptions, OptimizationStrategy
+from phase19.options import CompareOptions, OptimizationStrategy, takes_settings
 from phase19.outputs.rendering import Block, Section, Table
 from phase19.outputs.text import cell, percent
 from phase19.wave import positions
+
+if TYPE_CHECKING:
+    from phase19.settings import CompareSettings
 
 BASELINES = ("round_robin", "best_single_agent_capped")
 CANDIDATES = (*map(str, OptimizationStrategy), *BASELINES)  # single strategies, auto, baselines
@@ -50,15 +54,16 @@ class Comparison:
     warnings: tuple[str, ...]
 
 
-def compare(options: CompareOptions | None = None, /, **settings: Any) -> Comparison:
+@takes_settings(CompareOptions)
+def compare(input: CompareOptions | Path | str, **settings: "Unpack[CompareSettings]") -> Comparison:
     """Compare all strategies on one input.
 
     Parameters
     ----------
-    options
-        Inputs and plan to compare by.
+    input
+        The input directory, or a :class:`phase19.options.CompareOptions`.
     **settings
-        Fields of :class:`phase19.options.CompareOptions`, in place of `options`.
+        Fields of :class:`phase19.options.CompareOptions`.
 
     Returns
     -------
@@ -72,11 +77,12 @@ def compare(options: CompareOptions | None = None, /, **settings: Any) -> Compar
 
     Examples
     --------
-    >>> import phase19, polars as pl
-    >>> found = phase19.compare(input="data/phase18")  # doctest: +SKIP
-    >>> found.table.filter(pl.col("is_recommended"))["strategy"].item()  # doctest: +SKIP
+    >>> import phase19
+    >>> found = phase19.compare("outputs/phase18", seed=7)
+    >>> found.table.filter(is_recommended=True)["strategy"].item()
+    'maximize_success'
     """
-    options = CompareOptions.of(options, **settings)
+    options = CompareOptions.of(input, **settings)
     started = options.timestamp or datetime.now(UTC)
     inputs = load_inputs(*options.sources)
     optimizer = AdaptiveOptimizer(

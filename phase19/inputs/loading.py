@@ -95,6 +95,11 @@ def load_inputs(
         A directory or required file is missing, or a file breaks the contract; the error names file, line and field.
     InvalidInputsError
         There are several such errors, and `most_errors` is more than 1.
+
+    Examples
+    --------
+    >>> load_inputs(Path("outputs/phase18")).agents.height
+    4
     """
     paths = {"phase18": phase18, "phase16": phase16, "phase17": phase17}
     log = _Log({phase: list_directory(path) for phase, path in paths.items() if path is not None}, most_errors)

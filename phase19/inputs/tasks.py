@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from phase19 import frames
-from phase19.errors import UsageError, plural
+from phase19.errors import UsageError, plural, suggestion
 from phase19.inputs.heuristics import Heuristics
 from phase19.options import PriorityStrategy
 
@@ -136,6 +136,25 @@ def select_agents(agents: pl.DataFrame, count: int | None) -> pl.DataFrame:
     everyone = pl.concat([agents, new])
     order = pl.DataFrame({"agent_id": natural_order(everyone["agent_id"].to_list())})
     return order.join(everyone, on="agent_id", maintain_order="left")
+
+
+def leave_out(rows: pl.DataFrame, noun: str, names: Sequence[str]) -> pl.DataFrame:
+    """Leave out the tasks or agents with these ids.
+
+    Raises
+    ------
+    UsageError
+        An id is unknown, or no row is left.
+    """
+    known = rows[f"{noun}_id"]
+    for name in names:
+        if name not in known:
+            found = f"{name!r}{suggestion(name, known)}"
+            raise UsageError(f"--exclude-{noun}: expected {noun}s that are known, found {found}")
+    left = rows.filter(~known.is_in(list(names)))
+    if names and left.is_empty():
+        raise UsageError(f"--exclude-{noun}: expected to keep at least one {noun}, found all {rows.height} excluded")
+    return left
 
 
 def natural_order(ids: Iterable[str]) -> list[str]:

@@ -74,6 +74,7 @@ def run_row(options: RunOptions, run_id: str, moment: datetime, model: ForecastM
 
 
 def summary_document(
+    options: RunOptions,
     inputs: Inputs,
     model: ForecastModel,
     yardsticks: Mapping[str, float | None],
@@ -128,6 +129,7 @@ def summary_document(
             "deferred": tables["decisions"].filter(pl.col("decision") == "deferred").height,
             "unassigned": tables["unassigned"].height,
         },
+        "excluded": {"agents": list(options.exclude_agent), "tasks": list(options.exclude_task)},
         "deadlines": {
             "tasks": executions["deadline_ms"].count(),
             "planned_late": int(executions["is_planned_late"].sum()),
