@@ -12,7 +12,7 @@ from phase19.errors import UsageError, plural, printable
 from phase19.outputs.rendering import Table, records_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     import polars as pl
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    from phase19.inputs.importers.importing import ImportResult
     from phase19.inputs.loading import Inputs
     from phase19.outputs.rendering import Block
 
@@ -82,12 +83,16 @@ def print_inputs(inputs: Inputs) -> None:
     show([table, f"The inputs are valid: {tasks}, {sizes}. {joined}"])
 
 
-def print_import(counts: Mapping[str, int], unmapped: Mapping[str, list[str]], directory: Path) -> None:
-    """Print what was read, the values that no rule converts, and the command to type next."""
-    rows = tuple((name, f"{count:,}") for name, count in counts.items())
-    examples = [f"Not understood in {column}: {', '.join(map(repr, values))}." for column, values in unmapped.items()]
-    show([Table(("found", "count"), rows, labels=1), *examples])
-    print(printable(f"Next: python -m phase19 run --input {shlex.quote(str(directory))}"))
+def print_import(result: ImportResult) -> None:
+    """Print what was read, what could not be used, and the command to type next."""
+    rows = tuple((name, f"{count:,}") for name, count in result.counts.items())
+    notes = [f"Not understood in {column}: {', '.join(map(repr, few))}." for column, few in result.unmapped.items()]
+    if result.unused:
+        notes.append(f"Columns not used: {', '.join(result.unused)}.")
+    if not result.counts["tasks to do"]:
+        notes.append("No row is a task to do: a run will plan the recorded tasks. Name others with --tasks FILE.")
+    show([Table(("found", "count"), rows, labels=1), *notes])
+    print(printable(f"Next: python -m phase19 run --input {shlex.quote(str(result.directory))}"))
 
 
 def print_frame(frame: pl.DataFrame) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -57,6 +58,17 @@ def decode_text(path: Path) -> str:
     """Read a UTF-8 text file without its byte order mark; raise :class:`InputError` if it is not UTF-8."""
     with open_file(path) as stream:
         return _text(path, stream.read().removeprefix(_BYTE_ORDER_MARK), first_line=1)
+
+
+def decode_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """Read a TOML file: its text and its content; raise :class:`InputError` if it is not TOML."""
+    text = decode_text(path).replace("\r\n", "\n")  # TOML refuses a part that ends with a carriage return
+    try:
+        return text, tomllib.loads(text)
+    except (ValueError, RecursionError) as problem:  # includes huge integers and very deep nesting
+        at = re.search(r" \(at line (\d+), column \d+\)$", str(problem))
+        last = int(at[1]) if at else text.count("\n") + 1
+        raise InputError(str(path), line=last, expected="TOML", found=f"an error ({problem})") from problem
 
 
 def decode_document(path: Path, shape: Any) -> Decoded:

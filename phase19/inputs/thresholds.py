@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from phase19.errors import InputError, suggestion
-from phase19.inputs.decoding import decode_text, line_of, shorten
+from phase19.inputs.decoding import decode_toml, line_of, shorten
 
 _DEFAULTS = Path(__file__).with_name("thresholds.toml")
 _UNBOUNDED = ("throughput_efficiency", "confidence_trajectory")  # metrics that may exceed 1
@@ -83,13 +83,7 @@ def read_thresholds(path: Path) -> Thresholds:
         The file cannot be read or is not TOML; a key is unknown; a value has the wrong type or is out of bounds; or two
         values contradict each other.
     """
-    text = decode_text(path).replace("\r\n", "\n")  # TOML refuses a part that ends with a carriage return
-    try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as problem:  # includes huge integers and very deep nesting
-        at = re.search(r" \(at line (\d+), column \d+\)$", str(problem))
-        last = int(at[1]) if at else text.count("\n") + 1
-        raise InputError(str(path), line=last, expected="TOML", found=f"an error ({problem})") from problem
+    text, document = decode_toml(path)
     changed: dict[str, float] = {}
 
     def error(keys: tuple[str, ...], expected: str, found: str) -> InputError:

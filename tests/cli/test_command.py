@@ -384,14 +384,17 @@ def test_from_a_table_to_a_plan_in_two_commands(run_cli, tmp_path):
     assert (proposal.returncode, proposal.stdout) == (2, "")
     options = ("--task", "task", "--agent", "agent", "--success", "passed", "--duration", "seconds:s")
     assert proposal.stderr == (
-        f"error: name the columns, for example: python -m phase19 import table '{tmp_path}/my log.csv' "
+        f"error: {tmp_path}/my log.csv: name the columns (found task, agent, passed, seconds, started); "
+        f"if this is right, type:\npython -m phase19 import table '{tmp_path}/my log.csv' "
         f"--output {tmp_path}/mine {' '.join(options)} --timestamp started\n"
     )
-    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "empty.csv").write_text("x\n")
     unlike = run_cli("import", "table", tmp_path / "empty.csv", "--output", tmp_path / "mine", "--task", "t")
     assert (unlike.returncode, unlike.stdout) == (2, "")
     assert unlike.stderr == (
-        f"error: {tmp_path / 'empty.csv'}: name the columns: no column looks like one for --agent, --success\n"
+        f"error: {tmp_path}/empty.csv: name the columns (found x); no column looks like one for --agent, --success: "
+        f"put its name in place of COLUMN in\npython -m phase19 import table {tmp_path}/empty.csv "
+        f"--output {tmp_path}/mine --task t --agent COLUMN --success COLUMN\n"
     )
     done = run_cli(*source, *options, "--timestamp", "started")
     assert (done.returncode, done.stderr) == (0, "")

@@ -227,7 +227,7 @@ def test_harbor_rewards_that_are_no_outcome_are_shown(tmp_path):
     files = {f"j/a__{i}/result.json": result(verifier_result={"rewards": each}) for i, each in enumerate(rewards)}
     found = read("harbor", write(tmp_path, files))
     assert found.unmapped == {"reward": ["0.5, 1.0", "37"]}
-    assert found.counts["with a reward that is not understood"] == 2
+    assert found.counts["reward not understood"] == 2
     with pytest.raises(UsageError, match="expected at least one attempt with a task, an agent and an outcome"):
         write_inputs(found, tmp_path / "inputs")
 

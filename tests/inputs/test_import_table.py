@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import polars as pl
@@ -10,7 +11,9 @@ import pytest
 
 from phase19.errors import InputError, OutputError, UsageError
 from phase19.inputs.importers.attempts import Imported, write_inputs
-from phase19.inputs.importers.table import TableColumns, propose, read_table
+from phase19.inputs.importers.columns import TableColumns, propose
+from phase19.inputs.importers.importing import import_records
+from phase19.inputs.importers.table import read_table
 from phase19.inputs.loading import load_inputs
 
 PLAIN = TableColumns(task="task", agent="agent", success="passed")
@@ -57,7 +60,7 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path, name, text):
         ("a", "x, y", True),
         ("b", 'the "best"', False),
     ]
-    assert (found.counts, found.unmapped) == ({"rows": 2}, {})
+    assert (found.counts, found.unmapped) == ({"rows": 2, "unreadable": 0, "repeated": 0}, {})
 
 
 def test_parquet_and_several_files(tmp_path):
@@ -83,31 +86,66 @@ def test_fields_inside_json_objects_are_named_with_dots(tmp_path):
     [
         ("TRUE", True, False), ("Passed", True, False), (" resolved ", True, False), ("1.0", True, False),
         ("no", False, False), ("0", False, False), ("Failed", False, False), ("timeout", False, False),
-        ("error", None, True), ("NaN", None, True), ("skipped", None, True), ("", None, False),
+        ("Timed-Out", False, False), ("timed out", False, False),
+        ("error", None, True), ("NaN", None, True), ("skipped", None, True),
+        ("", None, False), ("NULL", None, False), ("None", None, False), ("\\N", None, False),
     ],
 )  # fmt: skip
 def test_words_of_success(tmp_path, word, success, is_void):
     found = read(tmp_path, f"task,agent,passed\na,x,yes\nb,x,{word}\n").rows
-    assert found.select("is_success", "is_void", "is_censored").row(1) == (success, is_void, word == "timeout")
+    assert found.select("is_success", "is_void", "is_censored").row(1) == (
+        success,
+        is_void,
+        word.lower().startswith("time"),
+    )
 
 
 def test_a_score_is_a_success_from_the_threshold_on(tmp_path):
-    text = "task,agent,passed\n" + "".join(f"a,x,{score}\n" for score in ("0.5", "0.49", "1e0", "nan", "high"))
+    scores = ("0.5", "0.49", "1e0", "nan", "high", "timeout", "-1")
+    text = "task,agent,passed\n" + "".join(f"a,x,{score}\n" for score in scores)
     columns = TableColumns(task="task", agent="agent", success="passed", threshold=0.5)
     found = read(tmp_path, text, columns)
-    assert found.rows["is_success"].to_list() == [True, False, True, None, None]
+    assert found.rows["is_success"].to_list() == [True, False, True, None, None, False, False]
     assert found.unmapped == {"passed": ["high"]}
-    assert found.counts["with a success that is not understood"] == 1
-    with pytest.raises(
-        UsageError, match=r"passed: expected words such as passed, failed, found '0\.5'; a score needs --threshold"
-    ):
-        read(tmp_path, "task,agent,passed\na,x,0.5\n")
+    assert found.counts["success not understood"] == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "found"), [("1 0.5 0", "'0.5'"), ("passed 2", "'2'"), ("high", "'high'"), ("", "nothing")]
+)
+def test_scores_need_a_threshold_and_some_value_must_say_success_or_failure(tmp_path, values, found):
+    text = "task,agent,passed\n" + "".join(f"a,x,{value}\n" for value in values.split())
+    hint = "; a score needs --threshold, the least value that counts as success" if found in {"'0.5'", "'2'"} else ""
+    with pytest.raises(UsageError, match=rf"^passed: expected words such as passed, failed, found {found}{hint}$"):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf")])
+def test_a_threshold_is_a_finite_number(tmp_path, threshold):
+    with pytest.raises(UsageError, match=f"--threshold: expected a number, found {threshold}"):
+        read(tmp_path, "task,agent,passed\na,x,1\n", replace(PLAIN, threshold=threshold))
+
+
+def test_numbers_have_decimal_commas_only_between_semicolons(tmp_path):
+    columns = TableColumns(task="task", agent="agent", success="passed", duration="took:s", threshold=0.5)
+    text = "task;agent;passed;took\na;x;0,75;1,5\nb;x;0,25;-2\n"
+    rows = read(tmp_path, text, columns).rows
+    assert rows.select("is_success", "duration_ms").rows() == [(True, 1500.0), (False, -2000.0)]
+    found = read(tmp_path, 'task,agent,passed,took\na,x,1,"1,500"\n', columns)  # 1.5 or 1500?
+    assert found.unmapped == {"took": ["1,500"]}
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("ms", 1), ("s", 1e3), ("min", 6e4), ("h", 3.6e6)])
 def test_units_of_durations(tmp_path, unit, factor):
-    values = ["2", "1.5e0", "", "-1", "inf", "soon"]
-    assert column(tmp_path, "duration_ms", values, duration=f"more:{unit}") == [2 * factor, 1.5 * factor, *[None] * 4]
+    values = ["2", "1.5e0", "", "NA", "soon", "1:00:02.5", "0:61"]
+    found = column(tmp_path, "duration_ms", values, duration=f"more:{unit}")
+    assert found == [2 * factor, 1.5 * factor, None, None, None, 3_602_500.0, None]
+
+
+def test_durations_that_cannot_be_are_left_out_and_counted(tmp_path):
+    text = "task,agent,passed,s\n" + "".join(f"a,x,1,{value}\n" for value in ("2", "-1", "inf", "nan", "1e99"))
+    counts = write_inputs(read(tmp_path, text, replace(PLAIN, duration="s:s")), tmp_path / "inputs")
+    assert (counts["with an impossible time"], counts["without a time"]) == (3, 4)  # nan is an empty cell
 
 
 @pytest.mark.parametrize(
@@ -120,7 +158,18 @@ def test_units_of_durations(tmp_path, unit, factor):
         ("2026-01-02T03:04", datetime(2026, 1, 2, 3, 4, tzinfo=UTC)),
         ("2026-01-02", datetime(2026, 1, 2, tzinfo=UTC)),
         ("1767323045", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2026-01-02T03:04:05+01", datetime(2026, 1, 2, 2, 4, 5, tzinfo=UTC)),
+        ("2026-01-02 03:04:05,25", datetime(2026, 1, 2, 3, 4, 5, 250_000, tzinfo=UTC)),
+        ("2026-01-02 03:04:05 UTC", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2026/01/02 03:04", datetime(2026, 1, 2, 3, 4, tzinfo=UTC)),
+        ("02.01.2026", datetime(2026, 1, 2, tzinfo=UTC)),
+        ("02.01.2026 03:04:05", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
         ("1767323045500", datetime(2026, 1, 2, 3, 4, 5, 500_000, tzinfo=UTC)),
+        ("1767323045500000", datetime(2026, 1, 2, 3, 4, 5, 500_000, tzinfo=UTC)),
+        ("1767323045500000000", datetime(2026, 1, 2, 3, 4, 5, 500_000, tzinfo=UTC)),
+        ("01/02/2026", None),  # January or February?
+        ("20260102030405", None),
+        ("0001-01-01T00:00:00Z", None),
         ("12", None),
         ("yesterday", None),
     ],
@@ -136,22 +185,41 @@ def test_a_duration_between_two_times(tmp_path):
     assert rows["timestamp"][0] == datetime(2026, 1, 2, 3, 0, 1, 500_000, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("values", "attempts"),
+    [("1 2 3", [1, 2, 3]), ("0 1 0", [1, 2, 1]), ("2.0 1.5 1000 1001 -1", [2, None, 1000, None, None])],
+)
+def test_attempts_count_from_1(tmp_path, values, attempts):
+    assert column(tmp_path, "attempt", values.split(), attempt="more") == attempts
+
+
+@pytest.mark.parametrize(("values", "trials"), [("7 0 9", [7, 0, 9]), ("r2 r1", [2, 1]), ("-1 3 0.5", [1, 3, 2])])
+def test_trials_have_numbers_or_names(tmp_path, values, trials):
+    assert column(tmp_path, "trial", values.split(), trial="more") == trials
+
+
+def test_control_characters_in_ids_become_spaces(tmp_path):
+    found = read(tmp_path, 'task,agent,passed\n"fix\n\tit \U0001f41b",one two,1\n').rows
+    assert found.row(0)[:2] == ("fix it \U0001f41b", "one two")
+
+
 def test_rows_delivered_again_count_once_if_they_say_when_or_which_trial(tmp_path):
     text = "task,agent,passed,n\n" + "a,x,1,1\n" * 3 + "b,x,1,\n" * 2
     found = read(tmp_path, text, TableColumns(task="task", agent="agent", success="passed", trial="n"))
     assert found.rows["task_id"].to_list() == ["a", "b", "b"]
-    assert found.counts == {"rows": 5, "repeated": 2}
+    assert found.counts == {"rows": 5, "unreadable": 0, "repeated": 2}
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("log.csv", "task,agent,passed\na,x,1\nb,x\nc,x,1,2\n", "line 3"),
-        ("log.jsonl", '{"task": "a", "agent": "x", "passed": 1}\n{"task": \n', "a line is not JSON"),
+        ("log.csv", "task,agent,passed\na,x,1\nb,x\nc,x,1,2\n", "line 3: expected a row; 2 lines"),
+        ("log.csv", "task,agent,passed\na,x,1\nb\n", "line 3: expected a row; 1 line"),  # it lacks two values
+        ("log.jsonl", '{"task": "a", "agent": "x", "passed": 1}\n\n{"task": \n', "line 3: expected a row; 1 line"),
     ],
 )
 def test_a_torn_line_is_an_error_unless_it_may_be_dropped(tmp_path, name, text, message):
-    with pytest.raises(UsageError, match=rf"{message}.*--drop-torn-lines"):
+    with pytest.raises(InputError, match=rf"{message} can be left out with --drop-torn-lines, found "):
         read(tmp_path, text, name=name)
     found = read(tmp_path, text, name=name, drop_torn_lines=True)
     assert found.rows["task_id"].to_list() == ["a"]
@@ -175,26 +243,128 @@ def test_bad_columns_are_named(tmp_path, columns, message):
 def test_a_file_that_is_no_table_is_an_error(tmp_path):
     with pytest.raises(InputError, match="expected a readable table"):
         read(tmp_path, "no parquet", name="log.parquet")
-    for read_it in (propose, lambda path: read_table([path], PLAIN)):
+    for columns in (TableColumns(), PLAIN):
         with pytest.raises(InputError, match=r"none.csv: expected a file, found nothing"):
-            read_it(tmp_path / "none.csv")
+            import_records("table", [tmp_path / "none.csv"], tmp_path / "out", columns=columns)
         with pytest.raises(InputError, match="expected a file, found a directory"):
-            read_it(tmp_path)
+            import_records("table", [tmp_path], tmp_path / "out", columns=columns)
+    for encoding in ("utf-16", "latin-1"):
+        (tmp_path / "log.csv").write_bytes("täsk,agent,passed\n".encode(encoding))
+        with pytest.raises(InputError, match=r"log.csv, line 1: expected text in UTF-8, found another encoding"):
+            read_table([tmp_path / "log.csv"], PLAIN)
+    with pytest.raises(InputError, match="expected a table, found an empty file"):
+        read(tmp_path, "")
     with pytest.raises(UsageError, match="expected a name that ends in"):
         read(tmp_path, "x", name="log.xlsx")
 
 
-def test_columns_are_proposed_from_their_names(tmp_path):
-    path = write(tmp_path, "instance_id,Model Name,is_resolved,runtime_s,repo,Started At,try\n")
-    assert propose(path) == {
-        "task": "instance_id",
-        "agent": "Model Name",
-        "success": "is_resolved",
-        "duration": "runtime_s:s",
-        "category": "repo",
-        "timestamp": "Started At",
-        "attempt": "try",
-    }
+@pytest.mark.parametrize(
+    ("names", "proposed"),
+    [
+        (
+            "instance_id,Model Name,passed,runtime_s,repo,Started",
+            "task=instance_id agent=Model Name success=passed duration=runtime_s:s category=repo timestamp=Started",
+        ),
+        ("model,agent,Task", "task=Task agent=agent"),
+        ("Time (min)", "duration=Time (min):min"),
+        ("latencyMs", "duration=latencyMs:ms"),
+        ("duration", "duration=duration:s"),
+        ("started,ended", "duration=started,ended timestamp=started"),
+        ("problems,admins,params", ""),  # no units
+    ],
+)
+def test_columns_are_proposed_from_their_names(names, proposed):
+    assert " ".join(f"{role}={name}" for role, name in propose(names.split(",")).items()) == proposed
+
+
+# Files that name columns, or tasks to do
+
+
+def test_a_map_names_columns_and_options_replace_them(tmp_path):
+    log = write(tmp_path, "id,who,ok,score,note\na,x,1,0.2,\nb,y,0,0.9,\n")
+    (tmp_path / "map.toml").write_text('task = "id" # ours\nagent = "who"\nsuccess = "score"\nthreshold = 0.5\n')
+    options = {"map_file": tmp_path / "map.toml"}
+    result = import_records("table", [log], tmp_path / "one", **options)
+    assert (result.counts["attempts"], result.unmapped, result.unused) == (2, {}, ["ok", "note"])
+    for columns, statuses in ((None, ["failed", "success"]), (TableColumns(threshold=0.1), ["success", "success"])):
+        result = import_records("table", [log], tmp_path / str(columns), columns=columns, **options)
+        rows = pl.read_ndjson(result.directory / "task_outcomes.jsonl")
+        assert rows["status"].to_list() == statuses
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('task = "t"\nagnet = "a"', r"map.toml, line 2: field 'agnet': expected one of task, .*; did you mean agent\?"),
+        ("task = 3", "map.toml, line 1: field 'task': expected the name of a column, found 3"),
+        ('task = ""', "map.toml, line 1: field 'task': expected the name of a column, found ''"),
+        ("threshold = true", "map.toml, line 1: field 'threshold': expected a number, found True"),
+        ("task = ", "map.toml, line 1: expected TOML"),
+    ],
+)
+def test_a_bad_map_is_an_error(tmp_path, text, message):
+    (tmp_path / "map.toml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        import_records("table", [tmp_path / "log.csv"], tmp_path / "out", map_file=tmp_path / "map.toml")
+
+
+LOG = "id,agent,passed,repo\na,x,1,r\nb,y,0,r\nc,,,\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "tasks.csv",
+            'id,repo,risk,wave,priority,required_agents\nn1,q,low,2,-1,"x, y"\nn2,,MEDIUM,1,,\nn1,q,HIGH,,,\n,q,,,,\n',
+        ),
+        (
+            "tasks.json",
+            """[{"id": "n1", "repo": "q", "risk": "LOW", "wave": 2, "priority": -1, "required_agents": ["x", "y"]},
+            {"id": "n2", "risk": "MEDIUM", "wave": 1}]""",
+        ),
+    ],
+    ids=["csv", "json"],
+)
+def test_tasks_to_do_may_come_from_a_table_of_their_own(tmp_path, name, text):
+    columns = TableColumns(task="id", agent="agent", success="passed", category="repo")
+    logs, tasks = [write(tmp_path, LOG)], write(tmp_path, text, name)
+    result = import_records("table", logs, tmp_path / "inputs", columns=columns, tasks=tasks)
+    assert (result.counts["tasks to do"], result.unmapped) == (2, {})
+    assert result.counts["without a task or an agent"] == 1  # c is no task to do here
+    found = load_inputs(tmp_path / "inputs").tasks
+    names = ("task_id", "category", "risk_level", "wave", "priority", "required_agents")
+    assert found.select(names).rows() == [("n1", "q", "LOW", 2, -1, ["x", "y"]), ("n2", None, "MEDIUM", 1, None, None)]
+
+
+def test_values_of_tasks_that_cannot_be_are_left_out_and_shown(tmp_path):
+    tasks = write(tmp_path, "task,risk,wave,deadline_ms,confidence\nn,dire,1.5,-1,2\nm,HIGH,1,5,0.5\n", "tasks.csv")
+    columns = TableColumns(task="id", agent="agent", success="passed")
+    result = import_records("table", [write(tmp_path, LOG)], tmp_path / "inputs", columns=columns, tasks=tasks)
+    shown = {"risk": ["dire"], "wave": ["1.5"], "confidence": ["2"], "deadline_ms": ["-1"]}
+    assert result.unmapped == {f"{name} of tasks.csv": values for name, values in shown.items()}
+    found = load_inputs(tmp_path / "inputs").tasks
+    assert found.select("task_id", "risk_level", "wave", "deadline_ms", "confidence").rows() == [
+        ("n", "MEDIUM", None, None, None),
+        ("m", "HIGH", 1, 5.0, 0.5),
+    ]
+
+
+def test_with_a_table_of_tasks_a_row_without_an_outcome_is_void(tmp_path):
+    log = write(tmp_path, "task,agent,passed\na,x,1\nb,x,\n")
+    tasks = write(tmp_path, "task\nn\n", "tasks.csv")
+    counts = import_records("table", [log], tmp_path / "with", columns=PLAIN, tasks=tasks).counts
+    assert (counts["void"], counts["tasks to do"]) == (1, 1)
+    counts = import_records("table", [log], tmp_path / "without", columns=PLAIN).counts
+    assert (counts["void"], counts["tasks to do"]) == (0, 1)
+
+
+def test_a_table_of_tasks_needs_a_column_of_tasks(tmp_path):
+    tasks = write(tmp_path, "name,risk\nn,LOW\n", "tasks.csv")
+    with pytest.raises(UsageError, match=r"tasks.csv: expected a column named task, found name, risk"):
+        import_records(
+            "table", [write(tmp_path, LOG)], tmp_path / "out", columns=replace(PLAIN, task="id"), tasks=tasks
+        )
 
 
 # The input directory
@@ -212,8 +382,8 @@ def test_the_directory_has_the_attempts_the_tasks_to_do_and_derived_figures(tmp_
     )
     counts = write_inputs(read(tmp_path, text, columns), tmp_path / "inputs")
     assert counts == {
-        "rows": 7, "attempts": 5, "void": 1, "stopped by a limit": 0, "without a time": 0,
-        "without a task or an agent": 0, "agents": 2, "tasks": 2, "tasks to do": 2,
+        "rows": 7, "unreadable": 0, "repeated": 0, "attempts": 5, "void": 1, "cut off by a limit": 0,
+        "without a time": 0, "without a task or an agent": 0, "agents": 2, "tasks": 2, "tasks to do": 2,
     }  # fmt: skip
     inputs = load_inputs(tmp_path / "inputs")
     assert inputs.tasks["task_id"].to_list() == ["c", "d"]

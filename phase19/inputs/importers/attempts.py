@@ -29,7 +29,7 @@ ROWS: dict[str, Any] = {
     "cost": pl.Float64,
     "error_message": pl.String,
 }
-_CONTROL = r"[\x00-\x1f\x7f-\x9f]"  # no id may contain these
+CONTROL = r"[\x00-\x1f\x7f-\x9f]"  # no id may contain these
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ class Imported:
         Further tasks to do: task_id and any other field of `frames.TASKS`.
     features
         Numbers that describe tasks: task_id and a column each; None if the log has none.
+    unused
+        Names of a table's columns that no option names.
     """
 
     rows: pl.DataFrame
@@ -55,6 +57,7 @@ class Imported:
     unmapped: dict[str, list[str]] = field(default_factory=dict)
     tasks: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"task_id": pl.String}))
     features: pl.DataFrame | None = None
+    unused: list[str] = field(default_factory=list)
 
 
 def write_inputs(imported: Imported, directory: Path) -> dict[str, int]:
@@ -78,7 +81,7 @@ def write_inputs(imported: Imported, directory: Path) -> dict[str, int]:
         pl.lit(None, dtype=kind).alias(name) for name, kind in ROWS.items() if name not in imported.rows.columns
     ).select(pl.col(name).cast(kind) for name, kind in ROWS.items())
     is_named = pl.all_horizontal(
-        (pl.col(name).str.len_chars() > 0) & ~pl.col(name).str.contains(_CONTROL) for name in ("task_id", "agent_id")
+        (pl.col(name).str.len_chars() > 0) & ~pl.col(name).str.contains(CONTROL) for name in ("task_id", "agent_id")
     ).fill_null(value=False)
     told = pl.any_horizontal(pl.col("is_success", "duration_ms", "timestamp", "error_message").is_not_null())
     is_task = ~told & ~pl.col("is_void").fill_null(value=False) & (pl.col("task_id").str.len_chars() > 0)
@@ -104,7 +107,7 @@ def write_inputs(imported: Imported, directory: Path) -> dict[str, int]:
         **{name: count for name, count in imported.counts.items() if name != "rows"},
         "attempts": attempts.height,
         "void": int(attempts["is_void"].sum()),
-        "stopped by a limit": int(attempts["is_censored"].sum()),
+        "cut off by a limit": int(attempts["is_censored"].sum()),
         **({"with an impossible time": impossible_count} if impossible_count else {}),
         "without a time": attempts["duration_ms"].null_count(),
         "without a task or an agent": tried.height - attempts.height,

@@ -7,7 +7,9 @@ _SUCCESS = (
 )
 _FAILURE = "false f no n 0 fail failed failure unresolved unsolved incorrect wrong timeout timedout i"
 WORDS = dict.fromkeys(_SUCCESS.split(), True) | dict.fromkeys(_FAILURE.split(), False)
-_SECONDS, _MILLISECONDS = 1e8, 1e11  # Unix times from 1973 on, in seconds or milliseconds
+_SCALES = (1.0, 1e3, 1e6, 1e9)  # of Unix times: units per second
+_FIRST, _LAST = 1e8, 4e9  # Unix times of the years 1973 to 2096, so that the scales do not overlap
+_CLOCK, _OFFSET = r"(:[\d:.,]+)", r"[+-]\d\d:?(?:\d\d)?"
 _SHOWN = 5
 
 
@@ -40,19 +42,25 @@ def not_understood(text: pl.Series, is_bad: pl.Series) -> list[str]:
 
 
 def moment(text: pl.Expr) -> pl.Expr:
-    """Moment in UTC from ISO 8601 text (without an offset: UTC) or from a Unix time in seconds or milliseconds."""
+    """Moment in UTC from ISO 8601 text or 31.12.2026 23:59 (without an offset: UTC), or from a Unix time.
+
+    Unix times are in s, ms, us or ns, by their size. Null for anything else, and outside the years 1970 to 2099.
+    """
     number = text.cast(pl.Float64, strict=False)
-    bare = text.str.replace(r"\s*(Z|UTC|[+-]\d\d:?\d\d)$", "").str.replace(" ", "T", literal=True)
+    plain = text.str.replace(r"^(\d\d)\.(\d\d)\.(\d{4})\b", "$3-$2-$1").str.replace(r"^(\d{4})/(\d\d)/", "$1-$2-")
+    bare = plain.str.replace(rf"{_CLOCK}\s*(?:Z|UTC|GMT|{_OFFSET})$", "$1").str.replace(r" +", "T")
     forms = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
-    parsed = pl.coalesce(bare.str.to_datetime(form, time_unit="us", strict=False) for form in forms)
-    zone = text.str.extract(r"T.*([+-]\d\d:?\d\d)$|\s.*([+-]\d\d:?\d\d)$")
-    hours, minutes = zone.str.slice(0, 3).cast(pl.Int64, strict=False), zone.str.slice(-2).cast(pl.Int64, strict=False)
-    offset = pl.duration(
-        minutes=(hours * 60 + pl.when(zone.str.starts_with("-")).then(-minutes).otherwise(minutes)).fill_null(0)
-    )
-    seconds = pl.when(number >= _MILLISECONDS).then(number / 1e3).otherwise(number)
-    unix = pl.from_epoch(pl.when(seconds >= _SECONDS).then(seconds * 1e6).cast(pl.Int64, strict=False), "us")
-    return pl.coalesce(parsed - offset, unix).dt.replace_time_zone("UTC")
+    dotted = bare.str.replace(",", ".", literal=True)
+    parsed = pl.coalesce(dotted.str.to_datetime(form, time_unit="us", strict=False) for form in forms)
+    zone = text.str.extract(rf"{_CLOCK}\s*({_OFFSET})$", 2)
+    hours, minutes = (zone.str.extract(form).cast(pl.Int64) for form in (r"^(...)", r"^...:?(\d\d)$"))
+    sign = pl.when(zone.str.starts_with("-")).then(-1).otherwise(1)
+    offset = pl.duration(minutes=(hours * 60 + sign * minutes.fill_null(0)).fill_null(0))
+    is_of = {scale: number.is_between(_FIRST * scale, _LAST * scale) for scale in _SCALES}
+    seconds = pl.coalesce(pl.when(is_it).then(number / scale) for scale, is_it in is_of.items())
+    unix = pl.from_epoch((seconds * 1e6).cast(pl.Int64, strict=False), "us")
+    found = pl.coalesce(parsed - offset, unix)
+    return pl.when(found.dt.year().is_between(1970, 2099)).then(found.dt.replace_time_zone("UTC"))
 
 
 def check_outcomes(name: str, text: pl.Series, is_success: pl.Series) -> tuple[dict[str, int], dict[str, list[str]]]:
@@ -60,4 +68,4 @@ def check_outcomes(name: str, text: pl.Series, is_success: pl.Series) -> tuple[d
     is_bad = text.is_not_null() & (text.str.to_lowercase() != "nan").fill_null(value=True) & is_success.is_null()
     if not is_bad.any():
         return {}, {}
-    return {f"with a {name} that is not understood": int(is_bad.sum())}, {name: not_understood(text, is_bad)}
+    return {f"{name} not understood": int(is_bad.sum())}, {name: not_understood(text, is_bad)}

@@ -1,74 +1,64 @@
 """Import a table: CSV, TSV, JSON lines, a JSON array or Parquet, with columns named by the user."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 import polars as pl
 
-from phase19.errors import InputError, UsageError, suggestion
+from phase19.errors import InputError, UsageError, plural, suggestion
+from phase19.frames import TASKS
 from phase19.inputs.decoding import open_file
-from phase19.inputs.importers.attempts import ROWS, Imported
+from phase19.inputs.importers.attempts import CONTROL, ROWS, Imported
+from phase19.inputs.importers.columns import UNITS_MS, USUAL, TableColumns, propose, usual
 from phase19.inputs.importers.conversions import WORDS, moment, not_understood
+from phase19.inputs.wire import MAX_DURATION_MS
 from phase19.schema import ArrowStream
 
-_MS = {"ms": 1.0, "s": 1e3, "min": 6e4, "h": 3.6e6}
-_VOID = ["void", "error", "cancelled", "canceled", "skipped", "nan", "n/a", "na", "none", "null"]
+# Texts that mean that a cell is empty, as databases, R and Python write it; in a column of outcomes, NaN means void.
+_EMPTY = ["", "NULL", "Null", "null", "None", "NA", "<NA>", "NaT", "\\N"]
+_NOT_A_NUMBER = ["NaN", "nan", "N/A", "n/a"]
+_VOID = ["void", "error", "cancelled", "canceled", "skipped", "nan", "na"]
 _NOT = ["false", "no", "0"]
 _TIMEOUT = ["timeout", "timedout"]
 _ROLES = (
     *("task", "agent", "success", "duration", "start", "end"),
     *("category", "timestamp", "attempt", "trial", "void", "error"),
 )
-_CONVERTED = {"success": "is_success", "duration": "duration_ms", "start": "start", "end": "end",
-              "timestamp": "timestamp", "attempt": "attempt", "trial": "trial"}  # fmt: skip
-_ROW = "row_hash"
-# Names that a column of each kind often has, best first; compared in lower case without punctuation.
-_USUAL = {
-    "task": "task taskid instanceid instance problem issue case question promptid sampleid testcase",
-    "agent": "agent agentid model modelid modelname solver algorithm system worker",
-    "success": "success passed issuccess resolved isresolved solved correct pass outcome status result score",
-    "duration": "durationms executiontimems timems latencyms duration seconds durations runtime elapsed time latency",
-    "category": "category repo repository dataset domain kind type benchmark",
-    "timestamp": "timestamp started startedat starttime createdat finishedat endtime date",
-    "attempt": "attempt try retry attemptnumber",
-    "trial": "trial run repetition epoch seed",
-    "error": "error errormessage exception",
+_CONVERTED = {"duration": "duration_ms", "start": "start", "end": "end", "timestamp": "timestamp",
+              "attempt": "attempt"}  # fmt: skip
+# Usual names of columns of tasks to do, by the column of `frames.TASKS`.
+_TASK = {
+    "task_id": USUAL["task"],
+    "category": USUAL["category"],
+    "risk_level": "risklevel risk",
+    "wave": "wave",
+    "priority": "priority",
+    "confidence": "confidence",
+    "deadline_ms": "deadlinems",
+    "estimated_duration_ms": "estimateddurationms",
+    "required_agents": "requiredagents",
+    "excluded_agents": "excludedagents",
 }
+_HIGHEST_ATTEMPT = 1000
+_ROW = "row_hash"
 
 
-@dataclass(frozen=True, kw_only=True)
-class TableColumns:
-    """Names of a table's columns; None where the table has no such column.
-
-    `duration` is `NAME:UNIT` (ms, s, min or h), or `START,END`. `void` marks attempts that nobody could judge: any text
-    but false, no or 0. A `success` of numbers is a success from `threshold` on.
-    """
-
-    task: str
-    agent: str
-    success: str
-    duration: str | None = None
-    category: str | None = None
-    timestamp: str | None = None
-    attempt: str | None = None
-    trial: str | None = None
-    void: str | None = None
-    error: str | None = None
-    threshold: float | None = None
-
-
-def read_table(paths: Sequence[Path], columns: TableColumns, *, drop_torn_lines: bool = False) -> Imported:
+def read_table(
+    paths: Sequence[Path], columns: TableColumns, *, has_tasks: bool = False, drop_torn_lines: bool = False
+) -> Imported:
     """Read tables with the same columns.
 
     Parameters
     ----------
     paths
-        Files that end in .csv, .tsv, .jsonl, .ndjson, .json or .parquet.
+        Files that end in .csv, .tsv, .txt, .jsonl, .ndjson, .json or .parquet.
     columns
-        Which column is which.
+        Which column is which; task, agent and success are needed.
+    has_tasks
+        The tasks to do are listed elsewhere: a row without an outcome is void, whatever else it says.
     drop_torn_lines
         Leave out, and count, lines that are no rows; by default the first one is an error.
 
@@ -77,125 +67,185 @@ def read_table(paths: Sequence[Path], columns: TableColumns, *, drop_torn_lines:
     InputError
         A file cannot be read, or a line is no row.
     UsageError
-        A column is missing, a duration has no unit, or no value says whether an attempt succeeded.
+        A column is missing, a duration has no unit, no value says whether an attempt succeeded, or numbers that are
+        neither 0 nor 1 need a threshold.
     """
-    named, unit = _named(columns)
-    parts = [_read(path, named) for path in paths]
-    torn = [f"{path}: {problem}" for path, (_, problems) in zip(paths, parts, strict=True) for problem in problems]
-    if torn and not drop_torn_lines:
-        raise UsageError(f"{torn[0]}; leave such lines out with --drop-torn-lines ({len(torn)} found)")
+    named, unit = columns.roles()
+    parts = [_read(path, named, drop_torn_lines=drop_torn_lines) for path in paths]
+    torn_count = sum(count for _, count in parts)
     rows = pl.concat([part for part, _ in parts])
     # Equal rows that say when they were, or which trial they were, are one row delivered again.
     numbered = [pl.col(role).is_not_null() for role in ("timestamp", "end", "trial") if role in named]
     again = ~pl.col(_ROW).is_first_distinct() & pl.any_horizontal(pl.lit(value=False), *numbered)
     kept = rows.filter(~again)
-    text = kept.select(pl.col(named).str.strip_chars().replace("", None)).with_columns(
+    text = _cells(kept, named).with_columns(
         pl.lit(None, dtype=pl.String).alias(role) for role in _ROLES if role not in named
     )
-    success, is_void = _judged(columns.threshold)
+    judged = _judged(text["success"].unique(), columns)
+    text = text.join(judged, on="success", how="left", nulls_equal=True, maintain_order="left")
     is_told = pl.any_horizontal(pl.col("success", "duration", "start", "end", "timestamp", "error").is_not_null())
     made = text.select(
-        task_id="task",
-        agent_id="agent",
-        is_success=success,
-        is_void=is_void
-        | (is_told & success.is_null())
+        *("is_success", "category"),
+        task_id=_id("task"),
+        agent_id=_id("agent"),
+        is_void=pl.col("is_void")
+        | ((is_told | has_tasks) & pl.col("is_success").is_null())
         | ~pl.col("void").str.to_lowercase().is_in(_NOT).fill_null(value=True),
-        is_timeout=pl.col("success").str.to_lowercase().is_in(_TIMEOUT),
-        duration_ms=pl.col("duration").cast(pl.Float64, strict=False) * _MS.get(unit, 1.0),
-        category="category",
+        is_censored="is_timeout",
+        duration_ms=pl.coalesce(pl.col("duration").cast(pl.Float64, strict=False) * UNITS_MS[unit], _clock_ms()),
         timestamp=moment(pl.col("timestamp")),
         start=moment(pl.col("start")),
         end=moment(pl.col("end")),
-        attempt=_whole("attempt"),
-        trial=_whole("trial"),
+        attempt=_attempt(),
+        trial=_trial(text["trial"]),
         error_message="error",
     )
-    counts = {"rows": rows.height + len(torn), "unreadable": len(torn), "repeated": rows.height - kept.height}
+    counts = {"rows": rows.height + torn_count, "unreadable": torn_count, "repeated": rows.height - kept.height}
     unmapped: dict[str, list[str]] = {}
-    for role, column in _CONVERTED.items():
-        is_bad = text[role].is_not_null() & made[column].is_null()
-        if role == "success":
-            is_bad &= ~text.select(is_void).to_series()
+    bad = {role: text[role].is_not_null() & made[column].is_null() for role, column in _CONVERTED.items()}
+    for role, is_bad in {"success": text["success"].is_not_null() & text["is_unknown"], **bad}.items():
         if is_bad.any():
             unmapped[named[role]] = not_understood(text[role], is_bad)
-            counts[f"with a {role} that is not understood"] = int(is_bad.sum())
-    if not made["is_success"].is_not_null().any():
-        found = ", ".join(map(repr, unmapped.get(columns.success, ())))
-        is_number = text["success"].cast(pl.Float64, strict=False).is_not_null().any()
-        hint = "; a score needs --threshold" if is_number else ""
-        raise UsageError(f"{columns.success}: expected words such as passed, failed, found {found or 'nothing'}{hint}")
+            counts[f"{role} not understood"] = int(is_bad.sum())
     between = (pl.col("end") - pl.col("start")).dt.total_microseconds() / 1e3
-    duration_ms = pl.coalesce("duration_ms", between)
-    is_time = ((duration_ms >= 0) & duration_ms.is_finite()).fill_null(value=True)
-    counts["with an impossible time"] = int((~made.select(is_time).to_series()).sum())
-    made = made.with_columns(
-        duration_ms=pl.when(is_time).then(duration_ms),
-        timestamp=pl.coalesce("timestamp", "end"),
-        is_censored=pl.col("is_timeout").fill_null(value=False),
+    made = made.with_columns(duration_ms=pl.coalesce("duration_ms", between), timestamp=pl.coalesce("timestamp", "end"))
+    used = {name.partition(".")[0] for name in named.values()} | {*named.values()}
+    unused = [name for name in _columns(paths[0]) if name not in used]
+    return Imported(made.select(name for name in ROWS if name in made.columns), counts, unmapped, unused=unused)
+
+
+def read_tasks(path: Path, columns: TableColumns) -> tuple[pl.DataFrame, dict[str, list[str]]]:
+    """Read a table of tasks to do.
+
+    Parameters
+    ----------
+    path
+        A table of any kind. Its columns have the names of `frames.TASKS`, such as risk_level, or usual ones; task and
+        category may also have those of `columns`.
+    columns
+        Which column of the log is which.
+
+    Returns
+    -------
+    polars.DataFrame, dict
+        task_id and what else of `frames.TASKS` the table has; examples of values that no rule converts, by column.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    UsageError
+        No column has the tasks.
+    """
+    known = _columns(path)
+    named = {name: found for name, words in _TASK.items() if (found := usual(known, words))}
+    of_log = {"task_id": columns.task, "category": columns.category}
+    named |= {name: found for name, found in of_log.items() if found in known}
+    if "task_id" not in named:
+        raise UsageError(f"{path}: expected a column named task, found {', '.join(known)}")
+    rows, _ = _read(path, named, drop_torn_lines=False)
+    text = _cells(rows, named)
+    made = text.select(_task_value(name) for name in named)
+    bad = {name: text[name].is_not_null() & made[name].is_null() for name in named}
+    unmapped = {named[name]: not_understood(text[name], is_bad) for name, is_bad in bad.items() if is_bad.any()}
+    return made.drop_nulls("task_id"), {f"{name} of {path.name}": values for name, values in unmapped.items()}
+
+
+def _task_value(name: str) -> pl.Expr:
+    """The values of a column of `frames.TASKS` from text; null if there is none, or it is out of bounds."""
+    column, cell = TASKS.columns[name], pl.col(name)
+    if name == "task_id":
+        return _id(name)
+    if column.values:
+        return pl.when(cell.str.to_uppercase().is_in(column.values)).then(cell.str.to_uppercase()).alias(name)
+    if column.dtype == pl.String:
+        return cell
+    if isinstance(column.dtype, pl.List):  # as JSON, or separated by commas
+        names = cell.str.strip_chars("[]").str.split(",")
+        return names.list.eval(pl.element().str.strip_chars(' "')).alias(name)
+    number = cell.cast(pl.Float64, strict=False)
+    is_whole = column.dtype == pl.Float64 or number == number.floor()
+    low = -MAX_DURATION_MS if column.low is None else column.low
+    high = MAX_DURATION_MS if column.high is None else column.high
+    return pl.when(is_whole & number.is_between(low, high)).then(number).cast(column.dtype).alias(name)
+
+
+def _cells(rows: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:
+    """Columns of text without spaces around it; null for a text that means empty."""
+    others = [name for name in names if name != "success"]
+    stripped = rows.select(pl.col(names).str.strip_chars())
+    return stripped.with_columns(pl.when(~pl.col(names).is_in(_EMPTY)).then(pl.col(names))).with_columns(
+        pl.when(~pl.col(others).is_in(_NOT_A_NUMBER)).then(pl.col(others))
     )
-    shown = {name: count for name, count in counts.items() if count or name == "rows"}
-    return Imported(made.select(name for name in ROWS if name in made.columns), shown, unmapped)
 
 
-def _named(columns: TableColumns) -> tuple[dict[str, str], str]:
-    """The column of each role, and the unit of durations."""
-    named = {role: name for role, name in vars(columns).items() if name is not None and role != "threshold"}
-    duration = named.pop("duration", None)
-    if duration is None:
-        return named, ""
-    start, comma, end = duration.partition(",")
-    if comma:
-        return named | {"start": start, "end": end}, ""
-    name, colon, unit = duration.rpartition(":")
-    name, unit = (name, unit) if colon else (duration, _unit_of(duration))
-    if unit not in _MS:
-        raise UsageError(f"--duration: expected NAME:UNIT with a unit of {', '.join(_MS)}, found {duration}")
-    return named | {"duration": name}, unit
-
-
-def _judged(threshold: float | None) -> tuple[pl.Expr, pl.Expr]:
-    """Whether an attempt succeeded, and whether its value says that nobody could judge it."""
-    number, words = pl.col("success").cast(pl.Float64, strict=False), pl.col("success").str.to_lowercase()
-    if threshold is not None:
-        return pl.when(~number.is_nan()).then(number >= threshold), number.is_nan().fill_null(value=False)
+def _judged(values: pl.Series, columns: TableColumns) -> pl.DataFrame:
+    """For each value of `success`: is_success, is_void (nobody could judge it), is_timeout, and is_unknown."""
+    threshold = columns.threshold
+    if threshold is not None and not isfinite(threshold):
+        raise UsageError(f"--threshold: expected a number, found {threshold}")
+    number = pl.col("success").cast(pl.Float64, strict=False).fill_nan(None)
+    words = pl.col("success").str.to_lowercase().str.replace_all(r"[\s_/-]", "")
+    scored = number >= threshold if threshold is not None else pl.when(number.is_in([0.0, 1.0])).then(number == 1.0)
     known = words.replace_strict(WORDS, default=None, return_dtype=pl.Boolean)
-    return pl.coalesce(known, pl.when(number.is_in([0.0, 1.0])).then(number == 1.0)), words.is_in(_VOID).fill_null(
-        value=False
+    judged = pl.select(success=values.sort(nulls_last=True)).with_columns(
+        is_success=pl.coalesce(scored, pl.when(number.is_null()).then(known)),
+        is_void=words.is_in(_VOID).fill_null(value=False),
+        is_timeout=words.is_in(_TIMEOUT).fill_null(value=False),
+        is_score=number.is_not_null(),
     )
+    bad = judged.with_columns(
+        is_unknown=pl.col("success").is_not_null() & pl.col("is_success").is_null() & ~pl.col("is_void")
+    )
+    scores = bad.filter("is_unknown", "is_score")
+    if scores.height or not bad["is_success"].is_not_null().any():
+        found = ", ".join(map(repr, (scores if scores.height else bad.filter("is_unknown"))["success"].head(5)))
+        hint = "; a score needs --threshold, the least value that counts as success" if scores.height else ""
+        raise UsageError(f"{columns.success}: expected words such as passed, failed, found {found or 'nothing'}{hint}")
+    return bad.drop("is_score")
+
+
+def _id(role: str) -> pl.Expr:
+    return pl.col(role).str.replace_all(f"{CONTROL}+", " ")
 
 
 def _whole(role: str) -> pl.Expr:
-    return pl.col(role).cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)
+    number = pl.col(role).cast(pl.Float64, strict=False)
+    return pl.when(number == number.floor()).then(number).cast(pl.Int64, strict=False)
 
 
-def propose(path: Path) -> dict[str, str]:
-    """Guess which column is which from their names: column by option."""
+def _clock_ms() -> pl.Expr:
+    """Durations such as 0:01:30.5."""
+    hours, minutes, seconds = (
+        pl.col("duration").str.extract(r"^(\d+):(\d\d):(\d\d(?:\.\d+)?)$", part).cast(pl.Float64) for part in (1, 2, 3)
+    )
+    return ((hours * 60 + minutes) * 60 + seconds) * 1e3
+
+
+def _attempt() -> pl.Expr:
+    """Numbers from 1; a column that starts at 0 counts from there."""
+    number = _whole("attempt") + (_whole("attempt").min() == 0)
+    return pl.when(number.is_between(1, _HIGHEST_ATTEMPT)).then(number)
+
+
+def _trial(text: pl.Series) -> pl.Series:
+    """Numbers of trials; names, such as ids of runs, are numbered."""
+    number = text.to_frame("trial").select(_whole("trial")).to_series()
+    is_number = (number >= 0).fill_null(value=False) | text.is_null()
+    return number if is_number.all() else text.rank("dense").cast(pl.Int64)
+
+
+def propose_columns(path: Path) -> tuple[dict[str, str], list[str]]:
+    """Guess from the names of a table's columns which is which; also return the names."""
     names = _columns(path)
-    plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in names}
-    found = {
-        role: next((plain[usual] for usual in words.split() if usual in plain), None) for role, words in _USUAL.items()
-    }
-    if found["duration"] is None:  # a time that is named by its unit, such as runtime_s
-        found["duration"] = next((name for name in names if _unit_of(name)), None)
-    if found["duration"] is not None:
-        found["duration"] += f":{_unit_of(found['duration']) or 's'}"
-    return {role: name for role, name in found.items() if name is not None}
+    return propose(names), names
 
 
-def _unit_of(name: str) -> str:
-    """The unit that the name of a column of times ends with; empty if none."""
-    word = name.lower()
-    endings = {"ms": "ms", "msec": "ms", "milliseconds": "ms", "seconds": "s", "secs": "s", "_s": "s", "sec": "s",
-               "minutes": "min", "_min": "min", "hours": "h"}  # fmt: skip
-    return next((unit for ending, unit in endings.items() if word.endswith(ending)), "")
-
-
-def _read(path: Path, named: Mapping[str, str]) -> tuple[pl.DataFrame, list[str]]:
-    """Read the named columns as text, with a hash of each row; also say which lines are no rows."""
+def _read(path: Path, named: Mapping[str, str], *, drop_torn_lines: bool) -> tuple[pl.DataFrame, int]:
+    """Read the named columns as text, with a hash of each row; also count the lines that are no rows."""
     import duckdb
 
-    source, is_json = _source(path)
+    source, is_json, has_decimal_commas = _source(path)
     known = _columns(path)
     for name in named.values():
         if name not in known and not (is_json and name.partition(".")[0] in known):
@@ -211,19 +261,40 @@ def _read(path: Path, named: Mapping[str, str]) -> tuple[pl.DataFrame, list[str]
     question = f"select {columns}, hash({row}) as {_ROW}, {row} is null as is_torn from {source} as entry"  # noqa: S608
     with duckdb.connect() as connection, _explained(path):
         rows = pl.DataFrame(ArrowStream(connection.sql(question, params=places)))
-        problems = ["a line is not JSON"] * int(rows["is_torn"].sum())
+        torn: list[tuple[int | None, str]] = [(None, "no JSON")] * int(rows["is_torn"].sum())
         if "store_rejects" in source:
-            rejects = connection.execute("select line, error_message from reject_errors order by line").fetchall()
-            problems = [f"line {line}: {message}" for line, message in rejects]
+            rejects = "select line, min(error_message) from reject_errors group by line order by line"
+            torn = connection.execute(rejects).fetchall()
+    if torn and not drop_torn_lines:
+        line, message = torn[0]
+        expected = f"a row; {plural(len(torn), 'line')} can be left out with --drop-torn-lines"
+        raise InputError(str(path), line=line or _torn_line(path), expected=expected, found=message)
     rows = rows.filter(~pl.col("is_torn")).drop("is_torn")
-    return rows, problems
+    if has_decimal_commas:
+        rows = rows.with_columns(
+            pl.col(role).str.replace(r"^\s*([+-]?\d+),(\d+)\s*$", "$1.$2")
+            for role in ("success", "duration")
+            if role in named
+        )
+    return rows, len(torn)
+
+
+def _torn_line(path: Path) -> int | None:
+    """Number of the first line that is not JSON."""
+    with open_file(path) as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                json.loads(line.strip() or "{}")
+            except ValueError:
+                return number
+    return None
 
 
 def _columns(path: Path) -> list[str]:
     """Names of a file's columns, or of the fields of its objects."""
     import duckdb
 
-    source, is_json = _source(path)
+    source, is_json, _ = _source(path)
     keys = "select distinct unnest(json_keys(json)) as name from {} order by name"
     with duckdb.connect() as connection, _explained(path):
         question = keys.format(source) if is_json else f"describe select * from {source}"  # noqa: S608
@@ -240,21 +311,30 @@ def _explained(path: Path) -> Iterator[None]:
         raise InputError(str(path), expected="a readable table", found=str(problem).splitlines()[0]) from problem
 
 
-def _source(path: Path) -> tuple[str, bool]:
-    """SQL that reads a file, and whether its rows are JSON."""
+def _source(path: Path) -> tuple[str, bool, bool]:
+    """SQL that reads a file, whether its rows are JSON, and whether its numbers may have decimal commas."""
     with open_file(path) as stream:
-        header = stream.readline(1 << 16).decode("utf-8", "replace")
+        head = stream.readline(1 << 16)
+    if not head:
+        raise InputError(str(path), expected="a table", found="an empty file")
     name = str(path).replace("'", "''")
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        return f"read_parquet('{name}')", False
+        return f"read_parquet('{name}')", False, False
+    header = head.decode("utf-8-sig", "replace")
+    if "\0" in header or "\ufffd" in header[:-1]:
+        raise InputError(str(path), line=1, expected="text in UTF-8", found="another encoding")
     if suffix in {".jsonl", ".ndjson", ".json"}:
-        form = "array" if suffix == ".json" else "newline_delimited"
-        return f"read_json_objects('{name}', format='{form}', ignore_errors=true)", True
+        form = "array" if header.lstrip().startswith("[") else "newline_delimited"
+        return f"read_json_objects('{name}', format='{form}', ignore_errors={form != 'array'})", True, False
     if suffix in {".csv", ".tsv", ".txt"}:
         mark = max(",;\t|", key=header.count)
         return (
-            f"read_csv('{name}', all_varchar=true, header=true, delim='{mark}', quote='\"', escape='\"', "
-            "store_rejects=true, null_padding=false)"
-        ), False
+            (
+                f"read_csv('{name}', all_varchar=true, header=true, delim='{mark}', quote='\"', escape='\"', "
+                "store_rejects=true, null_padding=false)"
+            ),
+            False,
+            mark == ";",
+        )
     raise UsageError(f"{path}: expected a name that ends in .csv, .tsv, .jsonl, .json or .parquet")

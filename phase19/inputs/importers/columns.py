@@ -1,0 +1,151 @@
+"""Which column of a table is which: named by options, by a TOML map, or guessed from the names of the columns."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from phase19.errors import InputError, UsageError, suggestion
+
+UNITS_MS = {"ms": 1.0, "s": 1e3, "min": 6e4, "h": 3.6e6}
+# Last words of names, and endings of one long word, that say the unit.
+_UNIT_WORDS = {
+    **dict.fromkeys(("ms", "msec", "millis", "milliseconds", "durationms", "latencyms", "timems"), "ms"),
+    **dict.fromkeys(("s", "sec", "secs", "seconds"), "s"),
+    **dict.fromkeys(("min", "mins", "minutes"), "min"),
+    **dict.fromkeys(("h", "hrs", "hours"), "h"),
+}
+_LONG = 5  # letters from which an ending of a name is taken for a unit
+# Names that a column of each kind often has, best first; compared in lower case without punctuation.
+USUAL = {
+    "task": "task taskid taskname instanceid instance problem problemid issue case question promptid sampleid testcase",
+    "agent": "agent agentid agentname model modelid modelname solver algorithm system worker",
+    "success": "success passed issuccess resolved isresolved solved correct pass outcome status result score",
+    "duration": "durationms executiontimems timems latencyms duration seconds durations runtime elapsed time latency",
+    "category": "category repo repository dataset domain kind type benchmark",
+    "timestamp": "timestamp ts started startedat starttime start createdat finishedat endtime datetime date",
+    "attempt": "attempt try retry attemptnumber",
+    "trial": "trial run repetition epoch seed",
+    "error": "error errormessage exception",
+}
+_STARTS = ["startedat", "starttime", "started", "start", "begin"]
+_ENDS = ["finishedat", "endedat", "completedat", "endtime", "finished", "ended", "completed", "end", "stop"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableColumns:
+    """Names of a table's columns; None where the table has no such column."""
+
+    task: str | None = None
+    """Column with the task. Without --task, --agent and --success, the command proposes columns."""
+    agent: str | None = None
+    """Column with the agent that tried it."""
+    success: str | None = None
+    """Column that says whether it succeeded: true, passed, 1, failed, ..., or a number with --threshold."""
+    duration: str | None = None
+    """Column and unit of the time, such as seconds:s (units ms, s, min, h; or 0:01:30), or two columns: START,END."""
+    category: str | None = None
+    """Column with the kind of task."""
+    timestamp: str | None = None
+    """Column with the time of the attempt."""
+    attempt: str | None = None
+    """Column with the number of the attempt among retries: 1, 2, ..., or 0, 1, ..."""
+    trial: str | None = None
+    """Column with the number or name of the independent trial."""
+    void: str | None = None
+    """Column that marks attempts which nobody could judge: any text but false, no or 0."""
+    error: str | None = None
+    """Column with the error message."""
+    threshold: float | None = None
+    """Count a success column of numbers as success from this value on."""
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What is not None, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def roles(self) -> tuple[dict[str, str], str]:
+        """The column of each role, with `start` and `end` for two times, and the unit of durations.
+
+        Raises
+        ------
+        UsageError
+            The duration has no unit.
+        """
+        named = {role: name for role, name in self.given.items() if role != "threshold"}
+        duration = named.pop("duration", None)
+        if duration is None:
+            return named, "ms"
+        start, comma, end = duration.partition(",")
+        if comma:
+            return named | {"start": start, "end": end}, "ms"
+        name, colon, unit = duration.rpartition(":")
+        name, unit = (name, unit) if colon else (duration, _unit_of(duration))
+        if unit not in UNITS_MS:
+            raise UsageError(f"--duration: expected NAME:UNIT with a unit of {', '.join(UNITS_MS)}, found {duration}")
+        return named | {"duration": name}, unit
+
+
+def read_map(path: Path) -> dict[str, Any]:
+    """Read a TOML file with the fields of `TableColumns`, such as `task = "instance_id"`.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or is not TOML, a key is unknown, or a value is no name.
+    """
+    from phase19.inputs.decoding import decode_toml, line_of, shorten
+
+    text, document = decode_toml(path)
+    known = [field.name for field in fields(TableColumns)]
+    for key, value in document.items():
+        kinds, expected = ((int, float), "a number") if key == "threshold" else ((str,), "the name of a column")
+        is_right = isinstance(value, kinds) and not isinstance(value, bool) and value != ""
+        if key not in known or not is_right:
+            found = shorten(repr(value)) if key in known else f"{key!r}{suggestion(key, known)}"
+            expected = expected if key in known else f"one of {', '.join(known)}"
+            line = line_of(re.sub("#.*", "", text), (key,), key_form=r"\b{}\b")
+            raise InputError(str(path), line=line, field=key, expected=expected, found=found)
+    return document
+
+
+def propose(names: Collection[str]) -> dict[str, str]:
+    """Guess which column is which: the fields of `TableColumns` that have a column with a usual name."""
+    plain = _plain_names(names)
+    found = {role: name for role, words in USUAL.items() if (name := _first(plain, words.split()))}
+    start, end = _first(plain, _STARTS), _first(plain, _ENDS)
+    # A time may also be named by its unit, such as time_to_fix_min.
+    duration = found.pop("duration", None) or next((name for name in names if _unit_of(name)), None)
+    if duration is not None:
+        found["duration"] = f"{duration}:{_unit_of(duration) or 's'}"
+    elif start and end:
+        found["duration"] = f"{start},{end}"
+    return {role: found[role] for role in USUAL if role in found}
+
+
+def usual(names: Iterable[str], words: str) -> str | None:
+    """The column with the first of the names in `words`, which are in lower case without punctuation."""
+    return _first(_plain_names(names), words.split())
+
+
+def _first(plain: Mapping[str, str], words: Iterable[str]) -> str | None:
+    return next((plain[word] for word in words if word in plain), None)
+
+
+def _plain_names(names: Iterable[str]) -> dict[str, str]:
+    """Names by their letters and digits in lower case; of several, the first."""
+    return {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed([*names])}
+
+
+def _unit_of(name: str) -> str:
+    """The unit that the name of a column of times ends with, such as latencyMs or Time (min); empty if none."""
+    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)] or [""]
+    return next(
+        (
+            unit
+            for word, unit in _UNIT_WORDS.items()
+            if words[-1] == word or (len(word) >= _LONG and words[-1].endswith(word))
+        ),
+        "",
+    )

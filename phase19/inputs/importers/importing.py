@@ -1,0 +1,121 @@
+"""Import logs of any format into an input directory."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Literal
+
+from phase19.errors import UsageError
+from phase19.inputs.importers.columns import TableColumns, read_map
+
+Format = Literal["table", "terminal-bench", "harbor", "swebench", "aslib", "openhands", "lm-eval", "inspect"]
+_NEEDED = ("task", "agent", "success")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What an import read, and where it wrote it.
+
+    Attributes
+    ----------
+    directory
+        The input directory that was written.
+    counts
+        Numbers of rows, agents and tasks by what they are, to show.
+    unmapped
+        Examples of values that no rule converts, by column.
+    unused
+        Names of a table's columns that were not used.
+    """
+
+    directory: Path
+    counts: dict[str, int]
+    unmapped: dict[str, list[str]]
+    unused: list[str]
+
+
+def import_records(
+    format: Format,  # noqa: A002 - the command's name for it
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    columns: TableColumns | None = None,
+    map_file: Path | None = None,
+    tasks: Path | None = None,
+    drop_torn_lines: bool = False,
+) -> ImportResult:
+    """Import logs: write an input directory.
+
+    Parameters
+    ----------
+    format
+        Format of the logs.
+    paths
+        Files or folders to import.
+    output
+        The directory to write; it must not exist, or be empty.
+    columns
+        Which column of a table is which.
+    map_file
+        A TOML file with further fields of `columns`, such as `task = "instance_id"`.
+    tasks
+        A table of tasks to do. Rows of a table without an outcome are then void.
+    drop_torn_lines
+        Leave out, and count, lines that are no rows; by default the first one is an error.
+
+    Returns
+    -------
+    ImportResult
+        What was read.
+
+    Raises
+    ------
+    UsageError
+        Nothing is given or found to import; columns are not named (the message proposes some), do not exist or do not
+        suit the format.
+    InputError
+        A file cannot be read.
+    OutputError
+        `output` is not empty, or cannot be written.
+    """
+    from phase19.inputs.importers import table
+    from phase19.inputs.importers.attempts import write_inputs
+
+    if not paths:
+        raise UsageError("expected at least one file or folder to import, found none")
+    given = columns.given if columns else {}
+    if format == "table":
+        named = TableColumns(**((read_map(map_file) if map_file else {}) | given))
+        _check_named(paths, output, named)
+        imported = table.read_table(paths, named, has_tasks=tasks is not None, drop_torn_lines=drop_torn_lines)
+    elif misplaced := [*given, *(["map"] if map_file else [])]:
+        raise UsageError(f"--{', --'.join(misplaced)}: only for `import table`, found {format}")
+    else:
+        named = TableColumns()
+        module = "inspect_ai" if format == "inspect" else format.replace("-", "_")
+        importer = import_module(f"phase19.inputs.importers.{module}")
+        imported = importer.read(paths, drop_torn_lines=drop_torn_lines)
+    if tasks is not None:
+        listed, unmapped = table.read_tasks(tasks, named)
+        imported = replace(imported, tasks=listed, unmapped=imported.unmapped | unmapped)
+    return ImportResult(output, write_inputs(imported, output), imported.unmapped, imported.unused)
+
+
+def _check_named(paths: Sequence[Path], output: Path, columns: TableColumns) -> None:
+    """Raise UsageError with a proposal if columns are not named."""
+    if columns.given.keys() >= set(_NEEDED):
+        return
+    from phase19.inputs.importers.table import propose_columns
+
+    guessed, names = propose_columns(paths[0])
+    proposed = dict.fromkeys(_NEEDED, "COLUMN") | guessed | columns.given
+    unlike = [f"--{role}" for role in _NEEDED if proposed[role] == "COLUMN"]
+    hint = "if this is right, type:"
+    if unlike:
+        hint = f"no column looks like one for {', '.join(unlike)}: put its name in place of COLUMN in"
+    command = ("python -m phase19 import table", *(shlex.quote(str(path)) for path in (*paths, "--output", output)))
+    options = (f"--{role} {shlex.quote(str(column))}" for role, column in proposed.items())
+    found = ", ".join(names) or "none"
+    raise UsageError(f"{paths[0]}: name the columns (found {found}); {hint}\n{' '.join((*command, *options))}")
