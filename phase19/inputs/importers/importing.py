@@ -37,7 +37,7 @@ class ImportResult:
 
 
 def import_records(
-    format: Format,  # noqa: A002 - the command's name for it
+    format: Format,
     paths: Sequence[Path],
     output: Path,
     *,
