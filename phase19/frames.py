@@ -21,6 +21,7 @@ text = partial(Column, pl.String, nullable=True)
 flag = partial(Column, pl.Boolean)
 number = partial(Column, pl.Float64)
 rate = partial(Column, pl.Float64, unit="fraction", low=0.0, high=1.0)
+scaled = partial(Column, pl.Float64, low=0.0, high=1.0)
 change = partial(Column, pl.Float64, unit="fraction", low=-1.0, high=1.0)
 milliseconds = partial(Column, pl.Float64, unit="ms", low=0.0)
 count = partial(Column, pl.Int64, unit="count", low=0)
@@ -44,7 +45,7 @@ def has_run() -> pl.Expr:
 _WAVE, _WAVE_KEY = (count("wave, from 1", low=1, key=is_key) for is_key in (False, True))
 _TASK = identifier("task", key=True)
 _AGENT = identifier("agent", key=True)
-_CATEGORY = text("kind of task")
+_CATEGORY = text("kind of task; null if none is recorded")
 _RISK_LEVEL = choice("LOW, MEDIUM, HIGH or UNKNOWN", *RISK_LEVELS, default="MEDIUM")
 _HEURISTICS_APPLIED = strings("ids of the Phase 16 heuristics applied", default=[])
 _BOOST = change("what a heuristic adds to the confidence", default=0.0)
@@ -67,7 +68,7 @@ TASKS = Schema(
     predicted_confidence_delta=change("Phase 16's own prediction", nullable=True),
     approval_status=text("Phase 16's approval status; never an approval here"),
     reason=text("why Phase 16 planned it"),
-    deadline_ms=milliseconds("deadline from the start of the wave", nullable=True),
+    deadline_ms=milliseconds("deadline from the start of the wave; null if it has none", nullable=True),
     estimated_duration_ms=milliseconds("estimated duration of one attempt", nullable=True),
     required_agents=strings("agents allowed to do it; null or empty for any", nullable=True),
     excluded_agents=strings("agents that may not do it; null or empty for none", nullable=True),
@@ -90,7 +91,7 @@ ATTEMPTS = Schema(
     attempt=count("number of the attempt, from 1", low=1, high=1000, default=1),
     heuristics_applied=_HEURISTICS_APPLIED,
     cost=number("cost of the attempt, in any unit; null if not recorded", nullable=True, low=0.0),
-    error_message=text("what went wrong"),
+    error_message=text("what went wrong; null if nothing is known"),
     timestamp=moment("end of the attempt", nullable=True),
     source=choice("where the record is from", "phase17", "phase18", "previous", "run"),
 )
@@ -176,8 +177,8 @@ DECISIONS = Schema(
     wave=_WAVE,
     risk_level=_RISK_LEVEL,
     confidence=rate("recorded confidence, before any boost", nullable=True),
-    decision=choice("what this run did", "approved", "deferred"),
-    live_decision=choice("what a live run would do", "approved", "deferred"),
+    decision=choice("what this run did: approved or deferred", "approved", "deferred"),
+    live_decision=choice("what a live run would do: approved or deferred", "approved", "deferred"),
     reason=identifier("the rule that decided"),
     relaxed_by=text("heuristic whose lowered threshold the confidence meets; null if none"),
 )
@@ -194,10 +195,10 @@ PLANS = Schema(
     task_id=_TASK,
     agent_id=identifier("agent it is assigned to"),
     wave=_WAVE,
-    priority=count("rank in its wave, from 1", low=1),
+    priority=count("rank in its wave, 1 first", low=1),
     risk_level=_RISK_LEVEL,
     category=_CATEGORY,
-    confidence=rate("recorded confidence"),
+    confidence=rate("recorded confidence, before any boost"),
     confidence_boost=_BOOST,
     updated_confidence=rate("confidence after boosts and the outcomes of earlier waves"),
     heuristics_applied=_HEURISTICS_APPLIED,
@@ -212,10 +213,10 @@ PLANS = Schema(
     duration_ms_p50=milliseconds("median duration of one attempt; null if no time is known", nullable=True),
     duration_ms_p90=milliseconds("90 % quantile of the duration of one attempt; null like the median", nullable=True),
     planned_duration_ms=milliseconds("expected total time of its attempts; 1,000 ms if no time is known"),
-    planned_confidence_delta=number("expected change of confidence"),
-    success_term=rate("success term of the score, scaled"),
-    throughput_term=rate("throughput term of the score, scaled"),
-    confidence_term=rate("confidence term of the score, scaled"),
+    planned_confidence_delta=number("expected change of confidence", "fraction"),
+    success_term=scaled("success term of the score, from 0 to 1"),
+    throughput_term=scaled("throughput term of the score, from 0 to 1"),
+    confidence_term=scaled("confidence term of the score, from 0 to 1"),
     score=number("score that the assignment maximised"),
     agent_price=number("gain in the wave's score if its agent could take one more task"),
     runner_up_agent_id=identifier("next best agent for it; null if no other agent may do it", nullable=True),
@@ -223,7 +224,7 @@ PLANS = Schema(
     score_margin=number("loss of the wave's score if the runner-up did it", nullable=True),
     scheduled_start_time=milliseconds("planned start, from the start of the wave"),
     scheduled_end_time=milliseconds("planned end, from the start of the wave"),
-    record_count=count("recorded attempts of this (task, agent) pair"),
+    record_count=count("recorded attempts of this task by this agent"),
     deadline_ms=TASKS.columns["deadline_ms"],
 )
 
@@ -237,13 +238,18 @@ OUTCOMES = Schema(
     "outcomes",
     task_id=identifier("task, as planned", key=True),
     agent_id=identifier("agent, as planned"),
-    status=choice("how the task ended", *RAN, "unobserved", "interrupted"),
+    status=choice(
+        "how the task ended: completed, failed, unobserved (no recorded outcome) or interrupted",
+        *RAN,
+        "unobserved",
+        "interrupted",
+    ),
     attempt_count=count("attempts made; 0 if it did not run"),
     actual_duration_ms=milliseconds("total time of its attempts; null if it did not run or is unknown", nullable=True),
-    actual_confidence_delta=number("change of confidence; null if it did not run", nullable=True),
+    actual_confidence_delta=number("change of confidence; null if it did not run", "fraction", nullable=True),
     is_duration_measured=flag("the time of every attempt is known", default=True),
     is_censored=_IS_CENSORED,
-    error_message=text("what went wrong in the last attempt"),
+    error_message=text("what went wrong in the last attempt; null if nothing is known"),
 )
 
 EXECUTIONS = Schema(
@@ -275,7 +281,7 @@ ATTEMPT_LOG = ATTEMPTS.select(
     "attempt_log",
     "task_id agent_id wave attempt status started_at timestamp execution_time_ms confidence_delta is_censored cost "
     "error_message simulated",
-    status=choice("how it ended", "success", "failed"),
+    status=choice("how it ended: success or failed", "success", "failed"),
     started_at=text("start of the attempt, UTC; null if not recorded"),
     timestamp=text("end of the attempt, UTC; null if not recorded"),
     execution_time_ms=ATTEMPTS.columns["duration_ms"],

@@ -1,10 +1,11 @@
 -- Question: what do run directories hold, as typed tables for an analyst who has only duckdb?
--- Grain: one view per kind of row; the comment above each view states its grain.
+-- Grain: one view per kind of row; `from views` lists them, and the comment on each view states its grain.
 -- Inputs: run directories. Before running this file, `set variable runs = ['outputs/phase19', 'archive/monday']`, or
 --     `run` for a single one; the default is the current directory. A directory that is not a run is an error. A file
 --     that a run does not have is an empty table.
 -- Columns: those of the files, declared here, then run (the directory as given, without needless dots and slashes) and
---     run_id. Times [ms from the start of the wave], rates [fraction], throughput [tasks per second].
+--     run_id. `from view_columns` lists the type, unit and meaning of each column, from the comments on columns.
+--     They are declared here, but those of tasks, attempts, plans, decisions and unassigned in phase19/frames.py.
 -- The views read the files at every query. The list of files is made once, when this file runs.
 
 -- Each view declares the columns of its file in one place.
@@ -71,7 +72,6 @@ create or replace temp macro documents_of(name, structure) as table
         unnest(json_transform(content, cast(structure as json))),
     from read_text(list_transform(getvariable('run_names'), lambda run: path_join(as_pattern(run), name)));
 
--- One row per run.
 create or replace temp view runs as
 select
     run,
@@ -87,25 +87,43 @@ select
     unnest(overall_metrics),
     system_health_score,
 from documents_of('optimization_summary.json', {
-    'run_id': 'varchar',  -- id made of the inputs and options
-    'timestamp': 'timestamp',  -- moment of the run, UTC
-    'optimization_strategy': 'varchar',  -- strategy of the run
-    'executor': 'varchar',  -- simulate, replay or live
-    'simulated': 'boolean',  -- the outcomes are those of a dry run
-    'seed': 'bigint',  -- seed of all random numbers
-    'total_waves_optimized': 'bigint',  -- waves that were planned
-    'total_agents': 'bigint',  -- agents of the run
-    'total_tasks': 'bigint',  -- tasks of the run
+    'run_id': 'varchar',
+    'timestamp': 'timestamp',
+    'optimization_strategy': 'varchar',
+    'executor': 'varchar',
+    'simulated': 'boolean',
+    'seed': 'bigint',
+    'total_waves_optimized': 'bigint',
+    'total_agents': 'bigint',
+    'total_tasks': 'bigint',
     'overall_metrics': {
-        'expected_success_rate': 'double',  -- planned success rate of the tasks that ran [fraction]
-        'actual_success_rate': 'double',  -- completed tasks of those that ran [fraction]
-        'prediction_accuracy': 'double',  -- 1 - |planned - actual| / planned success rate [fraction]
-        'expected_throughput': 'double',  -- planned throughput [tasks/s]
-        'actual_throughput': 'double',  -- tasks that ran / sum of latest known ends [tasks/s]
-        'schedule_adherence': 'double'  -- 1 - mean shift of start and end / end of the timeline [fraction]
+        'expected_success_rate': 'double',
+        'actual_success_rate': 'double',
+        'prediction_accuracy': 'double',
+        'expected_throughput': 'double',
+        'actual_throughput': 'double',
+        'schedule_adherence': 'double'
     },
-    'system_health_score': 'double'  -- health score, 0 to 100
+    'system_health_score': 'double'
 });
+comment on view runs is 'one row per run: its strategy, size, success, throughput and health';
+comment on column runs.run is 'run directory as given, without needless dots and slashes';
+comment on column runs.run_id is 'id made of the inputs and options';
+comment on column runs.timestamp is 'moment of the run, UTC';
+comment on column runs.strategy is 'strategy of the run';
+comment on column runs.executor is 'simulate, replay or live';
+comment on column runs.simulated is 'the outcomes are those of a dry run';
+comment on column runs.seed is 'seed of all random numbers';
+comment on column runs.total_waves is 'waves that were planned';
+comment on column runs.total_agents is 'agents of the run';
+comment on column runs.total_tasks is 'tasks of the run';
+comment on column runs.expected_success_rate is 'planned success rate of the tasks that ran [fraction]';
+comment on column runs.actual_success_rate is 'completed tasks of those that ran [fraction]';
+comment on column runs.prediction_accuracy is '1 - |planned - actual| / planned success rate [fraction]';
+comment on column runs.expected_throughput is 'planned throughput [tasks/s]';
+comment on column runs.actual_throughput is 'tasks that ran / sum of latest known ends [tasks/s]';
+comment on column runs.schedule_adherence is '1 - mean shift of start and end / end of the timeline [fraction]';
+comment on column runs.system_health_score is 'health score, 0 to 100';
 
 -- The run_id of each run, read once so that the views do not read the summaries.
 set variable run_ids = (
@@ -129,83 +147,146 @@ set variable run_ids = (
     from found
 );
 
--- One row per scheduled task of any status: its planned and actual times.
 create or replace temp view tasks as
 from rows_of('scheduled_tasks.jsonl', {
-    'task_id': 'varchar',  -- task
-    'agent_id': 'varchar',  -- agent it was planned for
-    'wave': 'bigint',  -- wave, from 1
-    'scheduled_start_time': 'double',  -- planned start [ms]
-    'scheduled_end_time': 'double',  -- planned end [ms]
-    'actual_start_time': 'double',  -- actual start; null if unknown [ms]
-    'actual_end_time': 'double',  -- actual end; null if unknown [ms]
-    'priority': 'bigint',  -- rank in its wave, 1 first
-    'status': 'varchar',  -- completed, failed, unobserved or interrupted
-    'confidence': 'double',  -- recorded confidence, before any boost [fraction]
-    'retry_count': 'bigint',  -- attempts after the first
-    'error_message': 'varchar',  -- what went wrong in the last attempt; null if nothing is known
-    'risk_level': 'varchar',  -- LOW, MEDIUM, HIGH or UNKNOWN
-    'category': 'varchar',  -- kind of task; null if none is recorded
-    'heuristics_applied': 'varchar[]',  -- ids of the Phase 16 heuristics applied
-    'actual_duration_ms': 'double',  -- busy time of all attempts; null if it did not run or is unknown [ms]
-    'actual_confidence_delta': 'double',  -- change of confidence; null if it did not run [fraction]
-    'confidence_after': 'double',  -- confidence after its attempts; null if it did not run [fraction]
-    'is_duration_measured': 'boolean',  -- the time of every attempt is known
-    'is_censored': 'boolean',  -- a limit stopped an attempt, which would have lasted longer
-    'deadline_ms': 'double',  -- deadline from the start of the wave; null if it has none [ms]
-    'is_planned_late': 'boolean',  -- the planned end is after the deadline
-    'is_late': 'boolean'  -- the actual end is after the deadline; null if the end is unknown
+    'task_id': 'varchar',
+    'agent_id': 'varchar',
+    'wave': 'bigint',
+    'scheduled_start_time': 'double',
+    'scheduled_end_time': 'double',
+    'actual_start_time': 'double',
+    'actual_end_time': 'double',
+    'priority': 'bigint',
+    'status': 'varchar',
+    'confidence': 'double',
+    'retry_count': 'bigint',
+    'error_message': 'varchar',
+    'risk_level': 'varchar',
+    'category': 'varchar',
+    'heuristics_applied': 'varchar[]',
+    'actual_duration_ms': 'double',
+    'actual_confidence_delta': 'double',
+    'confidence_after': 'double',
+    'is_duration_measured': 'boolean',
+    'is_censored': 'boolean',
+    'deadline_ms': 'double',
+    'is_planned_late': 'boolean',
+    'is_late': 'boolean'
 });
+comment on view tasks is 'one row per scheduled task: its planned and actual times, and how it ended';
+comment on column tasks.task_id is 'task';
+comment on column tasks.agent_id is 'agent it is assigned to';
+comment on column tasks.wave is 'wave, from 1';
+comment on column tasks.scheduled_start_time is 'planned start, from the start of the wave [ms]';
+comment on column tasks.scheduled_end_time is 'planned end, from the start of the wave [ms]';
+comment on column tasks.actual_start_time is 'actual start, from the start of the wave; null if unknown [ms]';
+comment on column tasks.actual_end_time is 'actual end, from the start of the wave; null if unknown [ms]';
+comment on column tasks.priority is 'rank in its wave, 1 first';
+comment on column tasks.status is
+'how the task ended: completed, failed, unobserved (no recorded outcome) or interrupted';
+comment on column tasks.confidence is 'recorded confidence, before any boost [fraction]';
+comment on column tasks.retry_count is 'attempts after the first';
+comment on column tasks.error_message is 'what went wrong in the last attempt; null if nothing is known';
+comment on column tasks.risk_level is 'LOW, MEDIUM, HIGH or UNKNOWN';
+comment on column tasks.category is 'kind of task; null if none is recorded';
+comment on column tasks.heuristics_applied is 'ids of the Phase 16 heuristics applied';
+comment on column tasks.actual_duration_ms is 'total time of its attempts; null if it did not run or is unknown [ms]';
+comment on column tasks.actual_confidence_delta is 'change of confidence; null if it did not run [fraction]';
+comment on column tasks.confidence_after is 'confidence after its attempts; null if it did not run [fraction]';
+comment on column tasks.is_duration_measured is 'the time of every attempt is known';
+comment on column tasks.is_censored is 'an attempt timed out, so the duration is a lower bound';
+comment on column tasks.deadline_ms is 'deadline from the start of the wave; null if it has none [ms]';
+comment on column tasks.is_planned_late is 'the planned end is after the deadline; false without a deadline';
+comment on column tasks.is_late is
+'the actual end is after the deadline; false without a deadline, null if the end is unknown';
 
--- One row per attempt of the run.
 create or replace temp view attempts as
 from rows_of('attempts.jsonl', {
-    'task_id': 'varchar',  -- task
-    'agent_id': 'varchar',  -- agent that attempted it
-    'wave': 'bigint',  -- wave, from 1
-    'attempt': 'bigint',  -- number of the attempt, from 1
-    'status': 'varchar',  -- success or failed
-    'started_at': 'timestamp',  -- start, UTC; null if not recorded
-    'timestamp': 'timestamp',  -- end, UTC; null if not recorded
-    'execution_time_ms': 'double',  -- duration; null if not recorded [ms]
-    'confidence_delta': 'double',  -- change of confidence; null if not recorded [fraction]
-    'is_censored': 'boolean',  -- a limit stopped it, so it would have lasted longer
-    'cost': 'double',  -- cost, in any unit; null if not recorded
-    'error_message': 'varchar',  -- what went wrong; null if nothing is known
-    'simulated': 'boolean'  -- the outcome is that of a dry run
+    'task_id': 'varchar',
+    'agent_id': 'varchar',
+    'wave': 'bigint',
+    'attempt': 'bigint',
+    'status': 'varchar',
+    'started_at': 'timestamp',
+    'timestamp': 'timestamp',
+    'execution_time_ms': 'double',
+    'confidence_delta': 'double',
+    'is_censored': 'boolean',
+    'cost': 'double',
+    'error_message': 'varchar',
+    'simulated': 'boolean'
 });
+comment on view attempts is 'one row per attempt: who made it, when, and how it ended';
+comment on column attempts.task_id is 'task attempted';
+comment on column attempts.agent_id is 'agent that attempted it; null if not recorded';
+comment on column attempts.wave is 'wave of the attempt';
+comment on column attempts.attempt is 'number of the attempt, from 1';
+comment on column attempts.status is 'how it ended: success or failed';
+comment on column attempts.started_at is 'start of the attempt, UTC; null if not recorded';
+comment on column attempts.timestamp is 'end of the attempt, UTC; null if not recorded';
+comment on column attempts.execution_time_ms is 'execution time; null if not recorded [ms]';
+comment on column attempts.confidence_delta is 'change of confidence [fraction]';
+comment on column attempts.is_censored is 'an attempt timed out, so the duration is a lower bound';
+comment on column attempts.cost is 'cost of the attempt, in any unit; null if not recorded';
+comment on column attempts.error_message is 'what went wrong; null if nothing is known';
+comment on column attempts.simulated is 'the outcome is that of a dry run';
 
--- One row per scheduled task: the forecast that it was planned with.
 create or replace temp view plans as
 from rows_of('planned_tasks.jsonl', {
-    'task_id': 'varchar',  -- task
-    'agent_id': 'varchar',  -- agent it is assigned to
-    'wave': 'bigint',  -- wave, from 1
-    'success_probability': 'double',  -- probability that the first attempt succeeds
-    'success_low': 'double',  -- 5 % quantile of that probability
-    'success_high': 'double',  -- 95 % quantile of that probability
-    'planned_success': 'double',  -- probability that one of its attempts succeeds
-    'baseline_success': 'double',  -- the same, averaged over all agents: round robin
-    'planned_attempts': 'double',  -- expected number of attempts
-    'max_attempts': 'bigint',  -- attempts allowed in the wave
-    'duration_ms_p50': 'double',  -- median duration of one attempt; null if no time is known [ms]
-    'duration_ms_p90': 'double',  -- 90 % quantile of that duration; null like the median [ms]
-    'planned_duration_ms': 'double',  -- expected busy time of all attempts [ms]
-    'planned_confidence_delta': 'double',  -- expected change of confidence [fraction]
-    'confidence_boost': 'double',  -- what a heuristic adds to the confidence [fraction]
-    'updated_confidence': 'double',  -- confidence after boosts and the outcomes of earlier waves [fraction]
-    'success_term': 'double',  -- success term of the score, scaled to 0 to 1
-    'throughput_term': 'double',  -- throughput term of the score, scaled to 0 to 1
-    'confidence_term': 'double',  -- confidence term of the score, scaled to 0 to 1
-    'score': 'double',  -- score that the assignment maximised
-    'agent_price': 'double',  -- score that one more slot at its agent would add to the wave
-    'runner_up_agent_id': 'varchar',  -- next best agent; null if no other agent may do it
-    'runner_up_score': 'double',  -- score with the next best agent
-    'score_margin': 'double',  -- score that the wave would lose with the next best agent
-    'record_count': 'bigint'  -- recorded attempts of this task by this agent
+    'task_id': 'varchar',
+    'agent_id': 'varchar',
+    'wave': 'bigint',
+    'success_probability': 'double',
+    'success_low': 'double',
+    'success_high': 'double',
+    'planned_success': 'double',
+    'baseline_success': 'double',
+    'planned_attempts': 'double',
+    'max_attempts': 'bigint',
+    'duration_ms_p50': 'double',
+    'duration_ms_p90': 'double',
+    'planned_duration_ms': 'double',
+    'planned_confidence_delta': 'double',
+    'confidence_boost': 'double',
+    'updated_confidence': 'double',
+    'success_term': 'double',
+    'throughput_term': 'double',
+    'confidence_term': 'double',
+    'score': 'double',
+    'agent_price': 'double',
+    'runner_up_agent_id': 'varchar',
+    'runner_up_score': 'double',
+    'score_margin': 'double',
+    'record_count': 'bigint'
 });
+comment on view plans is 'one row per scheduled task: the forecast that it was planned with, and the next best agent';
+comment on column plans.task_id is 'task';
+comment on column plans.agent_id is 'agent it is assigned to';
+comment on column plans.wave is 'wave, from 1';
+comment on column plans.success_probability is 'probability that the first attempt succeeds [fraction]';
+comment on column plans.success_low is '5 % quantile of the first attempt''s success probability [fraction]';
+comment on column plans.success_high is '95 % quantile of the first attempt''s success probability [fraction]';
+comment on column plans.planned_success is 'probability that the task succeeds within its attempts [fraction]';
+comment on column plans.baseline_success is
+'planned success averaged over all agents: the expectation of round robin [fraction]';
+comment on column plans.planned_attempts is 'expected number of attempts [attempts]';
+comment on column plans.max_attempts is 'attempts allowed in the wave';
+comment on column plans.duration_ms_p50 is 'median duration of one attempt; null if no time is known [ms]';
+comment on column plans.duration_ms_p90 is '90 % quantile of the duration of one attempt; null like the median [ms]';
+comment on column plans.planned_duration_ms is 'expected total time of its attempts; 1,000 ms if no time is known [ms]';
+comment on column plans.planned_confidence_delta is 'expected change of confidence [fraction]';
+comment on column plans.confidence_boost is 'what a heuristic adds to the confidence [fraction]';
+comment on column plans.updated_confidence is 'confidence after boosts and the outcomes of earlier waves [fraction]';
+comment on column plans.success_term is 'success term of the score, from 0 to 1';
+comment on column plans.throughput_term is 'throughput term of the score, from 0 to 1';
+comment on column plans.confidence_term is 'confidence term of the score, from 0 to 1';
+comment on column plans.score is 'score that the assignment maximised';
+comment on column plans.agent_price is 'gain in the wave''s score if its agent could take one more task';
+comment on column plans.runner_up_agent_id is 'next best agent for it; null if no other agent may do it';
+comment on column plans.runner_up_score is 'the runner-up''s score';
+comment on column plans.score_margin is 'loss of the wave''s score if the runner-up did it';
+comment on column plans.record_count is 'recorded attempts of this task by this agent';
 
--- One row per task that ran: all columns of tasks and plans.
 create or replace temp view executions as
 select
     tasks.* exclude (run, run_id),
@@ -214,192 +295,329 @@ select
 from tasks
 inner join plans on tasks.run = plans.run and tasks.task_id = plans.task_id
 where tasks.status in ('completed', 'failed');
+comment on view executions is 'one row per task that ran: all columns of tasks and plans';
+comment on column executions.is_completed is 'the task completed';
 
--- One row per wave: planned and actual figures.
 create or replace temp view comparisons as
 from rows_of('schedule_comparisons.jsonl', {
-    'wave': 'bigint',  -- wave, from 1
-    'planned_success_rate': 'double',  -- mean planned success [fraction]
-    'actual_success_rate': 'double',  -- completed tasks of those that ran [fraction]
-    'planned_throughput': 'double',  -- tasks / planned makespan; null if no time is known [tasks/s]
-    'actual_throughput': 'double',  -- tasks that ran / latest known end; null if none is known [tasks/s]
-    'planned_confidence_delta': 'double',  -- mean expected change of confidence [fraction]
-    'actual_confidence_delta': 'double',  -- mean change of confidence [fraction]
-    'accuracy_score': 'double',  -- 1 - |planned - actual| / planned success rate [fraction]
-    'ran_count': 'bigint',  -- tasks that ran
-    'success_rate_low': 'double',  -- 5 % quantile of the success rate under the plan [fraction]
-    'success_rate_high': 'double',  -- 95 % quantile of the success rate under the plan [fraction]
-    'throughput_low': 'double',  -- 5 % quantile of the throughput under the plan [tasks/s]
-    'throughput_high': 'double',  -- 95 % quantile of the throughput under the plan [tasks/s]
-    'throughput_efficiency': 'double',  -- actual / planned throughput [ratio]
-    'schedule_adherence': 'double',  -- 1 - mean shift of start and end / end of the timeline [fraction]
-    'agent_utilization': 'double',  -- busy time / (agents x makespan) [fraction]
-    'brier_score': 'double',  -- mean squared error of planned success
-    'log_loss': 'double'  -- mean -log of the probability forecast for each outcome
+    'wave': 'bigint',
+    'planned_success_rate': 'double',
+    'actual_success_rate': 'double',
+    'planned_throughput': 'double',
+    'actual_throughput': 'double',
+    'planned_confidence_delta': 'double',
+    'actual_confidence_delta': 'double',
+    'accuracy_score': 'double',
+    'ran_count': 'bigint',
+    'success_rate_low': 'double',
+    'success_rate_high': 'double',
+    'throughput_low': 'double',
+    'throughput_high': 'double',
+    'throughput_efficiency': 'double',
+    'schedule_adherence': 'double',
+    'agent_utilization': 'double',
+    'brier_score': 'double',
+    'log_loss': 'double'
 });
+comment on view comparisons is 'one row per wave: planned and actual figures';
+comment on column comparisons.wave is 'wave, from 1';
+comment on column comparisons.planned_success_rate is 'mean planned success [fraction]';
+comment on column comparisons.actual_success_rate is 'completed tasks of those that ran [fraction]';
+comment on column comparisons.planned_throughput is 'tasks / planned makespan; null if no time is known [tasks/s]';
+comment on column comparisons.actual_throughput is 'tasks that ran / latest known end; null if none is known [tasks/s]';
+comment on column comparisons.planned_confidence_delta is 'mean expected change of confidence [fraction]';
+comment on column comparisons.actual_confidence_delta is 'mean change of confidence [fraction]';
+comment on column comparisons.accuracy_score is '1 - |planned - actual| / planned success rate [fraction]';
+comment on column comparisons.ran_count is 'tasks that ran';
+comment on column comparisons.success_rate_low is '5 % quantile of the success rate under the plan [fraction]';
+comment on column comparisons.success_rate_high is '95 % quantile of the success rate under the plan [fraction]';
+comment on column comparisons.throughput_low is '5 % quantile of the throughput under the plan [tasks/s]';
+comment on column comparisons.throughput_high is '95 % quantile of the throughput under the plan [tasks/s]';
+comment on column comparisons.throughput_efficiency is 'actual / planned throughput [ratio]';
+comment on column comparisons.schedule_adherence is '1 - mean shift of start and end / end of the timeline [fraction]';
+comment on column comparisons.agent_utilization is 'busy time / (agents x makespan) [fraction]';
+comment on column comparisons.brier_score is 'mean squared error of planned success';
+comment on column comparisons.log_loss is 'mean -log of the probability forecast for each outcome';
 
--- One row per metric.
 create or replace temp view metrics as
 from rows_of('optimization_metrics.jsonl', {
-    'metric_name': 'varchar',  -- one of the five metrics
-    'value': 'double',  -- its value; null without data
-    'unit': 'varchar',  -- unit of the value and its bounds
-    'target_value': 'double',  -- value to aim for
-    'threshold_min': 'double',  -- least normal value
-    'threshold_max': 'double',  -- largest normal value
-    'status': 'varchar',  -- normal, warning, critical or insufficient_data
-    'timestamp': 'timestamp',  -- moment of the run, UTC
-    'chance_low': 'double',  -- 5 % quantile of the value under the plan
-    'chance_high': 'double'  -- 95 % quantile of the value under the plan
+    'metric_name': 'varchar',
+    'value': 'double',
+    'unit': 'varchar',
+    'target_value': 'double',
+    'threshold_min': 'double',
+    'threshold_max': 'double',
+    'status': 'varchar',
+    'timestamp': 'timestamp',
+    'chance_low': 'double',
+    'chance_high': 'double'
 });
+comment on view metrics is 'one row per metric of the run: its value, its bounds and its status';
+comment on column metrics.metric_name is 'one of the five metrics';
+comment on column metrics.value is 'its value; null without data';
+comment on column metrics.unit is 'unit of the value and its bounds';
+comment on column metrics.target_value is 'value to aim for';
+comment on column metrics.threshold_min is 'least normal value';
+comment on column metrics.threshold_max is 'largest normal value';
+comment on column metrics.status is 'normal, warning, critical or insufficient_data';
+comment on column metrics.timestamp is 'moment of the run, UTC';
+comment on column metrics.chance_low is '5 % quantile of the value under the plan';
+comment on column metrics.chance_high is '95 % quantile of the value under the plan';
 
--- One row per anomaly type: what its test found, and the smallest problem that it could detect.
 create or replace temp view anomaly_tests as
 from rows_of('anomaly_tests.jsonl', {
-    'anomaly_type': 'varchar',  -- type of anomaly
-    'status': 'varchar',  -- found, explained (by another anomaly), clear or not_testable
-    'effect': 'double',  -- measured size [unit]
-    'effect_low': 'double',  -- lower end of its 90 % interval [unit]
-    'effect_high': 'double',  -- upper end of its 90 % interval [unit]
-    'unit': 'varchar',  -- unit of the effects
-    'statistic': 'double',  -- size beyond the margin [standard scores]
-    'threshold': 'double',  -- the test fires above it [standard scores]
-    'detectable_effect': 'double',  -- smallest size that this run detects, by default 90 % of the time [unit]
-    'largest_effect': 'double',  -- largest possible size [unit]
-    'reason': 'varchar'  -- the result as a sentence
+    'anomaly_type': 'varchar',
+    'status': 'varchar',
+    'effect': 'double',
+    'effect_low': 'double',
+    'effect_high': 'double',
+    'unit': 'varchar',
+    'statistic': 'double',
+    'threshold': 'double',
+    'detectable_effect': 'double',
+    'largest_effect': 'double',
+    'reason': 'varchar'
 });
+comment on view anomaly_tests is
+'one row per anomaly type: what its test found, and the smallest problem that it could detect';
+comment on column anomaly_tests.anomaly_type is 'type of anomaly';
+comment on column anomaly_tests.status is 'found, explained (by another anomaly), clear or not_testable';
+comment on column anomaly_tests.effect is 'measured size [unit]';
+comment on column anomaly_tests.effect_low is 'lower end of its 90 % interval [unit]';
+comment on column anomaly_tests.effect_high is 'upper end of its 90 % interval [unit]';
+comment on column anomaly_tests.unit is 'unit of the effects';
+comment on column anomaly_tests.statistic is 'size beyond the margin [standard scores]';
+comment on column anomaly_tests.threshold is 'the test fires above it [standard scores]';
+comment on column anomaly_tests.detectable_effect is
+'smallest size that this run detects, by default 90 % of the time [unit]';
+comment on column anomaly_tests.largest_effect is 'largest possible size [unit]';
+comment on column anomaly_tests.reason is 'the result as a sentence';
 
--- Per baseline, one row per agent with timed attempts, and one for all agents (agent_id null). `record` compares the
--- second half of the run with its waves' forecasts, `start` the whole run with the forecasts made before it.
 create or replace temp view drift_tests as
 from rows_of('schedule_drift_tests.jsonl', {
-    'baseline': 'varchar',  -- record (forecasts of the waves) or start (forecasts before the run)
-    'agent_id': 'varchar',  -- agent; null for all agents together
-    'first_wave': 'bigint',  -- first wave of the compared part
-    'duration_count': 'bigint',  -- attempts with a recorded time
-    'typical_ms': 'double',  -- geometric mean of their times [ms]
-    'forecast_ms': 'double',  -- geometric mean of their forecasts [ms]
-    'effect': 'double',  -- geometric mean of actual / forecast duration [ratio]
-    'effect_low': 'double',  -- lower end of its 90 % interval [ratio]
-    'effect_high': 'double',  -- upper end of its 90 % interval [ratio]
-    'statistic': 'double',  -- log of the effect / its standard error [standard scores]
-    'threshold': 'double',  -- the test fires above it [standard scores]
-    'alarm_share': 'double',  -- its part of the false-alarm probability [fraction]
-    'detectable_effect': 'double',  -- smallest slow-down that this run detects, by default 90 % of the time [ratio]
-    'p_value': 'double',  -- probability of a statistic at least as large without drift
-    'is_anomaly': 'boolean'  -- the test fired, and the effect exceeds the margin
+    'baseline': 'varchar',
+    'agent_id': 'varchar',
+    'first_wave': 'bigint',
+    'duration_count': 'bigint',
+    'typical_ms': 'double',
+    'forecast_ms': 'double',
+    'effect': 'double',
+    'effect_low': 'double',
+    'effect_high': 'double',
+    'statistic': 'double',
+    'threshold': 'double',
+    'alarm_share': 'double',
+    'detectable_effect': 'double',
+    'p_value': 'double',
+    'is_anomaly': 'boolean'
 });
+comment on view drift_tests is
+'one row per baseline and agent, and one for all agents: whether attempts take longer than forecast';
+comment on column drift_tests.baseline is
+'record: second half of the run against its waves'' forecasts; start: the whole run against those before it';
+comment on column drift_tests.agent_id is 'agent; null for all agents together';
+comment on column drift_tests.first_wave is 'first wave of the compared part';
+comment on column drift_tests.duration_count is 'attempts with a recorded time';
+comment on column drift_tests.typical_ms is 'geometric mean of their times [ms]';
+comment on column drift_tests.forecast_ms is 'geometric mean of their forecasts [ms]';
+comment on column drift_tests.effect is 'geometric mean of actual / forecast duration [ratio]';
+comment on column drift_tests.effect_low is 'lower end of its 90 % interval [ratio]';
+comment on column drift_tests.effect_high is 'upper end of its 90 % interval [ratio]';
+comment on column drift_tests.statistic is 'log of the effect / its standard error [standard scores]';
+comment on column drift_tests.threshold is 'the test fires above it [standard scores]';
+comment on column drift_tests.alarm_share is 'its part of the false-alarm probability [fraction]';
+comment on column drift_tests.detectable_effect is
+'smallest slow-down that this run detects, by default 90 % of the time [ratio]';
+comment on column drift_tests.p_value is 'probability of a statistic at least as large without drift';
+comment on column drift_tests.is_anomaly is 'the test fired, and the effect exceeds the margin';
 
--- One row per agent, baseline and window of last waves: the fall of its success rate compared with its peers.
 create or replace temp view degradation_tests as
 from rows_of('performance_degradation_tests.jsonl', {
-    'agent_id': 'varchar',  -- agent
-    'baseline': 'varchar',  -- record (its forecasts), start (those before the run) or run (its earlier waves)
-    'first_wave': 'bigint',  -- first wave of the window
-    'task_count': 'bigint',  -- its tasks in the window that ran
-    'completed_count': 'bigint',  -- those that completed
-    'planned_rate': 'double',  -- their planned success rate [fraction]
-    'shortfall': 'double',  -- planned minus completed tasks, minus its share of the wave's [tasks]
-    'effect': 'double',  -- fall of its success rate compared with its peers [fraction]
-    'effect_low': 'double',  -- lower end of its 90 % interval [fraction]
-    'effect_high': 'double',  -- upper end of its 90 % interval [fraction]
-    'statistic': 'double',  -- fall beyond the margin [standard scores]
-    'threshold': 'double',  -- the test fires above it [standard scores]
-    'detectable_effect': 'double',  -- smallest fall that this run detects, by default 90 % of the time [fraction]
-    'is_anomaly': 'boolean'  -- the test fired
+    'agent_id': 'varchar',
+    'baseline': 'varchar',
+    'first_wave': 'bigint',
+    'task_count': 'bigint',
+    'completed_count': 'bigint',
+    'planned_rate': 'double',
+    'shortfall': 'double',
+    'effect': 'double',
+    'effect_low': 'double',
+    'effect_high': 'double',
+    'statistic': 'double',
+    'threshold': 'double',
+    'detectable_effect': 'double',
+    'is_anomaly': 'boolean'
 });
+comment on view degradation_tests is
+'one row per agent, baseline and window of last waves: how far its success rate fell';
+comment on column degradation_tests.agent_id is 'agent';
+comment on column degradation_tests.baseline is
+'record (its forecasts), start (those before the run) or run (its earlier waves)';
+comment on column degradation_tests.first_wave is 'first wave of the window';
+comment on column degradation_tests.task_count is 'its tasks in the window that ran';
+comment on column degradation_tests.completed_count is 'those that completed';
+comment on column degradation_tests.planned_rate is 'their planned success rate [fraction]';
+comment on column degradation_tests.shortfall is
+'planned minus completed tasks, minus its share of the wave''s [tasks]';
+comment on column degradation_tests.effect is 'fall of its success rate compared with its peers [fraction]';
+comment on column degradation_tests.effect_low is 'lower end of its 90 % interval [fraction]';
+comment on column degradation_tests.effect_high is 'upper end of its 90 % interval [fraction]';
+comment on column degradation_tests.statistic is 'fall beyond the margin [standard scores]';
+comment on column degradation_tests.threshold is 'the test fires above it [standard scores]';
+comment on column degradation_tests.detectable_effect is
+'smallest fall that this run detects, by default 90 % of the time [fraction]';
+comment on column degradation_tests.is_anomaly is 'the test fired';
 
--- One row per anomaly.
 create or replace temp view anomalies as
 from rows_of('scheduling_anomalies.jsonl', {
-    'anomaly_id': 'varchar',  -- AN_001, AN_002, ...
-    'anomaly_type': 'varchar',  -- type of anomaly
-    'severity': 'varchar',  -- low, medium or high, by the effect
-    'description': 'varchar',  -- what was found, as a sentence
-    'affected_waves': 'bigint[]',  -- waves that show it
-    'affected_agents': 'varchar[]',  -- agents that show it
-    'recommendation': 'varchar',  -- what to do about it
-    'timestamp': 'timestamp',  -- moment of the run, UTC
-    'effect': 'double',  -- measured size [unit of its test]
-    'statistic': 'double',  -- size beyond the margin [standard scores]
-    'threshold': 'double',  -- the test fires above it [standard scores]
-    'effect_low': 'double',  -- lower end of the effect's 90 % interval
-    'effect_high': 'double',  -- upper end of the effect's 90 % interval
-    'evidence': 'varchar[]'  -- counts and rates, as sentences
+    'anomaly_id': 'varchar',
+    'anomaly_type': 'varchar',
+    'severity': 'varchar',
+    'description': 'varchar',
+    'affected_waves': 'bigint[]',
+    'affected_agents': 'varchar[]',
+    'recommendation': 'varchar',
+    'timestamp': 'timestamp',
+    'effect': 'double',
+    'statistic': 'double',
+    'threshold': 'double',
+    'effect_low': 'double',
+    'effect_high': 'double',
+    'evidence': 'varchar[]'
 });
+comment on view anomalies is 'one row per problem found: its size, evidence and recommendation';
+comment on column anomalies.anomaly_id is 'AN_001, AN_002, ...';
+comment on column anomalies.anomaly_type is 'type of anomaly';
+comment on column anomalies.severity is 'low, medium or high, by the effect';
+comment on column anomalies.description is 'what was found, as a sentence';
+comment on column anomalies.affected_waves is 'waves that show it';
+comment on column anomalies.affected_agents is 'agents that show it';
+comment on column anomalies.recommendation is 'what to do about it';
+comment on column anomalies.timestamp is 'moment of the run, UTC';
+comment on column anomalies.effect is 'measured size [unit of its test]';
+comment on column anomalies.statistic is 'size beyond the margin [standard scores]';
+comment on column anomalies.threshold is 'the test fires above it [standard scores]';
+comment on column anomalies.effect_low is 'lower end of the effect''s 90 % interval';
+comment on column anomalies.effect_high is 'upper end of the effect''s 90 % interval';
+comment on column anomalies.evidence is 'counts and rates, as sentences';
 
--- One row per learning signal.
 create or replace temp view signals as
 from rows_of('learning_signals.jsonl', {
-    'signal_id': 'varchar',  -- P19_LS_001, P19_LS_002, ...
-    'type': 'varchar',  -- type of signal, such as strategy_validation
-    'confidence': 'double',  -- 1 - p-value; schedule_accuracy for strategy_validation [fraction]
-    'description': 'varchar',  -- what was learned, as a sentence
-    'recommendation': 'varchar',  -- what to do about it
-    'feedback_id': 'varchar',  -- FB_001, FB_002, ...
-    'feedback_type': 'varchar',  -- the same as type
-    'supporting_evidence': 'varchar[]',  -- counts, rates and intervals, as sentences
-    'timestamp': 'timestamp',  -- moment of the run, UTC
-    'simulated': 'boolean'  -- the outcomes are those of a dry run
+    'signal_id': 'varchar',
+    'type': 'varchar',
+    'confidence': 'double',
+    'description': 'varchar',
+    'recommendation': 'varchar',
+    'feedback_id': 'varchar',
+    'feedback_type': 'varchar',
+    'supporting_evidence': 'varchar[]',
+    'timestamp': 'timestamp',
+    'simulated': 'boolean'
 });
+comment on view signals is 'one row per learning signal for Phases 16 and 18';
+comment on column signals.signal_id is 'P19_LS_001, P19_LS_002, ...';
+comment on column signals.type is 'type of signal, such as strategy_validation';
+comment on column signals.confidence is '1 - p-value; schedule_accuracy for strategy_validation [fraction]';
+comment on column signals.description is 'what was learned, as a sentence';
+comment on column signals.recommendation is 'what to do about it';
+comment on column signals.feedback_id is 'FB_001, FB_002, ...';
+comment on column signals.feedback_type is 'the same as type';
+comment on column signals.supporting_evidence is 'counts, rates and intervals, as sentences';
+comment on column signals.timestamp is 'moment of the run, UTC';
+comment on column signals.simulated is 'the outcomes are those of a dry run';
 
--- One row per heuristic: its weight and the reason.
 create or replace temp view heuristic_updates as
 from rows_of('heuristic_updates.jsonl', {
-    'heuristic_id': 'varchar',  -- Phase 16 heuristic
-    'previous_weight': 'double',  -- weight before the run
-    'weight': 'double',  -- weight after the run
-    'lift': 'double',  -- mean (outcome - forecast) with it minus that without it [fraction]
-    'lift_low': 'double',  -- lower end of the lift's 90 % interval [fraction]
-    'lift_high': 'double',  -- upper end of the lift's 90 % interval [fraction]
-    'shrunk_lift': 'double',  -- lift, shrunk by its number of tasks [fraction]
-    'applied_count': 'bigint',  -- tasks that ran with it
-    'other_count': 'bigint',  -- tasks that ran without it
-    'is_step_bounded': 'boolean',  -- the shrunk lift exceeds the largest step of a weight in a run
-    'weight_bound': 'varchar',  -- minimum or maximum if the weight is held there; else null
-    'reason': 'varchar',  -- why it has its weight, as sentences
-    'simulated': 'boolean',  -- the outcomes are those of a dry run
-    'timestamp': 'timestamp'  -- moment of the run, UTC
+    'heuristic_id': 'varchar',
+    'previous_weight': 'double',
+    'weight': 'double',
+    'lift': 'double',
+    'lift_low': 'double',
+    'lift_high': 'double',
+    'shrunk_lift': 'double',
+    'applied_count': 'bigint',
+    'other_count': 'bigint',
+    'is_step_bounded': 'boolean',
+    'weight_bound': 'varchar',
+    'reason': 'varchar',
+    'simulated': 'boolean',
+    'timestamp': 'timestamp'
 });
+comment on view heuristic_updates is 'one row per heuristic: its new weight and the reason';
+comment on column heuristic_updates.heuristic_id is 'Phase 16 heuristic';
+comment on column heuristic_updates.previous_weight is 'weight before the run';
+comment on column heuristic_updates.weight is 'weight after the run';
+comment on column heuristic_updates.lift is 'mean (outcome - forecast) with it minus that without it [fraction]';
+comment on column heuristic_updates.lift_low is 'lower end of the lift''s 90 % interval [fraction]';
+comment on column heuristic_updates.lift_high is 'upper end of the lift''s 90 % interval [fraction]';
+comment on column heuristic_updates.shrunk_lift is 'lift, shrunk by its number of tasks [fraction]';
+comment on column heuristic_updates.applied_count is 'tasks that ran with it';
+comment on column heuristic_updates.other_count is 'tasks that ran without it';
+comment on column heuristic_updates.is_step_bounded is 'the shrunk lift exceeds the largest step of a weight in a run';
+comment on column heuristic_updates.weight_bound is 'minimum or maximum if the weight is held there; else null';
+comment on column heuristic_updates.reason is 'why it has its weight, as sentences';
+comment on column heuristic_updates.simulated is 'the outcomes are those of a dry run';
+comment on column heuristic_updates.timestamp is 'moment of the run, UTC';
 
--- One row per wave: the error of its success forecast.
 create or replace temp view convergence as
 from rows_of('convergence.jsonl', {
-    'wave': 'bigint',  -- wave, from 1
-    'planned_success_rate': 'double',  -- mean planned success [fraction]
-    'actual_success_rate': 'double',  -- completed tasks of those that ran [fraction]
-    'success_rate_error': 'double',  -- |planned - actual| [fraction]
-    'chance_error': 'double',  -- standard deviation of the error if the forecasts are right [fraction]
-    'standardized_error': 'double',  -- success_rate_error / chance_error
-    'accuracy_score': 'double',  -- 1 - |planned - actual| / planned success rate [fraction]
-    'brier_score': 'double',  -- mean squared error of planned success
-    'log_loss': 'double',  -- mean -log of the probability forecast for each outcome
-    'ran_count': 'bigint',  -- tasks that ran
-    'simulated': 'boolean',  -- the outcomes are those of a dry run
-    'timestamp': 'timestamp'  -- moment of the run, UTC
+    'wave': 'bigint',
+    'planned_success_rate': 'double',
+    'actual_success_rate': 'double',
+    'success_rate_error': 'double',
+    'chance_error': 'double',
+    'standardized_error': 'double',
+    'accuracy_score': 'double',
+    'brier_score': 'double',
+    'log_loss': 'double',
+    'ran_count': 'bigint',
+    'simulated': 'boolean',
+    'timestamp': 'timestamp'
 });
+comment on view convergence is 'one row per wave: the error of its success forecast';
+comment on column convergence.wave is 'wave, from 1';
+comment on column convergence.planned_success_rate is 'mean planned success [fraction]';
+comment on column convergence.actual_success_rate is 'completed tasks of those that ran [fraction]';
+comment on column convergence.success_rate_error is '|planned - actual| [fraction]';
+comment on column convergence.chance_error is 'standard deviation of the error if the forecasts are right [fraction]';
+comment on column convergence.standardized_error is 'success_rate_error / chance_error';
+comment on column convergence.accuracy_score is '1 - |planned - actual| / planned success rate [fraction]';
+comment on column convergence.brier_score is 'mean squared error of planned success';
+comment on column convergence.log_loss is 'mean -log of the probability forecast for each outcome';
+comment on column convergence.ran_count is 'tasks that ran';
+comment on column convergence.simulated is 'the outcomes are those of a dry run';
+comment on column convergence.timestamp is 'moment of the run, UTC';
 
--- One row per task: the decision of the safety gates.
 create or replace temp view decisions as
 from rows_of('safety_gate_decisions.jsonl', {
-    'task_id': 'varchar',  -- task
-    'wave': 'bigint',  -- wave, from 1
-    'risk_level': 'varchar',  -- LOW, MEDIUM, HIGH or UNKNOWN
-    'confidence': 'double',  -- recorded confidence, before any boost [fraction]
-    'decision': 'varchar',  -- approved or deferred, by this run
-    'live_decision': 'varchar',  -- approved or deferred, as a live run would decide
-    'reason': 'varchar'  -- the rule that decided
+    'task_id': 'varchar',
+    'wave': 'bigint',
+    'risk_level': 'varchar',
+    'confidence': 'double',
+    'decision': 'varchar',
+    'live_decision': 'varchar',
+    'reason': 'varchar'
 });
+comment on view decisions is 'one row per task: the decision of the safety gates';
+comment on column decisions.task_id is 'task';
+comment on column decisions.wave is 'wave, from 1';
+comment on column decisions.risk_level is 'LOW, MEDIUM, HIGH or UNKNOWN';
+comment on column decisions.confidence is 'recorded confidence, before any boost [fraction]';
+comment on column decisions.decision is 'what this run did: approved or deferred';
+comment on column decisions.live_decision is 'what a live run would do: approved or deferred';
+comment on column decisions.reason is 'the rule that decided';
 
--- One row per task without an agent: why it was left out.
 create or replace temp view unassigned as
 from rows_of('unassigned_tasks.jsonl', {
-    'task_id': 'varchar',  -- task
-    'wave': 'bigint',  -- wave, from 1
-    'reason': 'varchar'  -- why no agent got it
+    'task_id': 'varchar',
+    'wave': 'bigint',
+    'reason': 'varchar'
 });
+comment on view unassigned is 'one row per task without an agent: why it was left out';
+comment on column unassigned.task_id is 'task that no agent got';
+comment on column unassigned.wave is 'wave, from 1';
+comment on column unassigned.reason is 'why it was left out';
 
--- One row per run: its health score and its components.
 create or replace temp view health as
 select
     * exclude (run, component_scores),
@@ -407,24 +625,65 @@ select
     run,
     getvariable('run_ids')[run] as run_id,
 from documents_of('system_health.json', {
-    'overall_health_score': 'double',  -- mean of the component scores, 0 to 100
-    'health_status': 'varchar',  -- EXCELLENT, GOOD, FAIR or POOR
+    'overall_health_score': 'double',
+    'health_status': 'varchar',
     'component_scores': {
-        'optimization_accuracy': 'double',  -- 100 x schedule_accuracy
-        'schedule_adherence': 'double',  -- 100 x schedule_adherence
-        'throughput_efficiency': 'double',  -- 100 x throughput_efficiency, at most 100
-        'system_stability': 'double'  -- 100 minus, by default, 5, 15 or 30 for each low, medium or high anomaly
+        'optimization_accuracy': 'double',
+        'schedule_adherence': 'double',
+        'throughput_efficiency': 'double',
+        'system_stability': 'double'
     },
-    'detected_anomalies': 'bigint',  -- number of anomalies
-    'timestamp': 'timestamp'  -- moment of the run, UTC
+    'detected_anomalies': 'bigint',
+    'timestamp': 'timestamp'
 });
+comment on view health is 'one row per run: its health score and what it is made of';
+comment on column health.overall_health_score is 'mean of the component scores, 0 to 100';
+comment on column health.health_status is 'EXCELLENT, GOOD, FAIR or POOR';
+comment on column health.optimization_accuracy is '100 x schedule_accuracy';
+comment on column health.schedule_adherence is '100 x schedule_adherence';
+comment on column health.throughput_efficiency is '100 x throughput_efficiency, at most 100';
+comment on column health.system_stability is '100 minus, by default, 5, 15 or 30 for each low, medium or high anomaly';
+comment on column health.detected_anomalies is 'number of anomalies';
+comment on column health.timestamp is 'moment of the run, UTC';
 
--- One row per view, in the order of this file: its columns with their types.
-create or replace temp view view_columns as
+-- One row per view, in the order of this file: what its rows are.
+create or replace temp view views as
 select
-    table_name as view,
-    string_agg(column_name || ' ' || lower(data_type), ', ' order by column_index) as columns,
-from duckdb_columns()
-where database_name = 'temp' and table_name != 'view_columns'
-group by table_oid, table_name
-order by table_oid;
+    view_name as view,
+    comment as content,
+from duckdb_views()
+where database_name = 'temp' and comment is not null
+order by view_oid;
+
+-- One row per column of a view, in the order of this file: its type, unit and meaning. Columns without a comment of
+-- their own have that of the same name in runs, tasks or plans.
+create or replace temp view view_columns as
+with
+
+shared as (
+    select
+        column_name,
+        arg_min(comment, table_oid) as comment,
+    from duckdb_columns()
+    where database_name = 'temp' and table_name in ('runs', 'tasks', 'plans')
+    group by column_name
+),
+
+described as (
+    select
+        columns.*,
+        coalesce(columns.comment, shared.comment) as text,
+    from duckdb_columns() as columns
+    left join shared on columns.column_name = shared.column_name
+    where columns.database_name = 'temp'
+)
+
+select
+    described.table_name as view,
+    described.column_name as name,
+    lower(described.data_type) as type,
+    nullif(regexp_extract(described.text, ' \[([^\]]+)\]$', 1), '') as unit,
+    regexp_replace(described.text, ' \[[^\]]+\]$', '') as meaning,
+from described
+inner join views on described.table_name = views.view
+order by described.table_oid, described.column_index;

@@ -91,7 +91,9 @@ def _ask(
                 "with sql/views.sql"
             ) from problem
         except (duckdb.BinderException, duckdb.CatalogException) as problem:
-            raise UsageError(f"query: {problem}\nA query without SQL lists the views and their columns.") from problem
+            raise UsageError(
+                f"query: {problem}\nA query without SQL lists the views, and --describe VIEW the columns of one."
+            ) from problem
         except duckdb.Error as problem:
             raise UsageError(f"query: {problem}") from problem
 

@@ -3,27 +3,41 @@
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from phase19.cli import screen
 from phase19.cli.parsing import OUTPUT, takes_options, warn
+from phase19.cli.rows import Format, Limit, print_rows
 from phase19.errors import OutputError, UsageError
 from phase19.options import BacktestOptions, CompareOptions, InputOptions
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from phase19.outputs.rendering import Table
 
 OutputFile = Annotated[Path | None, OUTPUT]
 
 
 @takes_options
-def forecast(options: InputOptions, *, output: OutputFile = None) -> None:
+def forecast(
+    options: InputOptions, *, output: OutputFile = None, format: Format = "table", limit: Limit = None
+) -> None:
     """Forecast the first attempt of every task by every agent.
 
     Parameters
     ----------
     output
-        A file that ends in .jsonl or .parquet; JSONL on stdout by default.
+        Write all columns to this file, which ends in .csv, .jsonl or .parquet; print nothing.
+    format
+        Print a table, comma-separated values or one JSON object per line.
+    limit
+        Print at most this many rows, 0 for all; by default 100 in a table, all otherwise.
     """
-    if output is not None and output.suffix not in {".jsonl", ".parquet"}:
-        raise UsageError(f"--output: expected a file that ends in .jsonl or .parquet, found {output}")
+    if output is not None and output.suffix not in {".csv", ".jsonl", ".parquet"}:
+        raise UsageError(f"--output: expected a file that ends in .csv, .jsonl or .parquet, found {output}")
+    if output is not None and (format != "table" or limit is not None):
+        raise UsageError("--output cannot be combined with --format or --limit")
     from phase19.forecasting.model import forecast_table
     from phase19.inputs.loading import load_inputs
     from phase19.optimizer import AdaptiveOptimizer
@@ -35,9 +49,27 @@ def forecast(options: InputOptions, *, output: OutputFile = None) -> None:
     warn(inputs.warnings)
     table = forecast_table(AdaptiveOptimizer(inputs=inputs).model)
     if output is None:
-        print(table.write_ndjson(), end="")
+        print_rows(table, format, limit, as_table=_readable_forecasts)
     else:
         write_files(output.parent, {output.name: table})
+
+
+def _readable_forecasts(forecasts: "pl.DataFrame") -> "Table":
+    """A table of forecasts in units that people use; the confidence gain is left out."""
+    from phase19.outputs.rendering import Table
+    from phase19.outputs.text import duration, percent
+
+    first = ("task", "agent", "wave", "success of\nfirst attempt", "90 % interval")
+    header = (*first, "typical\ntime", "90 % end\nwithin", "recorded\nattempts")
+    rows = tuple(
+        (
+            *(row["task_id"], row["agent_id"], str(row["wave"]), percent(row["success_probability"])),
+            f"{100 * row['success_low']:.1f} to {100 * row['success_high']:.1f} %",
+            *(duration(row["duration_ms_p50"]), duration(row["duration_ms_p90"]), f"{row['record_count']:,}"),
+        )
+        for row in forecasts.to_dicts()
+    )
+    return Table(header, rows, labels=2)
 
 
 @takes_options

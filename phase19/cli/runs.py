@@ -9,7 +9,8 @@ from cyclopts import Parameter
 
 from phase19.cli import screen
 from phase19.cli.parsing import OUTPUT, Flag, print_errors, takes_options, warn
-from phase19.errors import UsageError, printable
+from phase19.cli.rows import Format, Limit, first_rows, print_rows
+from phase19.errors import UsageError, printable, suggestion
 from phase19.options import RunOptions
 
 DONE, CONDITION_HOLDS, INTERRUPTED = 0, 3, 130
@@ -72,29 +73,44 @@ def query(
     sql: str | None = None,
     /,
     *,
+    describe: Annotated[str | None, Parameter(show_default=False)] = None,
     run: Annotated[tuple[Path, ...], Parameter(show_default=lambda runs: " ".join(map(str, runs)))] = (DEFAULT_RUN,),
-    format: Literal["table", "csv", "jsonl"] = "table",
+    format: Format = "table",
+    limit: Limit = None,
 ) -> None:
     """Query runs in SQL, using the views of sql/views.sql; runs are not changed.
 
     Parameters
     ----------
     sql
-        One select statement; by default, list the views and their columns.
+        One select statement; by default, list the views.
+    describe
+        List the columns of this view, with their types, units and meanings.
     run
         A run directory; may be given several times.
     format
         Print a table, comma-separated values or one JSON object per line.
+    limit
+        Print at most this many rows, 0 for all; by default 100 in a table, all otherwise.
     """
     from phase19.analysis.querying import json_lines, select
 
-    question = "from view_columns" if sql is None else sql
-    if format == "csv":
-        print(select(run, question).write_csv(), end="")
-    elif format == "jsonl":
-        print(json_lines(run, question), end="")
-    else:
-        screen.print_frame(select(run, question))
+    question, values = "from views" if sql is None else sql, {}
+    if describe is not None:
+        if sql is not None:
+            raise UsageError("expected SQL or --describe, found both")
+        views = select(run, question)["view"].to_list()
+        if describe not in views:
+            raise UsageError(
+                f"--describe: expected one of {', '.join(views)}, found {describe!r}{suggestion(describe, views)}"
+            )
+        question, values = "select * exclude (view) from view_columns where view = $view", {"view": describe}
+    if format == "jsonl":  # with numbers and lists as DuckDB writes them
+        lines = json_lines(run, question, **values).split("\n")[:-1]
+        print("".join(f"{line}\n" for line in lines[: first_rows(limit, format)]), end="")
+        return
+    note = "`phase19 query --describe VIEW` lists the columns of a view." if sql is describe is None else ""
+    print_rows(select(run, question, **values), format, limit, note=note)
 
 
 def explain(task: str, /, *, run: Path = DEFAULT_RUN, json: Flag = False) -> None:

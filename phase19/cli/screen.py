@@ -5,17 +5,15 @@ from __future__ import annotations
 import shlex
 import sys
 from contextlib import contextmanager
-from itertools import takewhile
 from typing import TYPE_CHECKING, TextIO
 
-from phase19.errors import UsageError, plural, printable
+from phase19.errors import plural, printable
 from phase19.outputs.rendering import Table, records_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    import polars as pl
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from phase19.inputs.loading import Inputs
     from phase19.outputs.rendering import Block
 
-MOST_ROWS = 10_000  # of a table
 PIPED_WIDTH = 100  # columns of output without a terminal
 STYLES = {
     **dict.fromkeys(("normal", "passed"), "green"),
@@ -93,16 +90,6 @@ def print_import(result: ImportResult) -> None:
         notes.append("No row is a task to do: a run will plan the recorded tasks. Name others with --tasks FILE.")
     show([Table(("found", "count"), rows, labels=1), *notes])
     print(printable(f"Next: python -m phase19 run --input {shlex.quote(str(result.directory))}"))
-
-
-def print_frame(frame: pl.DataFrame) -> None:
-    """Print all rows of a frame as a table, without rounding; refuse more than :data:`MOST_ROWS`."""
-    if frame.height > MOST_ROWS:
-        advice = "select fewer, or use --format csv or jsonl"
-        raise UsageError(f"query: found {frame.height:,} rows, but a table shows at most {MOST_ROWS:,}; {advice}")
-    labels = sum(1 for _ in takewhile(lambda dtype: not dtype.is_numeric(), frame.dtypes))
-    rows = tuple(tuple("" if value is None else str(value) for value in row) for row in frame.rows())
-    show([Table(tuple(frame.columns), rows, labels)])
 
 
 def show(blocks: Iterable[Block], *, title: str = "", results: str = "") -> None:

@@ -188,7 +188,7 @@ def write_json(path: Path, document: object) -> None:
 
 
 def write_files(directory: Path, files: Mapping[str, pl.DataFrame | Mapping[str, Any] | Sequence[Any]]) -> list[Path]:
-    """Write frames as JSONL or Parquet, lists of records as JSONL and mappings as JSON, each file atomically.
+    """Write frames as JSONL, CSV or Parquet, lists of records as JSONL and mappings as JSON, each file atomically.
 
     Returns
     -------
@@ -198,7 +198,10 @@ def write_files(directory: Path, files: Mapping[str, pl.DataFrame | Mapping[str,
     for name, content in files.items():
         with publish_file(directory / name) as partial:
             if isinstance(content, pl.DataFrame):
-                (content.write_parquet if name.endswith(".parquet") else content.write_ndjson)(partial)
+                if name.endswith(".csv"):
+                    content.write_csv(partial)
+                else:
+                    (content.write_parquet if name.endswith(".parquet") else content.write_ndjson)(partial)
             elif isinstance(content, Mapping):
                 write_json(partial, content)
             else:

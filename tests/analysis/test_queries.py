@@ -175,7 +175,7 @@ def views(*directories: Path) -> dict[str, list[dict]]:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("set variable runs = $runs", {"runs": [str(directory) for directory in directories]})
         connection.execute((sql_directory() / "views.sql").read_text())
-        names = connection.execute("select view_name from duckdb_views() where not internal order by view_oid")
+        names = connection.execute("select view from views")
         found = {}
         for (name,) in names.fetchall():
             result = connection.execute(f"from {name} order by all")

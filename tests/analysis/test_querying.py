@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 import phase19
+from phase19 import frames
 from phase19.analysis import querying
 from phase19.analysis.querying import select
-from phase19.cli.screen import MOST_ROWS
 from phase19.errors import OutputError, UsageError
 from phase19.inputs.sample import write_sample
 from phase19.schema import ArrowStream
@@ -90,11 +90,51 @@ def test_every_key_of_a_file_is_a_column_of_its_view(runs):
             assert set(columns[view].split()) - keys <= {"run", "run_id"}, pattern
 
 
-def test_the_views_are_listed_with_their_columns_and_each_says_which_run(runs):
-    listed = select([runs / "first", runs / "second"], "from view_columns")
-    assert listed["view"][0] == "runs"
-    assert {*FILES, "runs", "plans", "anomalies", "health"} <= set(listed["view"])
-    assert all({"run", "run_id"} <= {name.split()[0] for name in row.split(", ")} for row in listed["columns"])
+def test_every_view_and_column_says_what_it_is_and_which_run_it_is_of(runs):
+    places = [runs / "first", runs / "second"]
+    views = dict(select(places, "from views").rows())
+    assert [*views][:2] == ["runs", "tasks"]
+    assert {*FILES, "runs", "plans", "anomalies", "health"} <= views.keys()
+    assert all(grain.startswith("one row per ") for grain in views.values())
+    columns = select(places, "from view_columns")
+    assert columns["view"].unique(maintain_order=True).to_list() == [*views]
+    assert columns.filter(pl.col("meaning").is_null() | (pl.col("meaning") == "")).rows() == []
+    for view in views:
+        assert {"run", "run_id"} <= set(columns.filter(view=view)["name"]), view
+        found = select(places, f"select column_name, column_type from (describe {view})")  # noqa: S608 (our views)
+        described = columns.filter(view=view).select("name", pl.col("type").str.to_uppercase())
+        assert found.rows() == described.rows(), view
+
+
+def test_columns_of_frames_mean_in_a_view_what_their_schema_says(runs):
+    columns = select(runs / "first", "from view_columns")
+    schemas = {
+        "tasks": frames.SCHEDULED_TASKS,
+        "attempts": frames.ATTEMPT_LOG,
+        "plans": frames.PLANNED_TASKS,
+        "decisions": frames.DECISIONS,
+        "unassigned": frames.UNASSIGNED,
+    }
+    checked = 0
+    for view, name, _, unit, meaning in columns.rows():
+        if declared := view in schemas and schemas[view].columns.get(name):
+            declared_unit = None if declared.unit in {"", "count"} else declared.unit
+            assert (view, name, meaning, unit) == (view, name, declared.doc, declared_unit)
+            checked += 1
+    assert checked == sum(columns["view"].is_in(list(schemas))) - 2 * len(schemas)  # all but run and run_id
+    of_executions = columns.filter(view="executions").select("name", "unit", "meaning")
+    others = columns.filter(pl.col("view").is_in(["tasks", "plans"])).select("name", "unit", "meaning")
+    assert {row[0] for row in of_executions.rows() if row not in others.rows()} == {"is_completed"}
+
+
+def test_comments_are_read_with_nothing_but_duckdb(runs):
+    with duckdb.connect() as connection:
+        connection.execute("set variable run = $run", {"run": str(runs / "first")})
+        connection.execute((Path(__file__).parents[2] / "sql" / "views.sql").read_text())
+        question = "select comment from duckdb_columns() where table_name = 'plans' and column_name = 'duration_ms_p50'"
+        assert connection.execute(question).fetchall() == [
+            ("median duration of one attempt; null if no time is known [ms]",)
+        ]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +147,7 @@ def test_the_views_are_listed_with_their_columns_and_each_says_which_run(runs):
 def test_a_misspelt_name_is_answered_with_the_nearest(runs, sql, message):
     with pytest.raises(UsageError, match=message) as refused:
         select(runs / "first", sql)
-    assert str(refused.value).endswith("A query without SQL lists the views and their columns.")
+    assert str(refused.value).endswith("A query without SQL lists the views, and --describe VIEW the columns of one.")
 
 
 def test_a_sum_of_integers_is_an_integer_of_64_bits_or_refused(runs, run_cli):
@@ -139,15 +179,68 @@ def test_a_query_that_needs_too_much_memory_says_how_to_go_on_and_leaves_no_file
     assert sorted(path.name for path in runs.iterdir()) == before
 
 
-def test_a_table_of_too_many_rows_is_refused_and_a_file_of_them_is_not(runs, run_cli):
-    assert MOST_ROWS == 10_000
-    sql = "select range from range(10001)"
-    asked = run_cli("query", sql, "--run", "first", cwd=runs)
-    told = (
-        "error: query: found 10,001 rows, but a table shows at most 10,000; select fewer, or use --format csv or jsonl"
-    )
-    assert (asked.returncode, asked.stdout, asked.stderr) == (2, "", f"{told}\n")
-    assert len(run_cli("query", sql, "--run", "first", "--format", "csv", cwd=runs).stdout.splitlines()) == 10_002
+def test_a_table_shows_100_rows_unless_more_are_asked_for(runs, run_cli):
+    def lines(sql, *more):
+        asked = run_cli("query", sql, "--run", "first", *more, cwd=runs)
+        return asked.stdout.splitlines() or asked.stderr.splitlines()
+
+    header = 2
+    assert len(lines("select range from range(100)")) == header + 100
+    shown = lines("select range from range(10001)")
+    assert shown[-3].strip() == "99"
+    assert shown[-2:] == ["", "100 of 10,001 rows. --limit N shows more; --format csv or jsonl prints all."]
+    assert len(lines("select range from range(101)", "--limit", "0")) == header + 101
+    assert lines("select range from range(101)", "--limit", "1")[2:] == [
+        *("    0", "", "1 of 101 rows. --limit N shows more; --format csv or jsonl prints all.")
+    ]
+    assert lines("select range from range(10001)", "--limit", "0") == [
+        "error: --limit: a table has at most 10,000 rows, found 10,001; use --format csv or jsonl"
+    ]
+    assert lines("select 1", "--limit", "-1") == ["error: --limit: expected a whole number from 0, found '-1'"]
+
+
+@pytest.mark.parametrize(("form", "header"), [("csv", 1), ("jsonl", 0)])
+def test_formats_for_other_programs_have_all_rows_unless_fewer_are_asked_for(runs, run_cli, form, header):
+    asked = "query", "select range from range(10001)", "--run", runs / "first", "--format", form
+    assert len(run_cli(*asked).stdout.splitlines()) == header + 10_001
+    assert run_cli(*asked, "--limit", "2").stdout.splitlines() == run_cli(*asked).stdout.splitlines()[: header + 2]
+    assert run_cli(*asked, "--limit", "0").stdout == run_cli(*asked).stdout
+
+
+def test_a_table_wider_than_the_console_becomes_one_record_below_the_other(runs, run_cli):
+    def lines(sql):
+        return [line.rstrip() for line in run_cli("query", sql, "--run", "first", cwd=runs).stdout.splitlines()]
+
+    # Ten columns of 7 characters and nine gaps of 3 take 97 of 100 characters; one more digit in four takes 101.
+    fitting = "select " + ", ".join(f"1234567 as c{i}" for i in range(10))
+    assert len(lines(fitting)[0].split()) == 10
+    wide = "select " + ", ".join(f"{12345678 if i < 4 else 1234567} + range as c{i}" for i in range(10))
+    shown = lines(f"{wide} from range(2)")
+    assert [shown[0], shown[2], shown[11], shown[12], shown[13]] == [
+        "row 1",
+        "c0      12345678",
+        "c9      1234567",
+        "",
+        "row 2",
+    ]
+    assert len(shown) == 2 * 12 + 1
+    # A long text wraps as long as 30 characters of it stay on a line.
+    assert lines("select repeat('word ', 50) as a, repeat('word ', 50) as b")[0].split() == ["a", "b"]
+
+
+def test_views_and_columns_are_listed_and_a_misspelt_view_is_answered_with_the_nearest(runs, run_cli):
+    listed = run_cli("query", "--run", runs / "first").stdout
+    assert re.search(r"^executions +one row per task that ran: all columns of tasks and plans *$", listed, re.MULTILINE)
+    assert listed.endswith("\n\n`phase19 query --describe VIEW` lists the columns of a view.\n")
+    described = run_cli("query", "--describe", "executions", "--run", runs / "first").stdout
+    assert described.split("\n")[0].split() == ["name", "type", "unit", "meaning"]
+    assert re.search(r"^planned_success +double +fraction +probability that the task ", described, re.MULTILINE)
+    asked = run_cli("query", "--describe", "executoins", "--run", runs / "first")
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert asked.stderr.startswith("error: --describe: expected one of runs, tasks, ")
+    assert asked.stderr.endswith(", found 'executoins'; did you mean executions?\n")
+    both = run_cli("query", "from tasks", "--describe", "tasks", "--run", runs / "first")
+    assert (both.returncode, both.stderr) == (2, "error: expected SQL or --describe, found both\n")
 
 
 NUMBERS = """
@@ -253,7 +346,7 @@ def test_the_command_reads_several_runs_and_lists_the_views_without_a_question(r
         {"run": name, "strategy": strategy, "waves": [1, 2]} for name, strategy in STRATEGIES.items()
     ]
     listed = run_cli("query", *places, "--format", "csv", cwd=runs)
-    assert listed.stdout.splitlines()[1].startswith('runs,"run varchar, run_id varchar, timestamp timestamp')
+    assert listed.stdout.splitlines()[1].startswith('runs,"one row per run: ')
     assert (asked.returncode, listed.returncode) == (0, 0)
 
 

@@ -703,7 +703,7 @@ def test_the_forecast_command_takes_censored_times_for_limits(run_cli, limited):
     highest = []
     for text in (outcomes.read_text("utf-8"), outcomes.read_text("utf-8").replace("true}", "false}")):
         outcomes.write_text(text, "utf-8")
-        done = run_cli("forecast", "--input", limited)
+        done = run_cli("forecast", "--input", limited, "--format", "jsonl")
         assert done.returncode == 0, done.stderr
         highest.append(max(json.loads(line)["duration_ms_p90"] for line in done.stdout.splitlines()))
     censored, plain = highest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +52,7 @@ def inputs(tmp_path):
 
 
 def test_forecast_prints_jsonl_or_writes_the_same_rows_to_a_file(run_cli, inputs, tmp_path):
-    done = run_cli("forecast", "--input", inputs)
+    done = run_cli("forecast", "--input", inputs, "--format", "jsonl")
     assert (done.returncode, done.stderr) == (0, "")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert list(rows[0]) == COLUMNS
@@ -60,18 +61,35 @@ def test_forecast_prints_jsonl_or_writes_the_same_rows_to_a_file(run_cli, inputs
     assert [row["agent_id"] for row in rows[:4]] == ["agent_0", "agent_1", "agent_2", "agent_3"]
     assert all(0 < row["success_low"] < row["success_probability"] < row["success_high"] < 1 for row in rows)
     assert {row["wave"] for row in rows} == {1, 2, 3}
-    for name in ("table.jsonl", "table.parquet"):
+    for name in ("table.jsonl", "table.parquet", "table.csv"):
         written = run_cli("forecast", "--input", inputs, "--output", tmp_path / "new" / name)
         assert (written.returncode, written.stdout, written.stderr) == (0, "", "")
     assert (tmp_path / "new" / "table.jsonl").read_text() == done.stdout
     assert pl.read_parquet(tmp_path / "new" / "table.parquet").to_dicts() == rows
-    assert len(list((tmp_path / "new").iterdir())) == 2
+    assert (tmp_path / "new" / "table.csv").read_text() == run_cli(
+        "forecast", "--input", inputs, "--format", "csv"
+    ).stdout
+    assert pl.read_csv(tmp_path / "new" / "table.csv").to_dicts() == rows
+    assert len(list((tmp_path / "new").iterdir())) == 3
+
+
+def test_forecast_prints_a_table_in_units_of_people_and_says_what_it_leaves_out(run_cli, inputs):
+    done = run_cli("forecast", "--input", inputs)
+    (first,) = [json.loads(run_cli("forecast", "--input", inputs, "--format", "jsonl", "--limit", "1").stdout)]
+    shown = done.stdout.splitlines()
+    assert re.match(r"task_0 +agent_0 +1 +\d+\.\d % +\d+\.\d to \d+\.\d % +\d+ ms +\d+ ms +1$", shown[3])
+    assert f"{first['success_probability']:.1%}".replace("%", " %") in shown[3]
+    assert f" {first['duration_ms_p50']:.0f} ms " in shown[3]
+    assert (len(shown), max(map(len, shown)) <= 100) == (3 + 12 * 4, True)
+    few = run_cli("forecast", "--input", inputs, "--limit", "5").stdout.splitlines()
+    assert [line.split() for line in few[3:8]] == [line.split() for line in shown[3:8]]
+    assert few[8:] == ["", "5 of 48 rows. --limit N shows more; --format csv or jsonl prints all."]
 
 
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        pytest.param("table.csv", "expected a file that ends in .jsonl or .parquet", id="ending"),
+        pytest.param("table.json", "expected a file that ends in .csv, .jsonl or .parquet", id="ending"),
         pytest.param("phase18/tasks.jsonl", "is or lies in the input", id="inside an input"),
     ],
 )
@@ -81,6 +99,12 @@ def test_forecast_refuses_a_place_it_should_not_write_to(run_cli, inputs, tmp_pa
     assert done.stderr.startswith("error: --output: ")
     assert message in done.stderr
     assert not (tmp_path / output).exists()
+
+
+@pytest.mark.parametrize("more", [("--format", "csv"), ("--limit", "3")], ids=" ".join)
+def test_forecast_writes_a_file_or_prints_and_not_both(run_cli, inputs, tmp_path, more):
+    done = run_cli("forecast", "--input", inputs, "--output", tmp_path / "table.csv", *more)
+    assert (done.returncode, done.stderr) == (2, "error: --output cannot be combined with --format or --limit\n")
 
 
 def test_waves_of_the_table_are_those_of_a_run():

@@ -44,7 +44,7 @@ def printing(tmp_path_factory):
     return {
         "run": (*given, "--output", place / "again"),
         "forecast": ("forecast", *given),
-        "query": ("query", ROWS, *asked),
+        "query": ("query", ROWS, *asked, "--limit", "0"),
         "query --format jsonl": ("query", ROWS, *asked, "--format", "jsonl"),
         "explain --json": ("explain", "task_0", *asked, "--json"),
         "report": ("report", *asked),
