@@ -8,7 +8,7 @@ from .feedback_loop import (
     OptimizationFeedbackLoop as OptimizationFeedbackLoop,
     ScheduleComparison as ScheduleComparison,
 )
-from .harness import Phase19Harness as Phase19Harness, RunResult as RunResult, run as run
+from .harness import Phase19Harness as Phase19Harness, run as run
 from .inputs.loading import load_inputs as load_inputs
 from .monitor import (
     OptimizationMetric as OptimizationMetric,
@@ -26,6 +26,15 @@ from .options import (
     PriorityStrategy as PriorityStrategy,
     RunOptions as RunOptions,
 )
+from .planning import (
+    Plan as Plan,
+    Validation as Validation,
+    WhatIf as WhatIf,
+    forecast as forecast,
+    plan as plan,
+    validate as validate,
+)
+from .run_result import RunResult as RunResult, explain as explain, open_run as open_run, query as query
 from .safety import SafetyGate as SafetyGate
 from .scheduler import (
     AdaptiveScheduler as AdaptiveScheduler,

@@ -1,16 +1,15 @@
 """Phase19Harness: one run, from loading the inputs to writing the reports."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import polars as pl
 
 from phase19.analysis.evidence import analysis_frames, wave_frames
-from phase19.analysis.results import AnomalyTest
 from phase19.analysis.session import Analysis, analyse
 from phase19.arguments import checked
 from phase19.balancing.capacity import never_planned
@@ -19,96 +18,27 @@ from phase19.execution.live import LiveExecutor, LiveResult
 from phase19.execution.protocol import Executor, attempt_log
 from phase19.execution.replay import ReplayExecutor
 from phase19.execution.simulate import SimulateExecutor
-from phase19.feedback_loop import OptimizationFeedback, OptimizationFeedbackLoop, ScheduleComparison
+from phase19.feedback_loop import OptimizationFeedbackLoop
 from phase19.inputs.directories import list_directory
 from phase19.inputs.history import read_approvals, read_executions, read_previous
 from phase19.inputs.loading import Inputs
 from phase19.inputs.tasks import check_replayed, joined_counts
 from phase19.inputs.thresholds import Thresholds, read_thresholds
-from phase19.monitor import OptimizationMetric, OptimizationMonitor, SchedulingAnomaly
-from phase19.optimizer import AdaptiveOptimizer, ScheduleRecommendation
+from phase19.monitor import OptimizationMonitor
+from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import RunOptions, takes_settings
 from phase19.outputs.report import write_report
 from phase19.outputs.summary import derive_run_id, run_row, summary_document
 from phase19.publishing.delivery import FEEDBACK_FILE
 from phase19.publishing.files import SUMMARY_FILE, real_path, write_files, write_json
 from phase19.publishing.run_directory import ATTEMPTS_FILE, check_target, holds_live_run, journal, publish
+from phase19.run_result import RunResult
 from phase19.safety import SafetyGate
 from phase19.scheduler import AdaptiveScheduler
 from phase19.wave import ExecutedWave, PlannedWave, Wave
 
 if TYPE_CHECKING:
     from phase19.settings import RunSettings
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult(Mapping[str, Any]):
-    """The results of a run; indexing reads its summary, as in `result["total_tasks"]`.
-
-    Attributes
-    ----------
-    summary
-        The content of optimization_summary.json.
-    run_dir
-        The run directory.
-    comparisons
-        Planned and actual figures of each wave.
-    metrics, anomalies, checks, failures
-        The five metrics; the anomalies; the four checks behind them; the failed checks of the plan.
-    signals, advice, recommendations
-        Learning signals; those that advise on strategy and schedule; the tasks recommended to each agent, by wave.
-    strategies, heuristic_weights
-        The content of strategy_effectiveness.json, and the new weights by heuristic.
-    health, utilization, alerts
-        The content of system_health.json; busy share by agent, fraction; what an operator should look at.
-    convergence
-        Error of the success forecasts, by wave.
-    tables
-        Frames by name: the inputs of the analysis, such as `executions` and `decisions`, and the results of the SQL
-        queries that have fewer rows than tasks.
-    warnings
-        Texts for the user, for example about ignored fields or about feedback that was delivered before.
-    is_interrupted
-        Whether the run was stopped before its end.
-    """
-
-    summary: dict[str, Any]
-    run_dir: Path
-    comparisons: list[ScheduleComparison]
-    metrics: list[OptimizationMetric]
-    anomalies: list[SchedulingAnomaly]
-    checks: list[AnomalyTest]
-    failures: list[AnomalyTest]
-    signals: list[OptimizationFeedback]
-    advice: list[OptimizationFeedback]
-    recommendations: list[ScheduleRecommendation]
-    strategies: dict[str, Any]
-    heuristic_weights: dict[str, float]
-    health: dict[str, Any]
-    utilization: dict[str, float | None]
-    alerts: list[dict[str, Any]]
-    convergence: pl.DataFrame = field(repr=False)
-    tables: Mapping[str, pl.DataFrame] = field(repr=False)
-    warnings: tuple[str, ...]
-    is_interrupted: bool
-
-    @property
-    def executions(self) -> pl.DataFrame:
-        """Every assigned task of the run, planned and actual figures side by side (`frames.EXECUTIONS`)."""
-        return self.tables["executions"]
-
-    def __getitem__(self, key: str) -> Any:
-        return self.summary[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.summary)
-
-    def __len__(self) -> int:
-        return len(self.summary)
-
-    def _repr_html_(self) -> str:
-        """HTML table of planned and actual figures by wave, for Jupyter."""
-        return str(self.tables["schedule_comparisons"]._repr_html_())
 
 
 @checked
@@ -178,9 +108,9 @@ class Phase19Harness:
             staging = held.enter_context(publish(self.output_dir))
             finished = [wave_frames(wave, self.model) for wave in self.run_waves(optimizer)]
             analysis = self._analyse(finished, inputs, staging)
-            feedback = self._generate_feedback(analysis)
-            monitor = self._monitor_optimization(analysis)
-            result = self._generate_reports(analysis, feedback, monitor)
+            self._generate_feedback(analysis)
+            self._monitor_optimization(analysis)
+            result = self._generate_reports(analysis)
         return self._deliver_feedback(result)
 
     def run_waves(self, optimizer: AdaptiveOptimizer) -> Iterator[Wave]:
@@ -345,35 +275,15 @@ class Phase19Harness:
         tables |= {"agents": self.model.agents, "attempts": attempts, "run": run, **self.thresholds.frames()}
         return Analysis(staging, {**tables, **analyse(tables, staging)})
 
-    def _generate_feedback(self, analysis: Analysis) -> dict[str, Any]:
-        """Write the feedback files, and return these fields of the result."""
-        loop = OptimizationFeedbackLoop(analysis)
-        loop.write_feedback_outputs(analysis.directory)
-        waves = analysis.tables["schedule_comparisons"]["wave"].to_list()
-        return {
-            "comparisons": [loop.evaluate_schedule_outcome(wave) for wave in waves],
-            "signals": loop.generate_learning_signals(),
-            "advice": loop.recommend_strategy_adjustments(),
-            "failures": loop.identify_optimization_failures(),
-            "strategies": loop.evaluate_strategy_effectiveness(),
-            "heuristic_weights": loop.update_heuristic_weights(),
-        }
+    def _generate_feedback(self, analysis: Analysis) -> None:
+        """Write the feedback files."""
+        OptimizationFeedbackLoop(analysis).write_feedback_outputs(analysis.directory)
 
-    def _monitor_optimization(self, analysis: Analysis) -> dict[str, Any]:
-        """Write the monitoring files, and return these fields of the result."""
-        monitor = OptimizationMonitor(analysis)
-        monitor.write_monitoring_outputs(analysis.directory)
-        return {
-            "metrics": monitor.calculate_metrics(),
-            "anomalies": monitor.detect_anomalies(),
-            "checks": monitor.run_checks(),
-            "health": monitor.generate_system_health(),
-            "alerts": monitor.generate_alerts(),
-            "utilization": monitor.monitor_agent_utilization(),
-            "convergence": monitor.monitor_optimization_convergence(),
-        }
+    def _monitor_optimization(self, analysis: Analysis) -> None:
+        """Write the monitoring files."""
+        OptimizationMonitor(analysis).write_monitoring_outputs(analysis.directory)
 
-    def _generate_reports(self, analysis: Analysis, feedback: dict[str, Any], monitored: dict[str, Any]) -> RunResult:
+    def _generate_reports(self, analysis: Analysis) -> RunResult:
         """Write the plans, the schedules, the summary and the report."""
         staging, tables = analysis.directory, analysis.tables
         self.optimizer.write_optimization_outputs(
@@ -397,15 +307,13 @@ class Phase19Harness:
         )
         write_json(staging / SUMMARY_FILE, summary)
         write_report(staging)
-        return RunResult(
-            summary=summary,
+        return RunResult.read(
+            analysis,
             run_dir=self.output_dir,
-            recommendations=self.optimizer.generate_schedule_recommendations(),
             tables=tables,
             warnings=(*self.optimizer.inputs.warnings, *self._warnings),
             is_interrupted=self._is_interrupted,
-            **feedback,
-            **monitored,
+            planner=self.optimizer.restarted(),
         )
 
     def _warn_of_errors(self, attempts: pl.DataFrame) -> None:

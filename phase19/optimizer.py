@@ -193,6 +193,24 @@ class AdaptiveOptimizer:
         self._observed: list[pl.DataFrame] = []
         self._learned_count = 0  # how many of the observed frames the model has learned from
 
+    def restarted(self, options: PlanOptions | None = None) -> "AdaptiveOptimizer":
+        """Return an optimizer with the same records and settings, without plans and outcomes.
+
+        Parameters
+        ----------
+        options
+            Other options of the plans.
+        """
+        return AdaptiveOptimizer(
+            inputs=self.inputs,
+            options=options or self.options,
+            previous=self.previous,
+            waves=self.wave_count,
+            agents=self.agent_count,
+            seed=self.seed,
+            timestamp=self.timestamp,
+        )
+
     def load_phase18_data(self) -> dict[str, int]:
         """Read and check the records; later plans use them.
 

@@ -21,6 +21,7 @@ from phase19.arguments import converted
 from phase19.errors import UsageError, suggestion
 
 DEFAULT_WEIGHTS = {"success": 0.6, "throughput": 0.3, "confidence": 0.1}
+DEFAULT_RUN = Path("outputs/phase19")  # the run that queries read
 _FIRST_YEAR = 1000  # earlier years have fewer than four digits
 _INPUTS, _PLANNING, _EXECUTING, _OUTPUT = "Inputs", "Planning", "Executing", "Output"
 

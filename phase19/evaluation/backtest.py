@@ -19,11 +19,10 @@ from phase19.execution.replay import ReplayExecutor
 from phase19.forecasting.model import ForecastModel, first_attempts, forecast_table
 from phase19.forecasting.retries import attempts_allowed
 from phase19.harness import Phase19Harness
-from phase19.inputs.history import read_executions
+from phase19.inputs.history import population_of, read_executions
 from phase19.inputs.loading import Inputs, load_inputs
 from phase19.inputs.tasks import check_replayed
 from phase19.inputs.thresholds import Thresholds
-from phase19.inputs.wire import Population
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import BacktestOptions, RunOptions, WaveOptions, takes_settings
 from phase19.outputs.rendering import Section, Table, figures_table, records_table
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 _BINS = 10  # in the reliability table
 _ROUNDING = 1e-12
-_UNKNOWN_RATE = 0.5  # success rate assumed without earlier records; the inputs' summaries include later ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,7 +441,6 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
     later = attempts.filter((pl.col("timestamp") >= moment) & pl.col("agent_id").is_not_null())
     if later.is_empty():
         raise UsageError(f"--split-at: expected records with an agent at or after {moment.isoformat()}, found none")
-    success_rate = mean(history["is_success"])
     counts, count = history.group_by("agent_id").agg(record_count=pl.len()), pl.col("record_count").fill_null(0)
     agents = (
         inputs.agents.select("agent_id", "capacity")
@@ -455,14 +452,8 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
         attempts=history,
         agents=frames.AGENTS.conform(agents),  # the agents' summaries include later records
         evidence=frames.EVIDENCE.empty(),  # patterns and signals may include them too
-        population=Population(  # computed without those summaries
-            agent_count=inputs.population.agent_count,
-            task_count=history["task_id"].n_unique(),
-            wave_count=inputs.population.wave_count,
-            success_rate=_UNKNOWN_RATE if success_rate is None else success_rate,
-            retry_rate=0.0,  # the rate is over attempts, so it has no retries in it
-            duration_ms=mean(history["duration_ms"].sort()),  # sorted: record order changes no digit
-            confidence_delta=mean(history["confidence_delta"].sort()),
+        population=population_of(  # computed without those summaries
+            history, agent_count=inputs.population.agent_count, wave_count=inputs.population.wave_count
         ),
     )
     order = ["timestamp", "attempt", "is_success", "duration_ms"]

@@ -126,6 +126,25 @@ def _missing_attempts(attempts: pl.DataFrame) -> pl.DataFrame:
     return added.select(ATTEMPTS.fill(added.columns, is_success=pl.lit(False)))
 
 
+def population_of(attempts: pl.DataFrame, *, agent_count: int = 0, wave_count: int | None = None) -> wire.Population:
+    """Return the figures of Phase 18's summary as records give them: success per attempt, 0.5 without records."""
+    means = attempts.select(
+        pl.col("is_success").mean().fill_null(0.5),
+        # Sorted: the order of records changes no digit.
+        pl.col("duration_ms", "confidence_delta").sort().mean(),
+    )
+    success_rate, duration_ms, confidence_delta = means.row(0)
+    return wire.Population(
+        success_rate=success_rate,
+        agent_count=agent_count,
+        task_count=attempts["task_id"].n_unique(),
+        wave_count=wave_count,
+        retry_rate=0.0,  # the rate is over attempts, so it has no retries in it
+        duration_ms=duration_ms,
+        confidence_delta=confidence_delta,
+    )
+
+
 def read_executions(path: Path, warnings: list[str]) -> pl.DataFrame:
     """Read an ``--executions`` file: one row per attempt. Of several trials of a pair, the first one counts.
 

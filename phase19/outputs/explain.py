@@ -49,6 +49,8 @@ def sentences(task: dict[str, Any]) -> list[str]:
     said = [f"{place} and {percent(task['planned_success'])} planned success.", _runner_up_sentence(task)]
     if task["agent_price"] > 0:
         said.append(f"Room for one more task at {agent} would add {_worth(task, task['agent_price'])}.")
+    if "status" not in task:  # a plan that nobody executed
+        return said
     if task["status"] in {"completed", "failed"}:
         retries = f" after {plural(task['retry_count'], 'retry', 'retries')}" if task["retry_count"] else ""
         error = f": {task['error_message']}" if task["error_message"] else "."

@@ -73,12 +73,14 @@ def to_html(title: str, sections: Sequence[Section]) -> str:
     """Render a page as one HTML file without external assets, light or dark like the reader's system."""
     body = [f"<h1>{escape(title)}</h1>"]
     for section in sections:
-        blocks = (
-            _html_table(block) if isinstance(block, Table) else f"<p>{escape(block)}</p>" for block in section.blocks
-        )
-        body += [f"<h2>{escape(section.title)}</h2>", *blocks]
+        body += [f"<h2>{escape(section.title)}</h2>", html_blocks(*section.blocks)]
     page = Path(__file__).with_name("page.html").read_text("utf-8")
     return page.replace("{title}", escape(title)).replace("{body}", "\n".join(body))
+
+
+def html_blocks(*blocks: Block) -> str:
+    """Render paragraphs and tables as a part of an HTML page."""
+    return "\n".join(_html_table(each) if isinstance(each, Table) else f"<p>{escape(each)}</p>" for each in blocks)
 
 
 def _html_table(table: Table) -> str:
