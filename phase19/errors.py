@@ -1,6 +1,8 @@
 """The package's exception tree: every error a user can cause derives from :class:`Phase19Error`."""
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 
 def printable(text: str) -> str:
@@ -12,6 +14,11 @@ def plural(count: int, one: str, many: str = "") -> str:
     """Write a count with its noun: no task, 1 task, 2 tasks."""
     noun = one if count == 1 else many or f"{one}s"
     return f"{count:,} {noun}" if count else f"no {noun}"
+
+
+def program() -> str:
+    """How the user calls the command: `phase19` if that was typed, otherwise `python -m phase19`."""
+    return "phase19" if Path(sys.argv[0]).name == "phase19" else "python -m phase19"
 
 
 def suggestion(name: object, known: Iterable[str]) -> str:

@@ -5,7 +5,7 @@
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from datetime import UTC, datetime
 from enum import EnumType, StrEnum
 from functools import cache, reduce
@@ -118,7 +118,7 @@ class _Options:
         Raises
         ------
         UsageError
-            An option is unknown, missing or out of bounds, or both options and settings are given.
+            An option is unknown or out of bounds, or both options and settings are given.
         """
         if isinstance(options, Path | str):
             options, settings = None, {"input": options, **settings}
@@ -132,9 +132,6 @@ class _Options:
         given = {name: value for name, value in settings.items() if value is not None}
         for name in given.keys() - known.keys():
             raise UsageError(f"expected an option of the command, found {name}{suggestion(name, known)}")
-        for name, option in known.items():
-            if option.default is MISSING and name not in given:
-                raise UsageError(f"--{name}: expected a value, found nothing")
         return cls(**given)
 
 
@@ -142,7 +139,7 @@ class _Options:
 class InputOptions(_Options):
     """Input directories; by default phase16 and phase17 are beside `input`."""
 
-    input: Path = _file(_INPUTS, MISSING)
+    input: Path = _file(_INPUTS, Path("outputs/phase18"))
     """Phase 18's directory."""
     phase16: Path | None = _file(_INPUTS)
     """Phase 16's directory; phase16 beside the input by default."""

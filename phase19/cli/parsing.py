@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
+from functools import wraps
 from typing import Annotated, Any, TextIO, get_origin
 
 from cyclopts import Group, Parameter, Token
@@ -40,8 +41,14 @@ def takes_options(command: Callable[..., int | None]) -> Callable[..., int | Non
         )
         annotations[option.name] = Annotated[kind, parameter]
     parsed = type(declared.__name__, (declared,), {"__annotations__": annotations, "__doc__": None})
-    command.__annotations__["options"] = Annotated[parsed, Parameter(name="*")]
-    return command
+    command.__annotations__["options"] = Annotated[parsed | None, Parameter(name="*")]
+    command.__defaults__ = (None,)  # the parser passes nothing if no option is typed
+
+    @wraps(command)
+    def call(options: Any = None, **others: Any) -> int | None:
+        return command(parsed() if options is None else options, **others)
+
+    return call
 
 
 def print_errors(lines: Iterable[str]) -> None:

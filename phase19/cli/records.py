@@ -7,7 +7,6 @@ from cyclopts import Parameter
 
 from phase19.cli import screen
 from phase19.cli.parsing import OUTPUT, Count, takes_options, warn
-from phase19.errors import printable
 from phase19.inputs.importers.columns import TableColumns
 from phase19.inputs.importers.importing import Format
 from phase19.options import InputOptions
@@ -60,7 +59,9 @@ def import_(
     screen.print_import(result)
 
 
-def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves: Count = 5, seed: Count = 0) -> None:
+def sample(
+    directory: Path = Path("outputs"), /, *, tasks: Count = 1000, agents: Count = 20, waves: Count = 5, seed: Count = 0
+) -> None:
     """Generate Phase 16, 17 and 18 inputs of any size.
 
     Parameters
@@ -79,4 +80,4 @@ def sample(directory: Path, /, *, tasks: Count = 1000, agents: Count = 20, waves
     from phase19.inputs.sample import write_sample
 
     write_sample(directory, tasks=tasks, agents=agents, waves=waves, seed=seed)
-    print(printable(str(directory)))
+    screen.print_next("run", "--input", directory / "phase18")

@@ -7,7 +7,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from phase19.errors import plural, printable
+from phase19.errors import plural, printable, program
 from phase19.outputs.rendering import Table, records_table
 
 if TYPE_CHECKING:
@@ -89,7 +89,12 @@ def print_import(result: ImportResult) -> None:
     if not result.counts["tasks to do"]:
         notes.append("No row is a task to do: a run will plan the recorded tasks. Name others with --tasks FILE.")
     show([Table(("found", "count"), rows, labels=1), *notes])
-    print(printable(f"Next: python -m phase19 run --input {shlex.quote(str(result.directory))}"))
+    print_next("run", "--input", result.directory)
+
+
+def print_next(*command: str | Path) -> None:
+    """Print the command to type next."""
+    print(printable(f"Next: {program()} {shlex.join(map(str, command))}"))
 
 
 def show(blocks: Iterable[Block], *, title: str = "", results: str = "") -> None:

@@ -96,9 +96,8 @@ def test_out_of_bounds(settings, message):
         RunOptions.of(**{"input": "a", **settings})
 
 
-def test_an_input_is_needed():
-    with pytest.raises(UsageError, match="--input: expected a value, found nothing"):
-        RunOptions.of(waves=3)
+def test_the_default_input_is_where_a_sample_is_made():
+    assert RunOptions.of(waves=3).input == Path("outputs/phase18")
 
 
 @pytest.mark.parametrize("least", [{"max_retries": 0}, {"seed": 0}, {"max_load_factor": 1.0}, {"waves": 1}], ids=str)

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from phase19.errors import UsageError
+from phase19.errors import UsageError, program
 from phase19.inputs.importers.columns import TableColumns, read_map
 
 Format = Literal["table", "terminal-bench", "harbor", "swebench", "aslib", "openhands", "lm-eval", "inspect"]
@@ -115,7 +115,7 @@ def _check_named(paths: Sequence[Path], output: Path, columns: TableColumns) -> 
     hint = "if this is right, type:"
     if unlike:
         hint = f"no column looks like one for {', '.join(unlike)}: put its name in place of COLUMN in"
-    command = ("python -m phase19 import table", *(shlex.quote(str(path)) for path in (*paths, "--output", output)))
+    command = (program(), "import table", *(shlex.quote(str(path)) for path in (*paths, "--output", output)))
     options = (f"--{role} {shlex.quote(str(column))}" for role, column in proposed.items())
     found = ", ".join(names) or "none"
     raise UsageError(f"{paths[0]}: name the columns (found {found}); {hint}\n{' '.join((*command, *options))}")
