@@ -13,14 +13,12 @@ metric_alerts as (
         metrics.status as severity,
         'optimization_metrics: ' || metrics.metric_name as source,
         printf(
-            '%s is %.1f %%, outside its bounds of %g %% to %g %%. %s',
+            '%s is %.1f %%, outside %g %% to %g %%; %s.',
             replace(metrics.metric_name, '_', ' '), metrics.value * 100, metrics.threshold_min * 100,
             metrics.threshold_max * 100,
             coalesce(
-                printf(
-                    'Under this plan %.1f %% to %.1f %% is normal.', metrics.chance_low * 100, metrics.chance_high * 100
-                ),
-                'Its normal range under this plan is unknown.'
+                printf('%.1f %% to %.1f %% is normal', metrics.chance_low * 100, metrics.chance_high * 100),
+                'its normal range is unknown'
             )
         ) as message,
         case
@@ -79,7 +77,7 @@ late_counts as (
         what,
         count(*) as task_count,
         count(*) filter (where late_ms > 0) as late_count,
-        list(printf('%s by %.3g s', task_id, late_ms / 1e3) order by late_ms desc, task_id asc) filter (
+        list(printf('%s by %s', task_id, duration_text(late_ms)) order by late_ms desc, task_id asc) filter (
             where late_ms > 0
         ) as late,
     from late_tasks

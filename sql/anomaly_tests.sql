@@ -5,12 +5,15 @@
 -- Columns: status = found; explained (more than normal variation, but caused by another anomaly); not_testable (a
 --     problem as large as the rules' limit could be missed); clear. effect, with its 90 % interval, and
 --     detectable_effect = smallest problem that this run detects with the rules' power [unit]. largest_effect = largest
---     possible problem [unit]. statistic and threshold [standard scores]. reason = a sentence. Figures are null without
---     data.
+--     possible problem [unit]. statistic and threshold [standard scores]. missing_task_count = estimated number of
+--     further tasks like those that ran with which a test that is not_testable would be [tasks]. reason = a sentence.
+--     Figures are null without data.
 -- Drift and degradation have many tests each, and one is shown. Drift shows the stronger pooled test, or the strongest
 -- agent's test if only agents' tests fired. Degradation shows the strongest test. The better pooled test decides
 -- whether drift is testable. For degradation, it is the median agent's test against the waves' own forecasts, from the
 -- middle of the run on.
+-- The part of the detectable effect beyond the rules' margin shrinks with the square root of the number of tasks. The
+-- effect of drift is a ratio, so its log does.
 with
 
 drifts as (
@@ -68,6 +71,7 @@ tests as (
         tests.is_beyond_chance,
         tests.is_anomaly,
         rules.prediction_error_limit as detectable_limit,
+        rules.prediction_error_margin as margin,
         printf('success planned %.1f points too high', tests.detectable_effect * 100) as fault,
         if(failures.is_anomaly, 'the failed optimization', 'the agents that degraded') as cause,
         counted(tests.ran_count, 'task') || ' ran' as basis,
@@ -90,6 +94,7 @@ tests as (
         coalesce(tests.is_anomaly, false) as is_beyond_chance,
         coalesce(tests.is_anomaly, false) as is_anomaly,
         rules.schedule_drift_limit as detectable_limit,
+        rules.schedule_drift_margin as margin,
         printf('all durations %.2f times as long throughout the run', tests.pooled_detectable_effect)
         || coalesce(
             printf(
@@ -116,6 +121,7 @@ tests as (
         coalesce(tests.is_beyond_chance, false) as is_beyond_chance,
         coalesce(tests.is_anomaly, false) as is_anomaly,
         rules.performance_degradation_limit as detectable_limit,
+        rules.performance_degradation_margin as margin,
         printf(
             'success %.1f points lower from the middle of the run on for the median agent, or %.1f points for the '
             || 'agent with the most evidence',
@@ -141,6 +147,7 @@ tests as (
         tests.is_beyond_chance,
         tests.is_anomaly,
         rules.optimization_failure_limit as detectable_limit,
+        rules.optimization_failure_margin as margin,
         printf('%.0f %% of the promised advantage lost', tests.detectable_effect * 100) as fault,
         if(tests.is_shared_loss, 'a loss that all agents share', 'the agents that degraded') as cause,
         printf('the promised advantage is %.1f times its noise', tests.information) as basis,
@@ -159,6 +166,9 @@ statuses as (
             else 'clear'
         end as status,
         printf('standard score %.2f, threshold %.2f', statistic, threshold) as score,
+        if(anomaly_type = 'schedule_drift', ln(judged_effect), judged_effect) - margin as reach,
+        if(anomaly_type = 'schedule_drift', ln(detectable_limit), least(detectable_limit, largest_effect)) - margin
+            as limit_reach,
         if(
             coalesce(judged_effect > largest_effect, judged_effect is null),
             'No problem of a possible size would be detected reliably',
@@ -166,6 +176,11 @@ statuses as (
         ) as seen,
     from tests
     cross join rules
+),
+
+ran_tasks as (
+    select ran_count,
+    from prediction_error_tests
 )
 
 select
@@ -180,6 +195,10 @@ select
     detectable_effect,
     largest_effect,
     case
+        when status = 'not_testable' and limit_reach > 0 and reach > limit_reach
+            then cast(ceil(least(1e15, ran_tasks.ran_count * (pow(reach / limit_reach, 2) - 1e0))) as bigint)
+    end as missing_task_count,
+    case
         when statistic is null then 'No data: nothing that this test needs ran, or the plan has no draws.'
         when status = 'found' then 'More than normal variation: ' || score || '.'
         when status = 'explained' then 'More than normal variation, but explained by ' || cause || ': ' || score || '.'
@@ -187,4 +206,5 @@ select
         else 'Passed: ' || basis || '. ' || seen || '.'
     end as reason,
 from statuses
+cross join ran_tasks
 order by type_rank

@@ -376,6 +376,7 @@ from rows_of('anomaly_tests.jsonl', {
     'threshold': 'double',
     'detectable_effect': 'double',
     'largest_effect': 'double',
+    'missing_task_count': 'bigint',
     'reason': 'varchar'
 });
 comment on view anomaly_tests is
@@ -391,6 +392,8 @@ comment on column anomaly_tests.threshold is 'the test fires above it [standard 
 comment on column anomaly_tests.detectable_effect is
 'smallest size that this run detects, by default 90 % of the time [unit]';
 comment on column anomaly_tests.largest_effect is 'largest possible size [unit]';
+comment on column anomaly_tests.missing_task_count is
+'estimated number of further tasks with which a test that is not_testable would be testable [tasks]';
 comment on column anomaly_tests.reason is 'the result as a sentence';
 
 create or replace temp view drift_tests as

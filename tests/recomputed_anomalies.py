@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -67,12 +68,16 @@ def anomaly_tests(world: World) -> Rows:
     for name, unit, (test, smallest, is_beyond, is_found), base, fault, cause, most in zip(
         TYPES, UNITS, told, basis, faults, causes, largest, strict=True
     ):
+        limit, status, missing = min(most, getattr(rules, f"{name}_limit")), "clear", None
         score_text = [f"{test['statistic']:.2f}", f"{test['threshold']:.2f}"]
         if is_found or is_beyond:
             status, reason = "found" if is_found else "explained", [*(cause * (not is_found)), *score_text]
         else:
-            limit = min(most, getattr(rules, f"{name}_limit"))
-            status = "not_testable" if smallest > limit else "clear"
+            if smallest > limit:
+                # Twice as many tasks shrink what is beyond the margin to 1 / sqrt(2) of its size.
+                sizes = np.log([smallest, limit]) if name == "schedule_drift" else np.array([smallest, limit])
+                beyond_margin, room = sizes - getattr(rules, f"{name}_margin")
+                status, missing = "not_testable", math.ceil(error["ran_count"] * ((beyond_margin / room) ** 2 - 1))
             sure = [f"{100 * rules.detection_power:.0f} %", *fault]
             reason = [*base, *(["No problem of a possible size"] if smallest > most else sure)]
         rows.append(
@@ -84,6 +89,7 @@ def anomaly_tests(world: World) -> Rows:
                 **{key: test[key] for key in ("statistic", "threshold")},
                 "detectable_effect": test["detectable_effect"],
                 "largest_effect": None if most == np.inf else most,
+                "missing_task_count": missing,
                 "reason": Says(reason),
             }
         )

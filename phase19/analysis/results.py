@@ -26,7 +26,8 @@ class AnomalyTest:
 
     `status` is found, explained (by another anomaly), clear or not_testable (needs more data). `effect` is the measured
     size in `unit`, with its 90 % interval. The check fires if `statistic` exceeds `threshold`. `detectable_effect` is
-    the smallest size that this run detects with the required power, 90 % by default.
+    the smallest size that this run detects with the required power, 90 % by default. `missing_task_count` is the
+    estimated number of further tasks that a check needs which needs more data; None if it is not known.
     """
 
     anomaly_type: str
@@ -38,6 +39,7 @@ class AnomalyTest:
     statistic: float | None
     threshold: float | None
     detectable_effect: float | None
+    missing_task_count: int | None
     reason: str
 
 

@@ -43,7 +43,6 @@ for position, command in enumerate(
         runs.query,
         runs.explain,
         runs.report,
-        records.init,
         records.sample,
     )
 ):

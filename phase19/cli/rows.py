@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 10_000  # of a table, however many are asked for
 _FEW_ROWS = 100  # of a table, if no number is asked for
-_WRAPPED = 30  # characters; a longer text is wrapped before a table counts as too wide
-_GAP = 3  # characters between two columns
 
 Format = Annotated[Literal["table", "csv", "jsonl"], Parameter(group=OUTPUT.group)]
 Limit = Annotated[Count | None, OUTPUT]
@@ -68,19 +65,4 @@ def print_rows(
     if shown.height < frame.height:
         count = f"{shown.height:,} of {frame.height:,} rows"
         note = f"{count}. --limit N shows more; --format csv or jsonl prints all."
-    screen.show([*_fitting(as_table(shown)), *filter(None, [note])])
-
-
-def _fitting(table: Table) -> list[Table]:
-    """The table, or one table of columns and values for each row if it is wider than the console."""
-    columns = list(zip(*table.rows, strict=True))
-    widths = (
-        max(*map(len, title.split()), min(max(map(len, cells)), _WRAPPED))
-        for title, cells in zip(table.header, columns, strict=False)
-    )
-    if sum(widths) + _GAP * (len(columns) - 1) <= screen.console_for(sys.stdout).width:
-        return [table]
-    return [
-        Table((f"row {number}", ""), tuple(zip(table.header, row, strict=True)), labels=2)
-        for number, row in enumerate(table.rows, 1)
-    ]
+    screen.show([as_table(shown), *filter(None, [note])])

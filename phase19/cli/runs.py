@@ -37,7 +37,7 @@ def run(
     quiet
         Print nothing but errors.
     verbose
-        Also print the five metrics.
+        Also print all waves, the five metrics and the checks.
     """
     if quiet and (json or verbose):
         raise UsageError("--quiet cannot be combined with --json or --verbose")
@@ -51,7 +51,7 @@ def run(
         if json:
             print((result.run_dir / SUMMARY_FILE).read_text("utf-8"), end="")
         else:
-            screen.print_run(result.run_dir, is_verbose=verbose)
+            screen.print_run(result.run_dir, is_verbose=verbose, input_dir=options.input)
     if result.is_interrupted:
         return INTERRUPTED
     found = [

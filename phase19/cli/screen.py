@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 from phase19.errors import plural, printable, program
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
     from rich.table import Table as RichTable
     from rich.text import Text
 
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from phase19.inputs.loading import Inputs
     from phase19.outputs.rendering import Block
 
+MOST_ALERTS = 3  # on the screen
 PIPED_WIDTH = 100  # columns of output without a terminal
+_LONG = 24  # characters from which on the cells of a column wrap
+_GAP = 3  # characters between columns
 STYLES = {
     **dict.fromkeys(("normal", "passed"), "green"),
     **dict.fromkeys(("warning", "low"), "yellow"),
@@ -52,17 +56,37 @@ def console_for(stream: TextIO) -> Console:
     )
 
 
-def print_run(run_dir: Path, *, is_verbose: bool = False) -> None:
-    """Print whether the plan held, then waves, alerts, checks, health and the path of the results."""
-    from phase19.outputs import report
+def print_run(run_dir: Path, *, is_verbose: bool = False, input_dir: Path | None = None) -> None:
+    """Print whether the plan held, what needs attention, and what to do next.
+
+    Parameters
+    ----------
+    run_dir
+        The run directory.
+    is_verbose
+        Also print all waves, metrics and checks as tables.
+    input_dir
+        The inputs of the run, for the commands to type next.
+    """
+    from phase19.outputs import answers, report
 
     run = report.read_run(run_dir)
-    verdict, *details = report.opening(run)
-    blocks = [*details, report.waves_table(run), report.attention_table(run)]
+    answer, *details = report.opening(run)
+    tables: list[Block] = [report.waves_overview(run)]
     if is_verbose:
-        blocks.append(report.metrics_table(run))
-    blocks += [report.checks_table(run), report.health_sentence(run)]
-    show(blocks, title=verdict, results=f"{run_dir}; the report is {run_dir / report.HTML_FILE}")
+        tables = [report.waves_table(run), report.metrics_table(run), report.checks_table(run)]
+    found = answers.attention(run)
+    shown = [
+        _text(row.severity, STYLES.get(row.severity, "")) + _text(f": {row.message} {row.action}") for row in found
+    ]
+    more = f" ({MOST_ALERTS} of {len(found)}; the report lists all)" if len(found) > MOST_ALERTS else ""
+    needs = [f"Needs attention{more}:", *shown[:MOST_ALERTS]] if found else [answers.NOTHING]
+    checks = f"{answers.checks_sentence(run)}\n{report.health_sentence(run)}"
+    show([*details, *tables, *needs, "", checks], title=answer)
+    results, page = (shlex.quote(str(path)) for path in (run_dir, run_dir / report.HTML_FILE))
+    print(printable(f"Results are in {results}; the report is {page}"))
+    for why, command in answers.next_steps(run, run_dir, input_dir):
+        print(printable(why), f"  {printable(command)}", sep="\n")
 
 
 def print_inputs(inputs: Inputs) -> None:
@@ -97,10 +121,12 @@ def print_next(*command: str | Path) -> None:
     print(printable(f"Next: {program()} {shlex.join(map(str, command))}"))
 
 
-def show(blocks: Iterable[Block], *, title: str = "", results: str = "") -> None:
+def show(blocks: Iterable[Block | Text], *, title: str = "", results: str = "") -> None:
     """Print a title, paragraphs, tables (between empty lines) and the path of the results."""
     console = console_for(sys.stdout)
-    parts = [*([_text(title, "bold")] if title else []), *blocks]
+    parts: list[Block | Text] = [_text(title, "bold")] if title else []
+    for block in blocks:
+        parts += _fitting(block, console.width) if isinstance(block, Table) else [block]
     for before, part in zip([None, *parts], parts, strict=False):
         if before is not None and (isinstance(before, Table) or isinstance(part, Table)):
             console.print()
@@ -116,13 +142,38 @@ def _text(text: str, style: str = "") -> Text:
     return Text("\n".join(map(printable, text.split("\n"))), style=style)
 
 
+def _fitting(table: Table, width: int) -> list[Table]:
+    """Return the table if it fits without breaking words, with stacked titles if need be; else a table for each row."""
+    stacked = tuple(title.replace(" ", "\n") for title in table.header)
+    for shown in (table, replace(table, header=stacked)):
+        columns = [_lines(column) for column in zip(shown.header, *table.rows, strict=True)]
+        words = [" ".join(lines).split() if _is_wrapped(lines) else lines for lines in columns]
+        if sum(max(map(len, parts), default=0) + _GAP for parts in words) - _GAP <= width:
+            return [shown]
+    titles = [" ".join(title.split()) for title in table.header]
+    return [
+        Table((f"row {number}", ""), tuple(zip(titles, row, strict=True)), labels=2)
+        for number, row in enumerate(table.rows, 1)
+    ]
+
+
+def _lines(column: Iterable[str]) -> list[str]:
+    return [line for cell in column for line in cell.split("\n")]
+
+
+def _is_wrapped(lines: Iterable[str]) -> bool:
+    return max(map(len, lines)) > _LONG
+
+
 def _rich_table(table: Table) -> RichTable:
     from rich import box
     from rich.table import Table as RichTable
 
     shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
-    for position, title in enumerate(table.header):
-        shown.add_column(_text(title), justify="left" if position < table.labels else "right", overflow="fold")
+    for position, column in enumerate(zip(table.header, *table.rows, strict=True)):
+        justify: JustifyMethod = "left" if position < table.labels else "right"
+        no_wrap = not _is_wrapped(_lines(column))
+        shown.add_column(_text(column[0]), justify=justify, overflow="fold", no_wrap=no_wrap)
     for row in table.rows:
         shown.add_row(*(_text(cell, STYLES.get(cell, "")) for cell in row))
     return shown

@@ -1,6 +1,8 @@
 """The answers after a run, made from its files: did the plan hold, what needs attention, and what to do next."""
 
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from phase19.errors import plural
@@ -56,50 +58,114 @@ def _expected(rate: float, ran: int) -> str:
     return text.number(rate * ran, 1 if ran < _FEW_TASKS else 0)
 
 
-# What to do about tasks that did not run, by their state in the summary's `task_counts`.
+NOTHING = "Nothing needs attention: no check failed, and every metric is in its bounds or its normal range."
+# Tasks that did not run, by their state in the summary's `task_counts`: what happened, and what to do.
 _IDLE = {
-    "unobserved": "The recorded outcomes have none of these tasks with its agent. Record more pairs to replay them.",
-    "interrupted": "Run them again.",
-    "deferred": "safety_gate_decisions.jsonl gives the reasons. Name the tasks that may run in the file of --approve.",
-    "unassigned": "unassigned_tasks.jsonl gives the reasons.",
+    "unobserved": ("Tasks without a recorded outcome of their agent", "Record more pairs to replay them."),
+    "interrupted": ("Interrupted tasks", "Run them again."),
+    "deferred": ("Tasks stopped by a safety gate", "safety_gate_decisions.jsonl gives the reasons."),
+    "unassigned": ("Tasks without an agent", "unassigned_tasks.jsonl gives the reasons."),
 }
-# What did not join: a name, a noun, the keys of all and of those that joined in the summary's `joins`, and an action.
-_JOINS = (
-    (
-        *("Without records", "agent", "agents", "agents_with_records"),
-        "Compare their names with those in the records, or record some attempts.",
-    ),
-    (
-        *("Of tasks or agents outside the plan", "recorded outcome", "replayed_rows", "replayed_rows_in_plan"),
-        "Compare the names in the plan and in the recorded outcomes.",
-    ),
-)
+# What did not join, by the keys of all and of those that joined in the summary's `joins`.
+_JOINS = {
+    ("agents", "agents_with_records"): ("Agents without records", "Compare their names with those in the records."),
+    ("replayed_rows", "replayed_rows_in_plan"): ("Recorded outcomes outside the plan", "Compare the names in both."),
+}
 
 
 def attention(run: Run) -> list[Attention]:
-    """List what needs attention, failed checks first.
+    """List what needs attention: failed checks and late tasks first, metrics last.
 
     A metric is listed if it is outside its bounds and outside its normal range.
     """
-    summary = run["optimization_summary"]
-    normal = {
-        f"optimization_metrics: {row['metric_name']}"
-        for row in run["optimization_metrics"]
-        if None not in (low := row["chance_low"], value := row["value"], high := row["chance_high"])
-        and low <= value <= high
-    }
-    alerts = [row for row in run["alerts"] if row["source"] not in normal]
-    alerts.sort(key=lambda row: row["source"].startswith("optimization_metrics"))  # stable: metrics come last
-    found = [Attention(row["severity"], row["message"], row["action"]) for row in alerts]
+    counts, joins = (run["optimization_summary"][key] for key in ("task_counts", "joins"))
+    metrics = {f"optimization_metrics: {row['metric_name']}": row for row in run["optimization_metrics"]}
+    found: list[Attention] = []
+    beyond: list[Attention] = []
+    for row in run["alerts"]:
+        metric = metrics.get(row["source"])
+        if metric is None or not _is_normal(metric):
+            (found if metric is None else beyond).append(Attention(row["severity"], row["message"], row["action"]))
     found += [
-        Attention("warning", f"{plural(count, 'task')} did not run: {state}.", action)
-        for state, action in _IDLE.items()
-        if (count := summary["task_counts"].get(state, 0))
+        Attention("warning", f"{what}: {count:,} of {counts['total']:,}.", action)
+        for state, (what, action) in _IDLE.items()
+        if (count := counts.get(state, 0))
     ]
-    joins = summary["joins"]
     found += [
-        Attention("info", f"{what}: {joins[total] - joined:,} of {plural(joins[total], noun)}.", action)
-        for what, noun, total, part, action in _JOINS
+        Attention("info", f"{what}: {joins[total] - joined:,} of {joins[total]:,}.", action)
+        for (total, part), (what, action) in _JOINS.items()
         if (joined := joins[part]) is not None and joined < joins[total]
     ]
-    return found
+    return found + beyond
+
+
+def _is_normal(metric: Mapping[str, Any]) -> bool:
+    value, low, high = (metric[key] for key in ("value", "chance_low", "chance_high"))
+    return low is not None and high is not None and bool(low <= value <= high)
+
+
+_RESULTS = {"found": "failed", "explained": "explained by another check", "clear": "passed"}
+# What a check needs if more tasks like those that ran would not do.
+_NEEDS = {
+    "schedule_drift": "attempts with known times",
+    "performance_degradation": "agents that work side by side",
+    "optimization_failure": "tasks on which the agents differ",
+}
+_MANY = 100  # times the tasks that ran: an estimate beyond that says no more than that
+
+
+def check_result(run: Run, check: Mapping[str, Any]) -> str:
+    """Say how a check ended, or how much more data it needs."""
+    counts, missing = run["optimization_summary"]["task_counts"], check["missing_task_count"]
+    ran = counts["completed"] + counts["failed"]
+    if check["status"] != "not_testable":
+        return _RESULTS[check["status"]]
+    if missing is None:
+        return f"needs {_NEEDS.get(check['anomaly_type'] if ran else '', 'tasks that ran')}"
+    if missing > _MANY * ran:
+        return f"needs over {_MANY} times as many tasks"
+    return f"needs about {plural(round(float(f'{missing:.1e}')), 'more task')}"
+
+
+def checks_sentence(run: Run) -> str:
+    """Say how each check ended, those with the same result together."""
+    names: dict[str, list[str]] = {}
+    for row in run["anomaly_tests"]:
+        names.setdefault(check_result(run, row), []).append(text.words(row["anomaly_type"]))
+    said = [
+        f"{', '.join(some)} {end if len(some) == 1 else end.replace('needs', 'need')}" for end, some in names.items()
+    ]
+    return f"Checks: {'; '.join(said)}."
+
+
+def next_steps(run: Run, run_dir: Path, input_dir: Path | None) -> list[tuple[str, str]]:
+    """Say what to do next, most useful first, each with the command to type.
+
+    Parameters
+    ----------
+    run
+        The files of the run.
+    run_dir, input_dir
+        Its directory, and that of its inputs; commands that need unknown inputs are left out.
+    """
+    summary, place = run["optimization_summary"], f"--run {shlex.quote(str(run_dir))}"
+    steps = []
+    if run["scheduling_anomalies"]:
+        agent = run["scheduling_anomalies"][0]["affected_agents"][0]
+        quoted = agent.replace("'", "''")
+        sql = f"select * from attempts where agent_id = '{quoted}'"  # noqa: S608 (shown, not run)
+        steps.append((f"See the attempts of {agent}:", f"query {_quoted_sql(sql)} {place}"))
+    elif told := summary["least_expected"]:
+        how = f"{told['status']}; planned success {text.percent(told['planned_success'])}"
+        why = f"See why {told['task_id']} was given to {told['agent_id']} ({how}):"
+        steps.append((why, f"explain {shlex.quote(told['task_id'])} {place}"))
+    if input_dir is not None and not run["scheduling_anomalies"]:
+        is_joined = all(summary["joins"][total] == summary["joins"][part] for total, part in _JOINS)
+        why, command = ("Compare all strategies:", "compare") if is_joined else ("Check the inputs:", "validate")
+        steps.append((why, f"{command} --input {shlex.quote(str(input_dir))}"))
+    return [(why, f"python -m phase19 {command}") for why, command in steps]
+
+
+def _quoted_sql(sql: str) -> str:
+    """Quote SQL for a shell, in double quotes unless a shell would change what is inside."""
+    return shlex.quote(sql) if set(sql) & set('"$`\\!') else f'"{sql}"'

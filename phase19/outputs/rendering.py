@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from phase19.errors import printable
 from phase19.outputs.text import cell, words
 
 
@@ -59,7 +60,12 @@ _MARKUP = re.compile(r"[\\`*{}\[\]<>#|~!&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
 def _markdown_text(text: str) -> str:
-    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+    return _MARKUP.sub(r"\\\g<0>", _plain(text))
+
+
+def _plain(text: str) -> str:
+    """Text on one line, without characters that change its direction or its order."""
+    return printable(" ".join(text.split()))
 
 
 def _markdown_table(table: Table) -> str:
@@ -80,13 +86,15 @@ def to_html(title: str, sections: Sequence[Section]) -> str:
 
 def html_blocks(*blocks: Block) -> str:
     """Render paragraphs and tables as a part of an HTML page."""
-    return "\n".join(_html_table(each) if isinstance(each, Table) else f"<p>{escape(each)}</p>" for each in blocks)
+    return "\n".join(
+        _html_table(each) if isinstance(each, Table) else f"<p>{escape(_plain(each))}</p>" for each in blocks
+    )
 
 
 def _html_table(table: Table) -> str:
     def row(tag: str, cells: Sequence[str]) -> str:
         kinds = ["" if column < table.labels else ' class="n"' for column in range(len(cells))]
-        marked = (f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
+        marked = (f"<{tag}{kind}>{escape(_plain(cell))}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
         return f"<tr>{''.join(marked)}</tr>"
 
     rows = "\n".join(row("td", cells) for cells in table.rows)

@@ -9,7 +9,7 @@ from phase19.analysis.results import Results
 from phase19.errors import OutputError, plural
 from phase19.inputs.summaries import HEALTH_SCORE
 from phase19.outputs import text
-from phase19.outputs.answers import Run, attention, verdict
+from phase19.outputs.answers import NOTHING, Run, attention, check_result, checks_sentence, verdict
 from phase19.outputs.rendering import Block, Section, Table, figures_table, records_table, to_html, to_markdown
 from phase19.publishing.files import write_errors
 from phase19.publishing.run_directory import open_run, publish
@@ -23,6 +23,7 @@ _ROWS = (
     *("learning_signals", "heuristic_updates", "unassigned_tasks"),
 )
 MAX_ROWS = 50  # most rows shown of a table; the files of the run have all rows
+_FEW_WAVES = 5  # that the screen lists
 _VISIBLE = 0.0005  # smallest difference of success rates that does not print as 0.0 points
 # Section of the report, the file and key that it shows, and its columns; all columns if empty.
 _TABLES = (
@@ -52,7 +53,6 @@ _NOTES = (
     "detect any. An explained effect is caused by what another check found. A check that needs more data says nothing "
     "about the plan. anomaly_tests.jsonl gives the reasons."
 )
-_RESULTS = {"found": "failed", "explained": "explained", "not_testable": "needs more data", "clear": "passed"}
 # How the effect of a check is written: factor, significant digits, unit, and what it measures.
 _EFFECTS = {
     "prediction_error": (100.0, 2, "points", "below plan"),
@@ -129,7 +129,7 @@ def report_sections(run: Run) -> list[Section]:
     components = [{"component": text.words(name), "score": score} for name, score in scores.items()]
     origin = f"Seed {summary['seed']}, run {summary['run_id']}, {summary['timestamp']}."
     return [
-        Section("In short", [*opening(run), health_sentence(run), origin, attention_table(run)]),
+        Section("In short", [*opening(run), checks_sentence(run), health_sentence(run), origin, attention_table(run)]),
         Section("Waves", [waves_table(run)]),
         Section("Metrics and checks", [metrics_table(run), checks_table(run), _NOTES]),
         Section("Health", [records_table(components)]),
@@ -179,7 +179,7 @@ def attention_table(run: Run) -> Block:
     """List what needs attention, with what to do."""
     found = attention(run)
     if not found:
-        return "Nothing needs attention: no check failed, and every metric is in its bounds or its normal range."
+        return NOTHING
     return Table(("needs attention", "what happened", "what to do"), tuple(found), labels=3)
 
 
@@ -201,6 +201,21 @@ def waves_table(run: Run) -> Table:
         rows.append(cells)
     header = ("wave", "planned success", "succeeded", "normal range", "planned time", "actual time")
     return Table(header, tuple(rows))
+
+
+def waves_overview(run: Run) -> Block:
+    """Compare planned with actual by wave; of many waves, name only the one furthest below its plan."""
+    table = waves_table(run)
+    compared = zip(run["schedule_comparisons"], table.rows, strict=True)
+    known = [(row, cells) for row, cells in compared if row["success_rate_low"] is not None]
+    if not known or len(table.rows) <= _FEW_WAVES:
+        return table
+    inside = sum(row["success_rate_low"] <= row["actual_success_rate"] <= row["success_rate_high"] for row, _ in known)
+    _, worst = min(known, key=lambda wave: wave[0]["actual_success_rate"] - wave[0]["planned_success_rate"])
+    return (
+        f"{inside:,} of {len(known):,} waves ended in their normal range. Wave {worst[0]} was furthest below its plan: "
+        f"{worst[2]} tasks succeeded, {worst[3]} is normal. --verbose lists all waves."
+    )
 
 
 def metrics_table(run: Run) -> Table:
@@ -232,6 +247,7 @@ def checks_table(run: Run) -> Table:
             effect, effect_range = f"{size} {unit} {meaning}", f"{low} to {high}"
         is_detectable = smallest is not None and (largest is None or smallest <= largest)
         detectable = f"{text.significant(factor * smallest, 2)} {unit}" if is_detectable else "none"
-        rows.append((text.words(row["anomaly_type"]), _RESULTS[row["status"]], effect, effect_range, detectable))
+        result = "needs more data" if row["status"] == "not_testable" else check_result(run, row)
+        rows.append((text.words(row["anomaly_type"]), result, effect, effect_range, detectable))
     header = ("check", "result", "effect", "90 % interval", "smallest\nproblem this\nrun could\ndetect")
     return Table(header, tuple(rows), labels=3)

@@ -25,6 +25,7 @@ _METRICS = (
     "schedule_adherence success_rate_low success_rate_high "
     "baseline_success_rate baseline_success_rate_low baseline_success_rate_high"
 )
+_OUTCOME = "task_id agent_id status planned_success"
 _SCORES = "brier_score log_loss skill interval_coverage"
 _SOLVER = "objective upper_bound gap capacity_cost moved_count is_load_limit_met"
 
@@ -89,6 +90,8 @@ def summary_document(
     run, overall = tables["run"].row(0, named=True), tables["overall"].row(0, named=True)
     plans, executions = tables["wave_plans"], tables["executions"]
     compared = plans.join(tables["schedule_comparisons"], on="wave", maintain_order="left")
+    surprise = ((pl.col("status") == "completed").cast(pl.Float64) - pl.col("planned_success")).abs()
+    least_expected = executions.filter(frames.has_run()).filter(surprise == surprise.max()).head(1)
     states = dict(executions["status"].value_counts().rows())
     late = executions.filter(pl.col("deadline_ms").is_not_null())["is_late"]
     solver = plans.select("wave", pl.col("solver").alias("algorithm"), *_SOLVER.split())
@@ -136,6 +139,8 @@ def summary_document(
             # Unknown where no task with a deadline has a known end.
             "actual_late": int(late.sum()) if late.is_empty() or late.is_not_null().any() else None,
         },
+        # The task whose outcome was planned to be the least likely; null if nothing ran.
+        "least_expected": next(iter(least_expected.select(*_OUTCOME.split()).to_dicts()), None),
         "forecast_scores": {name: overall[name] for name in _SCORES.split()},
         "tasks_from": inputs.task_source,
         "joins": joins,

@@ -36,7 +36,7 @@ METRIC_KEYS = [
 
 TEST_KEYS = [
     *("anomaly_type", "status", "effect", "effect_low", "effect_high"),
-    *("detectable_effect", "largest_effect"),
+    *("detectable_effect", "largest_effect", "missing_task_count"),
 ]
 
 
@@ -138,10 +138,10 @@ def run_dir(tmp_path):
     anomaly = {"anomaly_type": "schedule_drift", "severity": "low", "description": NASTY, "recommendation": "a\nb"}
     signal = {"type": "strategy_validation", "description": "d", "recommendation": "r", "confidence": 0.811}
     tests = [
-        ["prediction_error", "not_testable", 0.1, -0.05, 0.25, 0.41, 0.925],
-        ["schedule_drift", "found", 1.52, 1.2, 1.9, 1.3, None],
-        ["performance_degradation", "clear", 0.034, -0.01, 0.08, 0.25, 1.0],
-        ["optimization_failure", "explained", 1.2, 0.3, 2.1, 1.5, 1.0],
+        ["prediction_error", "not_testable", 0.1, -0.05, 0.25, 0.41, 0.925, 1234],
+        ["schedule_drift", "found", 1.52, 1.2, 1.9, 1.3, None, None],
+        ["performance_degradation", "clear", 0.034, -0.01, 0.08, 0.25, 1.0, None],
+        ["optimization_failure", "explained", 1.2, 0.3, 2.1, 1.5, 1.0, None],
     ]
     alerts = [
         ["warning", "optimization_metrics: schedule_accuracy", "It is low.", "Look."],
@@ -229,6 +229,14 @@ def test_hostile_text_is_no_markup_in_markdown(run_dir):
         line.count("|") - line.count(r"\|") for line in markdown.splitlines() if line.startswith("| schedule_drift")
     }
     assert widths == {5}
+
+
+def test_characters_that_change_the_direction_of_writing_are_escaped(run_dir):
+    change(run_dir, "scheduling_anomalies.jsonl", description="agent\u202e1")
+    for path in write_report(run_dir):
+        text = path.read_text()
+        assert "\u202e" not in text
+        assert "u202e1" in text
 
 
 def report_of(run_dir):
@@ -344,8 +352,8 @@ def test_tasks_that_did_not_run_need_attention(run_dir):
     )
     assert verdict(run).startswith(said)
     assert [row.message for row in attention(run)] == [
-        "9 tasks did not run: unobserved.",
-        "2 tasks did not run: unassigned.",
+        "Tasks without a recorded outcome of their agent: 9 of 12.",
+        "Tasks without an agent: 2 of 12.",
     ]
     assert "unassigned_tasks.jsonl" in attention(run)[1].action
     change(run_dir, task_counts={"total": 2, "completed": 0, "failed": 0, "deferred": 2})
@@ -356,8 +364,8 @@ def test_inputs_that_did_not_join_need_attention(run_dir):
     (run_dir / "alerts.jsonl").write_text("")
     change(run_dir, joins={"agents": 4, "agents_with_records": 1, "replayed_rows": 9, "replayed_rows_in_plan": 7})
     assert [row[:2] for row in attention(read_run(run_dir))] == [
-        ("info", "Without records: 3 of 4 agents."),
-        ("info", "Of tasks or agents outside the plan: 2 of 9 recorded outcomes."),
+        ("info", "Agents without records: 3 of 4."),
+        ("info", "Recorded outcomes outside the plan: 2 of 9."),
     ]
 
 
@@ -376,12 +384,15 @@ def test_no_effect_stands_beside_a_check_that_needs_more_data(run_dir):
         ("prediction error", "needs more data", "", "", "41 points"),
         ("schedule drift", "failed", "1.52 x forecast time", "1.20 to 1.90", "1.3 x"),
         ("performance degradation", "passed", "3.4 points below peers", "-1.0 to 8.0", "25 points"),
-        ("optimization failure", "explained", "120 % of gain lost", "30 to 210", "none"),
+        ("optimization failure", "explained by another check", "120 % of gain lost", "30 to 210", "none"),
     )
 
 
 def test_attention_is_asked_for_failed_checks_and_for_metrics_beyond_their_normal_range(run_dir):
-    rows = [("info", "Tasks are late.", "Compare the times."), ("warning", "It is low.", "Look.")]
+    rows = [
+        ("info", "Tasks are late.", "Compare the times."),
+        ("warning", "It is low.", "Look."),
+    ]
     assert attention(read_run(run_dir)) == rows
     change(run_dir, "optimization_metrics.jsonl", chance_low=0.8)  # 0.811 is in the normal range now
     assert attention(read_run(run_dir)) == rows[:1]
