@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from phase19.cli.app import app
+from phase19.errors import InputError
+from phase19.inputs.loading import load_inputs
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
@@ -101,6 +104,33 @@ def test_every_block_runs_and_prints_what_the_page_says(page, checkout, golden, 
 def test_links_have_targets(page):
     links = re.findall(r"\]\(([^)#]+)", BLOCK.sub("", page.read_text("utf-8")))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_page_of_inputs_describes_every_file_and_field(golden):
+    place = Path(__file__).with_name("inputs_page.py")
+    described = runpy.run_path(str(place))
+    path = ROOT / "docs" / "inputs.md"
+    if golden.is_updating:
+        path.write_text(described["page"](), "utf-8")
+    assert path.read_text("utf-8") == described["page"]()
+    # Its list of files is that of the loader, with what each phase needs.
+    sources = load_inputs(ROOT / "outputs" / "phase18").sources
+    listed = [(file.phase, file.name) for file in described["FILES"]]
+    assert sorted(listed) == sorted(sources.select("phase", "file").rows())
+
+
+def test_the_page_of_inputs_says_which_files_are_needed(tmp_path):
+    described = runpy.run_path(str(Path(__file__).with_name("inputs_page.py")))
+    for file in described["FILES"]:
+        inputs = tmp_path / f"{file.phase}-{file.name}"
+        shutil.copytree(ROOT / "outputs", inputs)
+        (inputs / f"phase{file.phase}" / file.name).unlink(missing_ok=True)
+        sources = (inputs / f"phase{phase}" for phase in (18, 16, 17))
+        if file.need == described["NEEDED"]:
+            with pytest.raises(InputError, match=f"{file.name}: expected a file, found nothing"):
+                load_inputs(*sources)
+        else:
+            load_inputs(*sources)
 
 
 def test_every_command_and_option_is_documented():

@@ -43,6 +43,7 @@ for position, command in enumerate(
         runs.query,
         runs.explain,
         runs.report,
+        records.init,
         records.sample,
     )
 ):

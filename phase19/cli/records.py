@@ -59,6 +59,20 @@ def import_(
     screen.print_import(result)
 
 
+def init(directory: Path, /) -> None:
+    """Write a minimal example of an input directory, to run and to edit, with a README that explains it.
+
+    Parameters
+    ----------
+    directory
+        The directory to write; it must not exist, or be empty.
+    """
+    from phase19.inputs.sample import write_example
+
+    write_example(directory)
+    screen.print_next("run", "--input", directory)
+
+
 def sample(
     directory: Path = Path("outputs"), /, *, tasks: Count = 1000, agents: Count = 20, waves: Count = 5, seed: Count = 0
 ) -> None:

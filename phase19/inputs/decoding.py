@@ -377,8 +377,9 @@ def _mismatch(document: Any, shape: Any, problem: str) -> tuple[str, str, _Place
     found = shorten(json.dumps(field[-1] if is_key else node, ensure_ascii=False))
     if reason.startswith("Invalid enum value"):
         kinds = [info.type for info in msgspec.structs.fields(shape) if info.encode_name == field[-1]]
-        options = [value for kind in (*kinds, *get_args(kinds[0])) for value in get_args(kind)]
-        choices = [value for value in options if isinstance(value, str)]
+        while any(map(get_args, kinds)):
+            kinds = [part for kind in kinds for part in get_args(kind) or (kind,)]
+        choices = [value for value in kinds if isinstance(value, str)]
         return " or ".join(choices), found + suggestion(node, choices), field
     expected = re.sub(r"`([^`]*)`", lambda kinds: " or ".join(_WORDS.get(k, k) for k in kinds[1].split(" | ")), reason)
     expected = next((words for start, words in _REASONS.items() if reason.startswith(start)), expected)

@@ -14,7 +14,7 @@ _WAVE = "wave_"  # start of the names of wave directories
 _DEPTH = 3  # levels of directories below the top: waves/wave_1/agent_0
 _ALIKE = 0.8  # similarity (0 to 1) from which a name looks like another
 _NAMED = 10  # files that get a warning each; further ones are counted
-_WRONG_KIND = {errno.ENOENT: "nothing; the commands sample and import make one", errno.ENOTDIR: "a file"}
+_WRONG_KIND = {errno.ENOENT: "nothing; the commands sample, init and import make one", errno.ENOTDIR: "a file"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from scipy.special import expit
 from phase19.arguments import converted
 from phase19.errors import OutputError
 from phase19.inputs.heuristics import RETRIED_RISKS, RETRY_PENALTY, append_heuristic
+from phase19.inputs.importers.attempts import write_directory
 from phase19.interrupts import cleaning_up
 
 _CATEGORIES = ("analysis", "coding", "data", "planning", "review", "testing")
@@ -33,7 +34,19 @@ _GOOD_HEALTH = 70.0  # percent
 _RISK_SHARES = {"LOW": 0.5, "MEDIUM": 0.35, "HIGH": 0.15}
 _START = datetime(2026, 1, 5, tzinfo=UTC)
 _PHASES = ("phase16", "phase17", "phase18")
+_EXAMPLE = Path(__file__).with_name("example")
 _HEURISTICS = Path(__file__).with_name("sample_heuristics.jsonl")
+
+
+def write_example(directory: Path) -> None:
+    """Write a minimal Phase 18 directory, with a README that explains it.
+
+    Raises
+    ------
+    OutputError
+        `directory` is not empty, or cannot be written.
+    """
+    write_directory(directory, {path.name: path.read_text("utf-8") for path in _EXAMPLE.iterdir()})
 
 
 def write_sample(directory: Path, *, tasks: int, agents: int, waves: int, seed: int) -> None:

@@ -44,7 +44,7 @@ def _rows(columns: Mapping[str, Column | None], required: str, names: Mapping[st
     """
     fields: list[Any] = []
     for column_name, column in columns.items():
-        kind = Raw if column is None else _type(column_name, column)
+        kind = Raw if column is None else Annotated[_type(column_name, column), Meta(description=column.doc)]
         if column_name in required.split():
             fields.append((column_name, kind | None if column and column.nullable else kind))
         else:
@@ -75,8 +75,12 @@ STATUSES: dict[str, bool | None] = {
     **dict.fromkeys(("failed", "failure", "timeout"), False),
     **dict.fromkeys(("void", "error", "cancelled", "skipped"), None),
 }
+_STATUS_MEANING = "; ".join(
+    f"{', '.join(status for status, found in STATUSES.items() if found is meant)}: {words}"
+    for meant, words in ((True, "it succeeded"), (False, "it failed"), (None, "nobody could judge it"))
+)
 _ATTEMPT = ATTEMPTS.without("attempt", "is_success confidence_boost duration_ms attempt source").columns | {
-    "status": frames.choice("how it ended", *STATUSES),
+    "status": frames.choice(_STATUS_MEANING, *STATUSES),
     "execution_time_ms": ATTEMPTS.columns["duration_ms"],
     **dict.fromkeys(("attempt", "attempts"), ATTEMPTS.columns["attempt"]),
     "trial": frames.count("number of the independent repeat", nullable=True),
@@ -129,34 +133,45 @@ PREVIOUS_TASKS = _rows(
 class AgentPerformance(Struct, kw_only=True):
     """One agent in multi_agent_summary.json: `tasks` tasks at `success_rate`, after retries of `retry_rate` of them."""
 
-    success_rate: Rate | None = None
-    tasks: Count | None = None
-    avg_execution_time_ms: Duration | None = None
-    avg_confidence_delta: Change | None = None
-    retry_rate: Rate | None = None
+    success_rate: Annotated[Rate | None, Meta(description="share of its tasks that succeeded, after retries")] = None
+    tasks: Annotated[Count | None, Meta(description="its number of tasks")] = None
+    avg_execution_time_ms: Annotated[Duration | None, Meta(description="mean time of an attempt, ms")] = None
+    avg_confidence_delta: Annotated[Change | None, Meta(description="mean change of confidence")] = None
+    retry_rate: Annotated[Rate | None, Meta(description="share of its tasks that were retried")] = None
 
 
 class Population(Struct, kw_only=True, frozen=True):
     """Phase 18's multi_agent_summary.json: figures of all agents together and of each agent; None if absent."""
 
-    success_rate: Rate
-    agent_count: Annotated[int, Meta(ge=0, le=100_000)] = field(name="total_agents")
-    task_count: Annotated[int, Meta(ge=0, le=10_000_000)] = field(name="total_tasks")
-    wave_count: Count | None = field(default=None, name="total_waves")
-    duration_ms: Duration | None = field(default=None, name="avg_execution_time_ms")
-    confidence_delta: Change | None = field(default=None, name="avg_confidence_delta")
-    retry_rate: Rate | None = None
-    agent_performance: dict[Id, AgentPerformance] | None = None
-    timestamp: datetime | None = None
+    success_rate: Annotated[Rate, Meta(description="share of all tasks that succeeded, after retries")]
+    agent_count: Annotated[
+        int,
+        Meta(ge=0, le=100_000, description="least number of agents: agent_0, agent_1, ... join those that are named"),
+    ] = field(name="total_agents")
+    task_count: Annotated[
+        int, Meta(ge=0, le=10_000_000, description="number of tasks to plan if no file names any: task_0, task_1, ...")
+    ] = field(name="total_tasks")
+    wave_count: Annotated[Count | None, Meta(description="number of waves if no task has one")] = field(
+        default=None, name="total_waves"
+    )
+    duration_ms: Annotated[Duration | None, Meta(description="mean time of an attempt, ms")] = field(
+        default=None, name="avg_execution_time_ms"
+    )
+    confidence_delta: Annotated[Change | None, Meta(description="mean change of confidence")] = field(
+        default=None, name="avg_confidence_delta"
+    )
+    retry_rate: Annotated[Rate | None, Meta(description="share of all tasks that were retried")] = None
+    agent_performance: Annotated[dict[Id, AgentPerformance] | None, Meta(description="figures by agent")] = None
+    timestamp: Annotated[datetime | None, Meta(description="not used")] = None
 
 
 class Pattern(Struct, kw_only=True):
     """One entry of Phase 18's coordination_patterns.json."""
 
-    pattern_type: Id
-    agent_assignments: dict[Id, list[Id]] | None = None
-    success_rate: Rate | None = None
-    confidence: Rate | None = None
+    pattern_type: Annotated[Id, Meta(description="kind of pattern, shown in the report")]
+    agent_assignments: Annotated[dict[Id, list[Id]] | None, Meta(description="ids of tasks by agent")] = None
+    success_rate: Annotated[Rate | None, Meta(description="share of these tasks that succeeded")] = None
+    confidence: Annotated[Rate | None, Meta(description="how many attempts the pattern counts as")] = None
     description: Anything = UNSET
     timestamp: Anything = UNSET
 
@@ -164,8 +179,8 @@ class Pattern(Struct, kw_only=True):
 class HeuristicPerformance(Struct, kw_only=True):
     """One heuristic in Phase 17's heuristic_performance.json."""
 
-    applications: Count
-    successes: Count
+    applications: Annotated[Count, Meta(description="number of tasks to which it applied")]
+    successes: Annotated[Count, Meta(description="number of these that succeeded")]
     failures: Anything = UNSET
     success_rate: Anything = UNSET
     total_confidence_delta: Anything = UNSET
@@ -179,12 +194,15 @@ class HeuristicPerformance(Struct, kw_only=True):
 class SystemHealth(Struct, kw_only=True):
     """The system_health.json of Phases 17 and 18; only the score is used."""
 
-    overall_health_score: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
-    health_status: str | None = None
-    component_scores: dict[str, float | None] | None = None
+    overall_health_score: Annotated[
+        Annotated[float, Meta(ge=0.0, le=100.0)] | None,
+        Meta(description="score with which the run's health is compared"),
+    ] = None
+    health_status: Annotated[str | None, Meta(description="not used")] = None
+    component_scores: Annotated[dict[str, float | None] | None, Meta(description="not used")] = None
     weights: Anything = UNSET
     detected_anomalies: Anything = UNSET
-    timestamp: datetime | None = None
+    timestamp: Annotated[datetime | None, Meta(description="not used")] = None
 
 
 class OptimizationSummary(Struct, kw_only=True):

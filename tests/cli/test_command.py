@@ -39,7 +39,20 @@ def tree(directory):
 
 @pytest.mark.parametrize(
     "command",
-    ["", "run", "validate", "forecast", "backtest", "compare", "query", "explain", "report", "import", "sample"],
+    [
+        "",
+        "run",
+        "validate",
+        "forecast",
+        "backtest",
+        "compare",
+        "query",
+        "explain",
+        "report",
+        "import",
+        "init",
+        "sample",
+    ],
 )
 def test_help_is_as_agreed(run_cli, golden, command):
     done = run_cli(*command.split(), "--help")
@@ -375,7 +388,7 @@ def test_report_writes_the_same_files_as_the_run(run_cli, inputs):
 def test_a_sample_is_made_and_run_in_an_empty_directory_without_options(run_cli, tmp_path):
     lost = run_cli("run", cwd=tmp_path)
     assert (lost.returncode, lost.stdout) == (2, "")
-    found = "nothing; the commands sample and import make one"
+    found = "nothing; the commands sample, init and import make one"
     assert lost.stderr == f"error: outputs/phase18: expected a directory, found {found}\n"
     made = run_cli("sample", "--tasks", "12", "--agents", "3", "--waves", "2", cwd=tmp_path)
     assert (made.returncode, made.stdout) == (0, "Next: python -m phase19 run --input outputs/phase18\n")

@@ -648,7 +648,7 @@ def test_the_digest_tells_whose_bytes_they_are(root):
 def test_a_directory_that_was_named_must_exist(root, phase):
     shutil.rmtree(root / phase)
     error = fails(root, phase)
-    found = "nothing; the commands sample and import make one"
+    found = "nothing; the commands sample, init and import make one"
     assert (error.expected, error.found) == ("a directory", found)
     write(root, phase, "")
     assert fails(root, phase).found == "a file"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -10,8 +11,9 @@ import pytest
 
 from phase19 import frames
 from phase19.errors import OutputError, UsageError
+from phase19.inputs import wire
 from phase19.inputs.loading import load_inputs
-from phase19.inputs.sample import write_sample
+from phase19.inputs.sample import write_example, write_sample
 
 ROOT = Path(__file__).parents[2]
 
@@ -189,3 +191,24 @@ def test_sizes_out_of_bounds_are_refused(tmp_path, option, value, bounds):
     with pytest.raises(UsageError, match=f"--{option}: expected a whole number from {bounds}, found {value!r}"):
         write_sample(tmp_path, **sizes)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_example_is_read_without_a_warning_and_its_readme_names_real_files_and_fields(tmp_path):
+    place = tmp_path / "example"
+    write_example(place)
+    inputs = load_inputs(place)
+    assert inputs.warnings == ()
+    assert (inputs.tasks.height, inputs.agents["agent_id"].to_list()) == (4, ["ann", "bob"])
+    named = set(re.findall(r"`([a-z_.]+)`", (place / "README.md").read_text()))
+    known = [*wire.TASK_ROWS.dtypes, *wire.TASK_OUTCOMES.dtypes, *wire.AGENT_ROWS.dtypes]
+    known += wire.Population.__struct_encode_fields__
+    files = {path.name for path in place.iterdir() if path.name != "README.md"}
+    assert files <= named
+    assert named <= {*files, *known, "import", ".jsonl"}
+
+
+def test_the_example_replaces_nothing(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(OutputError, match="expected nothing there, found something; nothing was written"):
+        write_example(tmp_path)
+    assert files(tmp_path) == {"mine.txt": b"mine"}

@@ -3,6 +3,7 @@
 import json
 import secrets
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def write_inputs(imported: Imported, directory: Path) -> dict[str, int]:
     documents = _documents(attempts, tasks)
     if imported.features is not None:
         documents["features.jsonl"] = imported.features
-    _publish(directory, documents)
+    write_directory(directory, documents)
     impossible_count = int(tried.select((~is_possible).sum()).item())
     return {
         "rows": imported.counts.get("rows", imported.rows.height),
@@ -163,7 +164,14 @@ def _documents(attempts: pl.DataFrame, tasks: pl.DataFrame) -> dict[str, Any]:
     return documents
 
 
-def _publish(directory: Path, documents: dict[str, Any]) -> None:
+def write_directory(directory: Path, documents: Mapping[str, Any]) -> None:
+    """Write files by name: a frame as JSON lines, text as it is, anything else as one JSON document.
+
+    Raises
+    ------
+    OutputError
+        `directory` is not empty, or cannot be written; nothing is written then.
+    """
     try:
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise OutputError(f"{directory}: expected nothing there, found something; nothing was written")
@@ -175,7 +183,8 @@ def _publish(directory: Path, documents: dict[str, Any]) -> None:
                 if isinstance(content, pl.DataFrame):
                     content.write_ndjson(staging / name)
                 else:
-                    (staging / name).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+                    text = content if isinstance(content, str) else json.dumps(content, indent=2) + "\n"
+                    (staging / name).write_text(text, "utf-8")
             if directory.exists():
                 directory.rmdir()
             staging.rename(directory)
