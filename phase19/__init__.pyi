@@ -9,6 +9,7 @@ from .feedback_loop import (
     ScheduleComparison as ScheduleComparison,
 )
 from .harness import Phase19Harness as Phase19Harness, run as run
+from .inputs.importers.importing import ImportResult as ImportResult, import_records as import_records
 from .inputs.loading import load_inputs as load_inputs
 from .monitor import (
     OptimizationMetric as OptimizationMetric,

@@ -112,7 +112,7 @@ def _refusal(name: str, kind: Any, value: object) -> UsageError:
     """Make the error for a value that does not fit its declared type; it suggests the nearest choice."""
     is_long = isinstance(value, int) and abs(value) > _LONGEST_SHOWN
     found = "a number too long to print" if is_long else f"{value!r:.100}"
-    return UsageError(f"{name}: expected {_words(kind)}, found {found}{suggestion(value, _choices(kind))}")
+    return UsageError(f"{name}: expected {in_words(kind)}, found {found}{suggestion(value, _choices(kind))}")
 
 
 def _choices(kind: Any) -> tuple[str, ...]:
@@ -121,14 +121,14 @@ def _choices(kind: Any) -> tuple[str, ...]:
     return get_args(kind) if get_origin(kind) is Literal else tuple(kind) if isinstance(kind, EnumType) else ()
 
 
-def _words(kind: Any) -> str:
+def in_words(kind: Any) -> str:
     """Describe a declared type in words, such as `a whole number from 1 to 100`; None is not mentioned."""
     if get_origin(kind) in (Union, UnionType):
-        return " or ".join(_words(each) for each in get_args(kind) if each is not NoneType)
+        return " or ".join(in_words(each) for each in get_args(kind) if each is not NoneType)
     if get_origin(kind) is Annotated:
         base, meta = get_args(kind)
         upper = "" if meta.le is None else f" to {meta.le:,}"
-        return meta.description or f"{_words(base)} from {meta.ge:,}{upper}"
+        return meta.description or f"{in_words(base)} from {meta.ge:,}{upper}"
     if choices := _choices(kind):
         return f"one of {', '.join(choices)}"
     plain = kind.__name__ if isinstance(kind, type) else re.sub(r"[a-z.]+\.", "", str(kind))

@@ -345,7 +345,7 @@ class Phase19Harness:
 
 @takes_settings(RunOptions)
 def run(
-    input: RunOptions | Path | str,
+    input: RunOptions | Path | str | None = None,
     *,
     runner: Callable[[dict[str, Any], int], LiveResult | bool] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -356,7 +356,7 @@ def run(
     Parameters
     ----------
     input
-        The input directory, or a :class:`RunOptions`.
+        The input directory, outputs/phase18 by default; or a :class:`RunOptions`.
     runner
         Makes one attempt of a live run: `runner(order, attempt)` returns a :class:`LiveResult` or a bool.
     progress

@@ -1,6 +1,7 @@
 """AdaptiveOptimizer: plan waves from records, and learn from the outcomes of earlier waves."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -201,15 +202,9 @@ class AdaptiveOptimizer:
         options
             Other options of the plans.
         """
-        return AdaptiveOptimizer(
-            inputs=self.inputs,
-            options=options or self.options,
-            previous=self.previous,
-            waves=self.wave_count,
-            agents=self.agent_count,
-            seed=self.seed,
-            timestamp=self.timestamp,
-        )
+        other = copy(self)
+        vars(other).update(options=options or self.options, _plans={}, _observed=[], _learned_count=0, _model=None)
+        return other
 
     def load_phase18_data(self) -> dict[str, int]:
         """Read and check the records; later plans use them.

@@ -4,20 +4,19 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from datetime import UTC, datetime
-from enum import EnumType, StrEnum
-from functools import cache, reduce
+from enum import StrEnum
+from functools import cache
 from inspect import Parameter, signature
-from operator import or_
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from msgspec import Meta
 
-from phase19.arguments import converted
+from phase19.arguments import converted, in_words
 from phase19.errors import UsageError, suggestion
 
 DEFAULT_WEIGHTS = {"success": 0.6, "throughput": 0.3, "confidence": 0.1}
@@ -93,7 +92,7 @@ def _file(group: str, default: Any = None) -> Any:
     return _option(group, default, decides_run=False)
 
 
-class _Options:
+class Options:
     """Converts and checks every option of a dataclass by its declared type."""
 
     not_taken: ClassVar[tuple[str, ...]] = ()  # options that the command does not offer
@@ -136,7 +135,7 @@ class _Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InputOptions(_Options):
+class InputOptions(Options):
     """Input directories; by default phase16 and phase17 are beside `input`."""
 
     input: Path = _file(_INPUTS, Path("outputs/phase18"))
@@ -160,7 +159,7 @@ class InputOptions(_Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanOptions(_Options):
+class PlanOptions(Options):
     """What a plan maximises, and its limits."""
 
     strategy: OptimizationStrategy = _option(_PLANNING, OptimizationStrategy.MAXIMIZE_SUCCESS)
@@ -267,26 +266,11 @@ class CompareOptions(WaveOptions):
 
 
 F = TypeVar("F", bound=Callable[..., Any])
-_ACCEPTED: dict[Any, Any] = {
-    Path: Path | str,
-    datetime: datetime | str,
-    _Weights: Mapping[str, float] | str,
-    _Names: Sequence[str] | str,
-}
 # A class, or an option and the text below it. Unlike `ast`, this takes no time when the command starts.
 _DECLARED = re.compile(r'^class (\w+)|^    (\w+): .*\n    """(.+)"""$', re.MULTILINE)
 
 
-def accepted(kind: Any) -> Any:
-    """The type of the values that a caller may give for an option of type `kind`."""
-    if kind in _ACCEPTED or isinstance(kind, EnumType):
-        return _ACCEPTED.get(kind, kind | str)
-    if get_origin(kind) in (Union, UnionType):
-        return reduce(or_, map(accepted, get_args(kind)))
-    return accepted(get_args(kind)[0]) if get_origin(kind) is Annotated else kind
-
-
-def takes_settings(declared: type[_Options]) -> Callable[[F], F]:
+def takes_settings(declared: type[Options]) -> Callable[[F], F]:
     """Decorate a function to show the declared options as its own keywords instead of `**settings`.
 
     Its signature and the section Parameters of its docstring, from which notebooks complete, then list every option.
@@ -297,30 +281,27 @@ def takes_settings(declared: type[_Options]) -> Callable[[F], F]:
         own = signature(function)
         parameters = [each for each in own.parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
         options = {name: each for name, each in declared.taken().items() if name not in own.parameters}
-        parameters += [
-            Parameter(name, Parameter.KEYWORD_ONLY, default=each.default, annotation=accepted(each.type))
-            for name, each in options.items()
-        ]
+        parameters += [Parameter(name, Parameter.KEYWORD_ONLY, default=each.default) for name, each in options.items()]
         function.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-        entries = "".join(f"    {name}\n        {_described(declared, name)}\n" for name in options)
-        function.__doc__ = re.sub(r" *\*\*settings\n.*\n", lambda _: entries, function.__doc__ or "")
+        entries = [
+            f"    {name} : {in_words(each.type)}\n        {_text(declared, name)}" for name, each in options.items()
+        ]
+        function.__doc__ = re.sub(r" *\*\*settings\n.*", lambda _: "\n".join(entries), function.__doc__ or "")
         return function
 
     return show
 
 
-def _described(declared: type[_Options], name: str) -> str:
-    """The text below an option's declaration, and its choices."""
-    text = next(_texts()[owner.__name__, name] for owner in declared.__mro__ if (owner.__name__, name) in _texts())
-    kind: Any = declared.taken()[name].type
-    return text + (f" One of {', '.join(kind)}." if isinstance(kind, EnumType) else "")
+def _text(declared: type, name: str) -> str:
+    """The text below the declaration of an option."""
+    return next(text for owner in declared.__mro__ if (text := _texts(owner.__module__).get((owner.__name__, name))))
 
 
 @cache
-def _texts() -> dict[tuple[str, str], str]:
+def _texts(module: str) -> dict[tuple[str, str], str]:
     """The texts below the declarations of options, by class and name."""
     found, owner = {}, ""
-    for name, option, text in _DECLARED.findall(Path(__file__).read_text("utf-8")):
+    for name, option, text in _DECLARED.findall(Path(str(sys.modules[module].__file__)).read_text("utf-8")):
         owner = name or owner
         found[owner, option] = text
     return found

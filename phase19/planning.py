@@ -84,14 +84,8 @@ class Plan:
     @property
     def agents(self) -> pl.DataFrame:
         """One row per agent: number of tasks, expected successes and planned time [ms]."""
-        by_agent = self.assignments.group_by("agent_id").agg(
-            task_count=pl.len(),
-            expected_count=pl.col("planned_success").sum(),
-            planned_duration_ms=pl.col("planned_duration_ms").sum(),
-        )
-        everyone = self.optimizer.model.agents.select("agent_id")
-        counted = everyone.join(by_agent, on="agent_id", how="left", maintain_order="left").fill_null(0)
-        return counted.drop("planned_duration_ms") if self.makespan_ms is None else counted
+        planned_ms = {} if self.makespan_ms is None else {"planned_duration_ms": pl.col("planned_duration_ms").sum()}
+        return by_agent(self.optimizer.model.agents.select("agent_id"), self.assignments, **planned_ms)
 
     def explain(self, task: str) -> str:
         """Say why a task is assigned to its agent, and by what margin."""
@@ -129,25 +123,16 @@ class Plan:
         return html_blocks(*self._sentences(), records_table(self.agents.to_dicts()))
 
     def _sentences(self) -> list[str]:
-        sizes = plural(self.assignments.height, "task"), plural(self.optimizer.model.agents.height, "agent")
-        count = self.assignments.height
-        said = [f"Plan: {sizes[0]} for {sizes[1]}, strategy {self.strategy}."]
-        if self.expected_success_rate is not None and self.round_robin_success_rate is not None:
-            said.append(
-                f"Expected: {number(self.expected_success_rate * count, 1)} of {sizes[0]} succeed "
-                f"({percent(self.expected_success_rate)}); round robin would expect "
-                f"{number(self.round_robin_success_rate * count, 1)}."
-            )
-        said.append(
-            "No record has a time, so the time is unknown."
-            if self.makespan_ms is None
-            else f"Planned time: {duration(self.makespan_ms)}."
-        )
+        count, expected = self.assignments.height, self.expected_success_rate
+        tasks, agents = plural(count, "task"), plural(self.optimizer.model.agents.height, "agent")
+        said = [f"Plan: {tasks} for {agents}, strategy {self.strategy}."]
+        if expected is not None and (other := self.round_robin_success_rate) is not None:
+            amounts = f"{number(expected * count, 1)} of {tasks} ({percent(expected)})"
+            said.append(f"Expected to succeed: {amounts}; round robin would expect {number(other * count, 1)}.")
+        said.append(f"Planned time: {'unknown' if self.makespan_ms is None else duration(self.makespan_ms)}.")
         if self.unassigned.height:
             said.append(f"No agent has room for {plural(self.unassigned.height, 'task')}; .unassigned says why.")
-        if self.warnings:
-            said.append(f"{plural(len(self.warnings), 'warning')}, the first: {self.warnings[0]}")
-        return said
+        return said + ([f"{plural(len(self.warnings), 'warning')}; see .warnings."] if self.warnings else [])
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -195,6 +180,13 @@ def _shown(value: object) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
+def by_agent(agents: pl.DataFrame, rows: pl.DataFrame, **sums: pl.Expr) -> pl.DataFrame:
+    """Sum up rows of tasks: one row per agent with its number of tasks, expected successes and `sums`."""
+    found = rows.group_by("agent_id").agg(task_count=pl.len(), expected_count=pl.col("planned_success").sum(), **sums)
+    everyone = agents.join(found, on="agent_id", how="left", maintain_order="left")
+    return everyone.with_columns(pl.col(found.columns[1:]).fill_null(0))
+
+
 def plan_waves(optimizer: AdaptiveOptimizer) -> Plan:
     """Plan every wave with the forecast before the first one."""
     optimizer.check_waves()
@@ -221,6 +213,7 @@ def plan_waves(optimizer: AdaptiveOptimizer) -> Plan:
     )
 
 
+@takes_settings(PlanOptions)
 def plan(
     tasks: Table | None = None,
     agents: Table | None = None,
@@ -278,7 +271,7 @@ def plan(
     """
     options = PlanOptions.of(**settings)
     parts = {"history": history, "tasks": tasks, "agents": agents}
-    given = {name: lines for name, rows in parts.items() if (lines := _lines(name, rows)) is not None}
+    given = {name: _lines(name, rows) for name, rows in parts.items() if rows is not None}
     inputs = _load(given)
     if "agents" in given:  # the other agents of the history only teach
         others = set(inputs.agents["agent_id"]) - set(pl.read_ndjson(given["agents"])["agent_id"])
@@ -286,46 +279,43 @@ def plan(
     return plan_waves(AdaptiveOptimizer(inputs=inputs, options=options, waves=waves, seed=seed))
 
 
-def _lines(name: str, rows: Any) -> bytes | None:
-    """JSON lines of ids, dicts or a frame; None for nothing."""
+def _lines(name: str, rows: Any) -> bytes:
+    """JSON lines of ids, dicts or a frame."""
     if listed := getattr(rows, "tolist", getattr(rows, "to_list", None)):  # a series or an array of ids
         rows = listed()
     is_list = isinstance(rows, Sequence) and not isinstance(rows, str)
-    if rows is None or (name == "history" and is_list and not rows):
-        return None
     if is_list and rows and all(isinstance(row, str) for row in rows):
         rows = pl.DataFrame({f"{name.removesuffix('s')}_id": rows})
-    elif hasattr(rows, "to_json"):  # a pandas frame
+    elif hasattr(rows, "to_json") and len(rows):  # a pandas frame
         text = rows.to_json(orient="records", lines=True, date_format="iso", date_unit="us", double_precision=15)
-        rows = pl.read_ndjson(text.encode(), infer_schema_length=None) if len(rows) else pl.DataFrame()
-    if isinstance(rows, pl.DataFrame) and (rows.height or name == "history"):
-        return _without_gaps(rows, _FORMATS[name]).write_ndjson().encode()
+        rows = pl.read_ndjson(text.encode(), infer_schema_length=None)
+    if isinstance(rows, pl.DataFrame) and rows.height:
+        return _standard(rows, _FORMATS[name]).write_ndjson().encode()
     if not is_list or not rows or not all(isinstance(row, Mapping) for row in rows):
         raise UsageError(f"{name}: expected a Polars or pandas frame or a list of dicts, found {rows!r:.100}")
-    return b"\n".join(_line(f"{name}, row {number}", row) for number, row in enumerate(rows, 1))
+    lines = []
+    for place, row in enumerate(rows, 1):
+        plain = {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}  # of numpy
+        if "success" in plain and "status" not in plain:
+            success = plain.pop("success")
+            plain["status"] = ("success" if success else "failed") if isinstance(success, bool) else success
+        try:
+            lines.append(msgspec.json.encode(plain))
+        except (TypeError, ValueError, OverflowError) as problem:
+            found = f"{row!r:.100} ({problem})"
+            raise UsageError(f"{name}, row {place}: expected values that JSON can hold, found {found}") from problem
+    return b"\n".join(lines)
 
 
-def _without_gaps(rows: pl.DataFrame, format: Rows) -> pl.DataFrame:
+def _standard(rows: pl.DataFrame, format: Rows) -> pl.DataFrame:
     """Write success as status, and whole numbers as such: pandas keeps them as fractions where some are missing."""
     if "success" in rows.columns and "status" not in rows.columns:
-        success = pl.col("success")
-        is_flag = rows.schema["success"] == pl.Boolean
+        success, is_flag = pl.col("success"), rows.schema["success"] == pl.Boolean
         judged = pl.when(success).then(pl.lit("success")).when(~success).then(pl.lit("failed"))
         rows = rows.with_columns((judged if is_flag else success).alias("status")).drop("success")
     fractions = (name for name, dtype in format.dtypes.items() if dtype == pl.Int64 and name in rows.columns)
     whole = [rows[name].cast(pl.Int64, strict=False) for name in fractions if rows[name].dtype.is_float()]
     return rows.with_columns(each for each in whole if (each == rows[each.name]).all())
-
-
-def _line(place: str, row: Mapping[str, Any]) -> bytes:
-    plain = {name: value.item() if hasattr(value, "item") else value for name, value in row.items()}  # of numpy
-    if "success" in plain and "status" not in plain:
-        success = plain.pop("success")
-        plain["status"] = ("success" if success else "failed") if isinstance(success, bool) else success
-    try:
-        return msgspec.json.encode(plain)
-    except (TypeError, ValueError, OverflowError) as problem:
-        raise UsageError(f"{place}: expected values that JSON can hold, found {row!r:.100} ({problem})") from problem
 
 
 def _load(given: Mapping[str, bytes]) -> Inputs:
@@ -386,13 +376,13 @@ class Validation:
 
 
 @takes_settings(InputOptions)
-def validate(input: InputOptions | Path | str, **settings: "Unpack[InputSettings]") -> Validation:
+def validate(input: InputOptions | Path | str | None = None, **settings: "Unpack[InputSettings]") -> Validation:
     """Check every input, and that every wave can be planned.
 
     Parameters
     ----------
     input
-        The input directory, or an :class:`phase19.options.InputOptions`.
+        The input directory, outputs/phase18 by default; or an :class:`phase19.options.InputOptions`.
     **settings
         Fields of :class:`phase19.options.InputOptions`.
 
@@ -428,13 +418,13 @@ def validate(input: InputOptions | Path | str, **settings: "Unpack[InputSettings
 
 
 @takes_settings(InputOptions)
-def forecast(input: InputOptions | Path | str, **settings: "Unpack[InputSettings]") -> pl.DataFrame:
+def forecast(input: InputOptions | Path | str | None = None, **settings: "Unpack[InputSettings]") -> pl.DataFrame:
     """Forecast the first attempt of every task by every agent.
 
     Parameters
     ----------
     input
-        The input directory, or an :class:`phase19.options.InputOptions`.
+        The input directory, outputs/phase18 by default; or an :class:`phase19.options.InputOptions`.
     **settings
         Fields of :class:`phase19.options.InputOptions`.
 

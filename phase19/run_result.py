@@ -21,7 +21,7 @@ from phase19.outputs import explain as explaining
 from phase19.outputs.answers import attention, verdict
 from phase19.outputs.rendering import html_blocks
 from phase19.outputs.report import attention_table, read_run, waves_table
-from phase19.planning import WhatIf, plan_waves
+from phase19.planning import WhatIf, by_agent, plan_waves
 
 if TYPE_CHECKING:
     from phase19.settings import PlanSettings
@@ -130,14 +130,9 @@ class RunResult(Mapping[str, Any]):
     @property
     def agents(self) -> pl.DataFrame:
         """One row per agent: number of tasks, expected and actual successes, and busy share of the makespans."""
-        by_agent = self.executions.group_by("agent_id").agg(
-            task_count=pl.len(),
-            expected_count=pl.col("planned_success").sum(),
-            completed_count=(pl.col("status") == "completed").sum(),
-        )
-        everyone = pl.DataFrame({"agent_id": list(self.utilization), "utilization": list(self.utilization.values())})
-        counted = everyone.join(by_agent, on="agent_id", how="left", maintain_order="left")
-        return counted.with_columns(pl.col("^.*_count$").fill_null(0))
+        columns = {"agent_id": pl.String, "utilization": pl.Float64}
+        everyone = pl.DataFrame(list(self.utilization.items()), columns, orient="row")
+        return by_agent(everyone, self.executions, completed_count=(pl.col("status") == "completed").sum())
 
     @property
     def forecasts(self) -> pl.DataFrame:

@@ -79,3 +79,16 @@ class RunSettings(TypedDict, total=False):
     require_approval: bool
     output: Path | str | None
     deliver_feedback: bool
+
+class TableSettings(TypedDict, total=False):
+    task: str | None
+    agent: str | None
+    success: str | None
+    duration: str | None
+    category: str | None
+    timestamp: str | None
+    attempt: str | None
+    trial: str | None
+    void: str | None
+    error: str | None
+    threshold: float | None

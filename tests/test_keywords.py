@@ -2,19 +2,36 @@
 
 import ast
 import inspect
-from dataclasses import MISSING
+import re
+from datetime import datetime
+from enum import EnumType
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Literal, Union, get_args, get_origin
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 import pytest
 
 import phase19
-from phase19.options import BacktestOptions, CompareOptions, InputOptions, PlanOptions, RunOptions, accepted
+from phase19.inputs.importers.columns import TableColumns
+from phase19.options import BacktestOptions, CompareOptions, InputOptions, PlanOptions, RunOptions
 
 STUB = Path(phase19.__file__).with_name("settings.pyi")
-CLASSES = (InputOptions, PlanOptions, CompareOptions, BacktestOptions, RunOptions)
-FUNCTIONS = {"run": RunOptions, "compare": CompareOptions, "backtest": BacktestOptions}
+CLASSES = (InputOptions, PlanOptions, CompareOptions, BacktestOptions, RunOptions, TableColumns)
+FUNCTIONS = {
+    "run": RunOptions,
+    "compare": CompareOptions,
+    "backtest": BacktestOptions,
+    "forecast": InputOptions,
+    "validate": InputOptions,
+    "plan": PlanOptions,
+    "import_records": TableColumns,
+}
+ACCEPTED = {
+    Path: "Path | str",
+    datetime: "datetime | str",
+    tuple[str, ...]: "Sequence[str] | str",
+    PlanOptions.taken()["weights"].type: "Mapping[str, float] | str",
+}
 HEADER = """\
 # Keywords of the public functions, for type checkers; `make golden` writes this file from options.py.
 
@@ -27,24 +44,32 @@ from .options import OptimizationStrategy, PriorityStrategy
 """
 
 
+def settings(options):
+    return re.sub("Options|Columns", "Settings", options.__name__)
+
+
 def written(kind):
-    """A type as annotations are written, the same for every version of Python."""
+    """The annotation of the values that a caller may give for an option of type `kind`."""
+    if kind in ACCEPTED:
+        return ACCEPTED[kind]
+    if isinstance(kind, EnumType):
+        return f"{kind.__name__} | str"
     if get_origin(kind) in (Union, UnionType):
         return " | ".join(map(written, get_args(kind)))
+    if get_origin(kind) is Annotated:
+        return written(get_args(kind)[0])
     if get_origin(kind) is Literal:
         return f"Literal[{', '.join(map(ascii, get_args(kind)))}]".replace("'", '"')
-    if get_args(kind):
-        return f"{get_origin(kind).__name__}[{', '.join(map(written, get_args(kind)))}]"
     return "None" if kind is NoneType else kind.__name__
 
 
 def test_the_stub_of_settings_is_what_the_options_declare(golden):
     parts = [HEADER]
     for options in CLASSES:
-        parts.append(f"\nclass {options.__name__.replace('Options', 'Settings')}(TypedDict, total=False):\n")
+        parts.append(f"\nclass {settings(options)}(TypedDict, total=False):\n")
         for name, option in options.taken().items():
-            if option.default is not MISSING:  # `input` is a parameter of its own
-                parts.append(f"    {name}: {written(accepted(option.type))}\n")
+            if name != "input":  # it is a parameter of its own
+                parts.append(f"    {name}: {written(option.type)}\n")
     stub = "".join(parts)
     if golden.is_updating:
         STUB.write_text(stub, "utf-8")
@@ -58,19 +83,27 @@ def test_signature_and_docstring_list_every_option(name):
     assert [each for each in shown.values() if each.kind is each.VAR_KEYWORD] == []
     assert options.taken().keys() <= shown.keys()
     for parameter in shown:
-        assert f"\n    {parameter}\n        " in function.__doc__, parameter
-    assert shown["seed"].default == 0
+        assert re.search(rf"\n    {parameter}( : .+)?\n        ", function.__doc__), parameter
     assert "settings" not in function.__doc__
-    assert "Seed of the random numbers: the same seed gives the same result." in function.__doc__
+
+
+def test_options_are_described_by_their_types_and_texts():
+    assert inspect.signature(phase19.run).parameters["max_retries"].default == 2
+    assert inspect.signature(phase19.backtest).parameters["max_retries"].default == 0
+    text = "\n    agents : a whole number from 1 to 100,000\n        Use the first N agents; if fewer"
+    assert text in phase19.compare.__doc__
+    assert "\n    error : text\n        Column with the error message.\n" in phase19.import_records.__doc__
 
 
 def test_type_checkers_see_the_settings_of_the_same_options():
     for name, options in FUNCTIONS.items():
         source = ast.parse(inspect.getsource(inspect.unwrap(getattr(phase19, name)))).body[0]
-        assert f"Unpack[{options.__name__.replace('Options', 'Settings')}]" in source.args.kwarg.annotation.value
+        assert f"Unpack[{settings(options)}]" in source.args.kwarg.annotation.value
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_misspelt_keyword_names_the_nearest(name):
-    with pytest.raises(phase19.Phase19Error, match="found sede; did you mean seed"):
-        getattr(phase19, name)("outputs/phase18", sede=3)
+def test_a_misspelt_keyword_names_the_nearest(name, tmp_path):
+    options = [option for option in FUNCTIONS[name].taken() if option != "input"]
+    arguments = ("table", [tmp_path], tmp_path) if name == "import_records" else ()
+    with pytest.raises(phase19.Phase19Error, match=f"found {options[0]}x; did you mean {options[0]}"):
+        getattr(phase19, name)(*arguments, **{f"{options[0]}x": 3})

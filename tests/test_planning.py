@@ -150,7 +150,8 @@ BAD = {"task_id": "t", "agent_id": "red", "success": True}
         ({"tasks": []}, r"^tasks: expected .*, found \[\]"),
         ({"tasks": "a"}, "^tasks: expected .*, found 'a'"),
         ({"tasks": ["a"], "agents": [], "history": [BAD]}, "^agents: expected "),
-        ({"tasks": ["a"], "history": []}, "^agents: expected at least one agent"),
+        ({"tasks": ["a"]}, "^agents: expected at least one agent"),
+        ({"tasks": ["a"], "history": []}, "^history: expected "),
         ({"agents": ["red"]}, "^tasks: expected at least one task"),
         (
             {"tasks": [{"task_id": "a", "required_agents": ["rad"]}], "history": [BAD]},
@@ -205,6 +206,6 @@ def test_validation_says_what_there_is_and_what_is_missing(tmp_path):
 
 
 def test_forecasts_are_those_of_the_command(run_cli):
-    done = run_cli("forecast", "--input", "outputs/phase18")
+    done = run_cli("forecast", "--input", "outputs/phase18", "--format", "jsonl")
     rows = pl.read_ndjson(done.stdout.encode())
     assert phase19.forecast("outputs/phase18").select(rows.columns).equals(rows)

@@ -15,13 +15,11 @@ from phase19.options import InputOptions
 @takes_options
 def validate(options: InputOptions) -> None:
     """Check every input, and that every wave can be planned; write nothing."""
-    from phase19.inputs.loading import load_inputs
-    from phase19.optimizer import AdaptiveOptimizer
+    from phase19 import planning
 
-    inputs = load_inputs(*options.sources, most_errors=20)
-    warn(inputs.warnings)
-    AdaptiveOptimizer(inputs=inputs).check_waves()
-    screen.print_inputs(inputs)
+    found = planning.validate(options)
+    warn(found.warnings)
+    screen.print_inputs(found)
 
 
 def import_(
@@ -53,9 +51,8 @@ def import_(
     """
     from phase19.inputs.importers.importing import import_records
 
-    result = import_records(
-        format, paths, output, columns=columns, map_file=map, tasks=tasks, drop_torn_lines=drop_torn_lines
-    )
+    named = columns.given if columns else {}
+    result = import_records(format, paths, output, map=map, tasks=tasks, drop_torn_lines=drop_torn_lines, **named)
     screen.print_import(result)
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
-from phase19.errors import plural, printable, program
+from phase19.errors import printable, program
 from phase19.outputs.rendering import Table, records_table
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from phase19.inputs.importers.importing import ImportResult
-    from phase19.inputs.loading import Inputs
     from phase19.outputs.rendering import Block
+    from phase19.planning import Validation
 
 MOST_ALERTS = 3  # on the screen
 PIPED_WIDTH = 100  # columns of output without a terminal
@@ -89,19 +89,10 @@ def print_run(run_dir: Path, *, is_verbose: bool = False, input_dir: Path | None
         print(printable(why), f"  {printable(command)}", sep="\n")
 
 
-def print_inputs(inputs: Inputs) -> None:
+def print_inputs(found: Validation) -> None:
     """Print a row for each input file, then the number of tasks, agents and recorded attempts."""
-    tasks = f"{plural(inputs.tasks.height, 'task')} ({inputs.task_source})"
-    sizes = f"{plural(inputs.agents.height, 'agent')}, {plural(inputs.attempts.height, 'recorded attempt')}"
-    from phase19.inputs.tasks import joined_counts
-
-    table = records_table(inputs.sources.to_dicts(), "phase file status used_for ignored_fields row_count")
-    found = joined_counts(inputs.tasks, inputs.agents, inputs.attempts)
-    joined = (
-        f"{found['tasks_with_records']} of {plural(inputs.tasks.height, 'task')} and "
-        f"{found['agents_with_records']} of {plural(inputs.agents.height, 'agent')} have records."
-    )
-    show([table, f"The inputs are valid: {tasks}, {sizes}. {joined}"])
+    table = records_table(found.sources.to_dicts(), "phase file status used_for ignored_fields row_count")
+    show([table, str(found)])
 
 
 def print_import(result: ImportResult) -> None:

@@ -94,7 +94,7 @@ class BacktestResult:
 
 @takes_settings(BacktestOptions)
 def backtest(
-    input: BacktestOptions | Path | str,
+    input: BacktestOptions | Path | str | None = None,
     *,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
     **settings: "Unpack[BacktestSettings]",
@@ -104,7 +104,7 @@ def backtest(
     Parameters
     ----------
     input
-        The input directory, or a :class:`phase19.options.BacktestOptions`.
+        The input directory, outputs/phase18 by default; or a :class:`phase19.options.BacktestOptions`.
     progress
         Called as `progress(stage, done, total)`.
     **settings

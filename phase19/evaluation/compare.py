@@ -55,13 +55,13 @@ class Comparison:
 
 
 @takes_settings(CompareOptions)
-def compare(input: CompareOptions | Path | str, **settings: "Unpack[CompareSettings]") -> Comparison:
+def compare(input: CompareOptions | Path | str | None = None, **settings: "Unpack[CompareSettings]") -> Comparison:
     """Compare all strategies on one input.
 
     Parameters
     ----------
     input
-        The input directory, or a :class:`phase19.options.CompareOptions`.
+        The input directory, outputs/phase18 by default; or a :class:`phase19.options.CompareOptions`.
     **settings
         Fields of :class:`phase19.options.CompareOptions`.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from phase19.errors import InputError, UsageError, suggestion
+from phase19.options import Options
 
 UNITS_MS = {"ms": 1.0, "s": 1e3, "min": 6e4, "h": 3.6e6}
 # Last words of names, and endings of one long word, that say the unit.
@@ -34,7 +35,7 @@ _ENDS = ["finishedat", "endedat", "completedat", "endtime", "finished", "ended",
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableColumns:
+class TableColumns(Options):
     """Names of a table's columns; None where the table has no such column."""
 
     task: str | None = None

@@ -5,10 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
+from phase19.arguments import converted
 from phase19.errors import UsageError, program
 from phase19.inputs.importers.columns import TableColumns, read_map
+from phase19.options import takes_settings
+
+if TYPE_CHECKING:
+    from phase19.settings import TableSettings
 
 Format = Literal["table", "terminal-bench", "harbor", "swebench", "aslib", "openhands", "lm-eval", "inspect"]
 _NEEDED = ("task", "agent", "success")
@@ -36,17 +41,18 @@ class ImportResult:
     unused: list[str]
 
 
+@takes_settings(TableColumns)
 def import_records(
     format: Format,
-    paths: Sequence[Path],
-    output: Path,
+    paths: Path | str | Sequence[Path | str],
+    output: Path | str,
     *,
-    columns: TableColumns | None = None,
-    map_file: Path | None = None,
-    tasks: Path | None = None,
+    map: Path | str | None = None,
+    tasks: Path | str | None = None,
     drop_torn_lines: bool = False,
+    **settings: "Unpack[TableSettings]",
 ) -> ImportResult:
-    """Import logs: write an input directory.
+    r"""Import logs: write an input directory.
 
     Parameters
     ----------
@@ -56,14 +62,14 @@ def import_records(
         Files or folders to import.
     output
         The directory to write; it must not exist, or be empty.
-    columns
-        Which column of a table is which.
-    map_file
-        A TOML file with further fields of `columns`, such as `task = "instance_id"`.
+    map
+        A TOML file with further keywords of a table, such as `task = "instance_id"`.
     tasks
         A table of tasks to do. Rows of a table without an outcome are then void.
     drop_torn_lines
         Leave out, and count, lines that are no rows; by default the first one is an error.
+    **settings
+        Fields of :class:`TableColumns`, for a table.
 
     Returns
     -------
@@ -79,28 +85,39 @@ def import_records(
         A file cannot be read.
     OutputError
         `output` is not empty, or cannot be written.
+
+    Examples
+    --------
+    >>> import phase19
+    >>> _ = Path("log.csv").write_text("case,model,passed,seconds\na,red,yes,12\nb,blue,no,50\nc,,,\n")
+    >>> columns = {"task": "case", "agent": "model", "success": "passed", "duration": "seconds:s"}
+    >>> found = phase19.import_records("table", "log.csv", "mine", **columns)
+    >>> found.counts["attempts"], found.counts["tasks to do"]
+    (2, 1)
     """
     from phase19.inputs.importers import table
     from phase19.inputs.importers.attempts import write_inputs
 
-    if not paths:
+    kind = converted("format", Format, format)
+    places = [Path(path) for path in ([paths] if isinstance(paths, Path | str) else paths)]
+    if not places:
         raise UsageError("expected at least one file or folder to import, found none")
-    given = columns.given if columns else {}
-    if format == "table":
-        named = TableColumns(**((read_map(map_file) if map_file else {}) | given))
-        _check_named(paths, output, named)
-        imported = table.read_table(paths, named, has_tasks=tasks is not None, drop_torn_lines=drop_torn_lines)
-    elif misplaced := [*given, *(["map"] if map_file else [])]:
-        raise UsageError(f"--{', --'.join(misplaced)}: only for `import table`, found {format}")
+    target, given = Path(output), TableColumns.of(**settings).given
+    if kind == "table":
+        named = TableColumns(**((read_map(Path(map)) if map else {}) | given))
+        _check_named(places, target, named)
+        imported = table.read_table(places, named, has_tasks=tasks is not None, drop_torn_lines=drop_torn_lines)
+    elif misplaced := [*given, *(["map"] if map else [])]:
+        raise UsageError(f"--{', --'.join(misplaced)}: only for `import table`, found {kind}")
     else:
         named = TableColumns()
-        module = "inspect_ai" if format == "inspect" else format.replace("-", "_")
+        module = "inspect_ai" if kind == "inspect" else kind.replace("-", "_")
         importer = import_module(f"phase19.inputs.importers.{module}")
-        imported = importer.read(paths, drop_torn_lines=drop_torn_lines)
+        imported = importer.read(places, drop_torn_lines=drop_torn_lines)
     if tasks is not None:
-        listed, unmapped = table.read_tasks(tasks, named)
+        listed, unmapped = table.read_tasks(Path(tasks), named)
         imported = replace(imported, tasks=listed, unmapped=imported.unmapped | unmapped)
-    return ImportResult(output, write_inputs(imported, output), imported.unmapped, imported.unused)
+    return ImportResult(target, write_inputs(imported, target), imported.unmapped, imported.unused)
 
 
 def _check_named(paths: Sequence[Path], output: Path, columns: TableColumns) -> None:
