@@ -245,9 +245,9 @@ def test_a_file_that_is_no_table_is_an_error(tmp_path):
         read(tmp_path, "no parquet", name="log.parquet")
     for columns in (TableColumns(), PLAIN):
         with pytest.raises(InputError, match=r"none.csv: expected a file, found nothing"):
-            import_records("table", [tmp_path / "none.csv"], tmp_path / "out", columns=columns)
+            import_records("table", [tmp_path / "none.csv"], tmp_path / "out", **columns.given)
         with pytest.raises(InputError, match="expected a file, found a directory"):
-            import_records("table", [tmp_path], tmp_path / "out", columns=columns)
+            import_records("table", [tmp_path], tmp_path / "out", **columns.given)
     for encoding in ("utf-16", "latin-1"):
         (tmp_path / "log.csv").write_bytes("täsk,agent,passed\n".encode(encoding))
         with pytest.raises(InputError, match=r"log.csv, line 1: expected text in UTF-8, found another encoding"):
@@ -283,11 +283,14 @@ def test_columns_are_proposed_from_their_names(names, proposed):
 def test_a_map_names_columns_and_options_replace_them(tmp_path):
     log = write(tmp_path, "id,who,ok,score,note\na,x,1,0.2,\nb,y,0,0.9,\n")
     (tmp_path / "map.toml").write_text('task = "id" # ours\nagent = "who"\nsuccess = "score"\nthreshold = 0.5\n')
-    options = {"map_file": tmp_path / "map.toml"}
+    options = {"map": tmp_path / "map.toml"}
     result = import_records("table", [log], tmp_path / "one", **options)
     assert (result.counts["attempts"], result.unmapped, result.unused) == (2, {}, ["ok", "note"])
-    for columns, statuses in ((None, ["failed", "success"]), (TableColumns(threshold=0.1), ["success", "success"])):
-        result = import_records("table", [log], tmp_path / str(columns), columns=columns, **options)
+    for columns, statuses in (
+        (TableColumns(), ["failed", "success"]),
+        (TableColumns(threshold=0.1), ["success", "success"]),
+    ):
+        result = import_records("table", [log], tmp_path / str(columns), **columns.given, **options)
         rows = pl.read_ndjson(result.directory / "task_outcomes.jsonl")
         assert rows["status"].to_list() == statuses
 
@@ -305,7 +308,7 @@ def test_a_map_names_columns_and_options_replace_them(tmp_path):
 def test_a_bad_map_is_an_error(tmp_path, text, message):
     (tmp_path / "map.toml").write_text(text)
     with pytest.raises(InputError, match=message):
-        import_records("table", [tmp_path / "log.csv"], tmp_path / "out", map_file=tmp_path / "map.toml")
+        import_records("table", [tmp_path / "log.csv"], tmp_path / "out", map=tmp_path / "map.toml")
 
 
 LOG = "id,agent,passed,repo\na,x,1,r\nb,y,0,r\nc,,,\n"
@@ -329,7 +332,7 @@ LOG = "id,agent,passed,repo\na,x,1,r\nb,y,0,r\nc,,,\n"
 def test_tasks_to_do_may_come_from_a_table_of_their_own(tmp_path, name, text):
     columns = TableColumns(task="id", agent="agent", success="passed", category="repo")
     logs, tasks = [write(tmp_path, LOG)], write(tmp_path, text, name)
-    result = import_records("table", logs, tmp_path / "inputs", columns=columns, tasks=tasks)
+    result = import_records("table", logs, tmp_path / "inputs", **columns.given, tasks=tasks)
     assert (result.counts["tasks to do"], result.unmapped) == (2, {})
     assert result.counts["without a task or an agent"] == 1  # c is no task to do here
     found = load_inputs(tmp_path / "inputs").tasks
@@ -340,7 +343,7 @@ def test_tasks_to_do_may_come_from_a_table_of_their_own(tmp_path, name, text):
 def test_values_of_tasks_that_cannot_be_are_left_out_and_shown(tmp_path):
     tasks = write(tmp_path, "task,risk,wave,deadline_ms,confidence\nn,dire,1.5,-1,2\nm,HIGH,1,5,0.5\n", "tasks.csv")
     columns = TableColumns(task="id", agent="agent", success="passed")
-    result = import_records("table", [write(tmp_path, LOG)], tmp_path / "inputs", columns=columns, tasks=tasks)
+    result = import_records("table", [write(tmp_path, LOG)], tmp_path / "inputs", **columns.given, tasks=tasks)
     shown = {"risk": ["dire"], "wave": ["1.5"], "confidence": ["2"], "deadline_ms": ["-1"]}
     assert result.unmapped == {f"{name} of tasks.csv": values for name, values in shown.items()}
     found = load_inputs(tmp_path / "inputs").tasks
@@ -353,9 +356,9 @@ def test_values_of_tasks_that_cannot_be_are_left_out_and_shown(tmp_path):
 def test_with_a_table_of_tasks_a_row_without_an_outcome_is_void(tmp_path):
     log = write(tmp_path, "task,agent,passed\na,x,1\nb,x,\n")
     tasks = write(tmp_path, "task\nn\n", "tasks.csv")
-    counts = import_records("table", [log], tmp_path / "with", columns=PLAIN, tasks=tasks).counts
+    counts = import_records("table", [log], tmp_path / "with", **PLAIN.given, tasks=tasks).counts
     assert (counts["void"], counts["tasks to do"]) == (1, 1)
-    counts = import_records("table", [log], tmp_path / "without", columns=PLAIN).counts
+    counts = import_records("table", [log], tmp_path / "without", **PLAIN.given).counts
     assert (counts["void"], counts["tasks to do"]) == (0, 1)
 
 
@@ -363,7 +366,7 @@ def test_a_table_of_tasks_needs_a_column_of_tasks(tmp_path):
     tasks = write(tmp_path, "name,risk\nn,LOW\n", "tasks.csv")
     with pytest.raises(UsageError, match=r"tasks.csv: expected a column named task, found name, risk"):
         import_records(
-            "table", [write(tmp_path, LOG)], tmp_path / "out", columns=replace(PLAIN, task="id"), tasks=tasks
+            "table", [write(tmp_path, LOG)], tmp_path / "out", **replace(PLAIN, task="id").given, tasks=tasks
         )
 
 
