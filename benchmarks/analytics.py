@@ -98,6 +98,7 @@ def made_run(n: int) -> dict[str, pl.DataFrame]:
             for name in (
                 *("confidence", "updated_confidence", "success_low", "success_high", "success_term"),
                 *("throughput_term", "confidence_term", "agent_price", "runner_up_score", "score_margin"),
+                *("best_score", "best_margin"),
             )
         )
         .with_columns(
@@ -106,6 +107,8 @@ def made_run(n: int) -> dict[str, pl.DataFrame]:
             max_attempts=pl.lit(3),
             planned_attempts=pl.lit(1.2),
             runner_up_agent_id=pl.lit("agent_0"),
+            best_agent_id=pl.lit("agent_0"),
+            is_best_agent_full=pl.lit(value=False),
             scheduled_end_time=ends[0],
             actual_end_time=ends[1],
         )

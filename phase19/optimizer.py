@@ -752,6 +752,9 @@ def _plan_rows(
     runner_up = np.where(is_moved, optimal, why.runner_up)
     runner_up_score = np.where(runner_up >= 0, scores[row, runner_up], np.nan)
     margin = np.where(is_moved, scores[row, agent_index] - runner_up_score, why.score_margin)
+    is_best = scores[row, agent_index] >= scores[row, why.best]
+    best = np.where(is_best, agent_index, why.best)
+    is_full = np.bincount(agent_index, minlength=agents.len()) >= wave.assignment.capacity
     plans = tasks.select(
         *("wave", "task_id", "risk_level", "category", "confidence", "confidence_boost", "heuristics_applied"),
         "deadline_ms",
@@ -771,6 +774,10 @@ def _plan_rows(
         agents.gather(pl.Series(runner_up).replace(-1, None)).alias("runner_up_agent_id"),
         pl.Series("runner_up_score", runner_up_score).fill_nan(None),
         pl.Series("score_margin", margin).fill_nan(None),
+        agents.gather(best).alias("best_agent_id"),
+        pl.Series("is_best_agent_full", is_full[best]),
+        pl.Series("best_score", scores[row, best]),
+        pl.Series("best_margin", np.where(is_best, 0.0, why.best_margin)).fill_nan(None),
     )
     return plans.select(name for name in frames.PLANS.columns if name in plans.columns)
 

@@ -52,7 +52,7 @@ class Plan:
     ----------
     assignments
         One row per task: its agent, planned success with the 90 % interval of the first attempt, times [ms], score, the
-        next best agent, and the other columns of `frames.PLANS` but the scheduled times.
+        next best agent, the strategy of its wave, and the other columns of `frames.PLANS` but the scheduled times.
     unassigned
         Tasks that no agent has room for, and why.
     strategy
@@ -95,7 +95,10 @@ class Plan:
         found = rows.filter(task_id=task)
         if found.is_empty():
             raise UsageError(f"explain: expected a task of the plan, found {task!r}{suggestion(task, rows['task_id'])}")
-        return "\n".join(sentences(found.row(0, named=True)))
+        row = found.row(0, named=True)
+        agents = self.assignments.filter(wave=row["wave"])["agent_id"].to_list()
+        counts = {"wave_task_count": len(agents), "best_agent_task_count": agents.count(row["best_agent_id"])}
+        return "\n".join(sentences(row | counts))
 
     def what_if(self, exclude: Sequence[str] | str = (), **settings: "Unpack[PlanSettings]") -> "WhatIf":
         """Plan the same tasks with other options.
@@ -198,7 +201,8 @@ def plan_waves(optimizer: AdaptiveOptimizer) -> Plan:
             planned = optimizer.reassign(planned, planned.model.agents["agent_id"].gather(moved))
         waves.append(planned)
     expected = optimizer.calculate_optimization_metrics()
-    rows = sorted_by_id(pl.concat([wave.plans for wave in waves])).sort("wave", maintain_order=True)
+    plans = (wave.plans.with_columns(wave_strategy=pl.lit(str(wave.assignment.strategy))) for wave in waves)
+    rows = sorted_by_id(pl.concat(plans)).sort("wave", maintain_order=True)
     throughput = expected["expected_throughput"]
     is_timed = throughput is not None and rows["duration_ms_p50"].is_not_null().any()
     return Plan(

@@ -257,6 +257,10 @@ from rows_of('planned_tasks.jsonl', {
     'runner_up_agent_id': 'varchar',
     'runner_up_score': 'double',
     'score_margin': 'double',
+    'best_agent_id': 'varchar',
+    'is_best_agent_full': 'boolean',
+    'best_score': 'double',
+    'best_margin': 'double',
     'record_count': 'bigint'
 });
 comment on view plans is 'one row per scheduled task: the forecast that it was planned with, and the next best agent';
@@ -280,11 +284,15 @@ comment on column plans.updated_confidence is 'confidence after boosts and the o
 comment on column plans.success_term is 'success term of the score, from 0 to 1';
 comment on column plans.throughput_term is 'throughput term of the score, from 0 to 1';
 comment on column plans.confidence_term is 'confidence term of the score, from 0 to 1';
-comment on column plans.score is 'score that the assignment maximised';
-comment on column plans.agent_price is 'gain in the wave''s score if its agent could take one more task';
-comment on column plans.runner_up_agent_id is 'next best agent for it; null if no other agent may do it';
+comment on column plans.score is 'score of the task with its agent; the plan maximises the sum of a wave''s scores';
+comment on column plans.agent_price is 'gain in that sum if its agent could take one more task';
+comment on column plans.runner_up_agent_id is 'other agent that would lower that sum least; null if there is none';
 comment on column plans.runner_up_score is 'the runner-up''s score';
-comment on column plans.score_margin is 'loss of the wave''s score if the runner-up did it';
+comment on column plans.score_margin is 'loss of that sum if the runner-up did it';
+comment on column plans.best_agent_id is 'agent with the highest score of those that may do it, full or not';
+comment on column plans.is_best_agent_full is 'that agent has as many tasks in the wave as it may take';
+comment on column plans.best_score is 'that agent''s score';
+comment on column plans.best_margin is 'loss of the sum if that agent did it; null if another task would have no agent';
 comment on column plans.record_count is 'recorded attempts of this task by this agent';
 
 create or replace temp view executions as

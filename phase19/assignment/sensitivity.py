@@ -1,4 +1,4 @@
-"""Why each task went to its agent: the runner-up, the score it would cost, and the value of one more slot."""
+"""Why each task went to its agent: what other agents would cost the plan, and the value of one more slot."""
 
 from typing import NamedTuple
 
@@ -19,12 +19,19 @@ class ChoiceReasons(NamedTuple):
     score_margin
         Score that the assignment loses if the runner-up does the task and all other tasks are reassigned optimally, NaN
         if there is no runner-up; shape (n,).
+    best
+        Agent with the largest score for the task of those that may do it, full or not; shape (n,).
+    best_margin
+        Score that the assignment loses if that agent does the task, like `score_margin`; 0 if it does, NaN if then
+        another task could not be assigned; shape (n,).
     slot_value
         Score that the assignment gains if the agent may take one more task, shape (m,).
     """
 
     runner_up: NDArray[np.int64]
     score_margin: NDArray[np.float64]
+    best: NDArray[np.int64]
+    best_margin: NDArray[np.float64]
     slot_value: NDArray[np.float64]
 
 
@@ -50,7 +57,7 @@ def explain_choices(
     Returns
     -------
     ChoiceReasons
-        Runner-up and margin of each task, and slot value of each agent.
+        Runner-up, best agent and margins of each task, and slot value of each agent.
 
     Notes
     -----
@@ -77,13 +84,18 @@ def explain_choices(
     back[:, used] = np.minimum(chain[:, used].T, to_room + to_agent[used, None])
     place = np.searchsorted(used, agent_index)
     runner_up, margin = np.full(n, -1), np.full(n, np.nan)
+    best, best_margin = np.empty(n, dtype=np.int64), np.empty(n)
     for block in pairs.blocks(n):
         own = np.arange(n)[block], agent_index[block]
-        loss = scores[own][:, None] - pairs.after_prices(block) + back[place[block]]
-        loss[np.arange(own[0].size), own[1]] = np.inf
-        best = loss.argmin(axis=1)
-        least = loss[np.arange(own[0].size), best]
+        values, rows = pairs.after_prices(block), np.arange(own[0].size)
+        best[block] = values.argmax(axis=1)
+        loss = scores[own][:, None] - values + back[place[block]]
+        loss[rows, own[1]] = 0.0
+        at_best = np.maximum(loss[rows, best[block]], 0.0)
+        best_margin[block] = np.where(np.isfinite(at_best), at_best, np.nan)
+        loss[rows, own[1]] = np.inf
+        least = loss.min(axis=1)
         exists = np.isfinite(least)
-        runner_up[block] = np.where(exists, best, -1)
+        runner_up[block] = np.where(exists, loss.argmin(axis=1), -1)
         margin[block] = np.where(exists, np.maximum(least, 0.0), np.nan)
-    return ChoiceReasons(runner_up, margin, 0.0 - to_agent)
+    return ChoiceReasons(runner_up, margin, best, best_margin, 0.0 - to_agent)

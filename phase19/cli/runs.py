@@ -114,7 +114,7 @@ def query(
 
 
 def explain(task: str, /, *, run: Path = DEFAULT_RUN, json: Flag = False) -> None:
-    """Explain why a task was assigned to its agent, by what margin, and how it ended.
+    """Explain why a task was assigned to its agent, what others would cost, and how it ended.
 
     Parameters
     ----------

@@ -1,30 +1,65 @@
-"""Explanation of one task of a run: which agent it was assigned to, why, by how much, and what happened."""
+"""Explanation of one task of a run: which agent it was assigned to, why, what others would cost, and how it ended."""
 
 import json
 import math
 from pathlib import Path
 from typing import Any
 
-from phase19.analysis.querying import json_lines
-from phase19.errors import UsageError, plural
-from phase19.outputs.text import percent, significant
+from phase19.analysis.querying import json_lines, select
+from phase19.errors import UsageError, plural, suggestion
+from phase19.outputs.text import duration, percent, significant
 
 _QUESTION = """
+with
+
+waves as (
+    from documents_of('wave_*/wave_summary.json', {
+        'wave': 'bigint',
+        'strategy': 'varchar',
+    })
+),
+
+loads as (
+    select wave, agent_id, count(*) as task_count from plans group by wave, agent_id
+)
+
 select
-    * exclude (run, run_id, tasks.risk_level, tasks.confidence, unassigned.reason),
+    * exclude (run, run_id, tasks.risk_level, tasks.confidence, unassigned.reason, waves.strategy),
     unassigned.reason as unassigned_reason,
+    waves.strategy as wave_strategy,
+    (select sum(task_count)::bigint from loads where loads.wave = decisions.wave) as wave_task_count,
+    (
+        select task_count from loads where loads.wave = decisions.wave and loads.agent_id = best_agent_id
+    ) as best_agent_task_count,
+    (select simulated from runs) as simulated,
 from decisions
 left join tasks using (run, run_id, wave, task_id)
 left join plans using (run, run_id, wave, task_id, agent_id)
 left join unassigned using (run, run_id, wave, task_id)
+left join waves using (run, wave)
 where task_id = $task_id
 """
-_SLIGHT = 0.01  # a smaller difference of two scores is called slight
+# What the scores of a strategy measure, where they are not the chance of success.
+_MEASURES = {
+    "minimize_retries": "from 0 to 1, higher for fewer expected retries",
+    "confidence_optimization": "from 0 to 1, higher for a larger expected gain of confidence",
+    "weighted": "the weighted mean of chance of success, speed and gain of confidence",
+}
+_EXPLORING = "the chance of success plus a bonus for agents with few records"
 _SMALLEST = 0.001  # a smaller amount of score is written as "less than" this
+_EQUAL = 1e-6  # scores that differ by less are called the same
+_NOTHING = 1e-9  # a smaller amount of score is a rounding error
+_MANY = 0.5  # tasks per wave; fewer are written as one task in so many waves
 
 
 def explain(run_dir: Path, task_id: str) -> dict[str, Any]:
-    """Return the columns of the views `decisions`, `tasks`, `plans` and `unassigned` for one task.
+    """Return what a run knows about one task.
+
+    Returns
+    -------
+    dict
+        The columns of the views `decisions`, `tasks`, `plans` and `unassigned`, the strategy and the number of planned
+        tasks of its wave, the number of planned tasks of its best agent there, and whether the run was simulated.
 
     Raises
     ------
@@ -35,61 +70,104 @@ def explain(run_dir: Path, task_id: str) -> dict[str, Any]:
     """
     found = json_lines(run_dir, _QUESTION, task_id=task_id)
     if not found:
-        raise UsageError(f"explain: expected a task of {run_dir}, found {task_id!r}")
+        known = select(run_dir, "select task_id from decisions")["task_id"].to_list()
+        hint = suggestion(task_id, known) or f"; it has {plural(len(known), 'task')}, such as {known[0]!r}"
+        raise UsageError(f"explain: expected a task of {run_dir}, found {task_id!r}{hint}")
     return dict(json.loads(found))
 
 
 def sentences(task: dict[str, Any]) -> list[str]:
-    """Say which agent the task was assigned to, why, and what happened."""
+    """Say which agent a task was assigned to, why, and what happened.
+
+    Parameters
+    ----------
+    task
+        As :func:`explain` returns it; of a plan, without the columns of the views `tasks` and `decisions`.
+    """
     name, agent = task["task_id"], task["agent_id"]
     if agent is None:
         why = task["unassigned_reason"] or f"its safety gate {task['decision']} it ({task['reason']})"
         return [f"{name} was not assigned: {why}."]
-    place = f"{name} was assigned to {agent} in wave {task['wave']}, with priority {task['priority']}"
-    said = [f"{place} and {percent(task['planned_success'])} planned success.", _runner_up_sentence(task)]
-    if task["agent_price"] > 0:
-        said.append(f"Room for one more task at {agent} would add {_worth(task, task['agent_price'])}.")
-    if "status" not in task:  # a plan that nobody executed
-        return said
-    if task["status"] in {"completed", "failed"}:
-        retries = f" after {plural(task['retry_count'], 'retry', 'retries')}" if task["retry_count"] else ""
-        error = f": {task['error_message']}" if task["error_message"] else "."
-        said.append(f"It {task['status']}{retries}{error}")
+    place = f"wave {task['wave']}, priority {task['priority']} of {task['wave_task_count']}"
+    chance = f"{percent(task['planned_success'])}{', retries included' if task['max_attempts'] > 1 else ''}"
+    records = f"{agent} has {plural(task['record_count'], 'recorded attempt')} at this task"
+    return [
+        f"{name} was assigned to {agent} ({place}).",
+        f"Its chance of success there is {chance}; {records}.",
+        *_reasons(task),
+        *([_outcome(task)] if "status" in task else []),  # a plan has none
+    ]
+
+
+def _reasons(task: dict[str, Any]) -> list[str]:
+    """Say why no agent is better, or why the task did not go to an agent that is, and what moving it would cost."""
+    name, agent, strategy = task["task_id"], task["agent_id"], task["wave_strategy"]
+    if strategy == "maximize_throughput":
+        time = f"{agent} is planned to need {duration(task['planned_duration_ms'])} for {name}"
+        return [
+            f"{strategy} spreads a wave so that its last agent ends early, not each task to its best agent; {time}."
+        ]
+    thing, said = "chance of success", []
+    if not _is_success(task):
+        thing, measure = "score", _MEASURES.get(strategy, _EXPLORING)
+        said.append(f"{strategy} scores each task with each agent ({measure}) and maximises the sum over the wave.")
+    if task["runner_up_agent_id"] is None:
+        return [*said, "No other agent may do it without leaving another task without an agent."]
+    is_moved = task["score_margin"] < 0
+    is_best = task["best_agent_id"] == agent and not is_moved
+    by = "runner_up" if is_best or is_moved else "best"
+    other, gap = task[f"{by}_agent_id"], task[f"{by}_score"] - task["score"]
+    scores = f"({_score(task, task[f'{by}_score'], gap)} against {_score(task, task['score'], gap)})"
+    better = f"{other} has the same {thing}" if abs(gap) < _EQUAL else f"{other} has a higher {thing} {scores}"
+    count = task["best_agent_task_count"]
+    if is_best:
+        margin = task["score_margin"]
+        said.append(f"No agent has a higher {thing}. The best other choice is {other} {scores}: with {name} there, ")
+    elif is_moved or not task["is_best_agent_full"]:
+        return [*said, f"{better}, but the plan also keeps the load of the agents even."]
     else:
-        said.append(f"It did not run ({task['status']}).")
+        margin = task["best_margin"]
+        full = f"but it already has the {plural(count, 'task')} that it may take in this wave, and they need it more"
+        said.append(f"{better}, {full}: with {name} there, even if others moved to make room, ")
+    said[-1] += "another task would have no agent." if margin is None else _worth(task, margin, "fail", "fall")
+    if task["agent_price"] >= _SMALLEST:
+        said.append(f"If {agent} could take one more task, {_worth(task, task['agent_price'], 'succeed', 'rise')}")
     return said
 
 
-def _runner_up_sentence(task: dict[str, Any]) -> str:
-    runner_up, margin = task["runner_up_agent_id"], task["score_margin"]
-    if runner_up is None:
-        return "No other agent can take it without leaving another task unassigned."
-    gain = task["runner_up_score"] - task["score"]
-    scores = f"({_score(task, 'runner_up_score')} against {_score(task, 'score')})"
-    if margin < 0:
-        return f"{runner_up} would be better {scores}, but the task was moved to balance the load."
-    if gain > 0:
-        return (
-            f"{runner_up} would be {'slightly ' if gain < _SLIGHT else ''}better {scores}, but it is full: moving "
-            f"another task off it would cost more than this gains, by {_worth(task, margin)}."
-        )
-    return f"{runner_up} is next best {scores}; it would cost the wave {_worth(task, margin)}."
+def _outcome(task: dict[str, Any]) -> str:
+    if task["status"] == "unobserved":
+        return f"It did not run: the records that were replayed have no attempt of it by {task['agent_id']}."
+    if task["status"] == "interrupted":
+        return "It did not run, because the run was interrupted."
+    ended = "succeeded" if task["status"] == "completed" else "failed"
+    retries = f" after {plural(task['retry_count'], 'retry', 'retries')}" if task["retry_count"] else ""
+    error = f": {task['error_message']}" if task["error_message"] else "."
+    return f"{'In the dry run, it' if task['simulated'] else 'It'} {ended}{retries}{error}"
 
 
 def _is_success(task: dict[str, Any]) -> bool:
-    """Whether the score is the planned success, as under maximize_success."""
-    return math.isclose(task["score"], task["planned_success"], rel_tol=1e-9)
+    """Whether the score is the planned success."""
+    is_close = math.isclose(task["score"], task["planned_success"], rel_tol=1e-9)
+    return task["wave_strategy"] not in _MEASURES and is_close
 
 
-def _score(task: dict[str, Any], key: str) -> str:
-    """Write a score, in percent if it is the planned success, with enough digits to show how the agents differ."""
+def _score(task: dict[str, Any], score: float, gap: float) -> str:
+    """Write a score, in percent if it is the planned success, with enough digits to show the gap to another one."""
+    scale, unit = (100, " %") if _is_success(task) else (1, "")
+    gap = abs(scale * gap)
+    return f"{scale * score:.{min(6, max(1, math.ceil(-math.log10(gap)))) if gap > 0 else 1}f}{unit}"
+
+
+def _worth(task: dict[str, Any], value: float, ending: str, change: str) -> str:
+    """Say what an amount of score means: how many tasks end differently, or how the wave's sum of scores changes."""
+    if value < _NOTHING:
+        return "the plan would be as good."
     if not _is_success(task):
-        return significant(task[key])
-    gap = 100 * abs(task["runner_up_score"] - task["score"])
-    return f"{task[key] * 100:.{min(4, math.ceil(-math.log10(gap))) if 0 < gap < 1 else 1}f} %"
-
-
-def _worth(task: dict[str, Any], value: float) -> str:
-    """Write an amount of the wave's total score, as expected successes if the score is the planned success."""
-    size = significant(value, 2) if value >= _SMALLEST else f"less than {_SMALLEST}"
-    return f"{size} {'expected successes' if _is_success(task) else 'of its total score'}"
+        size = significant(value, 2) if value >= _SMALLEST else f"less than {_SMALLEST}"
+        return f"the sum over the wave would {change} by {size}."
+    if value >= _MANY:
+        return f"about {significant(value, 2)} more tasks of the wave would {ending}."
+    if value >= _SMALLEST:
+        return f"about one more task would {ending} in {significant(1 / value, 2)} such waves."
+    return f"less than one more task would {ending} in {1 / _SMALLEST:,.0f} such waves."

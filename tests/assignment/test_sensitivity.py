@@ -17,6 +17,8 @@ def test_the_margin_is_what_the_whole_plan_would_lose():
     found = explain_choices(np.array([[0.9, 0.2], [0.8, 0.6]]), np.array([0, 1]), np.array([1, 1]))
     assert found.runner_up.tolist() == [1, 0]
     assert found.score_margin == pytest.approx([0.5, 0.5])  # changing places: 0.9 + 0.6 against 0.2 + 0.8
+    assert found.best.tolist() == [0, 0]
+    assert found.best_margin == pytest.approx([0.0, 0.5])
     assert found.slot_value == pytest.approx([0.2, 0.0])  # the second task would move to agent 0
 
 
@@ -25,6 +27,8 @@ def test_where_no_other_agent_may_there_is_no_runner_up():
     found = explain_choices(np.full((2, 3), 0.5), np.array([0, 1]), np.array([1, 1, 1]), allowed)
     assert found.runner_up.tolist() == [-1, -1]  # the second could go to 0, were the first not bound to it
     assert np.isnan(found.score_margin).all()
+    assert found.best.tolist() == [0, 0]
+    assert found.best_margin == pytest.approx([0.0, np.nan], nan_ok=True)
     alone = explain_choices(np.full((2, 1), 0.5), np.array([0, 0]), np.array([2]))
     assert alone.runner_up.tolist() == [-1, -1]
 
@@ -69,6 +73,10 @@ def test_margins_and_slots_are_what_solving_again_says(seed):
                 lost[agent] = found.objective - solve(scores, capacity, bound).objective
             except InfeasibleError:
                 continue
+        best = int(np.where(may[task], scores[task], -np.inf).argmax())
+        lost_at_best = 0.0 if best == found.agent_index[task] else lost[best] if np.isfinite(lost[best]) else np.nan
+        assert told.best[task] == best
+        assert told.best_margin[task] == pytest.approx(lost_at_best, abs=1e-9, nan_ok=True)
         if np.isinf(lost.min()):
             assert told.runner_up[task] == -1
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import polars as pl
@@ -55,43 +56,155 @@ def test_what_a_task_would_cost_elsewhere_is_what_planning_again_without_its_age
 
 TASK = {
     "task_id": "task_3", "agent_id": "agent_1", "wave": 1, "priority": 3, "status": "completed", "retry_count": 1,
-    "error_message": None, "runner_up_agent_id": "agent_17", "score": 0.994, "runner_up_score": 0.996,
-    "planned_success": 0.994, "score_margin": 0.000545, "agent_price": 0.02,
+    "error_message": None, "max_attempts": 3, "record_count": 2, "planned_success": 0.994, "planned_duration_ms": 90e3,
+    "score": 0.994, "score_margin": 0.194, "runner_up_agent_id": "agent_17", "runner_up_score": 0.8,
+    "best_agent_id": "agent_1", "best_score": 0.994, "best_margin": 0.0, "best_agent_task_count": 5,
+    "is_best_agent_full": True, "agent_price": 0.0, "wave_strategy": "maximize_success", "wave_task_count": 12,
+    "simulated": False,
 }  # fmt: skip
+FULL = {**TASK, "best_agent_id": "agent_9", "best_score": 0.996, "best_margin": 0.025}
+BEST = "No agent has a higher {}. The best other choice is agent_17 ({}): with task_3 there, {}"
+BETTER = (
+    "agent_9 has a higher {} ({}), but it already has the 5 tasks that it may take in this wave, and they need it "
+    "more: with task_3 there, even if others moved to make room, {}"
+)
+EVEN = "{} has a higher chance of success ({}), but the plan also keeps the load of the agents even."
+SCORED = "{} scores each task with each agent ({}) and maximises the sum over the wave. "
+RETRIES = SCORED.format("minimize_retries", "from 0 to 1, higher for fewer expected retries")
+EXPLORED = SCORED.format("maximize_success", "the chance of success plus a bonus for agents with few records")
+CHANCE = "chance of success"
+USUAL = BEST.format(CHANCE, "80.0 % against 99.4 %", "about one more task would fail in 5.2 such waves.")
+SPREAD = (
+    "maximize_throughput spreads a wave so that its last agent ends early, not each task to its best agent; "
+    "agent_1 is planned to need 90 s for task_3."
+)
+FEW = "less than one more task would fail in 1,000 such waves."
 
 
 @pytest.mark.parametrize(
-    ("changed", "sentence"),
+    ("task", "changed", "expected"),
     [
-        ({}, "agent_17 would be slightly better (99.6 % against 99.4 %), but it is full: {}less than 0.001 expected"),
-        ({"score_margin": 0.04, "runner_up_score": 0.994012},
-         "agent_17 would be slightly better (99.401 % against 99.400 %), but it is full: {}0.040 expected"),
-        ({"score_margin": 0.194, "runner_up_score": 0.8},
-         "agent_17 is next best (80.0 % against 99.4 %); it would cost the wave 0.19 expected"),
-        ({"score_margin": 0.194, "runner_up_score": 0.8, "planned_success": 0.9},
-         "agent_17 is next best (0.800 against 0.994); it would cost the wave 0.19 of its total score."),
-        ({"score_margin": -0.25, "runner_up_score": 0.999},
-         "agent_17 would be better (99.9 % against 99.4 %), but the task was moved to balance the load."),
-        ({"runner_up_agent_id": None}, "No other agent can take it without leaving another task unassigned."),
+        (TASK, {}, USUAL),
+        (
+            TASK,
+            {"score_margin": 0.0, "runner_up_score": 0.994},
+            BEST.format(CHANCE, "99.4 % against 99.4 %", "the plan would be as good."),
+        ),
+        (
+            TASK,
+            {"score_margin": 1.3},
+            BEST.format(CHANCE, "80.0 % against 99.4 %", "about 1.3 more tasks of the wave would fail."),
+        ),
+        (TASK, {"score_margin": -0.25, "runner_up_score": 0.999}, EVEN.format("agent_17", "99.9 % against 99.4 %")),
+        (
+            TASK,
+            {"runner_up_agent_id": None},
+            "No other agent may do it without leaving another task without an agent.",
+        ),
+        (
+            TASK,
+            {"agent_price": 0.02},
+            f"{USUAL} If agent_1 could take one more task, about one more task would succeed in 50 such waves.",
+        ),
+        (
+            FULL,
+            {},
+            BETTER.format(CHANCE, "99.6 % against 99.4 %", "about one more task would fail in 40 such waves."),
+        ),
+        (
+            FULL,
+            {"best_score": 0.994012, "best_margin": 0.0004},
+            BETTER.format(CHANCE, "99.401 % against 99.400 %", FEW),
+        ),
+        (
+            FULL,
+            {"best_score": 0.9940004, "best_margin": 0.0004},
+            BETTER.format(CHANCE, "", FEW).replace("a higher chance of success ()", "the same chance of success"),
+        ),
+        (
+            FULL,
+            {"best_margin": None},
+            BETTER.format(CHANCE, "99.6 % against 99.4 %", "another task would have no agent."),
+        ),
+        (FULL, {"is_best_agent_full": False}, EVEN.format("agent_9", "99.6 % against 99.4 %")),
+        (
+            FULL,
+            {"wave_strategy": "minimize_retries"},
+            RETRIES + BETTER.format("score", "0.996 against 0.994", "the sum over the wave would fall by 0.025."),
+        ),
+        (
+            TASK,
+            {"planned_success": 0.9, "score_margin": 0.0001},
+            EXPLORED + BEST.format("score", "0.8 against 1.0", "the sum over the wave would fall by less than 0.001."),
+        ),
+        (
+            TASK,
+            {"wave_strategy": "maximize_throughput"},
+            SPREAD,
+        ),
     ],
-)  # fmt: skip
-def test_the_second_sentence_compares_with_the_runner_up(changed, sentence):
-    wanted = sentence.format("moving another task off it would cost more than this gains, by ")
-    assert sentences({**TASK, **changed})[1] == wanted.replace("expected", "expected successes.")
+)
+def test_the_reasons_say_whether_another_agent_is_better_and_what_moving_would_cost(task, changed, expected):
+    assert " ".join(sentences({**task, **changed})[2:-1]) == expected
 
 
 def test_the_other_sentences_say_where_the_task_went_and_what_happened():
-    assert [*sentences(TASK)[:1], *sentences(TASK)[2:]] == [
-        "task_3 was assigned to agent_1 in wave 1, with priority 3 and 99.4 % planned success.",
-        "Room for one more task at agent_1 would add 0.020 expected successes.",
-        "It completed after 1 retry.",
+    assert [*sentences(TASK)[:2], sentences(TASK)[-1]] == [
+        "task_3 was assigned to agent_1 (wave 1, priority 3 of 12).",
+        "Its chance of success there is 99.4 %, retries included; agent_1 has 2 recorded attempts at this task.",
+        "It succeeded after 1 retry.",
     ]
-    assert sentences({**TASK, "status": "failed", "retry_count": 0})[-1] == "It failed."
-    idle = sentences({**TASK, "status": "unobserved", "agent_price": 0.0})
-    assert (len(idle), idle[-1]) == (3, "It did not run (unobserved).")
+    once = sentences({**TASK, "max_attempts": 1, "record_count": 0})[1]
+    assert once == "Its chance of success there is 99.4 %; agent_1 has no recorded attempts at this task."
+    failed = {**TASK, "status": "failed", "retry_count": 0, "error_message": "no disk", "simulated": True}
+    assert sentences(failed)[-1] == "In the dry run, it failed: no disk"
+    assert sentences({**TASK, "status": "unobserved"})[-1] == (
+        "It did not run: the records that were replayed have no attempt of it by agent_1."
+    )
+    assert sentences({**TASK, "status": "interrupted"})[-1] == "It did not run, because the run was interrupted."
     unassigned = {**TASK, "agent_id": None, "unassigned_reason": None, "decision": "deferred", "reason": "HIGH risk"}
     assert sentences(unassigned) == ["task_3 was not assigned: its safety gate deferred it (HIGH risk)."]
     assert sentences({**unassigned, "unassigned_reason": "no room"}) == ["task_3 was not assigned: no room."]
+
+
+def test_a_task_whose_best_agent_is_full_is_told_with_the_numbers_of_its_wave(tmp_path):
+    """Agent x is best at both tasks and may take one: 'b' gains more from it, so 'a' goes to y."""
+    source = tmp_path / "phase18"
+    source.mkdir()
+    summary = {"total_agents": 2, "total_tasks": 2, "success_rate": 0.8}
+    for name, content in (("multi_agent_summary", summary), ("coordination_patterns", []), ("system_health", {})):
+        (source / f"{name}.json").write_text(json.dumps(content))
+    (source / "learning_signals.jsonl").write_text("")
+    tries = {("a", "x"): 39, ("a", "y"): 36, ("b", "x"): 39, ("b", "y"): 4}
+    rows = [
+        {"task_id": task, "agent_id": agent, "status": "success" if number < count else "failed", "trial": number}
+        for (task, agent), count in tries.items()
+        for number in range(40)
+    ]
+    (source / "task_outcomes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (source / "tasks.jsonl").write_text('{"task_id": "a"}\n{"task_id": "b"}\n')
+    run_dir = tmp_path / "run"
+    phase19.run(input=source, output=run_dir, capacity=1, max_retries=0, **FIXED)
+    told = {task: explain(run_dir, task) for task in "ab"}
+    assert [(told[task]["agent_id"], told[task]["best_agent_id"]) for task in "ab"] == [("y", "x"), ("x", "x")]
+    at = {(task, agent): row for task in "ab" for agent, row in [(told[task]["agent_id"], told[task]["score"])]}
+    swapped = told["a"]["best_score"] + told["b"]["runner_up_score"]
+    assert told["a"]["best_margin"] == pytest.approx(at["a", "y"] + at["b", "x"] - swapped, abs=1e-12)
+    counts = ("best_agent_task_count", "is_best_agent_full", "wave_task_count", "wave_strategy")
+    assert [told["a"][name] for name in counts] == [1, True, 2, "maximize_success"]
+    said = " ".join(sentences(told["a"]))
+    assert re.search(
+        r"x has a higher chance of success \(9\d\.\d % against \d\d\.\d %\), but it already has the 1 task", said
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("task_99", "did you mean task_9?"), ("x", "it has 18 tasks, such as 'task_0'")]
+)
+def test_a_task_that_the_run_does_not_know_is_answered_with_one_that_it_does(run_dir, name, hint):
+    with pytest.raises(UsageError) as refused:
+        explain(run_dir, name)
+    assert str(refused.value) == f"explain: expected a task of {run_dir}, found {name!r}; {hint}"
 
 
 def test_the_worth_of_a_slot_stands_with_each_agent(run_dir):
