@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -35,20 +34,23 @@ def test_the_wheel_holds_the_package_and_its_sql_and_nothing_else(wheel):
     }
 
 
-def test_the_wheel_runs_the_main_job_where_it_is_installed(wheel, tmp_path):
+def test_the_wheel_makes_and_runs_a_sample_in_an_empty_directory(wheel, tmp_path):
     site = tmp_path / "site"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--target", site, wheel]
     subprocess.run(install, check=True, capture_output=True)
-    for phase in ("phase16", "phase17", "phase18"):
-        shutil.copytree(ROOT / "outputs" / phase, tmp_path / "outputs" / phase)
     environment = {**os.environ, "PYTHONPATH": str(site)}
     where = [sys.executable, "-c", "import phase19; print(phase19.__file__)"]
     found = subprocess.run(where, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
     assert Path(found.strip()).is_relative_to(site)
-    job = [sys.executable, "-m", "phase19", "--input", "outputs/phase18", "--json"]
-    done = subprocess.run(job, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout)["total_tasks"] == 12
+    printed = []
+    for arguments in ("sample --tasks 12 --agents 4 --waves 3", "run --json", "init mine"):
+        job = [site / "bin" / "phase19", *arguments.split()]
+        done = subprocess.run(job, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        printed.append(done.stdout)
+    assert printed[0] == "Next: phase19 run --input outputs/phase18\n"
+    assert json.loads(printed[1])["total_tasks"] == 12
+    assert printed[2] == "Next: phase19 run --input mine\n"
     assert (tmp_path / "outputs" / "phase19" / "report.html").is_file()
 
 
