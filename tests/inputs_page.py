@@ -114,7 +114,7 @@ def fields(schema: dict) -> str:
     rows, ignored = [], []
     for name, value in schema["properties"].items():
         description = described(value) or USED_AS_IT_IS.get(name)
-        if description in {None, "not used"}:
+        if description is None:
             ignored.append(f"`{name}`")
         else:
             rows.append((f"`{name}`", NEEDED if name in schema["required"] else "", kind(value), description))

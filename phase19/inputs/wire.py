@@ -75,12 +75,8 @@ STATUSES: dict[str, bool | None] = {
     **dict.fromkeys(("failed", "failure", "timeout"), False),
     **dict.fromkeys(("void", "error", "cancelled", "skipped"), None),
 }
-_STATUS_MEANING = "; ".join(
-    f"{', '.join(status for status, found in STATUSES.items() if found is meant)}: {words}"
-    for meant, words in ((True, "it succeeded"), (False, "it failed"), (None, "nobody could judge it"))
-)
 _ATTEMPT = ATTEMPTS.without("attempt", "is_success confidence_boost duration_ms attempt source").columns | {
-    "status": frames.choice(_STATUS_MEANING, *STATUSES),
+    "status": frames.choice("how it ended; void, error, cancelled and skipped: nobody could judge it", *STATUSES),
     "execution_time_ms": ATTEMPTS.columns["duration_ms"],
     **dict.fromkeys(("attempt", "attempts"), ATTEMPTS.columns["attempt"]),
     "trial": frames.count("number of the independent repeat", nullable=True),
@@ -162,7 +158,7 @@ class Population(Struct, kw_only=True, frozen=True):
     )
     retry_rate: Annotated[Rate | None, Meta(description="share of all tasks that were retried")] = None
     agent_performance: Annotated[dict[Id, AgentPerformance] | None, Meta(description="figures by agent")] = None
-    timestamp: Annotated[datetime | None, Meta(description="not used")] = None
+    timestamp: datetime | None = None
 
 
 class Pattern(Struct, kw_only=True):
@@ -198,11 +194,11 @@ class SystemHealth(Struct, kw_only=True):
         Annotated[float, Meta(ge=0.0, le=100.0)] | None,
         Meta(description="score with which the run's health is compared"),
     ] = None
-    health_status: Annotated[str | None, Meta(description="not used")] = None
-    component_scores: Annotated[dict[str, float | None] | None, Meta(description="not used")] = None
+    health_status: str | None = None
+    component_scores: dict[str, float | None] | None = None
     weights: Anything = UNSET
     detected_anomalies: Anything = UNSET
-    timestamp: Annotated[datetime | None, Meta(description="not used")] = None
+    timestamp: datetime | None = None
 
 
 class OptimizationSummary(Struct, kw_only=True):

@@ -268,6 +268,7 @@ def test_a_file_that_is_no_table_is_an_error(tmp_path):
         ("model,agent,Task", "task=Task agent=agent"),
         ("Time (min)", "duration=Time (min):min"),
         ("latencyMs", "duration=latencyMs:ms"),
+        ("time_to_fix_secs", "duration=time_to_fix_secs:s"),
         ("duration", "duration=duration:s"),
         ("started,ended", "duration=started,ended timestamp=started"),
         ("problems,admins,params", ""),  # no units

@@ -1,7 +1,7 @@
 """Which column of a table is which: named by options, by a TOML map, or guessed from the names of the columns."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,13 @@ from phase19.errors import InputError, UsageError, suggestion
 from phase19.options import Options
 
 UNITS_MS = {"ms": 1.0, "s": 1e3, "min": 6e4, "h": 3.6e6}
-# Last words of names, and endings of one long word, that say the unit.
-_UNIT_WORDS = {
-    **dict.fromkeys(("ms", "msec", "millis", "milliseconds", "durationms", "latencyms", "timems"), "ms"),
-    **dict.fromkeys(("s", "sec", "secs", "seconds"), "s"),
-    **dict.fromkeys(("min", "mins", "minutes"), "min"),
-    **dict.fromkeys(("h", "hrs", "hours"), "h"),
+# Ends of names that say the unit, in lower case with spaces for anything but letters.
+_UNIT_ENDS = {
+    "ms": r"\bms|\bmsec|(?:duration|latency|time)ms|millis|milliseconds",
+    "s": r"\bs|\bsecs?|seconds",
+    "min": r"\bmins?|minutes",
+    "h": r"\bh|\bhrs?|hours",
 }
-_LONG = 5  # letters from which an ending of a name is taken for a unit
 # Names that a column of each kind often has, best first; compared in lower case without punctuation.
 USUAL = {
     "task": "task taskid taskname instanceid instance problem problemid issue case question promptid sampleid testcase",
@@ -30,8 +29,8 @@ USUAL = {
     "trial": "trial run repetition epoch seed",
     "error": "error errormessage exception",
 }
-_STARTS = ["startedat", "starttime", "started", "start", "begin"]
-_ENDS = ["finishedat", "endedat", "completedat", "endtime", "finished", "ended", "completed", "end", "stop"]
+_STARTS = "startedat starttime started start begin"
+_ENDS = "finishedat endedat completedat endtime finished ended completed end stop"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,9 +112,8 @@ def read_map(path: Path) -> dict[str, Any]:
 
 def propose(names: Collection[str]) -> dict[str, str]:
     """Guess which column is which: the fields of `TableColumns` that have a column with a usual name."""
-    plain = _plain_names(names)
-    found = {role: name for role, words in USUAL.items() if (name := _first(plain, words.split()))}
-    start, end = _first(plain, _STARTS), _first(plain, _ENDS)
+    found = {role: name for role, words in USUAL.items() if (name := usual(names, words))}
+    start, end = usual(names, _STARTS), usual(names, _ENDS)
     # A time may also be named by its unit, such as time_to_fix_min.
     duration = found.pop("duration", None) or next((name for name in names if _unit_of(name)), None)
     if duration is not None:
@@ -125,28 +123,13 @@ def propose(names: Collection[str]) -> dict[str, str]:
     return {role: found[role] for role in USUAL if role in found}
 
 
-def usual(names: Iterable[str], words: str) -> str | None:
+def usual(names: Collection[str], words: str) -> str | None:
     """The column with the first of the names in `words`, which are in lower case without punctuation."""
-    return _first(_plain_names(names), words.split())
-
-
-def _first(plain: Mapping[str, str], words: Iterable[str]) -> str | None:
-    return next((plain[word] for word in words if word in plain), None)
-
-
-def _plain_names(names: Iterable[str]) -> dict[str, str]:
-    """Names by their letters and digits in lower case; of several, the first."""
-    return {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed([*names])}
+    plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed([*names])}
+    return next((plain[word] for word in words.split() if word in plain), None)
 
 
 def _unit_of(name: str) -> str:
-    """The unit that the name of a column of times ends with, such as latencyMs or Time (min); empty if none."""
-    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)] or [""]
-    return next(
-        (
-            unit
-            for word, unit in _UNIT_WORDS.items()
-            if words[-1] == word or (len(word) >= _LONG and words[-1].endswith(word))
-        ),
-        "",
-    )
+    """The unit that the name of a column of times ends with, such as latency_ms or Time (min); empty if none."""
+    plain = re.sub(r"[^a-z]+", " ", name.lower()).strip()
+    return next((unit for unit, ends in _UNIT_ENDS.items() if re.search(f"(?:{ends})$", plain)), "")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 
 from phase19.arguments import converted
 from phase19.errors import UsageError, program
-from phase19.inputs.importers.columns import TableColumns, read_map
+from phase19.inputs.importers.columns import TableColumns, propose, read_map
 from phase19.options import takes_settings
 
 if TYPE_CHECKING:
@@ -124,10 +124,10 @@ def _check_named(paths: Sequence[Path], output: Path, columns: TableColumns) -> 
     """Raise UsageError with a proposal if columns are not named."""
     if columns.given.keys() >= set(_NEEDED):
         return
-    from phase19.inputs.importers.table import propose_columns
+    from phase19.inputs.importers.table import column_names
 
-    guessed, names = propose_columns(paths[0])
-    proposed = dict.fromkeys(_NEEDED, "COLUMN") | guessed | columns.given
+    names = column_names(paths[0])
+    proposed = dict.fromkeys(_NEEDED, "COLUMN") | propose(names) | columns.given
     unlike = [f"--{role}" for role in _NEEDED if proposed[role] == "COLUMN"]
     hint = "if this is right, type:"
     if unlike:

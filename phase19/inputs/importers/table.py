@@ -12,7 +12,7 @@ from phase19.errors import InputError, UsageError, plural, suggestion
 from phase19.frames import TASKS
 from phase19.inputs.decoding import open_file
 from phase19.inputs.importers.attempts import CONTROL, ROWS, Imported
-from phase19.inputs.importers.columns import UNITS_MS, USUAL, TableColumns, propose, usual
+from phase19.inputs.importers.columns import UNITS_MS, USUAL, TableColumns, usual
 from phase19.inputs.importers.conversions import WORDS, moment, not_understood
 from phase19.inputs.wire import MAX_DURATION_MS
 from phase19.schema import ArrowStream
@@ -110,7 +110,7 @@ def read_table(
     between = (pl.col("end") - pl.col("start")).dt.total_microseconds() / 1e3
     made = made.with_columns(duration_ms=pl.coalesce("duration_ms", between), timestamp=pl.coalesce("timestamp", "end"))
     used = {name.partition(".")[0] for name in named.values()} | {*named.values()}
-    unused = [name for name in _columns(paths[0]) if name not in used]
+    unused = [name for name in column_names(paths[0]) if name not in used]
     return Imported(made.select(name for name in ROWS if name in made.columns), counts, unmapped, unused=unused)
 
 
@@ -137,7 +137,7 @@ def read_tasks(path: Path, columns: TableColumns) -> tuple[pl.DataFrame, dict[st
     UsageError
         No column has the tasks.
     """
-    known = _columns(path)
+    known = column_names(path)
     named = {name: found for name, words in _TASK.items() if (found := usual(known, words))}
     of_log = {"task_id": columns.task, "category": columns.category}
     named |= {name: found for name, found in of_log.items() if found in known}
@@ -235,18 +235,12 @@ def _trial(text: pl.Series) -> pl.Series:
     return number if is_number.all() else text.rank("dense").cast(pl.Int64)
 
 
-def propose_columns(path: Path) -> tuple[dict[str, str], list[str]]:
-    """Guess from the names of a table's columns which is which; also return the names."""
-    names = _columns(path)
-    return propose(names), names
-
-
 def _read(path: Path, named: Mapping[str, str], *, drop_torn_lines: bool) -> tuple[pl.DataFrame, int]:
     """Read the named columns as text, with a hash of each row; also count the lines that are no rows."""
     import duckdb
 
     source, is_json, has_decimal_commas = _source(path)
-    known = _columns(path)
+    known = column_names(path)
     for name in named.values():
         if name not in known and not (is_json and name.partition(".")[0] in known):
             raise UsageError(f"{path}: expected a column {name!r}{suggestion(name, known)}, found {', '.join(known)}")
@@ -290,7 +284,7 @@ def _torn_line(path: Path) -> int | None:
     return None
 
 
-def _columns(path: Path) -> list[str]:
+def column_names(path: Path) -> list[str]:
     """Names of a file's columns, or of the fields of its objects."""
     import duckdb
 
