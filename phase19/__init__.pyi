@@ -10,7 +10,7 @@ from .feedback_loop import (
 )
 from .harness import Phase19Harness as Phase19Harness, run as run
 from .inputs.importers.importing import ImportResult as ImportResult, import_records as import_records
-from .inputs.loading import load_inputs as load_inputs
+from .inputs.loading import Inputs as Inputs, load_inputs as load_inputs
 from .monitor import (
     OptimizationMetric as OptimizationMetric,
     OptimizationMonitor as OptimizationMonitor,
@@ -29,7 +29,6 @@ from .options import (
 )
 from .planning import (
     Plan as Plan,
-    Validation as Validation,
     WhatIf as WhatIf,
     forecast as forecast,
     plan as plan,

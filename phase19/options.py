@@ -270,18 +270,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 _DECLARED = re.compile(r'^class (\w+)|^    (\w+): .*\n    """(.+)"""$', re.MULTILINE)
 
 
-def takes_settings(declared: type[Options]) -> Callable[[F], F]:
+def takes_settings(declared: type[Options], *, has_defaults: bool = True) -> Callable[[F], F]:
     """Decorate a function to show the declared options as its own keywords instead of `**settings`.
 
-    Its signature and the section Parameters of its docstring, from which notebooks complete, then list every option.
-    settings.pyi says the same to type checkers.
+    Its signature and the section Parameters of its docstring, from which notebooks complete, then list every option,
+    with its declared default or None. settings.pyi says the same to type checkers.
     """
 
     def show(function: F) -> F:
         own = signature(function)
         parameters = [each for each in own.parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
         options = {name: each for name, each in declared.taken().items() if name not in own.parameters}
-        parameters += [Parameter(name, Parameter.KEYWORD_ONLY, default=each.default) for name, each in options.items()]
+        defaults = {name: each.default if has_defaults else None for name, each in options.items()}
+        parameters += [Parameter(name, Parameter.KEYWORD_ONLY, default=default) for name, default in defaults.items()]
         function.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
         entries = [
             f"    {name} : {in_words(each.type)}\n        {_text(declared, name)}" for name, each in options.items()

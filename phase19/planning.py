@@ -14,7 +14,7 @@ from phase19.errors import InputError, UsageError, plural, suggestion
 from phase19.forecasting.model import forecast_table
 from phase19.inputs.history import population_of
 from phase19.inputs.loading import Inputs, load_inputs
-from phase19.inputs.tasks import joined_counts, sorted_by_id
+from phase19.inputs.tasks import sorted_by_id
 from phase19.inputs.wire import AGENT_ROWS, TASK_OUTCOMES, TASK_ROWS, Rows
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import InputOptions, PlanOptions, takes_settings
@@ -30,7 +30,6 @@ _FIRST = (
     *("task_id", "agent_id", "wave", "priority", "planned_success", "success_low", "success_high"),
     *("planned_duration_ms", "duration_ms_p50", "duration_ms_p90", "score", "runner_up_agent_id", "runner_up_score"),
 )
-_MOST_WARNINGS = 8  # in a repr
 _MOST_ROWS = 10  # of a table in a notebook
 _FILES = {"history": "task_outcomes.jsonl", "tasks": "tasks.jsonl", "agents": "agents.jsonl"}
 _NAMES = {file: name for name, file in _FILES.items()}
@@ -100,6 +99,7 @@ class Plan:
         counts = {"wave_task_count": len(agents), "best_agent_task_count": agents.count(row["best_agent_id"])}
         return "\n".join(sentences(row | counts))
 
+    @takes_settings(PlanOptions, has_defaults=False)
     def what_if(self, exclude: Sequence[str] | str = (), **settings: "Unpack[PlanSettings]") -> "WhatIf":
         """Plan the same tasks with other options.
 
@@ -108,13 +108,13 @@ class Plan:
         exclude
             Agents that get no task, besides those already excluded.
         **settings
-            Fields of :class:`PlanOptions` that differ from those of this plan; None for the default.
+            Fields of :class:`PlanOptions` in place of those of this plan.
         """
         own = {name: getattr(self.optimizer.options, name) for name in PlanOptions.taken()}
         names = {exclude} if isinstance(exclude, str) else set(exclude)
-        given: dict[str, Any] = {"exclude_agent": own["exclude_agent"], **settings}
-        given["exclude_agent"] = sorted({*PlanOptions(exclude_agent=given["exclude_agent"]).exclude_agent, *names})
-        other = PlanOptions.of(**(own | given))
+        given = own | {name: value for name, value in settings.items() if value is not None}
+        excluded = PlanOptions(exclude_agent=given["exclude_agent"]).exclude_agent
+        other = PlanOptions.of(**given | {"exclude_agent": {*excluded, *names}})
         changed = {name: getattr(other, name) for name in own if getattr(other, name) != own[name]}
         return WhatIf(self, plan_waves(self.optimizer.restarted(other)), changed)
 
@@ -341,46 +341,8 @@ def _load(given: Mapping[str, bytes]) -> Inputs:
     return replace(inputs, warnings=warnings, population=population_of(inputs.attempts))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Validation:
-    """What a check of inputs found.
-
-    Attributes
-    ----------
-    task_count, agent_count, attempt_count
-        Numbers of tasks, agents and recorded attempts.
-    task_source
-        Where the tasks come from: tasks.jsonl, planned_tasks.jsonl, records, or synthetic.
-    sources
-        One row per file (`frames.SOURCES`): its rows and what it is used for.
-    joins
-        Numbers of tasks and agents, and how many of them have records.
-    warnings
-        What was not used, or looks wrong.
-    """
-
-    task_count: int
-    agent_count: int
-    attempt_count: int
-    task_source: str
-    sources: pl.DataFrame
-    joins: dict[str, int | None]
-    warnings: tuple[str, ...]
-
-    def __str__(self) -> str:
-        tasks, agents = plural(self.task_count, "task"), plural(self.agent_count, "agent")
-        return (
-            f"The inputs are valid: {tasks} ({self.task_source}), {agents}, "
-            f"{plural(self.attempt_count, 'recorded attempt')}. {self.joins['tasks_with_records']} of {tasks} and "
-            f"{self.joins['agents_with_records']} of {agents} have records."
-        )
-
-    def __repr__(self) -> str:
-        return "\n".join([str(self), *self.warnings[:_MOST_WARNINGS]])
-
-
 @takes_settings(InputOptions)
-def validate(input: InputOptions | Path | str | None = None, **settings: "Unpack[InputSettings]") -> Validation:
+def validate(input: InputOptions | Path | str | None = None, **settings: "Unpack[InputSettings]") -> Inputs:
     """Check every input, and that every wave can be planned.
 
     Parameters
@@ -392,8 +354,8 @@ def validate(input: InputOptions | Path | str | None = None, **settings: "Unpack
 
     Returns
     -------
-    Validation
-        Sizes, files and warnings.
+    Inputs
+        The tasks, agents, records and files as frames, and the warnings.
 
     Raises
     ------
@@ -405,20 +367,13 @@ def validate(input: InputOptions | Path | str | None = None, **settings: "Unpack
     Examples
     --------
     >>> import phase19
-    >>> phase19.validate("outputs/phase18").joins["tasks_with_records"]
-    12
+    >>> phase19.validate("outputs/phase18")
+    The inputs are valid: 12 tasks (planned_tasks.jsonl), 4 agents, 13 recorded attempts. 12 of 12 tasks and 4 of 4
+    agents have records.
     """
     inputs = load_inputs(*InputOptions.of(input, **settings).sources, most_errors=20)
     AdaptiveOptimizer(inputs=inputs).check_waves()
-    return Validation(
-        task_count=inputs.tasks.height,
-        agent_count=inputs.agents.height,
-        attempt_count=inputs.attempts.height,
-        task_source=inputs.task_source,
-        sources=inputs.sources,
-        joins=joined_counts(inputs.tasks, inputs.agents, inputs.attempts),
-        warnings=inputs.warnings,
-    )
+    return inputs
 
 
 @takes_settings(InputOptions)

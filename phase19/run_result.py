@@ -9,19 +9,20 @@ import polars as pl
 
 from phase19.analysis.querying import select
 from phase19.analysis.results import AnomalyTest, Results
-from phase19.errors import UsageError
+from phase19.errors import OutputError, UsageError
 from phase19.feedback_loop import OptimizationFeedback, OptimizationFeedbackLoop, ScheduleComparison
 from phase19.forecasting.model import forecast_table
 from phase19.frames import EXECUTIONS, PLANS, STRINGS
 from phase19.inputs.tasks import sorted_by_id
 from phase19.monitor import OptimizationMetric, OptimizationMonitor, SchedulingAnomaly
 from phase19.optimizer import AdaptiveOptimizer, ScheduleRecommendation
-from phase19.options import DEFAULT_RUN
+from phase19.options import DEFAULT_RUN, PlanOptions, takes_settings
 from phase19.outputs import explain as explaining
 from phase19.outputs.answers import attention, verdict
 from phase19.outputs.rendering import html_blocks
 from phase19.outputs.report import attention_table, read_run, waves_table
 from phase19.planning import WhatIf, by_agent, plan_waves
+from phase19.publishing.files import SUMMARY_FILE
 
 if TYPE_CHECKING:
     from phase19.settings import PlanSettings
@@ -141,8 +142,11 @@ class RunResult(Mapping[str, Any]):
 
     def explain(self, task: str) -> str:
         """Say why a task was assigned to its agent, by what margin, and how it ended."""
+        if Results(self.run_dir).document(SUMMARY_FILE, dict[str, Any])["run_id"] != self["run_id"]:
+            raise OutputError(f"{self.run_dir}: expected run {self['run_id']}, found another run in its place")
         return explain(task, run=self.run_dir)
 
+    @takes_settings(PlanOptions, has_defaults=False)
     def what_if(self, exclude: Sequence[str] | str = (), **settings: "Unpack[PlanSettings]") -> WhatIf:
         """Plan the same inputs with other options; execute and write nothing.
 
@@ -151,7 +155,7 @@ class RunResult(Mapping[str, Any]):
         exclude
             Agents that get no task, besides those that the run excluded.
         **settings
-            Fields of :class:`PlanOptions` that differ from the run's; None for the default.
+            Fields of :class:`PlanOptions` in place of those of the run.
 
         Returns
         -------

@@ -95,6 +95,13 @@ def test_options_are_described_by_their_types_and_texts():
     assert "\n    error : text\n        Column with the error message.\n" in phase19.import_records.__doc__
 
 
+@pytest.mark.parametrize("owner", [phase19.Plan, phase19.RunResult])
+def test_other_options_of_a_plan_are_listed_without_defaults(owner):
+    shown = inspect.signature(owner.what_if).parameters
+    assert list(shown) == ["self", "exclude", *PlanOptions.taken()]
+    assert {each.default for name, each in shown.items() if name in PlanOptions.taken()} == {None}
+
+
 def test_type_checkers_see_the_settings_of_the_same_options():
     for name, options in FUNCTIONS.items():
         source = ast.parse(inspect.getsource(inspect.unwrap(getattr(phase19, name)))).body[0]

@@ -82,7 +82,7 @@ def test_a_plan_in_memory_is_the_plan_of_a_run_of_the_same_files(tmp_path):
     run, plan = phase19.run(place, seed=5, **options), phase19.plan(TASKS, history=HISTORY, seed=5, **options)
     columns = ["task_id", "agent_id", "planned_success", "planned_duration_ms", "score"]
     assert plan.assignments.select(columns).equals(run.plans.sort("task_id").select(columns))
-    other = run.what_if(strategy="maximize_success", max_load_factor=None)
+    other = run.what_if(strategy="maximize_success", max_load_factor=1_000_000, max_retries=None)
     assert other.before.assignments.select(columns).equals(plan.assignments.select(columns))
     again = phase19.plan(TASKS, history=HISTORY, seed=5, max_retries=1)
     assert other.plan.assignments.select(columns).equals(again.assignments.select(columns))
@@ -199,7 +199,8 @@ def test_frames_convert_to_pandas_with_the_extra():
 
 def test_validation_says_what_there_is_and_what_is_missing(tmp_path):
     found = phase19.validate("outputs/phase18")
-    assert (found.task_count, found.agent_count, found.attempt_count) == (12, 4, 13)
+    assert (found.tasks.height, found.agents.height, found.attempts.height) == (12, 4, 13)
+    assert found.joins["agents_with_records"] == 4
     assert repr(found).startswith(
         "The inputs are valid: 12 tasks (planned_tasks.jsonl), 4 agents, 13 recorded attempts."
     )

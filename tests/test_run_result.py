@@ -60,6 +60,13 @@ def test_a_task_is_explained_as_the_command_explains_it(sample_run, run_cli):
         sample_run.explain("task_99")
 
 
+def test_a_result_does_not_explain_another_run_in_its_place(tmp_path):
+    first, second = (phase19.run("outputs/phase18", output=tmp_path / "out", seed=seed) for seed in (1, 2))
+    assert second.explain("task_3").startswith("task_3 was assigned to ")
+    with pytest.raises(phase19.Phase19Error, match="found another run in its place"):
+        first.explain("task_3")
+
+
 def test_other_options_are_planned_and_nothing_is_written(sample_run):
     before = sorted(sample_run.run_dir.rglob("*"))
     other = sample_run.what_if(exclude=["agent_0"], capacity="none")

@@ -17,9 +17,9 @@ def validate(options: InputOptions) -> None:
     """Check every input, and that every wave can be planned; write nothing."""
     from phase19 import planning
 
-    found = planning.validate(options)
-    warn(found.warnings)
-    screen.print_inputs(found)
+    inputs = planning.validate(options)
+    warn(inputs.warnings)
+    screen.print_inputs(inputs)
 
 
 def import_(

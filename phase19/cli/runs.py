@@ -11,10 +11,9 @@ from phase19.cli import screen
 from phase19.cli.parsing import OUTPUT, Flag, print_errors, takes_options, warn
 from phase19.cli.rows import Format, Limit, first_rows, print_rows
 from phase19.errors import UsageError, printable, suggestion
-from phase19.options import RunOptions
+from phase19.options import DEFAULT_RUN, RunOptions
 
 DONE, CONDITION_HOLDS, INTERRUPTED = 0, 3, 130
-DEFAULT_RUN = Path("outputs/phase19")
 
 
 @takes_options

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from phase19.inputs.importers.importing import ImportResult
+    from phase19.inputs.loading import Inputs
     from phase19.outputs.rendering import Block
-    from phase19.planning import Validation
 
 MOST_ALERTS = 3  # on the screen
 PIPED_WIDTH = 100  # columns of output without a terminal
@@ -89,10 +89,10 @@ def print_run(run_dir: Path, *, is_verbose: bool = False, input_dir: Path | None
         print(printable(why), f"  {printable(command)}", sep="\n")
 
 
-def print_inputs(found: Validation) -> None:
+def print_inputs(inputs: Inputs) -> None:
     """Print a row for each input file, then the number of tasks, agents and recorded attempts."""
-    table = records_table(found.sources.to_dicts(), "phase file status used_for ignored_fields row_count")
-    show([table, str(found)])
+    table = records_table(inputs.sources.to_dicts(), "phase file status used_for ignored_fields row_count")
+    show([table, repr(inputs)])
 
 
 def print_import(result: ImportResult) -> None:

@@ -17,7 +17,7 @@ from phase19.inputs.decoding import LINE, TEXT_HASH, Decoded, decode_document, d
 from phase19.inputs.directories import Directory, list_directory, unread_records
 from phase19.inputs.heuristics import read_heuristics
 from phase19.inputs.history import attempt_columns, judged_attempts
-from phase19.inputs.tasks import check_names, natural_order
+from phase19.inputs.tasks import check_names, joined_counts, natural_order
 from phase19.inputs.wire import Pattern, Population
 
 P = ParamSpec("P")
@@ -30,7 +30,7 @@ _EVEN_ODDS = Population(success_rate=0.5, agent_count=0, task_count=0)
 _NAMED = 10  # names in one warning; further ones are counted
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Inputs:
     """All inputs of a run, as frames; by default there are no records and the success rate is 0.5.
 
@@ -68,6 +68,19 @@ class Inputs:
     task_source: str = ""
     warnings: tuple[str, ...] = ()
     digest: str = ""
+
+    @property
+    def joins(self) -> dict[str, int | None]:
+        """Numbers of tasks and agents, and how many of them have records."""
+        return joined_counts(self.tasks, self.agents, self.attempts)
+
+    def __repr__(self) -> str:
+        tasks, agents, joins = plural(self.tasks.height, "task"), plural(self.agents.height, "agent"), self.joins
+        return (
+            f"The inputs are valid: {tasks} ({self.task_source}), {agents}, "
+            f"{plural(self.attempts.height, 'recorded attempt')}. {joins['tasks_with_records']} of {tasks} and "
+            f"{joins['agents_with_records']} of {agents} have records."
+        )
 
 
 def load_inputs(
