@@ -39,7 +39,7 @@ The plan held: 12 of 12 tasks succeeded (11.4 expected, normal range 10 to 12); 
 since chance explains the difference.
 Results are in outputs/phase19
 >>> result.explain("task_3").splitlines()[0]
-'task_3 was assigned to agent_3 in wave 1, with priority 1 and 99.9 % planned success.'
+'task_3 was assigned to agent_3 (wave 1, priority 1 of 4).'
 """
 
 __version__ = "0.1.0"

@@ -284,10 +284,12 @@ def takes_settings(declared: type[Options], *, has_defaults: bool = True) -> Cal
         defaults = {name: each.default if has_defaults else None for name, each in options.items()}
         parameters += [Parameter(name, Parameter.KEYWORD_ONLY, default=default) for name, default in defaults.items()]
         function.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-        entries = [
-            f"    {name} : {in_words(each.type)}\n        {_text(declared, name)}" for name, each in options.items()
-        ]
-        function.__doc__ = re.sub(r" *\*\*settings\n.*", lambda _: "\n".join(entries), function.__doc__ or "")
+        texts = {f"{name} : {in_words(each.type)}": _text(declared, name) for name, each in options.items()}
+        function.__doc__ = re.sub(
+            r"( *)\*\*settings\n.*",
+            lambda found: "\n".join(f"{found[1]}{title}\n{found[1]}    {text}" for title, text in texts.items()),
+            function.__doc__ or "",
+        )
         return function
 
     return show

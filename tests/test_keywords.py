@@ -99,6 +99,8 @@ def test_options_are_described_by_their_types_and_texts():
 def test_other_options_of_a_plan_are_listed_without_defaults(owner):
     shown = inspect.signature(owner.what_if).parameters
     assert list(shown) == ["self", "exclude", *PlanOptions.taken()]
+    assert "\n\nParameters\n" in inspect.getdoc(owner.what_if)
+    assert "\ncapacity : a whole number from 1 to" in inspect.getdoc(owner.what_if)
     assert {each.default for name, each in shown.items() if name in PlanOptions.taken()} == {None}
 
 
