@@ -101,6 +101,14 @@ def converted(name: str, kind: Any, value: Any, reader: Callable[[Any], Any] | N
         raise _refusal(name, kind, value) from None
 
 
+def converted_paths(name: str, value: Any) -> list[Path]:
+    """Convert one path or a list of paths, which may be text; errors as :func:`converted`."""
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    if is_list and not value:
+        raise UsageError(f"{name}: expected at least one path, found none")
+    return [converted(name, Path, each) for each in (value if is_list else [value])]
+
+
 def _read_path(_: type, value: Any) -> Path:
     # An empty text would mean the current directory; no file system takes NUL, and few take half a surrogate pair.
     if value == "" or b"\0" in bytes(Path(value)):

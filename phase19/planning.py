@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import msgspec
 import polars as pl
 
+from phase19.arguments import converted
 from phase19.errors import InputError, UsageError, plural, suggestion
 from phase19.forecasting.model import forecast_table
 from phase19.inputs.history import population_of
@@ -91,7 +92,7 @@ class Plan:
         rows = pl.concat(
             [self.assignments, self.unassigned.select("task_id", "wave", unassigned_reason="reason")], how="diagonal"
         )
-        found = rows.filter(task_id=task)
+        found = rows.filter(task_id=converted("task", str, task))
         if found.is_empty():
             raise UsageError(f"explain: expected a task of the plan, found {task!r}{suggestion(task, rows['task_id'])}")
         row = found.row(0, named=True)
@@ -111,10 +112,9 @@ class Plan:
             Fields of :class:`PlanOptions` in place of those of this plan.
         """
         own = {name: getattr(self.optimizer.options, name) for name in PlanOptions.taken()}
-        names = {exclude} if isinstance(exclude, str) else set(exclude)
         given = own | {name: value for name, value in settings.items() if value is not None}
-        excluded = PlanOptions(exclude_agent=given["exclude_agent"]).exclude_agent
-        other = PlanOptions.of(**given | {"exclude_agent": {*excluded, *names}})
+        excluded = [PlanOptions.of(exclude_agent=names).exclude_agent for names in (given["exclude_agent"], exclude)]
+        other = PlanOptions.of(**given | {"exclude_agent": sum(excluded, ())})
         changed = {name: getattr(other, name) for name in own if getattr(other, name) != own[name]}
         return WhatIf(self, plan_waves(self.optimizer.restarted(other)), changed)
 
@@ -287,28 +287,28 @@ def _lines(name: str, rows: Any) -> bytes:
     """JSON lines of ids, dicts or a frame."""
     if listed := getattr(rows, "tolist", getattr(rows, "to_list", None)):  # a series or an array of ids
         rows = listed()
-    is_list = isinstance(rows, Sequence) and not isinstance(rows, str)
-    if is_list and rows and all(isinstance(row, str) for row in rows):
-        rows = pl.DataFrame({f"{name.removesuffix('s')}_id": rows})
-    elif hasattr(rows, "to_json") and len(rows):  # a pandas frame
-        text = rows.to_json(orient="records", lines=True, date_format="iso", date_unit="us", double_precision=15)
-        rows = pl.read_ndjson(text.encode(), infer_schema_length=None)
-    if isinstance(rows, pl.DataFrame) and rows.height:
-        return _standard(rows, _FORMATS[name]).write_ndjson().encode()
-    if not is_list or not rows or not all(isinstance(row, Mapping) for row in rows):
-        raise UsageError(f"{name}: expected a Polars or pandas frame or a list of dicts, found {rows!r:.100}")
-    lines = []
-    for place, row in enumerate(rows, 1):
-        plain = {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}  # of numpy
-        if "success" in plain and "status" not in plain:
-            success = plain.pop("success")
-            plain["status"] = ("success" if success else "failed") if isinstance(success, bool) else success
-        try:
+    is_list, place = isinstance(rows, Sequence) and not isinstance(rows, str), name
+    try:
+        if is_list and rows and all(isinstance(row, str) for row in rows):
+            rows = pl.DataFrame({f"{name.removesuffix('s')}_id": rows})
+        elif hasattr(rows, "to_json") and len(rows):  # a pandas frame
+            text = rows.to_json(orient="records", lines=True, date_format="iso", date_unit="us", double_precision=15)
+            rows = pl.read_ndjson(text.encode(), infer_schema_length=None)
+        if isinstance(rows, pl.DataFrame) and rows.height:
+            return _standard(rows, _FORMATS[name]).write_ndjson().encode()
+        if not is_list or not rows or not all(isinstance(row, Mapping) for row in rows):
+            raise UsageError(f"{name}: expected a Polars or pandas frame or a list of dicts, found {rows!r:.100}")
+        lines = []
+        for position, row in enumerate(rows, 1):
+            place = f"{name}, row {position}"
+            plain = {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}  # of numpy
+            if "success" in plain and "status" not in plain:
+                success = plain.pop("success")
+                plain["status"] = ("success" if success else "failed") if isinstance(success, bool) else success
             lines.append(msgspec.json.encode(plain))
-        except (TypeError, ValueError, OverflowError) as problem:
-            found = f"{row!r:.100} ({problem})"
-            raise UsageError(f"{name}, row {place}: expected values that JSON can hold, found {found}") from problem
-    return b"\n".join(lines)
+        return b"\n".join(lines)
+    except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as problem:
+        raise UsageError(f"{place}: expected values that JSON can hold, found others: {problem}") from problem
 
 
 def _standard(rows: pl.DataFrame, format: Rows) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import polars as pl
 
 from phase19.analysis.querying import select
 from phase19.analysis.results import AnomalyTest, Results
+from phase19.arguments import converted, converted_paths
 from phase19.errors import OutputError, UsageError
 from phase19.feedback_loop import OptimizationFeedback, OptimizationFeedbackLoop, ScheduleComparison
 from phase19.forecasting.model import forecast_table
@@ -214,7 +215,7 @@ def open_run(run_dir: Path | str = DEFAULT_RUN) -> RunResult:
     >>> phase19.open_run("outputs/phase19").executions.height
     12
     """
-    place = Path(run_dir)
+    place = converted("run_dir", Path, run_dir)
     rows = select(place, _EXECUTIONS).with_columns(pl.col("heuristics_applied").str.json_decode(STRINGS))
     executions = sorted_by_id(rows.select(EXECUTIONS.fill(rows.columns))).sort("wave", maintain_order=True)
     is_interrupted = executions.filter(status="interrupted").height > 0
@@ -249,7 +250,7 @@ def query(sql: str = "from view_columns", *, run: Path | str | Sequence[Path | s
     >>> phase19.query("select count(*) as tasks from executions", run="outputs/phase19").item()
     12
     """
-    return select([Path(each) for each in ([run] if isinstance(run, Path | str) else run)], sql)
+    return select(converted_paths("run", run), converted("sql", str, sql))
 
 
 def explain(task: str, *, run: Path | str = DEFAULT_RUN) -> str:
@@ -280,4 +281,5 @@ def explain(task: str, *, run: Path | str = DEFAULT_RUN) -> str:
     >>> print(phase19.explain("task_3", run="outputs/phase19"))  # doctest: +ELLIPSIS
     task_3 was assigned to ...
     """
-    return "\n".join(explaining.sentences(explaining.explain(Path(run), task)))
+    found = explaining.explain(converted("run", Path, run), converted("task", str, task))
+    return "\n".join(explaining.sentences(found))

@@ -148,6 +148,8 @@ BAD = {"task_id": "t", "agent_id": "red", "success": True}
         ({"history": [BAD | {"execution_time_ms": -1}]}, "^history, row 1: field 'execution_time_ms': .* found -1"),
         ({"history": [BAD | {"cost": {1}}, 5]}, "^history: expected a Polars or pandas frame or a list of dicts"),
         ({"history": [BAD | {"cost": object()}]}, "^history, row 1: expected values that JSON can hold"),
+        ({"tasks": pl.DataFrame({"task_id": [object()]})}, "^tasks: expected values that JSON can hold"),
+        ({"tasks": ["\ud800"]}, "^tasks: expected values that JSON can hold"),
         ({"tasks": [{"task": "a"}]}, "^tasks, row 1: field 'task_id': .* did you mean task"),
         ({"tasks": ["a", "b", "a"]}, "^tasks, row 3: field 'task_id': expected no repeated key, found 'a' again"),
         ({"tasks": []}, r"^tasks: expected .*, found \[\]"),

@@ -99,3 +99,23 @@ def test_runs_are_queried_by_path_or_text(sample_run, tmp_path):
     assert phase19.query(run=copy)["view"].to_list()[0] == "runs"
     with pytest.raises(phase19.Phase19Error, match="nowhere: expected a Phase 19 run"):
         phase19.query("from tasks", run="nowhere")
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda: phase19.query(5), "^sql: expected text, found 5"),
+        (lambda: phase19.query("from tasks", run=5), "^run: expected a path, found 5"),
+        (lambda: phase19.query("from tasks", run=[]), "^run: expected at least one path, found none"),
+        (lambda: phase19.explain(5), "^task: expected text, found 5"),
+        (lambda: phase19.explain("a", run=None), "^run: expected a path, found None"),
+        (lambda: phase19.open_run(5), "^run_dir: expected a path, found 5"),
+        (lambda: phase19.import_records("tabel", "a", "b"), "^format: .* did you mean table"),
+        (lambda: phase19.import_records("table", "a.csv", "b", task=5), "^--task: expected text, found 5"),
+        (lambda: phase19.import_records("table", "a.csv", None), "^--output: expected a path, found None"),
+        (lambda: phase19.validate(5), "^options: expected InputOptions, found 5"),
+    ],
+)
+def test_a_wrong_argument_is_named(ask, message):
+    with pytest.raises(phase19.Phase19Error, match=message):
+        ask()

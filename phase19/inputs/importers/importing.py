@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from phase19.arguments import converted
+from phase19.arguments import converted, converted_paths
 from phase19.errors import UsageError, program
 from phase19.inputs.importers.columns import TableColumns, propose, read_map
 from phase19.options import takes_settings
@@ -98,24 +98,22 @@ def import_records(
     from phase19.inputs.importers import table
     from phase19.inputs.importers.attempts import write_inputs
 
-    kind = converted("format", Format, format)
-    places = [Path(path) for path in ([paths] if isinstance(paths, Path | str) else paths)]
-    if not places:
-        raise UsageError("expected at least one file or folder to import, found none")
-    target, given = Path(output), TableColumns.of(**settings).given
+    kind, target = converted("format", Format, format), converted("--output", Path, output)
+    map_file, task_file = converted("--map", Path | None, map), converted("--tasks", Path | None, tasks)
+    places, given = converted_paths("paths", paths), TableColumns.of(**settings).given
     if kind == "table":
-        named = TableColumns(**((read_map(Path(map)) if map else {}) | given))
+        named = TableColumns(**((read_map(map_file) if map_file else {}) | given))
         _check_named(places, target, named)
-        imported = table.read_table(places, named, has_tasks=tasks is not None, drop_torn_lines=drop_torn_lines)
-    elif misplaced := [*given, *(["map"] if map else [])]:
+        imported = table.read_table(places, named, has_tasks=task_file is not None, drop_torn_lines=drop_torn_lines)
+    elif misplaced := [*given, *(["map"] if map_file else [])]:
         raise UsageError(f"--{', --'.join(misplaced)}: only for `import table`, found {kind}")
     else:
         named = TableColumns()
         module = "inspect_ai" if kind == "inspect" else kind.replace("-", "_")
         importer = import_module(f"phase19.inputs.importers.{module}")
         imported = importer.read(places, drop_torn_lines=drop_torn_lines)
-    if tasks is not None:
-        listed, unmapped = table.read_tasks(Path(tasks), named)
+    if task_file is not None:
+        listed, unmapped = table.read_tasks(task_file, named)
         imported = replace(imported, tasks=listed, unmapped=imported.unmapped | unmapped)
     return ImportResult(target, write_inputs(imported, target), imported.unmapped, imported.unused)
 
