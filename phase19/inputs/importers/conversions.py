@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from phase19.frames import TIMESTAMP
+
 _SUCCESS = (
     "true t yes y 1 pass passed success succeeded successful completed complete resolved solved ok done correct c"
 )
@@ -9,7 +11,10 @@ _FAILURE = "false f no n 0 fail failed failure unresolved unsolved incorrect wro
 WORDS = dict.fromkeys(_SUCCESS.split(), True) | dict.fromkeys(_FAILURE.split(), False)
 _SCALES = (1.0, 1e3, 1e6, 1e9)  # of Unix times: units per second
 _FIRST, _LAST = 1e8, 4e9  # Unix times of the years 1973 to 2096, so that the scales do not overlap
-_CLOCK, _OFFSET = r"(:[\d:.,]+)", r"[+-]\d\d:?(?:\d\d)?"
+_ISO_8601 = (
+    r"^(?<date>(?:19[7-9]|20\d)\d-\d\d-\d\d)(?:[T ]+(?<clock>\d\d:\d\d)(?<seconds>:\d\d(?:[.,]\d+)?)?\s*"
+    r"(?:Z|UTC|GMT|(?<hours>[+-]\d\d):?(?<minutes>\d\d)?)?)?$"
+)
 _SHOWN = 5
 
 
@@ -46,21 +51,24 @@ def moment(text: pl.Expr) -> pl.Expr:
 
     Unix times are in s, ms, us or ns, by their size. Null for anything else, and outside the years 1970 to 2099.
     """
-    number = text.cast(pl.Float64, strict=False)
+    return text.map_batches(_moments, return_dtype=TIMESTAMP)  # so that every step is computed once
+
+
+def _moments(text: pl.Series) -> pl.Series:
+    if text.null_count() == text.len():
+        return text.cast(TIMESTAMP)
     plain = text.str.replace(r"^(\d\d)\.(\d\d)\.(\d{4})\b", "$3-$2-$1").str.replace(r"^(\d{4})/(\d\d)/", "$1-$2-")
-    bare = plain.str.replace(rf"{_CLOCK}\s*(?:Z|UTC|GMT|{_OFFSET})$", "$1").str.replace(r" +", "T")
-    forms = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
-    dotted = bare.str.replace(",", ".", literal=True)
-    parsed = pl.coalesce(dotted.str.to_datetime(form, time_unit="us", strict=False) for form in forms)
-    zone = text.str.extract(rf"{_CLOCK}\s*({_OFFSET})$", 2)
-    hours, minutes = (zone.str.extract(form).cast(pl.Int64) for form in (r"^(...)", r"^...:?(\d\d)$"))
-    sign = pl.when(zone.str.starts_with("-")).then(-1).otherwise(1)
-    offset = pl.duration(minutes=(hours * 60 + sign * minutes.fill_null(0)).fill_null(0))
+    parts = plain.str.extract_groups(_ISO_8601).struct.unnest()
+    clock = pl.col("clock").fill_null("00:00") + pl.col("seconds").str.replace(",", ".", literal=True).fill_null(":00")
+    minutes = pl.col("hours").str.head(1) + pl.col("minutes")
+    hours, minutes = (part.cast(pl.Int64).fill_null(0) for part in (pl.col("hours"), minutes))
+    at = (pl.col("date") + "T" + clock).str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+    number = pl.lit(text.cast(pl.Float64, strict=False))
     is_of = {scale: number.is_between(_FIRST * scale, _LAST * scale) for scale in _SCALES}
     seconds = pl.coalesce(pl.when(is_it).then(number / scale) for scale, is_it in is_of.items())
     unix = pl.from_epoch((seconds * 1e6).cast(pl.Int64, strict=False), "us")
-    found = pl.coalesce(parsed - offset, unix)
-    return pl.when(found.dt.year().is_between(1970, 2099)).then(found.dt.replace_time_zone("UTC"))
+    found = pl.coalesce(at - pl.duration(hours=hours, minutes=minutes), unix)
+    return parts.select(found.dt.replace_time_zone("UTC").alias(text.name)).to_series()
 
 
 def check_outcomes(name: str, text: pl.Series, is_success: pl.Series) -> tuple[dict[str, int], dict[str, list[str]]]:
