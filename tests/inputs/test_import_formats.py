@@ -12,6 +12,8 @@ import pytest
 
 from phase19.errors import InputError, UsageError
 from phase19.inputs.importers.attempts import write_inputs
+from phase19.inputs.importers.importing import import_records
+from phase19.inputs.loading import load_inputs
 
 SAMPLES = Path(__file__).parent.parent / "data" / "imports"
 FORMATS = ("terminal-bench", "harbor", "swebench", "aslib", "openhands", "lm-eval", "inspect")
@@ -622,3 +624,14 @@ def test_inspect_eval_files_are_read_by_its_own_reader(tmp_path, monkeypatch):
         ("a/8", True, True, "why"),
     ]
     assert found.counts["unreadable"] == 1
+
+
+def test_logs_of_any_format_may_come_with_a_table_of_tasks(tmp_path):
+    tasks = write(tmp_path, {"tasks.csv": "task,risk\nknot,HIGH\nnew,\n"}) / "tasks.csv"
+    for name in ("terminal-bench", "aslib"):
+        found = import_records(name, SAMPLES / name, tmp_path / name, tasks=tasks)
+        assert found.counts["tasks to do"] == 2
+        assert load_inputs(tmp_path / name).tasks.select("task_id", "risk_level").rows() == [
+            ("knot", "HIGH"),
+            ("new", "MEDIUM"),
+        ]
