@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 MOST_ALERTS = 3  # on the screen
 PIPED_WIDTH = 100  # columns of output without a terminal
 _LONG = 24  # characters from which on the cells of a column wrap
-_GAP = 3  # characters between columns
 STYLES = {
     **dict.fromkeys(("normal", "passed"), "green"),
     **dict.fromkeys(("warning", "low"), "yellow"),
     **dict.fromkeys(("critical", "high", "failed"), "bold red"),
     "medium": "dark_orange",
+    "info": "cyan",
     "needs more data": "dim",
 }
 
@@ -77,10 +77,11 @@ def print_run(run_dir: Path, *, is_verbose: bool = False, input_dir: Path | None
         tables = [report.waves_table(run), report.metrics_table(run), report.checks_table(run)]
     found = answers.attention(run)
     shown = [
-        _text(row.severity, STYLES.get(row.severity, "")) + _text(f": {row.message} {row.action}") for row in found
+        _text(row.severity, STYLES[row.severity]) + _text(f": {row.message} {row.action}")
+        for row in found[:MOST_ALERTS]
     ]
     more = f" ({MOST_ALERTS} of {len(found)}; the report lists all)" if len(found) > MOST_ALERTS else ""
-    needs = [f"Needs attention{more}:", *shown[:MOST_ALERTS]] if found else [answers.NOTHING]
+    needs = [f"Needs attention{more}:", *shown] if found else [answers.NOTHING]
     checks = f"{answers.checks_sentence(run)}\n{report.health_sentence(run)}"
     show([*details, *tables, *needs, "", checks], title=answer)
     results, page = (shlex.quote(str(path)) for path in (run_dir, run_dir / report.HTML_FILE))
@@ -114,14 +115,19 @@ def print_next(*command: str | Path) -> None:
 
 def show(blocks: Iterable[Block | Text], *, title: str = "", results: str = "") -> None:
     """Print a title, paragraphs, tables (between empty lines) and the path of the results."""
+    from rich.text import Text
+
     console = console_for(sys.stdout)
-    parts: list[Block | Text] = [_text(title, "bold")] if title else []
+    parts: list[RichTable | Text] = [_text(title, "bold")] if title else []
     for block in blocks:
-        parts += _fitting(block, console.width) if isinstance(block, Table) else [block]
+        if isinstance(block, Table):
+            parts += _fitting(block, console)
+        else:
+            parts.append(_text(block) if isinstance(block, str) else block)
     for before, part in zip([None, *parts], parts, strict=False):
-        if before is not None and (isinstance(before, Table) or isinstance(part, Table)):
+        if before is not None and not (isinstance(before, Text) and isinstance(part, Text)):
             console.print()
-        console.print(_rich_table(part) if isinstance(part, Table) else _text(part) if isinstance(part, str) else part)
+        console.print(part)
     if results:
         console.print(_text(f"Results are in {results}"), soft_wrap=True)
 
@@ -133,27 +139,16 @@ def _text(text: str, style: str = "") -> Text:
     return Text("\n".join(map(printable, text.split("\n"))), style=style)
 
 
-def _fitting(table: Table, width: int) -> list[Table]:
-    """Return the table if it fits without breaking words, with stacked titles if need be; else a table for each row."""
+def _fitting(table: Table, console: Console) -> list[RichTable]:
+    """Lay out a table without breaking words, if need be with stacked titles, or else as a table for each row."""
     stacked = tuple(title.replace(" ", "\n") for title in table.header)
-    for shown in (table, replace(table, header=stacked)):
-        columns = [_lines(column) for column in zip(shown.header, *table.rows, strict=True)]
-        words = [" ".join(lines).split() if _is_wrapped(lines) else lines for lines in columns]
-        if sum(max(map(len, parts), default=0) + _GAP for parts in words) - _GAP <= width:
+    unlimited = console.options.update_width(sys.maxsize)
+    for shown in (_rich_table(table), _rich_table(replace(table, header=stacked))):
+        if console.measure(shown, options=unlimited).minimum <= console.width:
             return [shown]
     titles = [" ".join(title.split()) for title in table.header]
-    return [
-        Table((f"row {number}", ""), tuple(zip(titles, row, strict=True)), labels=2)
-        for number, row in enumerate(table.rows, 1)
-    ]
-
-
-def _lines(column: Iterable[str]) -> list[str]:
-    return [line for cell in column for line in cell.split("\n")]
-
-
-def _is_wrapped(lines: Iterable[str]) -> bool:
-    return max(map(len, lines)) > _LONG
+    rows = (tuple(zip(titles, row, strict=True)) for row in table.rows)
+    return [_rich_table(Table((f"row {number}", ""), row, labels=2)) for number, row in enumerate(rows, 1)]
 
 
 def _rich_table(table: Table) -> RichTable:
@@ -162,9 +157,10 @@ def _rich_table(table: Table) -> RichTable:
 
     shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
     for position, column in enumerate(zip(table.header, *table.rows, strict=True)):
+        longest = max(len(line) for cell in column for line in cell.split("\n"))
+        is_label = position < table.labels and longest > _LONG
         justify: JustifyMethod = "left" if position < table.labels else "right"
-        no_wrap = not _is_wrapped(_lines(column))
-        shown.add_column(_text(column[0]), justify=justify, overflow="fold", no_wrap=no_wrap)
+        shown.add_column(_text(column[0]), justify=justify, overflow="fold", min_width=None if is_label else longest)
     for row in table.rows:
         shown.add_row(*(_text(cell, STYLES.get(cell, "")) for cell in row))
     return shown

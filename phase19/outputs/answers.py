@@ -59,18 +59,6 @@ def _expected(rate: float, ran: int) -> str:
 
 
 NOTHING = "Nothing needs attention: no check failed, and every metric is in its bounds or its normal range."
-# Tasks that did not run, by their state in the summary's `task_counts`: what happened, and what to do.
-_IDLE = {
-    "unobserved": ("Tasks without a recorded outcome of their agent", "Record more pairs to replay them."),
-    "interrupted": ("Interrupted tasks", "Run them again."),
-    "deferred": ("Tasks stopped by a safety gate", "safety_gate_decisions.jsonl gives the reasons."),
-    "unassigned": ("Tasks without an agent", "unassigned_tasks.jsonl gives the reasons."),
-}
-# What did not join, by the keys of all and of those that joined in the summary's `joins`.
-_JOINS = {
-    ("agents", "agents_with_records"): ("Agents without records", "Compare their names with those in the records."),
-    ("replayed_rows", "replayed_rows_in_plan"): ("Recorded outcomes outside the plan", "Compare the names in both."),
-}
 
 
 def attention(run: Run) -> list[Attention]:
@@ -83,25 +71,22 @@ def attention(run: Run) -> list[Attention]:
     found: list[Attention] = []
     beyond: list[Attention] = []
     for row in run["alerts"]:
-        metric = metrics.get(row["source"])
-        if metric is None or not _is_normal(metric):
-            (found if metric is None else beyond).append(Attention(row["severity"], row["message"], row["action"]))
-    found += [
-        Attention("warning", f"{what}: {count:,} of {counts['total']:,}.", action)
-        for state, (what, action) in _IDLE.items()
-        if (count := counts.get(state, 0))
-    ]
-    found += [
-        Attention("info", f"{what}: {joins[total] - joined:,} of {joins[total]:,}.", action)
-        for (total, part), (what, action) in _JOINS.items()
-        if (joined := joins[part]) is not None and joined < joins[total]
-    ]
+        metric = metrics.get(row["source"], {})
+        value, low, high = (metric.get(key) for key in ("value", "chance_low", "chance_high"))
+        if None in (low, high) or not low <= value <= high:
+            (beyond if metric else found).append(Attention(row["severity"], row["message"], row["action"]))
+    tasks, agents, rows = counts["total"], joins["agents"], joins["replayed_rows"] or 0
+    unknown, unused = agents - joins["agents_with_records"], rows - (joins["replayed_rows_in_plan"] or 0)
+    missing = (
+        ("warning", "Tasks without an outcome to replay", counts["unobserved"], tasks, "Record them by their agents."),
+        ("warning", "Interrupted tasks", counts["interrupted"], tasks, "Run them again."),
+        ("warning", "Tasks stopped by a gate", counts["deferred"], tasks, "See safety_gate_decisions.jsonl."),
+        ("warning", "Tasks without an agent", counts["unassigned"], tasks, "See unassigned_tasks.jsonl."),
+        ("info", "Agents without records", unknown, agents, "Compare their names with the records."),
+        ("info", "Recorded outcomes outside the plan", unused, rows, "Compare their names with the plan."),
+    )
+    found += [Attention(how, f"{what}: {n:,} of {of:,}.", action) for how, what, n, of, action in missing if n]
     return found + beyond
-
-
-def _is_normal(metric: Mapping[str, Any]) -> bool:
-    value, low, high = (metric[key] for key in ("value", "chance_low", "chance_high"))
-    return low is not None and high is not None and bool(low <= value <= high)
 
 
 _RESULTS = {"found": "failed", "explained": "explained by another check", "clear": "passed"}
@@ -160,7 +145,7 @@ def next_steps(run: Run, run_dir: Path, input_dir: Path | None) -> list[tuple[st
         why = f"See why {told['task_id']} was given to {told['agent_id']} ({how}):"
         steps.append((why, f"explain {shlex.quote(told['task_id'])} {place}"))
     if input_dir is not None and not run["scheduling_anomalies"]:
-        is_joined = all(summary["joins"][total] == summary["joins"][part] for total, part in _JOINS)
+        is_joined = not any(row.severity == "info" for row in attention(run))
         why, command = ("Compare all strategies:", "compare") if is_joined else ("Check the inputs:", "validate")
         steps.append((why, f"{command} --input {shlex.quote(str(input_dir))}"))
     return [(why, f"python -m phase19 {command}") for why, command in steps]

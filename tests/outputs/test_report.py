@@ -23,6 +23,7 @@ from phase19.outputs.report import (
 
 NASTY = "<b>|`*_x_*` [a](b) & agent_1"
 
+NONE_IDLE = dict.fromkeys(("unobserved", "interrupted", "deferred", "unassigned"), 0)
 COMPARISON_KEYS = [
     "wave",
     *("planned_success_rate", "actual_success_rate", "planned_throughput", "actual_throughput"),
@@ -103,7 +104,7 @@ def run_dir(tmp_path):
                 "confidence": 0.9,
             }
         ],
-        "task_counts": {"total": 1200, "completed": 900, "failed": 300, "deferred": 0},
+        "task_counts": NONE_IDLE | {"total": 1200, "completed": 900, "failed": 300},
         "forecast_scores": {"brier_score": 0.0592, "log_loss": None},
         "yardsticks": {"round_robin_success_rate": 0.9, "capacity_cost": None},
         "solver": [{"wave": 1, "algorithm": "dual", "objective": 3.5, "upper_bound": 3.5, "gap": 0.0}],
@@ -301,7 +302,7 @@ def test_of_many_agents_the_first_fifty_are_shown_and_the_rest_counted(run_dir):
 )
 def test_the_first_sentence_says_whether_the_plan_held(run_dir, completed, start):
     change(run_dir, "anomaly_tests.jsonl", status="clear")
-    change(run_dir, task_counts={"total": 1200, "completed": completed, "failed": 1200 - completed})
+    change(run_dir, task_counts=NONE_IDLE | {"total": 1200, "completed": completed, "failed": 1200 - completed})
     sentence, kind = opening(read_run(run_dir))
     assert sentence.startswith(start)
     assert kind == ("Dry run: every actual figure is simulated. 1,200 tasks, 2 agents, 2 waves, strategy balance_load.")
@@ -318,7 +319,7 @@ def test_the_first_sentence_says_whether_the_plan_held(run_dir, completed, start
     ],
 )
 def test_the_first_sentence_compares_with_round_robin(run_dir, completed, end):
-    change(run_dir, task_counts={"total": 1200, "completed": completed, "failed": 1200 - completed})
+    change(run_dir, task_counts=NONE_IDLE | {"total": 1200, "completed": completed, "failed": 1200 - completed})
     assert verdict(read_run(run_dir)).endswith(f"); {end}")
 
 
@@ -337,12 +338,12 @@ def test_a_visible_cost_of_the_capacities_is_named(run_dir):
 
 def test_the_first_sentence_counts_failed_checks(run_dir):
     assert opening(read_run(run_dir))[0].startswith("The plan fell short, and 1 check failed: 900 of")
-    change(run_dir, task_counts={"total": 1200, "completed": 1100, "failed": 100})
+    change(run_dir, task_counts=NONE_IDLE | {"total": 1200, "completed": 1100, "failed": 100})
     assert opening(read_run(run_dir))[0].startswith("The plan held, but 1 check failed: 1,100 of")
 
 
 def test_tasks_that_did_not_run_need_attention(run_dir):
-    counts = {"total": 12, "completed": 1, "failed": 0, "unobserved": 9, "unassigned": 2}
+    counts = NONE_IDLE | {"total": 12, "completed": 1, "failed": 0, "unobserved": 9, "unassigned": 2}
     change(run_dir, task_counts=counts, executor="replay")
     change(run_dir, "anomaly_tests.jsonl", status="not_testable")
     (run_dir / "alerts.jsonl").write_text("")
@@ -352,11 +353,11 @@ def test_tasks_that_did_not_run_need_attention(run_dir):
     )
     assert verdict(run).startswith(said)
     assert [row.message for row in attention(run)] == [
-        "Tasks without a recorded outcome of their agent: 9 of 12.",
+        "Tasks without an outcome to replay: 9 of 12.",
         "Tasks without an agent: 2 of 12.",
     ]
     assert "unassigned_tasks.jsonl" in attention(run)[1].action
-    change(run_dir, task_counts={"total": 2, "completed": 0, "failed": 0, "deferred": 2})
+    change(run_dir, task_counts=NONE_IDLE | {"total": 2, "completed": 0, "failed": 0, "deferred": 2})
     assert verdict(read_run(run_dir)) == "No task ran, so the plan could not be checked."
 
 
