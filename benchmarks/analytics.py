@@ -108,6 +108,7 @@ def made_run(n: int) -> dict[str, pl.DataFrame]:
             planned_attempts=pl.lit(1.2),
             runner_up_agent_id=pl.lit("agent_0"),
             best_agent_id=pl.lit("agent_0"),
+            wave_strategy=pl.lit("maximize_success"),
             is_best_agent_full=pl.lit(value=False),
             scheduled_end_time=ends[0],
             actual_end_time=ends[1],

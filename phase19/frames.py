@@ -217,6 +217,7 @@ PLANS = Schema(
     success_term=scaled("success term of the score, from 0 to 1"),
     throughput_term=scaled("throughput term of the score, from 0 to 1"),
     confidence_term=scaled("confidence term of the score, from 0 to 1"),
+    wave_strategy=identifier("strategy that its wave is planned with"),
     score=number("score of the task with its agent; the plan maximises the sum of a wave's scores"),
     agent_price=number("gain in that sum if its agent could take one more task"),
     runner_up_agent_id=identifier("other agent that would lower that sum least; null if there is none", nullable=True),

@@ -769,6 +769,7 @@ def _plan_rows(
             pl.Series(f"{name}_term", values[row, agent_index])
             for name, values in wave.assignment.terms._asdict().items()
         ),
+        pl.lit(str(wave.assignment.strategy)).alias("wave_strategy"),
         pl.Series("score", scores[row, agent_index]),
         pl.Series("agent_price", why.slot_value[agent_index]),
         agents.gather(pl.Series(runner_up).replace(-1, None)).alias("runner_up_agent_id"),

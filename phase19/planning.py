@@ -52,7 +52,7 @@ class Plan:
     ----------
     assignments
         One row per task: its agent, planned success with the 90 % interval of the first attempt, times [ms], score, the
-        next best agent, the strategy of its wave, and the other columns of `frames.PLANS` but the scheduled times.
+        next best agent, and the other columns of `frames.PLANS` but the scheduled times.
     unassigned
         Tasks that no agent has room for, and why.
     strategy
@@ -201,8 +201,7 @@ def plan_waves(optimizer: AdaptiveOptimizer) -> Plan:
             planned = optimizer.reassign(planned, planned.model.agents["agent_id"].gather(moved))
         waves.append(planned)
     expected = optimizer.calculate_optimization_metrics()
-    plans = (wave.plans.with_columns(wave_strategy=pl.lit(str(wave.assignment.strategy))) for wave in waves)
-    rows = sorted_by_id(pl.concat(plans)).sort("wave", maintain_order=True)
+    rows = sorted_by_id(pl.concat([wave.plans for wave in waves])).sort("wave", maintain_order=True)
     throughput = expected["expected_throughput"]
     is_timed = throughput is not None and rows["duration_ms_p50"].is_not_null().any()
     return Plan(

@@ -252,6 +252,7 @@ from rows_of('planned_tasks.jsonl', {
     'success_term': 'double',
     'throughput_term': 'double',
     'confidence_term': 'double',
+    'wave_strategy': 'varchar',
     'score': 'double',
     'agent_price': 'double',
     'runner_up_agent_id': 'varchar',
@@ -284,6 +285,7 @@ comment on column plans.updated_confidence is 'confidence after boosts and the o
 comment on column plans.success_term is 'success term of the score, from 0 to 1';
 comment on column plans.throughput_term is 'throughput term of the score, from 0 to 1';
 comment on column plans.confidence_term is 'confidence term of the score, from 0 to 1';
+comment on column plans.wave_strategy is 'strategy that its wave is planned with';
 comment on column plans.score is 'score of the task with its agent; the plan maximises the sum of a wave''s scores';
 comment on column plans.agent_price is 'gain in that sum if its agent could take one more task';
 comment on column plans.runner_up_agent_id is 'other agent that would lower that sum least; null if there is none';
@@ -656,6 +658,56 @@ comment on column health.throughput_efficiency is '100 x throughput_efficiency, 
 comment on column health.system_stability is '100 minus, by default, 5, 15 or 30 for each low, medium or high anomaly';
 comment on column health.detected_anomalies is 'number of anomalies';
 comment on column health.timestamp is 'moment of the run, UTC';
+
+create or replace temp view explanations as
+with
+
+loads as (
+    select
+        run,
+        wave,
+        agent_id,
+        count(*) as task_count,
+    from plans
+    group by run, wave, agent_id
+),
+
+planned_waves as (
+    select
+        run,
+        wave,
+        cast(sum(task_count) as bigint) as wave_task_count,
+    from loads
+    group by run, wave
+)
+
+select
+    decisions.* exclude (run, run_id),
+    tasks.* exclude (task_id, wave, run, run_id, risk_level, confidence),
+    plans.* exclude (task_id, agent_id, wave, run, run_id),
+    unassigned.reason as unassigned_reason,
+    planned_waves.wave_task_count,
+    loads.task_count as best_agent_task_count,
+    runs.simulated,
+    runs.run,
+    runs.run_id,
+from decisions
+inner join runs on decisions.run = runs.run
+left join tasks on decisions.run = tasks.run and decisions.task_id = tasks.task_id
+left join plans on decisions.run = plans.run and decisions.task_id = plans.task_id
+left join unassigned on decisions.run = unassigned.run and decisions.task_id = unassigned.task_id
+left join planned_waves on decisions.run = planned_waves.run and decisions.wave = planned_waves.wave
+left join loads
+    on
+        decisions.run = loads.run and decisions.wave = loads.wave
+        and plans.best_agent_id = loads.agent_id;
+comment on view explanations is 'one row per task: its decision, plan and outcome, and what they are compared with';
+comment on column explanations.reason is 'the rule that decided';
+comment on column explanations.decision is 'what this run did: approved or deferred';
+comment on column explanations.live_decision is 'what a live run would do: approved or deferred';
+comment on column explanations.unassigned_reason is 'why no agent got it; null if one did';
+comment on column explanations.wave_task_count is 'planned tasks of its wave';
+comment on column explanations.best_agent_task_count is 'planned tasks of its best agent in its wave';
 
 -- One row per view, in the order of this file: what its rows are.
 create or replace temp view views as

@@ -124,6 +124,7 @@ def random_run(
             "score": rng.normal(0.6, 0.2, n),
             "agent_price": rng.random(n),
             "best_agent_id": "agent_0",
+            "wave_strategy": "maximize_success",
             "is_best_agent_full": True,
             "best_score": 0.9,
             "scheduled_start_time": start,

@@ -51,23 +51,18 @@ for position, command in enumerate(
 
 
 @app.command(name="--install-completion", sort_key=len(list(app)))
-def install_completion(*, shell: Literal["bash", "zsh", "fish"] | None = None) -> None:
-    """Let your shell complete commands, options and choices with the Tab key.
+def install_completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+    """Let a shell complete commands, options and choices with the Tab key.
 
     Parameters
     ----------
     shell
-        The shell; by default the one that runs the command.
+        The shell whose start-up files are changed.
     """
-    from cyclopts.completion import ShellDetectionError
-
     from phase19.publishing.files import write_errors
 
-    try:
-        with write_errors(Path.home()):
-            path = app.install_completion(shell=shell)
-    except ShellDetectionError:
-        raise UsageError("--shell: expected bash, zsh or fish, found nothing") from None
+    with write_errors(Path.home()):
+        path = app.install_completion(shell=shell)
     print(f"Written to {printable(str(path))}; it takes effect in new shells")
 
 

@@ -56,20 +56,12 @@ def forecast(
 
 def _readable_forecasts(forecasts: "pl.DataFrame") -> "Table":
     """A table of forecasts in units that people use; the confidence gain is left out."""
-    from phase19.outputs.rendering import Table
-    from phase19.outputs.text import duration, percent
+    from phase19.outputs.rendering import Table, records_table
 
-    first = ("task", "agent", "wave", "success of\nfirst attempt", "90 % interval")
-    header = (*first, "typical\ntime", "90 % end\nwithin", "recorded\nattempts")
-    rows = tuple(
-        (
-            *(row["task_id"], row["agent_id"], str(row["wave"]), percent(row["success_probability"])),
-            f"{100 * row['success_low']:.1f} to {100 * row['success_high']:.1f} %",
-            *(duration(row["duration_ms_p50"]), duration(row["duration_ms_p90"]), f"{row['record_count']:,}"),
-        )
-        for row in forecasts.to_dicts()
-    )
-    return Table(header, rows, labels=2)
+    keys = "task_id agent_id wave success_probability success_low success_high duration_ms_p50 duration_ms_p90"
+    success = ("success of\nfirst attempt", "likely\nfrom", "likely\nto")
+    header = ("task", "agent", "wave", *success, "typical\ntime", "90 % end\nwithin", "recorded\nattempts")
+    return Table(header, records_table(forecasts.to_dicts(), f"{keys} record_count").rows, labels=2)
 
 
 @takes_options

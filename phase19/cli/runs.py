@@ -53,18 +53,13 @@ def run(
             screen.print_run(result.run_dir, is_verbose=verbose, input_dir=options.input)
     if result.is_interrupted:
         return INTERRUPTED
-    found = [
-        f"{anomaly.anomaly_id} ({anomaly.anomaly_type}, {anomaly.severity} severity)"
-        for anomaly in result.anomalies
-        if fail_on == "anomaly" or anomaly.severity == "high"
-    ]
     if fail_on == "critical":
-        found += [
-            f"metric {metric.metric_name} is critical" for metric in result.metrics if metric.status == "critical"
-        ]
-    if fail_on is None or not found:
+        found = [alert["message"] for alert in result.alerts if alert["severity"] == "critical"]
+    else:
+        found = [anomaly.description for anomaly in result.anomalies if fail_on]
+    if not found:
         return DONE
-    print_errors([f"exit code 3, because of --fail-on {fail_on}: {'; '.join(found)}"])
+    print_errors([f"exit code 3, because of --fail-on {fail_on}: {' '.join(found)}"])
     return CONDITION_HOLDS
 
 
@@ -94,22 +89,21 @@ def query(
     """
     from phase19.analysis.querying import json_lines, select
 
-    question, values = "from views" if sql is None else sql, {}
+    if sql is not None and describe is not None:
+        raise UsageError("expected SQL or --describe, found both")
+    question = "from views" if sql is None else sql
     if describe is not None:
-        if sql is not None:
-            raise UsageError("expected SQL or --describe, found both")
         views = select(run, question)["view"].to_list()
         if describe not in views:
-            raise UsageError(
-                f"--describe: expected one of {', '.join(views)}, found {describe!r}{suggestion(describe, views)}"
-            )
-        question, values = "select * exclude (view) from view_columns where view = $view", {"view": describe}
+            known = f"one of {', '.join(views)}, found {describe!r}{suggestion(describe, views)}"
+            raise UsageError(f"--describe: expected {known}")
+        question = f"select * exclude (view) from view_columns where view = '{describe}'"  # noqa: S608 (a known view)
     if format == "jsonl":  # with numbers and lists as DuckDB writes them
-        lines = json_lines(run, question, **values).split("\n")[:-1]
+        lines = json_lines(run, question).split("\n")[:-1]
         print("".join(f"{line}\n" for line in lines[: first_rows(limit, format)]), end="")
         return
     note = "`phase19 query --describe VIEW` lists the columns of a view." if sql is describe is None else ""
-    print_rows(select(run, question, **values), format, limit, note=note)
+    print_rows(select(run, question), format, limit, note=note)
 
 
 def explain(task: str, /, *, run: Path = DEFAULT_RUN, json: Flag = False) -> None:

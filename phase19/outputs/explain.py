@@ -7,38 +7,9 @@ from typing import Any
 
 from phase19.analysis.querying import json_lines, select
 from phase19.errors import UsageError, plural, suggestion
+from phase19.frames import RAN
 from phase19.outputs.text import duration, percent, significant
 
-_QUESTION = """
-with
-
-waves as (
-    from documents_of('wave_*/wave_summary.json', {
-        'wave': 'bigint',
-        'strategy': 'varchar',
-    })
-),
-
-loads as (
-    select wave, agent_id, count(*) as task_count from plans group by wave, agent_id
-)
-
-select
-    * exclude (run, run_id, tasks.risk_level, tasks.confidence, unassigned.reason, waves.strategy),
-    unassigned.reason as unassigned_reason,
-    waves.strategy as wave_strategy,
-    (select sum(task_count)::bigint from loads where loads.wave = decisions.wave) as wave_task_count,
-    (
-        select task_count from loads where loads.wave = decisions.wave and loads.agent_id = best_agent_id
-    ) as best_agent_task_count,
-    (select simulated from runs) as simulated,
-from decisions
-left join tasks using (run, run_id, wave, task_id)
-left join plans using (run, run_id, wave, task_id, agent_id)
-left join unassigned using (run, run_id, wave, task_id)
-left join waves using (run, wave)
-where task_id = $task_id
-"""
 # What the scores of a strategy measure, where they are not the chance of success.
 _MEASURES = {
     "minimize_retries": "from 0 to 1, higher for fewer expected retries",
@@ -46,6 +17,10 @@ _MEASURES = {
     "weighted": "the weighted mean of chance of success, speed and gain of confidence",
 }
 _EXPLORING = "the chance of success plus a bonus for agents with few records"
+_NOT_RUN = {
+    "unobserved": "the records that were replayed have no attempt of it by this agent",
+    "interrupted": "the run was interrupted",
+}
 _SMALLEST = 0.001  # a smaller amount of score is written as "less than" this
 _EQUAL = 1e-6  # scores that differ by less are called the same
 _NOTHING = 1e-9  # a smaller amount of score is a rounding error
@@ -58,8 +33,7 @@ def explain(run_dir: Path, task_id: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        The columns of the views `decisions`, `tasks`, `plans` and `unassigned`, the strategy and the number of planned
-        tasks of its wave, the number of planned tasks of its best agent there, and whether the run was simulated.
+        The columns of the view `explanations`.
 
     Raises
     ------
@@ -68,10 +42,10 @@ def explain(run_dir: Path, task_id: str) -> dict[str, Any]:
     UsageError
         The run has no such task.
     """
-    found = json_lines(run_dir, _QUESTION, task_id=task_id)
+    found = json_lines(run_dir, "from explanations where task_id = $task_id", task_id=task_id)
     if not found:
         known = select(run_dir, "select task_id from decisions")["task_id"].to_list()
-        hint = suggestion(task_id, known) or f"; it has {plural(len(known), 'task')}, such as {known[0]!r}"
+        hint = suggestion(task_id, known) or f"; its first tasks are {', '.join(known[:3])}"
         raise UsageError(f"explain: expected a task of {run_dir}, found {task_id!r}{hint}")
     return dict(json.loads(found))
 
@@ -82,7 +56,7 @@ def sentences(task: dict[str, Any]) -> list[str]:
     Parameters
     ----------
     task
-        As :func:`explain` returns it; of a plan, without the columns of the views `tasks` and `decisions`.
+        As :func:`explain` returns it; of a plan, without its decision and outcome.
     """
     name, agent = task["task_id"], task["agent_id"]
     if agent is None:
@@ -104,9 +78,7 @@ def _reasons(task: dict[str, Any]) -> list[str]:
     name, agent, strategy = task["task_id"], task["agent_id"], task["wave_strategy"]
     if strategy == "maximize_throughput":
         time = f"{agent} is planned to need {duration(task['planned_duration_ms'])} for {name}"
-        return [
-            f"{strategy} spreads a wave so that its last agent ends early, not each task to its best agent; {time}."
-        ]
+        return [f"{strategy} looks for a plan whose last agent ends early, not for each task's best agent; {time}."]
     thing, said = "chance of success", []
     if not _is_success(task):
         thing, measure = "score", _MEASURES.get(strategy, _EXPLORING)
@@ -136,10 +108,8 @@ def _reasons(task: dict[str, Any]) -> list[str]:
 
 
 def _outcome(task: dict[str, Any]) -> str:
-    if task["status"] == "unobserved":
-        return f"It did not run: the records that were replayed have no attempt of it by {task['agent_id']}."
-    if task["status"] == "interrupted":
-        return "It did not run, because the run was interrupted."
+    if task["status"] not in RAN:
+        return f"It did not run: {_NOT_RUN[task['status']]}."
     ended = "succeeded" if task["status"] == "completed" else "failed"
     retries = f" after {plural(task['retry_count'], 'retry', 'retries')}" if task["retry_count"] else ""
     error = f": {task['error_message']}" if task["error_message"] else "."

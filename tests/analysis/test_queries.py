@@ -209,7 +209,8 @@ def test_a_file_that_an_older_run_lacks_is_an_empty_table(tmp_path):
     (tmp_path / "schedule_comparisons.jsonl").unlink()
     (tmp_path / "safety_gate_decisions.jsonl").unlink()
     found = views(tmp_path)
-    assert [name for name, rows in before.items() if rows and not found[name]] == ["comparisons", "decisions"]
+    gone = ["comparisons", "decisions", "explanations"]
+    assert [name for name, rows in before.items() if rows and not found[name]] == gone
 
 
 def test_views_give_their_golden_rows(tmp_path, golden):

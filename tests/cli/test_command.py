@@ -251,18 +251,14 @@ def test_a_bug_raises(monkeypatch):
 # --fail-on
 
 
-def ended(anomalies=(), metrics=(), **more):
-    """A run with anomalies of these severities and metrics of these statuses."""
+def ended(anomalies=(), alerts=()):
+    """A run with these descriptions of anomalies, and alerts of these severities."""
     return SimpleNamespace(
         is_interrupted=False,
         warnings=(),
         run_dir=Path(),
-        anomalies=[
-            SimpleNamespace(anomaly_id=f"AN_{i}", anomaly_type="drift", severity=name)
-            for i, name in enumerate(anomalies)
-        ],
-        metrics=[SimpleNamespace(metric_name=f"metric_{i}", status=name) for i, name in enumerate(metrics)],
-        **more,
+        anomalies=[SimpleNamespace(description=text) for text in anomalies],
+        alerts=[{"severity": name, "message": f"Alert {name}."} for name in alerts],
     )
 
 
@@ -270,11 +266,10 @@ def ended(anomalies=(), metrics=(), **more):
     ("condition", "result", "found"),
     [
         ("anomaly", ended(), None),
-        ("anomaly", ended(metrics=["critical"]), None),
-        ("anomaly", ended(["low", "high"]), "AN_0 (drift, low severity); AN_1 (drift, high severity)"),
-        ("critical", ended(["low", "medium"], ["warning"]), None),
-        ("critical", ended(["low", "high"]), "AN_1 (drift, high severity)"),
-        ("critical", ended(metrics=["normal", "critical"]), "metric metric_1 is critical"),
+        ("anomaly", ended(alerts=["critical"]), None),
+        ("anomaly", ended(["Too slow.", "Too bad."], ["info"]), "Too slow. Too bad."),
+        ("critical", ended(["Too slow."], ["info", "warning"]), None),
+        ("critical", ended(["Too slow."], ["info", "critical"]), "Alert critical."),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -295,7 +290,7 @@ def test_a_run_that_fails_its_condition_is_written_all_the_same(run_cli, inputs,
     assert done.returncode == 3
     (said,) = (line for line in done.stderr.splitlines() if not line.startswith("warning: "))
     assert said.startswith("exit code 3, because of --fail-on critical: ")
-    assert "metric schedule_accuracy is critical" in said
+    assert "schedule accuracy is 0.0 %, outside " in said
     assert done.stdout == (inputs.parent / "phase19" / "optimization_summary.json").read_text()
 
 
@@ -325,7 +320,7 @@ def test_a_default_output_replaces_only_an_earlier_result(run_cli, inputs, comma
 
 def test_a_shell_completes_commands_options_and_choices(run_cli, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    done = run_cli("--install-completion", "--shell", "bash")
+    done = run_cli("--install-completion", "bash")
     script = tmp_path / ".local" / "share" / "bash-completion" / "completions" / "phase19"
     assert (done.returncode, done.stdout) == (0, f"Written to {script}; it takes effect in new shells\n")
     asked = f"""
@@ -337,7 +332,7 @@ def test_a_shell_completes_commands_options_and_choices(run_cli, tmp_path, monke
     shown = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True).stdout
     assert shown.split("\n")[:-1] == ["explain", "--format", "balance_load"]
     for shell in ("zsh", "fish"):
-        assert run_cli("--install-completion", "--shell", shell).returncode == 0
+        assert run_cli("--install-completion", shell).returncode == 0
         assert list(tmp_path.rglob("*phase19*" if shell == "zsh" else "phase19.fish"))
 
 

@@ -75,7 +75,7 @@ EXPLORED = SCORED.format("maximize_success", "the chance of success plus a bonus
 CHANCE = "chance of success"
 USUAL = BEST.format(CHANCE, "80.0 % against 99.4 %", "about one more task would fail in 5.2 such waves.")
 SPREAD = (
-    "maximize_throughput spreads a wave so that its last agent ends early, not each task to its best agent; "
+    "maximize_throughput looks for a plan whose last agent ends early, not for each task's best agent; "
     "agent_1 is planned to need 90 s for task_3."
 )
 FEW = "less than one more task would fail in 1,000 such waves."
@@ -159,9 +159,9 @@ def test_the_other_sentences_say_where_the_task_went_and_what_happened():
     failed = {**TASK, "status": "failed", "retry_count": 0, "error_message": "no disk", "simulated": True}
     assert sentences(failed)[-1] == "In the dry run, it failed: no disk"
     assert sentences({**TASK, "status": "unobserved"})[-1] == (
-        "It did not run: the records that were replayed have no attempt of it by agent_1."
+        "It did not run: the records that were replayed have no attempt of it by this agent."
     )
-    assert sentences({**TASK, "status": "interrupted"})[-1] == "It did not run, because the run was interrupted."
+    assert sentences({**TASK, "status": "interrupted"})[-1] == "It did not run: the run was interrupted."
     unassigned = {**TASK, "agent_id": None, "unassigned_reason": None, "decision": "deferred", "reason": "HIGH risk"}
     assert sentences(unassigned) == ["task_3 was not assigned: its safety gate deferred it (HIGH risk)."]
     assert sentences({**unassigned, "unassigned_reason": "no room"}) == ["task_3 was not assigned: no room."]
@@ -199,7 +199,7 @@ def test_a_task_whose_best_agent_is_full_is_told_with_the_numbers_of_its_wave(tm
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("task_99", "did you mean task_9?"), ("x", "it has 18 tasks, such as 'task_0'")]
+    ("name", "hint"), [("task_99", "did you mean task_9?"), ("x", "its first tasks are task_0, task_1, task_2")]
 )
 def test_a_task_that_the_run_does_not_know_is_answered_with_one_that_it_does(run_dir, name, hint):
     with pytest.raises(UsageError) as refused:
