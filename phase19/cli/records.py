@@ -38,7 +38,8 @@ def import_(
     format
         Format of the logs.
     paths
-        Files or folders to import. A table is a .csv, .tsv, .jsonl, .json or .parquet file.
+        Files or folders to import. A table is a .csv, .tsv, .jsonl, .json or .parquet file. Dots name fields inside
+        JSON objects, as in --agent model.name.
     output
         The input directory to write; it must not exist, or be empty.
     map

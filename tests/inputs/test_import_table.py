@@ -186,6 +186,19 @@ def test_a_duration_between_two_times(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("duration", "roles"),
+    [
+        ("time, s:s", ({"duration": "time, s"}, "s")),
+        ("a:b,c:d", ({"start": "a:b", "end": "c:d"}, "ms")),
+        ("wait:ms:h", ({"duration": "wait:ms"}, "h")),
+        ("runtime_min", ({"duration": "runtime_min"}, "min")),
+    ],
+)
+def test_durations_have_a_unit_or_two_columns(duration, roles):
+    assert TableColumns(duration=duration).roles() == roles
+
+
+@pytest.mark.parametrize(
     ("values", "attempts"),
     [("1 2 3", [1, 2, 3]), ("0 1 0", [1, 2, 1]), ("2.0 1.5 1000 1001 -1", [2, None, 1000, None, None])],
 )
@@ -213,13 +226,15 @@ def test_rows_delivered_again_count_once_if_they_say_when_or_which_trial(tmp_pat
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("log.csv", "task,agent,passed\na,x,1\nb,x\nc,x,1,2\n", "line 3: expected a row; 2 lines"),
-        ("log.csv", "task,agent,passed\na,x,1\nb\n", "line 3: expected a row; 1 line"),  # it lacks two values
-        ("log.jsonl", '{"task": "a", "agent": "x", "passed": 1}\n\n{"task": \n', "line 3: expected a row; 1 line"),
+        ("log.csv", "task,agent,passed\na,x,1\nb,x\nc,x,1,2\n", "2 such lines"),
+        ("log.csv", "task,agent,passed\na,x,1\nb\n", "1 such line"),  # it lacks two values
+        ("log.jsonl", '{"task": "a", "agent": "x", "passed": 1}\n\n{"task": \n', "1 such line"),
     ],
 )
 def test_a_torn_line_is_an_error_unless_it_may_be_dropped(tmp_path, name, text, message):
-    with pytest.raises(InputError, match=rf"{message} can be left out with --drop-torn-lines, found "):
+    with pytest.raises(
+        InputError, match=rf"line 3: expected a row \(--drop-torn-lines leaves out {message}\), found an error"
+    ):
         read(tmp_path, text, name=name)
     found = read(tmp_path, text, name=name, drop_torn_lines=True)
     assert found.rows["task_id"].to_list() == ["a"]

@@ -77,14 +77,14 @@ class TableColumns(Options):
         duration = named.pop("duration", None)
         if duration is None:
             return named, "ms"
-        start, comma, end = duration.partition(",")
-        if comma:
-            return named | {"start": start, "end": end}, "ms"
         name, colon, unit = duration.rpartition(":")
         name, unit = (name, unit) if colon else (duration, _unit_of(duration))
-        if unit not in UNITS_MS:
+        if unit in UNITS_MS:
+            return named | {"duration": name}, unit
+        start, comma, end = duration.partition(",")
+        if not comma:
             raise UsageError(f"--duration: expected NAME:UNIT with a unit of {', '.join(UNITS_MS)}, found {duration}")
-        return named | {"duration": name}, unit
+        return named | {"start": start, "end": end}, "ms"
 
 
 def read_map(path: Path) -> dict[str, Any]:

@@ -255,14 +255,14 @@ def _read(path: Path, named: Mapping[str, str], *, drop_torn_lines: bool) -> tup
     question = f"select {columns}, hash({row}) as {_ROW}, {row} is null as is_torn from {source} as entry"  # noqa: S608
     with duckdb.connect() as connection, _explained(path):
         rows = pl.DataFrame(ArrowStream(connection.sql(question, params=places)))
-        torn: list[tuple[int | None, str]] = [(None, "no JSON")] * int(rows["is_torn"].sum())
+        torn: list[tuple[int | None, str]] = [(None, "not JSON")] * int(rows["is_torn"].sum())
         if "store_rejects" in source:
             rejects = "select line, min(error_message) from reject_errors group by line order by line"
             torn = connection.execute(rejects).fetchall()
     if torn and not drop_torn_lines:
         line, message = torn[0]
-        expected = f"a row; {plural(len(torn), 'line')} can be left out with --drop-torn-lines"
-        raise InputError(str(path), line=line or _torn_line(path), expected=expected, found=message)
+        expected = f"a row (--drop-torn-lines leaves out {plural(len(torn), 'such line')})"
+        raise InputError(str(path), line=line or _torn_line(path), expected=expected, found=f"an error ({message})")
     rows = rows.filter(~pl.col("is_torn")).drop("is_torn")
     if has_decimal_commas:
         rows = rows.with_columns(
