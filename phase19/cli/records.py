@@ -33,20 +33,21 @@ def import_(
 ) -> None:
     """Import the logs of your own agents: write an input directory for the other commands.
 
+    Without --task, --agent and --success, the command proposes the columns of a table. Dots name fields inside JSON
+    objects, as in --agent model.name.
+
     Parameters
     ----------
     format
         Format of the logs.
     paths
-        Files or folders to import. A table is a .csv, .tsv, .jsonl, .json or .parquet file. Dots name fields inside
-        JSON objects, as in --agent model.name.
+        Files or folders to import. A table is a .csv, .tsv, .jsonl, .json or .parquet file.
     output
         The input directory to write; it must not exist, or be empty.
     map
-        A TOML file with options of a table, such as task = "instance_id"; options of the command replace them.
+        A TOML file with columns, such as task = "instance_id"; options replace what it says.
     tasks
-        A table of tasks to do, with columns such as task, category, risk_level and priority. Without it, these are
-        the rows without outcome, time and error.
+        A table of tasks to do; by default, these are the rows that say nothing else.
     drop_torn_lines
         Leave out lines that are no rows, and count them.
     """

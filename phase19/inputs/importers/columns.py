@@ -38,27 +38,27 @@ class TableColumns(Options):
     """Names of a table's columns; None where the table has no such column."""
 
     task: str | None = None
-    """Column with the task. Without --task, --agent and --success, the command proposes columns."""
+    """Column with the task."""
     agent: str | None = None
     """Column with the agent that tried it."""
     success: str | None = None
-    """Column that says whether it succeeded: true, passed, 1, failed, ..., or a number with --threshold."""
+    """Column that says whether it succeeded: true, passed, 0, failed, ... or a score."""
     duration: str | None = None
-    """Column and unit of the time, such as seconds:s (units ms, s, min, h; or 0:01:30), or two columns: START,END."""
+    """Column and unit of the time, NAME:s (or ms, min, h), or two columns, START,END."""
     category: str | None = None
     """Column with the kind of task."""
     timestamp: str | None = None
     """Column with the time of the attempt."""
     attempt: str | None = None
-    """Column with the number of the attempt among retries: 1, 2, ..., or 0, 1, ..."""
+    """Column with the number of the attempt among retries, from 1 or 0."""
     trial: str | None = None
     """Column with the number or name of the independent trial."""
     void: str | None = None
-    """Column that marks attempts which nobody could judge: any text but false, no or 0."""
+    """Column that marks what nobody could judge, by any text but false, no or 0."""
     error: str | None = None
     """Column with the error message."""
     threshold: float | None = None
-    """Count a success column of numbers as success from this value on."""
+    """Count a score as success from this value on."""
 
     @property
     def given(self) -> dict[str, Any]:
