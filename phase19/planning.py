@@ -203,14 +203,13 @@ def plan_waves(optimizer: AdaptiveOptimizer) -> Plan:
     expected = optimizer.calculate_optimization_metrics()
     rows = sorted_by_id(pl.concat([wave.plans for wave in waves])).sort("wave", maintain_order=True)
     throughput = expected["expected_throughput"]
-    is_timed = throughput is not None and rows["duration_ms_p50"].is_not_null().any()
     return Plan(
         assignments=rows.select(*_FIRST, pl.exclude(_FIRST)),
         unassigned=pl.concat([wave.unassigned for wave in waves]),
         strategy=str(optimizer.options.strategy),
         expected_success_rate=expected["expected_success_rate"],
         round_robin_success_rate=expected["round_robin_success_rate"],
-        makespan_ms=rows.height * 1000.0 / throughput if is_timed and throughput is not None else None,
+        makespan_ms=None if throughput is None else rows.height * 1000.0 / throughput,
         warnings=optimizer.inputs.warnings,
         optimizer=optimizer,
     )

@@ -14,7 +14,7 @@ from phase19.errors import OutputError, UsageError
 from phase19.feedback_loop import OptimizationFeedback, OptimizationFeedbackLoop, ScheduleComparison
 from phase19.forecasting.model import forecast_table
 from phase19.frames import EXECUTIONS, PLANS, STRINGS
-from phase19.inputs.tasks import sorted_by_id
+from phase19.inputs.tasks import natural_key
 from phase19.monitor import OptimizationMetric, OptimizationMonitor, SchedulingAnomaly
 from phase19.optimizer import AdaptiveOptimizer, ScheduleRecommendation
 from phase19.options import DEFAULT_RUN, PlanOptions, takes_settings
@@ -217,7 +217,8 @@ def open_run(run_dir: Path | str = DEFAULT_RUN) -> RunResult:
     """
     place = converted("run_dir", Path, run_dir)
     rows = select(place, _EXECUTIONS).with_columns(pl.col("heuristics_applied").str.json_decode(STRINGS))
-    executions = sorted_by_id(rows.select(EXECUTIONS.fill(rows.columns))).sort("wave", maintain_order=True)
+    order = ("wave", natural_key("agent_id"), "scheduled_start_time", natural_key("task_id"))
+    executions = rows.select(EXECUTIONS.fill(rows.columns)).sort(order)
     is_interrupted = executions.filter(status="interrupted").height > 0
     return RunResult.read(place, run_dir=place, tables={"executions": executions}, is_interrupted=is_interrupted)
 

@@ -53,20 +53,15 @@ def test_tasks_go_to_the_agent_that_succeeds_as_far_as_it_has_room():
 def test_a_frame_gives_the_plan_that_dicts_give(convert):
     plans = [phase19.plan(rows(TASKS), history=rows(HISTORY), seed=3) for rows in (list, convert)]
     assert plans[0].assignments.equals(plans[1].assignments)
-    assert plans[0].makespan_ms == plans[1].makespan_ms
+    assert plans[0].makespan_ms == plans[1].makespan_ms != phase19.plan(TASKS, history=HISTORY, seed=4).makespan_ms
 
 
 def test_a_plan_in_memory_is_the_plan_of_a_run_of_the_same_files(tmp_path):
-    place = tmp_path / "phase18"
+    place, few = tmp_path / "phase18", HISTORY[:5]  # 3 of 5 succeeded, in 8 s
     place.mkdir()
-    summary = {
-        "total_agents": 0,
-        "total_tasks": 0,
-        "success_rate": 0.5,
-        "retry_rate": 0.0,
-        "avg_execution_time_ms": 1500,
-    }
-    rows = [{**row, "timestamp": row["timestamp"].isoformat()} for row in HISTORY]
+    summary = {"total_agents": 0, "total_tasks": 3, "success_rate": 0.6, "retry_rate": 0.0}
+    summary["avg_execution_time_ms"] = 1600.0
+    rows = [{**row, "timestamp": row["timestamp"].isoformat()} for row in few]
     rows = [{"status": "success" if row.pop("success") else "failed"} | row for row in rows]
     files = {
         "multi_agent_summary.json": json.dumps(summary),
@@ -79,12 +74,12 @@ def test_a_plan_in_memory_is_the_plan_of_a_run_of_the_same_files(tmp_path):
     for name, text in files.items():
         (place / name).write_text(text, "utf-8")
     options = {"strategy": "balance_load", "max_load_factor": 1.2, "max_retries": 1}
-    run, plan = phase19.run(place, seed=5, **options), phase19.plan(TASKS, history=HISTORY, seed=5, **options)
+    run, plan = phase19.run(place, seed=5, **options), phase19.plan(TASKS, history=few, seed=5, **options)
     columns = ["task_id", "agent_id", "planned_success", "planned_duration_ms", "score"]
     assert plan.assignments.select(columns).equals(run.plans.sort("task_id").select(columns))
     other = run.what_if(strategy="maximize_success", max_load_factor=1_000_000, max_retries=None)
     assert other.before.assignments.select(columns).equals(plan.assignments.select(columns))
-    again = phase19.plan(TASKS, history=HISTORY, seed=5, max_retries=1)
+    again = phase19.plan(TASKS, history=few, seed=5, max_retries=1)
     assert other.plan.assignments.select(columns).equals(again.assignments.select(columns))
 
 
@@ -215,3 +210,10 @@ def test_forecasts_are_those_of_the_command(run_cli):
     done = run_cli("forecast", "--input", "outputs/phase18", "--format", "jsonl")
     rows = pl.read_ndjson(done.stdout.encode())
     assert phase19.forecast("outputs/phase18").select(rows.columns).equals(rows)
+
+
+def test_what_a_plan_excludes_stays_excluded():
+    plan = phase19.plan(["a"], ["red", "blue", "green"], HISTORY, exclude_agent="red")
+    assert plan.what_if(exclude="blue").plan.assignments["agent_id"].to_list() == ["green"]
+    other = plan.what_if(exclude_agent="blue").plan  # in place of red
+    assert set(other.agents["agent_id"]) == {"red", "green"}

@@ -20,10 +20,17 @@ def test_an_opened_run_is_the_run(sample_run, opened):
         assert getattr(opened, name) == getattr(sample_run, name), name
     hidden = "planned_success_variance"  # no file has it
     for name in ("executions", "plans"):
-        frames = [getattr(result, name).sort("task_id").drop(hidden) for result in (opened, sample_run)]
+        frames = [getattr(result, name).drop(hidden) for result in (opened, sample_run)]
         assert frames[0].equals(frames[1]), name
     assert opened.agents.equals(sample_run.agents)
     assert repr(opened) == repr(sample_run)
+
+
+def test_an_opened_run_was_interrupted_if_a_task_was(sample_run, opened, tmp_path):
+    copy = shutil.copytree(sample_run.run_dir, tmp_path / "copy")
+    path = copy / "wave_1" / "agent_0" / "scheduled_tasks.jsonl"
+    path.write_text(path.read_text("utf-8").replace('"completed"', '"interrupted"'), "utf-8")
+    assert [phase19.open_run(copy).is_interrupted, opened.is_interrupted] == [True, False]
 
 
 def test_agents_are_summed_up(sample_run):
