@@ -104,6 +104,8 @@ def print_import(result: ImportResult) -> None:
         notes.append(f"Columns not used: {', '.join(result.unused)}.")
     if not result.counts["tasks to do"]:
         notes.append("No row is a task to do: a run will plan the recorded tasks. Name others with --tasks FILE.")
+    if beside := [path for name in ("phase16", "phase17") if (path := result.directory.with_name(name)).exists()]:
+        notes.append(f"A run also reads {' and '.join(map(str, beside))}: if these are not yours, import elsewhere.")
     show([Table(("found", "count"), rows, labels=1), *notes])
     print_next("run", "--input", result.directory)
 

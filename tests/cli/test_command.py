@@ -359,6 +359,14 @@ def test_validate_prints_an_error_a_line_where_run_prints_the_first(run_cli, inp
     assert (stopped.returncode, stopped.stderr) == (2, done.stderr.splitlines(keepends=True)[0])
 
 
+def test_import_says_that_directories_beside_its_output_are_read_too(run_cli, tmp_path):
+    (tmp_path / "log.csv").write_text("task,agent,passed\na,x,1\n")
+    roles = ("--task", "task", "--agent", "agent", "--success", "passed")
+    (tmp_path / "phase17").mkdir()
+    done = run_cli("import", "table", "log.csv", "--output", "mine", *roles, cwd=tmp_path)
+    assert "A run also reads phase17: if these are not yours, import elsewhere." in done.stdout
+
+
 def test_sample_makes_inputs_of_the_size_asked_for(run_cli, tmp_path):
     done = run_cli("sample", tmp_path / "s", "--tasks", "30", "--agents", "5", "--waves", "2", "--seed", "3")
     assert (done.returncode, done.stderr) == (0, "")
