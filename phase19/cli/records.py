@@ -25,7 +25,7 @@ def validate(options: InputOptions) -> None:
 def import_(
     format: Format,
     *paths: Path,
-    output: Annotated[Path, Parameter(group=OUTPUT.group, required=True)],
+    output: Annotated[Path, Parameter(group=OUTPUT.group)] = Path("outputs/phase18"),
     columns: Annotated[TableColumns | None, Parameter(name="*", group="Columns of a table")] = None,
     map: Path | None = None,
     tasks: Path | None = None,

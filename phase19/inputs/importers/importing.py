@@ -45,7 +45,7 @@ class ImportResult:
 def import_records(
     format: Format,
     paths: Path | str | Sequence[Path | str],
-    output: Path | str,
+    output: Path | str = "outputs/phase18",
     *,
     map: Path | str | None = None,
     tasks: Path | str | None = None,
