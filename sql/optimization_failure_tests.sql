@@ -19,27 +19,54 @@ degraded_agents as (
     where is_anomaly
 ),
 
+ran_places as (
+    select
+        agent_waves.*,
+        degraded.agent_id is null as is_peer,
+    from agent_waves
+    left join degraded_agents as degraded on agent_waves.agent_id = degraded.agent_id
+    where agent_waves.ran_count > 0
+),
+
+-- The advantage is centred over all tasks of the wave; the test without degraded agents centres it over their peers.
+centres as (
+    select
+        wave,
+        sum(advantage_sum) / sum(ran_count) as centre,
+    from ran_places
+    where is_peer
+    group by wave
+),
+
 waves as (
     select
-        agent_waves.wave,
+        places.wave,
         any_value(totals.advantage_forecast_variance) as forecast_variance,
-        sum(agent_waves.advantage_square_sum) as square,
-        -sum(agent_waves.advantage_residual_sum) as lost,
-        sum(agent_waves.advantage_variance_sum) as noise,
-        sum(agent_waves.advantage_skew_sum) as third_moment,
-        coalesce(sum(agent_waves.advantage_square_sum) filter (where degraded.agent_id is null), 0e0) as peer_square,
-        -sum(agent_waves.advantage_residual_sum) filter (where degraded.agent_id is null) as peer_lost,
-        sum(agent_waves.advantage_variance_sum) filter (where degraded.agent_id is null) as peer_noise,
+        sum(places.advantage_square_sum) as square,
+        -sum(places.advantage_residual_sum) as lost,
+        sum(places.advantage_variance_sum) as noise,
+        sum(places.advantage_skew_sum) as third_moment,
+        coalesce(
+            sum(places.advantage_square_sum - centres.centre * places.advantage_sum) filter (where places.is_peer), 0e0
+        ) as peer_square,
+        -sum(places.advantage_residual_sum - centres.centre * places.residual_sum)
+        filter (where places.is_peer) as peer_lost,
+        greatest(
+            0e0,
+            sum(
+                places.advantage_variance_sum - 2e0 * centres.centre * places.advantage_noise_sum
+                + centres.centre * centres.centre * places.outcome_variance_sum
+            ) filter (where places.is_peer)
+        ) as peer_noise,
         greatest(
             0e0,
             any_value(totals.advantage_forecast_variance)
-            - coalesce(sum(agent_waves.advantage_variance) filter (where degraded.agent_id is not null), 0e0)
+            - coalesce(sum(places.advantage_variance) filter (where not places.is_peer), 0e0)
         ) as peer_forecast_variance,
-    from agent_waves
-    inner join wave_totals as totals on agent_waves.wave = totals.wave
-    left join degraded_agents as degraded on agent_waves.agent_id = degraded.agent_id
-    where agent_waves.ran_count > 0
-    group by agent_waves.wave
+    from ran_places as places
+    inner join wave_totals as totals on places.wave = totals.wave
+    left join centres on places.wave = centres.wave
+    group by places.wave
 ),
 
 totals as (

@@ -155,6 +155,9 @@ def optimization_failure_tests(world: World) -> Rows:
         """Sum A^2, what was lost of it, its standard deviation and the skew of its tail, over some agents."""
         mask = ~np.isin(ran["agent_id"], list(without))
         lead = ran["centred_advantage"][mask]
+        for wave in waves:
+            here = ran["wave"][mask] == wave
+            lead[here] -= lead[here].sum() / max(1, here.sum())
         noise = float((lead**2 * ran["outcome_variance"][mask]).sum())
         unknown = [doubt(world, wave, "expected_advantage_sum", without, "advantage_variance") for wave in waves]
         return (

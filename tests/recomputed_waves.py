@@ -90,8 +90,10 @@ def sums(world: World, mask: np.ndarray) -> dict[str, Any]:
                 "outcome_variance_sum": noise,
                 # What falls short is -e: its third moment, where that lengthens the tail, task by task.
                 "shortfall_skew_sum": np.maximum(0, -ran["outcome_third_moment"]),
+                "advantage_sum": lead,
                 "advantage_square_sum": lead**2,
                 "advantage_residual_sum": lead * residual,
+                "advantage_noise_sum": lead * noise,
                 "advantage_variance_sum": lead**2 * noise,
                 "sensitivity_square_sum": ran["centred_sensitivity"] ** 2,
                 "sensitivity_residual_sum": ran["centred_sensitivity"] * residual,
