@@ -134,7 +134,7 @@ class Plan:
             said.append(f"Expected to succeed: {amounts}; round robin would expect {number(other * count, 1)}.")
         said.append(f"Planned time: {'unknown' if self.makespan_ms is None else duration(self.makespan_ms)}.")
         if self.unassigned.height:
-            said.append(f"No agent has room for {plural(self.unassigned.height, 'task')}; .unassigned says why.")
+            said.append(f"Without an agent: {plural(self.unassigned.height, 'task')}; .unassigned says why.")
         return said + ([f"{plural(len(self.warnings), 'warning')}; see .warnings."] if self.warnings else [])
 
 
@@ -167,9 +167,10 @@ class WhatIf:
         changed = ", ".join(f"{name}={_shown(value)}" for name, value in self.changed.items()) or "nothing changed"
         plans = (self.before, self.plan)
         success = " -> ".join(percent(plan.expected_success_rate) for plan in plans)
+        counts = " -> ".join(number(float(plan.assignments["planned_success"].sum()), 1) for plan in plans)
         time = " -> ".join(duration(plan.makespan_ms) for plan in plans)
         return (
-            f"What if: {changed}\nPlanned success: {success}\nPlanned time: {time}\n"
+            f"What if: {changed}\nPlanned success: {success} ({counts} tasks)\nPlanned time: {time}\n"
             f"{plural(self.moved.height, 'task')} of {self.before.assignments.height:,} would move."
         )
 

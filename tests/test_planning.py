@@ -98,7 +98,7 @@ def test_agents_have_capacities_of_their_own_and_a_task_without_room_says_why():
     assert (plan.assignments.height, plan.unassigned.height) == (2, 2)
     left_out = plan.unassigned["task_id"][0]
     assert plan.explain(left_out).startswith(f"{left_out} was not assigned: ")
-    assert "No agent has room for 2 tasks" in repr(plan)
+    assert "Without an agent: 2 tasks" in repr(plan)
     with pytest.raises(phase19.Phase19Error, match="capacity"):
         phase19.plan(TASKS, agents, HISTORY)
 

@@ -27,7 +27,7 @@ from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import BacktestOptions, RunOptions, WaveOptions, takes_settings
 from phase19.outputs.rendering import Section, Table, figures_table, records_table
 from phase19.outputs.summary import SCHEMA_VERSION
-from phase19.outputs.text import duration, percent
+from phase19.outputs.text import duration, percent, words
 from phase19.wave import ExecutedWave, largest, mean, positions
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _BINS = 10  # in the reliability table
 _ROUNDING = 1e-12
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class BacktestResult:
     """Result of a backtest.
 
@@ -91,6 +91,14 @@ class BacktestResult:
             ),
         )
 
+    def __repr__(self) -> str:
+        names, success = ("plan", "round_robin", "oracle"), self.document["success"]
+        rates = (f"{words(name)} {percent(success[name])}" for name in names)
+        return f"{self.section.title}\nActual success: {', '.join(rates)}."
+
+    def _repr_html_(self) -> str:
+        return self.section._repr_html_()
+
 
 @takes_settings(BacktestOptions)
 def backtest(
@@ -123,9 +131,9 @@ def backtest(
     Examples
     --------
     >>> import phase19
-    >>> found = phase19.backtest("outputs/phase18", executions="outputs/phase17/execution_outcomes.jsonl")
-    >>> found.document["total_tasks"], found.document["pair_count"]
-    (12, 48)
+    >>> phase19.backtest("outputs/phase18", executions="outputs/phase17/execution_outcomes.jsonl")
+    Backtest: 12 tasks, 4 agents, 3 waves, maximize_success; 58.3 % of the plan and 12 of 48 pairs have records
+    Actual success: plan 100 %, round robin 100 %, oracle 100 %.
     """
     options = BacktestOptions.of(input, **settings)
     inputs = load_inputs(*options.sources)

@@ -35,7 +35,7 @@ _LEGEND = "Imbalance: standard deviation of the agents' busy time divided by its
 Measures = dict[str, Floats]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Comparison:
     """Result of comparing all strategies.
 
@@ -52,6 +52,12 @@ class Comparison:
     table: pl.DataFrame
     section: Section
     warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"{self.section.title}\n{self.section.blocks[-1]}"
+
+    def _repr_html_(self) -> str:
+        return self.section._repr_html_()
 
 
 @takes_settings(CompareOptions)
@@ -78,9 +84,9 @@ def compare(input: CompareOptions | Path | str | None = None, **settings: "Unpac
     Examples
     --------
     >>> import phase19
-    >>> found = phase19.compare("outputs/phase18", seed=7)
-    >>> found.table.filter(is_recommended=True)["strategy"].item()
-    'maximize_success'
+    >>> phase19.compare("outputs/phase18", seed=7)  # doctest: +ELLIPSIS
+    Comparison: 12 tasks, 4 agents, 3 waves, simulated
+    Recommended: maximize_success. ...
     """
     options = CompareOptions.of(input, **settings)
     started = options.timestamp or datetime.now(UTC)

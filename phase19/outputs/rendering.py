@@ -30,6 +30,9 @@ class Section:
     title: str
     blocks: Sequence[Block]
 
+    def _repr_html_(self) -> str:
+        return html_blocks(self.title, *self.blocks)
+
 
 def records_table(rows: Sequence[Mapping[str, Any]], keys: str = "") -> Table:
     """Make a table of records with one column per key, all by default. Columns up to the last text align left."""

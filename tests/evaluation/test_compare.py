@@ -269,12 +269,12 @@ def test_settings_that_compare_does_not_take_are_refused(inputs, setting):
 def test_bad_usage_of_compare_is_one_message_and_keeps_the_last_comparison(run_cli, inputs, arguments, message):
     (inputs.parent / "taken").mkdir()
     last = inputs.parent / "strategy_comparison.jsonl"
-    last.write_text("the last one\n")
+    last.write_text('{"strategy": "the last one"}\n')
     done = run_cli("compare", "--input", inputs, *(argument.format(inputs=inputs) for argument in arguments))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert message in done.stderr
-    assert last.read_text() == "the last one\n"
+    assert last.read_text() == '{"strategy": "the last one"}\n'
     assert sorted(path.name for path in inputs.parent.iterdir()) == [
         "phase16", "phase17", "phase18", last.name, "taken"
     ]  # fmt: skip
