@@ -126,37 +126,34 @@ PREVIOUS_TASKS = _rows(
 )
 
 
+_AGENT_COUNT = "least number of agents: agent_0, agent_1, ... join those that are named"
+_TASK_COUNT = "number of tasks to plan if no file names any: task_0, task_1, ..."
+_MeanTime = Annotated[Duration | None, Meta(description="mean time of an attempt, ms")]
+_MeanChange = Annotated[Change | None, Meta(description="mean change of confidence")]
+_RetryRate = Annotated[Rate | None, Meta(description="share of the tasks that were retried")]
+_Waves = Annotated[Count | None, Meta(description="number of waves if no task has one")]
+
+
 class AgentPerformance(Struct, kw_only=True):
     """One agent in multi_agent_summary.json: `tasks` tasks at `success_rate`, after retries of `retry_rate` of them."""
 
-    success_rate: Annotated[Rate | None, Meta(description="share of its tasks that succeeded, after retries")] = None
+    success_rate: Annotated[Rate | None, Meta(description="share of the tasks that succeeded, after retries")] = None
     tasks: Annotated[Count | None, Meta(description="its number of tasks")] = None
-    avg_execution_time_ms: Annotated[Duration | None, Meta(description="mean time of an attempt, ms")] = None
-    avg_confidence_delta: Annotated[Change | None, Meta(description="mean change of confidence")] = None
-    retry_rate: Annotated[Rate | None, Meta(description="share of its tasks that were retried")] = None
+    avg_execution_time_ms: _MeanTime = None
+    avg_confidence_delta: _MeanChange = None
+    retry_rate: _RetryRate = None
 
 
 class Population(Struct, kw_only=True, frozen=True):
     """Phase 18's multi_agent_summary.json: figures of all agents together and of each agent; None if absent."""
 
-    success_rate: Annotated[Rate, Meta(description="share of all tasks that succeeded, after retries")]
-    agent_count: Annotated[
-        int,
-        Meta(ge=0, le=100_000, description="least number of agents: agent_0, agent_1, ... join those that are named"),
-    ] = field(name="total_agents")
-    task_count: Annotated[
-        int, Meta(ge=0, le=10_000_000, description="number of tasks to plan if no file names any: task_0, task_1, ...")
-    ] = field(name="total_tasks")
-    wave_count: Annotated[Count | None, Meta(description="number of waves if no task has one")] = field(
-        default=None, name="total_waves"
-    )
-    duration_ms: Annotated[Duration | None, Meta(description="mean time of an attempt, ms")] = field(
-        default=None, name="avg_execution_time_ms"
-    )
-    confidence_delta: Annotated[Change | None, Meta(description="mean change of confidence")] = field(
-        default=None, name="avg_confidence_delta"
-    )
-    retry_rate: Annotated[Rate | None, Meta(description="share of all tasks that were retried")] = None
+    success_rate: Annotated[Rate, Meta(description="share of the tasks that succeeded, after retries")]
+    agent_count: Annotated[int, Meta(ge=0, le=100_000, description=_AGENT_COUNT)] = field(name="total_agents")
+    task_count: Annotated[int, Meta(ge=0, le=10_000_000, description=_TASK_COUNT)] = field(name="total_tasks")
+    wave_count: _Waves = field(default=None, name="total_waves")
+    duration_ms: _MeanTime = field(default=None, name="avg_execution_time_ms")
+    confidence_delta: _MeanChange = field(default=None, name="avg_confidence_delta")
+    retry_rate: _RetryRate = None
     agent_performance: Annotated[dict[Id, AgentPerformance] | None, Meta(description="figures by agent")] = None
     timestamp: datetime | None = None
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from math import isfinite
 from pathlib import Path
 
@@ -23,24 +24,14 @@ _NOT_A_NUMBER = ["NaN", "nan", "N/A", "n/a"]
 _VOID = ["void", "error", "cancelled", "canceled", "skipped", "nan", "na"]
 _NOT = ["false", "no", "0"]
 _TIMEOUT = ["timeout", "timedout"]
-_ROLES = (
-    *("task", "agent", "success", "duration", "start", "end"),
-    *("category", "timestamp", "attempt", "trial", "void", "error"),
-)
-_CONVERTED = {"duration": "duration_ms", "start": "start", "end": "end", "timestamp": "timestamp",
-              "attempt": "attempt"}  # fmt: skip
+_ROLES = (*(field.name for field in fields(TableColumns)), "start", "end")
 # Usual names of columns of tasks to do, by the column of `frames.TASKS`.
-_TASK = {
-    "task_id": USUAL["task"],
-    "category": USUAL["category"],
-    "risk_level": "risklevel risk",
-    "wave": "wave",
-    "priority": "priority",
-    "confidence": "confidence",
-    "deadline_ms": "deadlinems",
-    "estimated_duration_ms": "estimateddurationms",
-    "required_agents": "requiredagents",
-    "excluded_agents": "excludedagents",
+_TASK = {"task_id": USUAL["task"], "category": USUAL["category"], "risk_level": "risklevel risk"} | {
+    name: name.replace("_", "")
+    for name in (
+        *("wave", "priority", "confidence", "deadline_ms", "estimated_duration_ms", "required_agents"),
+        "excluded_agents",
+    )
 }
 _HIGHEST_ATTEMPT = 1000
 _ROW = "row_hash"
@@ -102,8 +93,11 @@ def read_table(
     )
     counts = {"rows": rows.height + torn_count, "unreadable": torn_count, "repeated": rows.height - kept.height}
     unmapped: dict[str, list[str]] = {}
-    bad = {role: text[role].is_not_null() & made[column].is_null() for role, column in _CONVERTED.items()}
-    for role, is_bad in {"success": text["success"].is_not_null() & text["is_unknown"], **bad}.items():
+    found = made.with_columns(duration="duration_ms")
+    bad = {"success": text["is_unknown"]}
+    for role in ("duration", "start", "end", "timestamp", "attempt"):
+        bad[role] = text[role].is_not_null() & found[role].is_null()
+    for role, is_bad in bad.items():
         if is_bad.any():
             unmapped[named[role]] = not_understood(text[role], is_bad)
             counts[f"{role} not understood"] = int(is_bad.sum())
