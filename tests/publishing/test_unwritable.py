@@ -99,6 +99,6 @@ def test_a_command_whose_output_is_closed_does_its_work(printing, name):
 
 
 def test_a_fault_with_a_file_is_no_fault_of_the_output(monkeypatch):
-    monkeypatch.setattr("phase19.inputs.loading.load_inputs", lambda *_, **_options: Path("/nowhere").read_text())
+    monkeypatch.setattr("phase19.planning.load_inputs", lambda *_, **_options: Path("/nowhere").read_text())
     with pytest.raises(FileNotFoundError):
         main(["validate", "--input", "."])
