@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
+import duckdb
 import pytest
 
 from phase19.errors import OutputError
-from phase19.outputs.answers import attention, verdict
+from phase19.outputs.answers import attention, next_steps, verdict
 from phase19.outputs.report import (
     HTML_FILE,
     MARKDOWN_FILE,
@@ -400,6 +404,38 @@ def test_attention_is_asked_for_failed_checks_and_for_metrics_beyond_their_norma
     assert attention_table(read_run(run_dir)).rows == tuple(rows[:1])
     (run_dir / "alerts.jsonl").write_text("")
     assert attention_table(read_run(run_dir)).startswith("Nothing needs attention: ")
+
+
+# What to do next
+
+
+def test_commands_are_quoted_so_that_they_can_be_pasted(run_dir):
+    told = {"task_id": "fix it", "agent_id": "a", "status": "failed", "planned_success": 0.9}
+    change(run_dir, least_expected=told)
+    for name in ("scheduling_anomalies", "alerts"):
+        (run_dir / f"{name}.jsonl").write_text("")
+    assert next_steps(read_run(run_dir), Path("my runs"), Path("my inputs")) == [
+        (
+            "See why fix it was given to a (failed; planned success 90.0 %):",
+            "python -m phase19 explain 'fix it' --run 'my runs'",
+        ),
+        ("Compare all strategies:", "python -m phase19 compare --input 'my inputs'"),
+    ]
+
+
+@pytest.mark.parametrize("agent", ["agent_1", "it's", '$(ls) `ls` "x" !! \\'])
+def test_the_query_of_an_agent_survives_shell_and_sql(run_dir, agent):
+    change(run_dir, "scheduling_anomalies.jsonl", affected_agents=[agent, "b"])
+    ((why, command),) = next_steps(read_run(run_dir), Path("run"), Path("inputs"))
+    assert why == f"See the attempts of {agent}:"
+    *start, sql, option, place = shlex.split(command)
+    assert (start, option, place) == (["python", "-m", "phase19", "query"], "--run", "run")
+    where = sql.removeprefix("select * from attempts where agent_id = ")
+    assert duckdb.execute(f"select {where}").fetchone() == (agent,)
+    done = subprocess.run(
+        ["bash", "-c", f"printf %s {command.split(' query ')[1]}"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(sql)
 
 
 # Files that cannot be read or written
