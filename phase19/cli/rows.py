@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    AsTable = Callable[[pl.DataFrame], Table]
+
 MOST_ROWS = 10_000  # of a table, however many are asked for
 _FEW_ROWS = 100  # of a table, if no number is asked for
 
@@ -41,12 +43,7 @@ def plain_table(frame: pl.DataFrame) -> Table:
 
 
 def print_rows(
-    frame: pl.DataFrame,
-    form: str,
-    limit: int | None,
-    *,
-    as_table: Callable[[pl.DataFrame], Table] = plain_table,
-    note: str = "",
+    frame: pl.DataFrame, form: str, limit: int | None, *, as_table: AsTable = plain_table, note: str = ""
 ) -> None:
     """Print a frame in a format; for a table, `as_table` makes it and `note` is a sentence below it.
 
@@ -60,8 +57,8 @@ def print_rows(
         print(shown.write_csv() if form == "csv" else shown.write_ndjson(), end="")
         return
     if shown.height > MOST_ROWS:
-        advice = "use --format csv or jsonl"
-        raise UsageError(f"--limit: a table has at most {MOST_ROWS:,} rows, found {shown.height:,}; {advice}")
+        found = f"{shown.height:,}; use --format csv or jsonl"
+        raise UsageError(f"--limit: a table has at most {MOST_ROWS:,} rows, found {found}")
     if shown.height < frame.height:
         count = f"{shown.height:,} of {frame.height:,} rows"
         note = f"{count}. --limit N shows more; --format csv or jsonl prints all."

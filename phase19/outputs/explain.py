@@ -16,14 +16,12 @@ _MEASURES = {
     "confidence_optimization": "from 0 to 1, higher for a larger expected gain of confidence",
     "weighted": "the weighted mean of chance of success, speed and gain of confidence",
 }
-_EXPLORING = "the chance of success plus a bonus for agents with few records"
 _NOT_RUN = {
     "unobserved": "the records that were replayed have no attempt of it by this agent",
     "interrupted": "the run was interrupted",
 }
 _SMALLEST = 0.001  # a smaller amount of score is written as "less than" this
 _EQUAL = 1e-6  # scores that differ by less are called the same
-_NOTHING = 1e-9  # a smaller amount of score is a rounding error
 _MANY = 0.5  # tasks per wave; fewer are written as one task in so many waves
 
 
@@ -81,26 +79,27 @@ def _reasons(task: dict[str, Any]) -> list[str]:
         return [f"{strategy} looks for a plan whose last agent ends early, not for each task's best agent; {time}."]
     thing, said = "chance of success", []
     if not _is_success(task):
-        thing, measure = "score", _MEASURES.get(strategy, _EXPLORING)
+        thing, measure = (
+            "score",
+            _MEASURES.get(strategy, "the chance of success plus a bonus for agents with few records"),
+        )
         said.append(f"{strategy} scores each task with each agent ({measure}) and maximises the sum over the wave.")
     if task["runner_up_agent_id"] is None:
         return [*said, "No other agent may do it without leaving another task without an agent."]
     is_moved = task["score_margin"] < 0
     is_best = task["best_agent_id"] == agent and not is_moved
-    by = "runner_up" if is_best or is_moved else "best"
-    other, gap = task[f"{by}_agent_id"], task[f"{by}_score"] - task["score"]
-    scores = f"({_score(task, task[f'{by}_score'], gap)} against {_score(task, task['score'], gap)})"
+    kind, margin = ("runner_up", task["score_margin"]) if is_best or is_moved else ("best", task["best_margin"])
+    other, gap = task[f"{kind}_agent_id"], task[f"{kind}_score"] - task["score"]
+    scores = f"({_score(task, task[f'{kind}_score'], gap)} against {_score(task, task['score'], gap)})"
     better = f"{other} has the same {thing}" if abs(gap) < _EQUAL else f"{other} has a higher {thing} {scores}"
-    count = task["best_agent_task_count"]
     if is_best:
-        margin = task["score_margin"]
         said.append(f"No agent has a higher {thing}. The best other choice is {other} {scores}: with {name} there, ")
     elif is_moved or not task["is_best_agent_full"]:
         return [*said, f"{better}, but the plan also keeps the load of the agents even."]
     else:
-        margin = task["best_margin"]
-        full = f"but it already has the {plural(count, 'task')} that it may take in this wave, and they need it more"
-        said.append(f"{better}, {full}: with {name} there, even if others moved to make room, ")
+        full = f"already has the {plural(task['best_agent_task_count'], 'task')} that it may take in this wave"
+        said.append(f"{better}, but it {full}, and they need it more: ")
+        said[-1] += f"with {name} there, even if others moved to make room, "
     said[-1] += "another task would have no agent." if margin is None else _worth(task, margin, "fail", "fall")
     if task["agent_price"] >= _SMALLEST:
         said.append(f"If {agent} could take one more task, {_worth(task, task['agent_price'], 'succeed', 'rise')}")
@@ -131,8 +130,6 @@ def _score(task: dict[str, Any], score: float, gap: float) -> str:
 
 def _worth(task: dict[str, Any], value: float, ending: str, change: str) -> str:
     """Say what an amount of score means: how many tasks end differently, or how the wave's sum of scores changes."""
-    if value < _NOTHING:
-        return "the plan would be as good."
     if not _is_success(task):
         size = significant(value, 2) if value >= _SMALLEST else f"less than {_SMALLEST}"
         return f"the sum over the wave would {change} by {size}."

@@ -88,7 +88,7 @@ FEW = "less than one more task would fail in 1,000 such waves."
         (
             TASK,
             {"score_margin": 0.0, "runner_up_score": 0.994},
-            BEST.format(CHANCE, "99.4 % against 99.4 %", "the plan would be as good."),
+            BEST.format(CHANCE, "99.4 % against 99.4 %", FEW),
         ),
         (
             TASK,
