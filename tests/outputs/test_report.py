@@ -423,7 +423,7 @@ def test_commands_are_quoted_so_that_they_can_be_pasted(run_dir):
     ]
 
 
-@pytest.mark.parametrize("agent", ["agent_1", "it's", '$(ls) `ls` "x" !! \\'])
+@pytest.mark.parametrize("agent", ["agent_1", "it's", "$(ls)", "`ls`", '$(ls) `ls` "x" !! \\'])
 def test_the_query_of_an_agent_survives_shell_and_sql(run_dir, agent):
     change(run_dir, "scheduling_anomalies.jsonl", affected_agents=[agent, "b"])
     ((why, command),) = next_steps(read_run(run_dir), Path("run"), Path("inputs"))
