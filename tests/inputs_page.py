@@ -81,7 +81,7 @@ from the formats that the command checks.
 
 `--input` names the directory of Phase 18. `phase17` and `phase16` beside it are read if they exist. In a file whose
 name ends in `.jsonl`, every line is one JSON object. Unknown fields are ignored with a warning; null means the same as
-a missing field.
+a missing field. `features.jsonl`, which `import aslib` writes, is not used yet.
 
 Under `inputs`, a run's summary says what each file was used for: `forecast` (it changes the plan), `baseline` (the run
 is compared with it), `shown` (the report repeats it) or `nothing`.
