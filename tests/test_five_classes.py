@@ -123,6 +123,7 @@ def test_the_records_are_the_lines_of_the_files(result):
 COMMAND = {
     AdaptiveOptimizer: {
         "check_waves": {},
+        "restarted": {},
         "load_phase18_data": {},
         "calculate_optimal_schedule": {},
         "optimize_for_success": {},
