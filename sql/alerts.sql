@@ -54,7 +54,7 @@ late_tasks as (
     select
         1 as position,
         'is_late' as source,
-        'ended' as what,
+        'Ended' as what,
         task_id,
         actual_end_time - deadline_ms as late_ms,
     from executions
@@ -63,7 +63,7 @@ late_tasks as (
     select
         2 as position,
         'is_planned_late' as source,
-        'were planned to end' as what,
+        'Planned to end' as what,
         task_id,
         scheduled_end_time - deadline_ms as late_ms,
     from executions
@@ -91,8 +91,8 @@ late_alerts as (
         'warning' as severity,
         'scheduled_tasks: ' || source as source,
         printf(
-            '%d of %s with a deadline %s late: %s%s.',
-            late_count, counted(task_count, 'task'), what, array_to_string(late[:10], ', '),
+            '%s late: %d of %s with a deadline: %s%s.',
+            what, late_count, counted(task_count, 'task'), array_to_string(late[:10], ', '),
             if(late_count > 10, printf(' and %d more', late_count - 10), '')
         ) as message,
         'Unless this run did, plan with --priority deadline: early deadlines start first. Or allow more time.'

@@ -230,7 +230,7 @@ class TestWhatHoldsOfEveryRun:
             ("task_10", 5.0, True, True),
         ]
         assert [alert["source"] for alert in alerts] == ["scheduled_tasks: is_late", "scheduled_tasks: is_planned_late"]
-        assert alerts[0]["message"] == ("2 of 3 tasks with a deadline ended late: task_10 by 115 ms, task_2 by 5 ms.")
+        assert alerts[0]["message"] == ("Ended late: 2 of 3 tasks with a deadline: task_10 by 115 ms, task_2 by 5 ms.")
         # By deadline, task_10 is first, and still late; task_2 is second, and now planned late.
         counts, marks, _ = late(priority="deadline")
         assert [mark[0] for mark in marks] == ["task_10", "task_2", "task_3", "task_4"]
