@@ -15,6 +15,7 @@ from phase19.inputs.thresholds import Thresholds
 
 _IS_NUMBERED = "is_numbered"  # column: the line has a timestamp or a trial
 _MANY_ALIKE = 0.1  # share of all lines
+_CLOCK_MS = 0.001  # a shorter time is below the resolution of any clock that times a task
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +76,19 @@ def judged_attempts(attempts: pl.DataFrame, place: str, warnings: list[str]) -> 
     Notes
     -----
     Equal lines with a timestamp or a trial number are one attempt. Others may be several, so all of them count. A time
-    of 0 is below the resolution of the clock: it becomes half the smallest positive time, and unknown where no
-    time is positive. Where attempt k of a pair has more lines than attempt k - 1, the missing lines were failures.
+    below a microsecond, such as 0, is below the resolution of the clock: it becomes half the smallest longer time, and
+    unknown where there is none. Where attempt k of a pair has more lines than attempt k - 1, the missing lines were
+    failures.
     """
-    duration_ms, is_repeated = pl.col("duration_ms"), ~attempts[TEXT_HASH].is_first_distinct()
+    is_repeated, duration_ms = ~attempts[TEXT_HASH].is_first_distinct(), pl.col("duration_ms")
+    is_too_short = duration_ms < _CLOCK_MS
     again, alike = (is_repeated & attempts[_IS_NUMBERED]), (is_repeated & ~attempts[_IS_NUMBERED])
     once = attempts.filter(~again).drop(TEXT_HASH, LINE, _IS_NUMBERED)
     missing = _missing_attempts(once)
     judged = pl.concat([once.drop_nulls("is_success"), missing])
-    smallest = judged.select(duration_ms.filter(duration_ms > 0).min() / 2).item()
+    smallest = judged.select(duration_ms.filter(~is_too_short).min() / 2).item()
     is_much = int(alike.sum()) > _MANY_ALIKE * attempts.height
-    taken = "unknown" if smallest is None else f"{smallest:g} ms, half the smallest time above 0"
+    taken = "unknown" if smallest is None else f"{smallest:g} ms, half the smallest longer time"
     found = {
         f"left out that repeat another with its timestamp or trial{_first(attempts, again)}": again.sum(),
         f"that repeat another without timestamp or trial; all count{_first(attempts, alike)}": alike.sum() * is_much,
@@ -93,10 +96,10 @@ def judged_attempts(attempts: pl.DataFrame, place: str, warnings: list[str]) -> 
             "is_success"
         ].null_count(),
         "missing before later attempts of the same pair; they count as failures of unknown time": missing.height,
-        f"with a time of 0 ms; it is taken as {taken}": (judged["duration_ms"] == 0).sum(),
+        f"with a time of 0 or below a microsecond; it is taken as {taken}": judged.select(is_too_short.sum()).item(),
     }
     warnings += [f"{place}: {plural(int(count), 'attempt')} {what}" for what, count in found.items() if count]
-    return judged.with_columns(pl.when(duration_ms == 0).then(smallest).otherwise(duration_ms).alias("duration_ms"))
+    return judged.with_columns(pl.when(is_too_short).then(smallest).otherwise(duration_ms).alias("duration_ms"))
 
 
 def _first(attempts: pl.DataFrame, is_repeated: pl.Series) -> str:

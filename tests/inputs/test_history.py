@@ -93,6 +93,16 @@ def test_a_replay_takes_the_first_judged_trial_of_a_pair(tmp_path):
     assert warnings[-1] == "trials.jsonl: 2 attempts left out, since a replay takes the first trial"
 
 
+def test_a_time_below_a_microsecond_counts_as_half_the_smallest_longer_one(tmp_path):
+    row = '{"task_id": "%s", "agent_id": "x", "status": "success", "execution_time_ms": %s}'
+    lines = "\n".join(row % each for each in (("a", "1e-300"), ("b", "0"), ("c", "0.001"), ("d", "5")))
+    warnings: list[str] = []
+    attempts = read_executions(write(tmp_path, "e.jsonl", lines), warnings)
+    assert attempts["duration_ms"].to_list() == [0.0005, 0.0005, 0.001, 5.0]
+    taken = "it is taken as 0.0005 ms, half the smallest longer time"
+    assert warnings == [f"e.jsonl: 2 attempts with a time of 0 or below a microsecond; {taken}"]
+
+
 def test_executions_need_an_agent(tmp_path):
     path = write(tmp_path, "executions.jsonl", '{"task_id": "a", "status": "failed"}')
     with pytest.raises(InputError, match="line 1: field 'agent_id'"):
