@@ -99,7 +99,9 @@ def print_inputs(inputs: Inputs) -> None:
 def print_import(result: ImportResult) -> None:
     """Print what was read, what could not be used, and the command to type next."""
     rows = tuple((name, f"{count:,}") for name, count in result.counts.items())
-    notes = [f"Not understood in {column}: {', '.join(map(repr, few))}." for column, few in result.unmapped.items()]
+    notes = result.notes + [
+        f"Not understood in {column}: {', '.join(map(repr, few))}." for column, few in result.unmapped.items()
+    ]
     if result.unused:
         notes.append(f"Columns not used: {', '.join(result.unused)}.")
     if not result.counts["tasks to do"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -44,6 +45,10 @@ def test_the_sample_of_a_format_is_imported_as_agreed_and_can_be_planned(name, t
     done = run_cli("import", name, SAMPLES / name, "--output", place)
     assert (done.returncode, done.stderr) == (0, "")
     golden.text(f"imports/{name}.txt", done.stdout.replace(str(place), "mine"))
+    counts = {name: int(count) for name, count in re.findall(r"^(.*?) +(\d+)$", done.stdout, re.MULTILINE)}
+    counts["added"] = -counts.get("not listed, so failed", 0)
+    of_rows = ("unreadable", "repeated", "succeeded", "failed", "void", "not tried yet", "without a task or an agent")
+    assert counts["rows"] == sum(counts.get(name, 0) for name in (*of_rows, "of the reference solution", "added"))
     for path in sorted(place.iterdir()):
         text = path.read_text("utf-8")
         rows = [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else [json.loads(text)]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from phase19.errors import InputError, OutputError, UsageError
 from phase19.inputs.importers.attempts import Imported, write_inputs
@@ -17,6 +21,7 @@ from phase19.inputs.importers.table import read_table
 from phase19.inputs.loading import load_inputs
 
 PLAIN = TableColumns(task="task", agent="agent", success="passed")
+ROW_COUNTS = ("unreadable", "repeated", "succeeded", "failed", "void", "not tried yet", "without a task or an agent")
 
 
 def write(tmp_path, text, name="log.csv"):
@@ -211,9 +216,12 @@ def test_trials_have_numbers_or_names(tmp_path, values, trials):
     assert column(tmp_path, "trial", values.split(), trial="more") == trials
 
 
-def test_control_characters_in_ids_become_spaces(tmp_path):
-    found = read(tmp_path, 'task,agent,passed\n"fix\n\tit \U0001f41b",one two,1\n').rows
-    assert found.row(0)[:2] == ("fix it \U0001f41b", "one two")
+def test_ids_stay_what_they_are_but_for_control_characters_which_are_shown_and_counted(tmp_path):
+    text = 'task,agent,passed\n"new\nline",NULL,1\nnew line,nan,0\n\x1b[1m\U0001f41b,None,1\nn,a,\n'
+    counts = write_inputs(read(tmp_path, text), tmp_path / "inputs")
+    rows = load_inputs(tmp_path / "inputs").attempts.select("task_id", "agent_id").rows()
+    assert rows == [(r"new\nline", "NULL"), ("new line", "nan"), ("\\x1b[1m\U0001f41b", "None")]
+    assert counts["with control characters in a name"] == 2
 
 
 def test_rows_delivered_again_count_once_if_they_say_when_or_which_trial(tmp_path):
@@ -221,6 +229,99 @@ def test_rows_delivered_again_count_once_if_they_say_when_or_which_trial(tmp_pat
     found = read(tmp_path, text, TableColumns(task="task", agent="agent", success="passed", trial="n"))
     assert found.rows["task_id"].to_list() == ["a", "b", "b"]
     assert found.counts == {"rows": 5, "unreadable": 0, "repeated": 2}
+
+
+TIMED = replace(PLAIN, timestamp="at")
+
+
+@pytest.mark.parametrize(
+    ("other", "kept"),
+    [("2026-01-05", 4), ("2026-01-06 11:30", 4), ("2026-01-06 11:30:01", 2), ("1767323045", 2), ("", 4)],
+)
+def test_equal_rows_are_copies_only_if_the_times_of_the_log_have_seconds(tmp_path, other, kept):
+    found = read(tmp_path, "task,agent,passed,at\n" + "a,x,0,2026-01-05\n" * 3 + f"b,x,1,{other}\n", TIMED)
+    assert (found.rows.height, found.counts["repeated"]) == (kept, 4 - kept)
+    assert [note[:6] for note in found.notes] == ["2 rows"] * (kept == 4)
+
+
+def test_rows_at_the_same_time_stay_attempts_of_their_own(tmp_path):
+    # The rows of c differ in a column that is not imported; the second one of d repeats the first.
+    text = (
+        "task,agent,passed,at,n,note\na,x,1,2026-01-05,1,\na,x,0,2026-01-05,1,\na,x,0,2026-01-05,1,\n"
+        "b,x,0,2026-01-05,1,\nb,x,1,2026-01-05,2,\nc,x,1,2026-01-05,1,p\nc,x,1,2026-01-05,1,q\n"
+    )
+    write_inputs(read(tmp_path, text, replace(TIMED, attempt="n")), tmp_path / "inputs")
+    rows = pl.read_ndjson(tmp_path / "inputs/task_outcomes.jsonl")
+    assert rows["trial"].to_list() == [0, 1, 2, None, None, 0, 1]
+    inputs = load_inputs(tmp_path / "inputs")
+    assert inputs.attempts["is_success"].to_list() == [True, False, False, False, True, True, True]
+    assert not [warning for warning in inputs.warnings if "repeat" in warning]
+
+
+def test_equal_numbers_of_trials_do_not_merge_rows(tmp_path):
+    text = "task,agent,passed,at,n,note\n" + "".join(
+        f"a,x,1,{at},{n},{note}\n" for note, (at, n) in enumerate([("2026-01-05", 0)] * 2 + [("2026-01-05", "")] * 2)
+    )
+    write_inputs(read(tmp_path, text, replace(TIMED, trial="n")), tmp_path / "inputs")
+    assert load_inputs(tmp_path / "inputs").attempts.height == 4
+
+
+def test_a_row_without_an_outcome_is_to_do_unless_it_says_that_an_agent_started(tmp_path):
+    rows = {
+        "not tried yet": [
+            *(",open,,,", "x,To do,2026-03-01,0,", "x,-,2026-03-01,,", ",n/a,,0.0,", ",NEW,,,", ",\u2014,,-,", ",,,,"),
+            *(",,2026-03-01,,", "x,,,0,", "NULL,NULL,NULL,NULL,"),
+        ],
+        "void": ["x,,2026-03-01,,", "x,open,,12,", "x,pending,,,crashed", "x,nan,,,"],
+        "without a task or an agent": [",,,12,", ",pass,,,"],
+    }
+    lines = [f"{what[0]}{number},{row}" for what, found in rows.items() for number, row in enumerate(found)]
+    text = "\n".join(["task,agent,passed,at,s,why", "a,x,yes,,,", *lines])
+    imported = read(tmp_path, text, replace(TIMED, duration="s:s", error="why"))
+    counts = write_inputs(imported, tmp_path / "inputs")
+    assert ({name: counts[name] for name in rows}, imported.unmapped) == ({k: len(v) for k, v in rows.items()}, {})
+    assert load_inputs(tmp_path / "inputs").tasks["task_id"].to_list() == [f"n{number}" for number in range(10)]
+
+
+ODD = st.sampled_from(["", "a", "b\n", " ", "NULL", "1", "0", "0.5", "open", "-", "error", "2026-01-05", "\x00", "x"])
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.lists(ODD, min_size=5, max_size=5)), junk=st.sampled_from(["", "[1]", "null", "{", '"x"', "5"]))
+def test_every_row_is_in_exactly_one_count(tmp_path, rows, junk):
+    names = ("task", "agent", "passed", "at", "s")
+    lines = [
+        json.dumps(dict(zip(names, row, strict=True))) for row in (["a", "x", "1", "2026-01-05T00:00:01Z", "3"], *rows)
+    ]
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join([*lines, lines[0], junk]))
+    columns = replace(TIMED, duration="s:s", threshold=0.5)
+    place = Path(tempfile.mkdtemp(dir=tmp_path))
+    counts = write_inputs(read_table([path], columns, drop_torn_lines=True), place)
+    assert counts["rows"] == len(rows) + 2 + bool(junk)
+    assert counts["rows"] == sum(counts[name] for name in ROW_COUNTS)
+    assert load_inputs(place).attempts.height == counts["succeeded"] + counts["failed"]
+
+
+def test_empty_rows_are_counted(tmp_path):
+    counts = write_inputs(read(tmp_path, "task,agent,passed\na,x,1\n,,\n,,\n"), tmp_path / "inputs")
+    assert (counts["rows"], counts["without a task or an agent"]) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("scores", "threshold", "notes"),
+    [
+        ("0.2 1", 50, ["All attempts with an outcome failed: check that this is right.",
+                       "The scores are from 0.2 to 1, --threshold is 50."]),
+        ("1 1", None, ["All attempts with an outcome succeeded: check that this is right."]),
+        ("0.2 1", 0.5, []),
+    ],
+)  # fmt: skip
+def test_outcomes_that_are_all_alike_are_pointed_out(tmp_path, scores, threshold, notes):
+    log = write(tmp_path, "task,agent,passed\n" + "".join(f"a,x,{score}\n" for score in scores.split()))
+    result = import_records("table", log, tmp_path / "inputs", **replace(PLAIN, threshold=threshold).given)
+    assert result.notes == notes
+    assert result.counts["succeeded"] + result.counts["failed"] == 2
 
 
 @pytest.mark.parametrize(
@@ -401,8 +502,9 @@ def test_the_directory_has_the_attempts_the_tasks_to_do_and_derived_figures(tmp_
     )
     counts = write_inputs(read(tmp_path, text, columns), tmp_path / "inputs")
     assert counts == {
-        "rows": 7, "unreadable": 0, "repeated": 0, "attempts": 5, "void": 1, "cut off by a limit": 0,
-        "without a time": 0, "without a task or an agent": 0, "agents": 2, "tasks": 2, "tasks to do": 2,
+        "rows": 7, "unreadable": 0, "repeated": 0, "attempts": 5, "succeeded": 2, "failed": 2, "void": 1,
+        "not tried yet": 2, "without a task or an agent": 0, "cut off by a limit": 0, "without a time": 0,
+        "agents": 2, "tasks": 2, "tasks to do": 2,
     }  # fmt: skip
     inputs = load_inputs(tmp_path / "inputs")
     assert inputs.tasks["task_id"].to_list() == ["c", "d"]
@@ -428,7 +530,7 @@ def test_the_directory_has_the_attempts_the_tasks_to_do_and_derived_figures(tmp_
 
 
 def test_rows_that_name_no_task_or_agent_are_counted(tmp_path):
-    rows = pl.DataFrame({"task_id": ["a", None, "a\n"], "agent_id": ["x", "x", "x"], "is_success": [True] * 3})
+    rows = pl.DataFrame({"task_id": ["a", None, "a"], "agent_id": ["x", "x", ""], "is_success": [True] * 3})
     assert write_inputs(Imported(rows), tmp_path / "inputs")["without a task or an agent"] == 2
     with pytest.raises(UsageError, match="expected at least one attempt"):
         write_inputs(Imported(rows.tail(2)), tmp_path / "other")

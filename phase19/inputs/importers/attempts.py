@@ -30,7 +30,9 @@ ROWS: dict[str, Any] = {
     "cost": pl.Float64,
     "error_message": pl.String,
 }
-CONTROL = r"[\x00-\x1f\x7f-\x9f]"  # no id may contain these
+# No id may contain control characters: they are written as escapes, such as \\n.
+_ESCAPES = {chr(code): repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
+_IDS = ("task_id", "agent_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Imported:
         Numbers that describe tasks: task_id and a column each; None if the log has none.
     unused
         Names of a table's columns that no option names.
+    notes
+        Sentences about what the user should check.
     """
 
     rows: pl.DataFrame
@@ -59,6 +63,7 @@ class Imported:
     tasks: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"task_id": pl.String}))
     features: pl.DataFrame | None = None
     unused: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def write_inputs(imported: Imported, directory: Path) -> dict[str, int]:
@@ -81,14 +86,15 @@ def write_inputs(imported: Imported, directory: Path) -> dict[str, int]:
     rows = imported.rows.with_columns(
         pl.lit(None, dtype=kind).alias(name) for name, kind in ROWS.items() if name not in imported.rows.columns
     ).select(pl.col(name).cast(kind) for name, kind in ROWS.items())
-    is_named = pl.all_horizontal(
-        (pl.col(name).str.len_chars() > 0) & ~pl.col(name).str.contains(CONTROL) for name in ("task_id", "agent_id")
-    ).fill_null(value=False)
+    escaped = rows.with_columns(_escaped(*_IDS))
+    escaped_count = int((rows.select(_IDS).fill_null("") != escaped.select(_IDS).fill_null("")).max_horizontal().sum())
+    has_name = {name: (pl.col(name).str.len_chars() > 0).fill_null(value=False) for name in _IDS}
     told = pl.any_horizontal(pl.col("is_success", "duration_ms", "timestamp", "error_message").is_not_null())
-    is_task = ~told & ~pl.col("is_void").fill_null(value=False) & (pl.col("task_id").str.len_chars() > 0)
+    is_task = ~told & ~pl.col("is_void").fill_null(value=False) & has_name["task_id"]
     is_possible = pl.col("duration_ms").is_between(0, MAX_DURATION_MS)
-    untried, tried = rows.filter(is_task), rows.filter(~is_task)
-    attempts = tried.filter(is_named).with_columns(
+    untried, tried = escaped.filter(is_task), escaped.filter(~is_task)
+    attempts = tried.filter(*has_name.values()).with_columns(
+        trial=_trial(),
         is_void=pl.col("is_void").fill_null(value=False) | pl.col("is_success").is_null(),
         is_censored=pl.col("is_censored").fill_null(value=False),
         duration_ms=pl.when(is_possible).then("duration_ms"),
@@ -96,26 +102,46 @@ def write_inputs(imported: Imported, directory: Path) -> dict[str, int]:
     )
     if attempts.is_empty() or attempts["is_void"].all():
         raise UsageError("expected at least one attempt with a task, an agent and an outcome, found none")
-    new = untried.select("task_id", "category").unique("task_id", maintain_order=True)
-    tasks = pl.concat([new, imported.tasks], how="diagonal_relaxed").unique("task_id", maintain_order=True)
+    new = untried.select("task_id", "category")
+    tasks = pl.concat([new, imported.tasks.with_columns(_escaped("task_id"))], how="diagonal_relaxed")
+    tasks = tasks.unique("task_id", maintain_order=True)
     documents = _documents(attempts, tasks)
     if imported.features is not None:
-        documents["features.jsonl"] = imported.features
+        documents["features.jsonl"] = imported.features.with_columns(_escaped("task_id"))
     write_directory(directory, documents)
     impossible_count = int(tried.select((~is_possible).sum()).item())
+    judged = attempts.filter(~pl.col("is_void"))
+    # Each row is in one of: unreadable, repeated, succeeded, failed, void, not tried yet, without a task or an agent.
     return {
         "rows": imported.counts.get("rows", imported.rows.height),
         **{name: count for name, count in imported.counts.items() if name != "rows"},
         "attempts": attempts.height,
-        "void": int(attempts["is_void"].sum()),
+        "succeeded": int(judged["is_success"].sum()),
+        "failed": int((~judged["is_success"]).sum()),
+        "void": attempts.height - judged.height,
+        "not tried yet": untried.height,
+        "without a task or an agent": tried.height - attempts.height,
         "cut off by a limit": int(attempts["is_censored"].sum()),
         **({"with an impossible time": impossible_count} if impossible_count else {}),
         "without a time": attempts["duration_ms"].null_count(),
-        "without a task or an agent": tried.height - attempts.height,
+        **({"with control characters in a name": escaped_count} if escaped_count else {}),
         "agents": attempts["agent_id"].n_unique(),
         "tasks": attempts["task_id"].n_unique(),
         "tasks to do": tasks.height,
     }
+
+
+def _escaped(*names: str) -> pl.Expr:
+    return pl.col(names).str.replace_many(_ESCAPES)
+
+
+def _trial() -> pl.Expr:
+    """Numbers of trials, so that no two rows are alike: equal rows with a timestamp or a trial would count once."""
+    alike = ("task_id", "agent_id", "timestamp", "attempt", "trial")
+    is_several = (pl.len().over(alike) > 1) & pl.any_horizontal(pl.col("timestamp", "trial").is_not_null())
+    unknown = pl.col("trial").max().fill_null(-1) + 1  # stands for no number
+    number = pl.col("trial").fill_null(unknown) + pl.int_range(pl.len()).over(alike) * (unknown + 1)
+    return pl.when(is_several).then(number).otherwise("trial")
 
 
 def _documents(attempts: pl.DataFrame, tasks: pl.DataFrame) -> dict[str, Any]:
@@ -174,7 +200,10 @@ def write_directory(directory: Path, documents: Mapping[str, Any]) -> None:
     """
     try:
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise OutputError(f"{directory}: expected nothing there, found something; nothing was written")
+            raise OutputError(
+                f"{directory}: expected nothing there, found something; "
+                "nothing was written: remove the directory, or name another (--output)"
+            )
         directory.parent.mkdir(parents=True, exist_ok=True)
         staging = directory.with_name(f".import-{secrets.token_hex(4)}")
         with cleaning_up(lambda: shutil.rmtree(staging, ignore_errors=True)):

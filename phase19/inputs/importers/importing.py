@@ -33,12 +33,15 @@ class ImportResult:
         Examples of values that no rule converts, by column.
     unused
         Names of a table's columns that were not used.
+    notes
+        Sentences about what the user should check.
     """
 
     directory: Path
     counts: dict[str, int]
     unmapped: dict[str, list[str]]
     unused: list[str]
+    notes: list[str]
 
 
 @takes_settings(TableColumns)
@@ -115,7 +118,11 @@ def import_records(
     if task_file is not None:
         listed, unmapped = table.read_tasks(task_file, named)
         imported = replace(imported, tasks=listed, unmapped=imported.unmapped | unmapped)
-    return ImportResult(target, write_inputs(imported, target), imported.unmapped, imported.unused)
+    counts, notes = write_inputs(imported, target), imported.notes
+    if 0 in (counts["succeeded"], counts["failed"]):
+        alike = "failed" if counts["failed"] else "succeeded"
+        notes = [f"All attempts with an outcome {alike}: check that this is right.", *notes]
+    return ImportResult(target, counts, imported.unmapped, imported.unused, notes)
 
 
 def _check_named(paths: Sequence[Path], output: Path, columns: TableColumns) -> None:

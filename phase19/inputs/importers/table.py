@@ -12,7 +12,7 @@ import polars as pl
 from phase19.errors import InputError, UsageError, plural, suggestion
 from phase19.frames import TASKS
 from phase19.inputs.decoding import open_file
-from phase19.inputs.importers.attempts import CONTROL, ROWS, Imported
+from phase19.inputs.importers.attempts import ROWS, Imported
 from phase19.inputs.importers.columns import UNITS_MS, USUAL, TableColumns, usual
 from phase19.inputs.importers.conversions import WORDS, moment, not_understood
 from phase19.inputs.wire import MAX_DURATION_MS
@@ -20,8 +20,10 @@ from phase19.schema import ArrowStream
 
 # Texts that mean that a cell is empty, as databases, R and Python write it; in a column of outcomes, NaN means void.
 _EMPTY = ["", "NULL", "Null", "null", "None", "NA", "<NA>", "NaT", "\\N"]
-_NOT_A_NUMBER = ["NaN", "nan", "N/A", "n/a"]
-_VOID = ["void", "error", "cancelled", "canceled", "skipped", "nan", "na"]
+_NOT_A_NUMBER = ["NaN", "nan", "N/A", "n/a", "-", "\u2013", "\u2014"]
+_VOID = ["void", "error", "cancelled", "canceled", "skipped", "nan"]
+# Outcomes of tasks to do, without spaces and - _ /; a dash alone is one too
+_OPEN = ["", "open", "todo", "pending", "new", "planned", "queued", "scheduled", "notstarted", "backlog", "tbd", "na"]
 _NOT = ["false", "no", "0"]
 _TIMEOUT = ["timeout", "timedout"]
 _ROLES = (*(field.name for field in fields(TableColumns)), "start", "end")
@@ -33,6 +35,7 @@ _TASK = {"task_id": USUAL["task"], "category": USUAL["category"], "risk_level": 
         "excluded_agents",
     )
 }
+_IDS = ("task", "agent", "task_id")  # any text may be an id
 _HIGHEST_ATTEMPT = 1000
 _ROW = "row_hash"
 
@@ -65,22 +68,32 @@ def read_table(
     parts = [_read(path, named, drop_torn_lines=drop_torn_lines) for path in paths]
     torn_count = sum(count for _, count in parts)
     rows = pl.concat([part for part, _ in parts])
-    # Equal rows that say when they were, or which trial they were, are one row delivered again.
-    numbered = [pl.col(role).is_not_null() for role in ("timestamp", "end", "trial") if role in named]
-    again = ~pl.col(_ROW).is_first_distinct() & pl.any_horizontal(pl.lit(value=False), *numbered)
-    kept = rows.filter(~again)
-    text = _cells(kept, named).with_columns(
+    text = _cells(rows, named).with_columns(
         pl.lit(None, dtype=pl.String).alias(role) for role in _ROLES if role not in named
     )
+    # Equal rows that say which trial they were, or when to the second, are one row delivered again.
+    alike = ~rows[_ROW].is_first_distinct()
+    exact = [role for role in ("timestamp", "end") if alike.any() and _has_seconds(text[role])]
+    again = alike & text.select(pl.any_horizontal(pl.col("trial", *exact).is_not_null())).to_series()
+    inexact_count = int((alike & ~again & text["timestamp"].is_not_null()).sum())
+    text = text.filter(~again)
     judged = _judged(text["success"].unique(), columns)
     text = text.join(judged, on="success", how="left", nulls_equal=True, maintain_order="left")
-    is_told = pl.any_horizontal(pl.col("success", "duration", "start", "end", "timestamp", "error").is_not_null())
+    # A task to do may have a planned date, but no time, error or outcome: whatever the date if the outcome says so.
+    has_date = pl.any_horizontal(pl.col("start", "end", "timestamp").is_not_null()) & pl.col("agent").is_not_null()
+    has_time = pl.col("duration").is_not_null() & pl.col("duration").cast(pl.Float64, strict=False).ne_missing(0)
+    is_told = (
+        has_time | pl.col("error").is_not_null() | (pl.col("success").is_not_null() | has_date) & ~pl.col("is_open")
+    )
+    text = text.with_columns(is_told=is_told | has_tasks).with_columns(
+        pl.when("is_told").then(role).alias(role) for role in ("duration", "start", "end", "timestamp")
+    )
     made = text.select(
         *("is_success", "category"),
-        task_id=_id("task"),
-        agent_id=_id("agent"),
+        task_id="task",
+        agent_id="agent",
         is_void=pl.col("is_void")
-        | ((is_told | has_tasks) & pl.col("is_success").is_null())
+        | (pl.col("is_told") & pl.col("is_success").is_null())
         | ~pl.col("void").str.to_lowercase().is_in(_NOT).fill_null(value=True),
         is_censored="is_timeout",
         duration_ms=pl.coalesce(pl.col("duration").cast(pl.Float64, strict=False) * UNITS_MS[unit], _clock_ms()),
@@ -91,7 +104,7 @@ def read_table(
         trial=_trial(text["trial"]),
         error_message="error",
     )
-    counts = {"rows": rows.height + torn_count, "unreadable": torn_count, "repeated": rows.height - kept.height}
+    counts = {"rows": rows.height + torn_count, "unreadable": torn_count, "repeated": int(again.sum())}
     unmapped: dict[str, list[str]] = {}
     found = made.with_columns(duration="duration_ms")
     bad = {"success": text["is_unknown"]}
@@ -105,7 +118,18 @@ def read_table(
     made = made.with_columns(duration_ms=pl.coalesce("duration_ms", between), timestamp=pl.coalesce("timestamp", "end"))
     used = {name.partition(".")[0] for name in named.values()} | {*named.values()}
     unused = [name for name in column_names(paths[0]) if name not in used]
-    return Imported(made.select(name for name in ROWS if name in made.columns), counts, unmapped, unused=unused)
+    notes = []
+    if inexact_count:
+        notes.append(
+            f"{plural(inexact_count, 'row')} equal to another at the same time count, since the times have no seconds. "
+            "If some are copies, name the column that numbers the attempts: --trial COLUMN."
+        )
+    score = pl.col("success").cast(pl.Float64, strict=False).fill_nan(None)
+    low, high = text.select(low=score.min(), high=score.max()).row(0)
+    if columns.threshold is not None and low is not None and not low < columns.threshold <= high:
+        notes.append(f"The scores are from {low:g} to {high:g}, --threshold is {columns.threshold:g}.")
+    kept = made.select(name for name in ROWS if name in made.columns)
+    return Imported(kept, counts, unmapped, unused=unused, notes=notes)
 
 
 def read_tasks(path: Path, columns: TableColumns) -> tuple[pl.DataFrame, dict[str, list[str]]]:
@@ -148,8 +172,6 @@ def read_tasks(path: Path, columns: TableColumns) -> tuple[pl.DataFrame, dict[st
 def _task_value(name: str) -> pl.Expr:
     """The values of a column of `frames.TASKS` from text; null if there is none, or it is out of bounds."""
     column, cell = TASKS.columns[name], pl.col(name)
-    if name == "task_id":
-        return _id(name)
     if column.values:
         return pl.when(cell.str.to_uppercase().is_in(column.values)).then(cell.str.to_uppercase()).alias(name)
     if column.dtype == pl.String:
@@ -166,11 +188,17 @@ def _task_value(name: str) -> pl.Expr:
 
 def _cells(rows: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:
     """Columns of text without spaces around it; null for a text that means empty."""
-    others = [name for name in names if name != "success"]
+    means_empty = {name: [""] if name in _IDS else _EMPTY + _NOT_A_NUMBER * (name != "success") for name in names}
     stripped = rows.select(pl.col(names).str.strip_chars())
-    return stripped.with_columns(pl.when(~pl.col(names).is_in(_EMPTY)).then(pl.col(names))).with_columns(
-        pl.when(~pl.col(others).is_in(_NOT_A_NUMBER)).then(pl.col(others))
+    return stripped.select(
+        pl.when(~pl.col(name).is_in(empty)).then(name).alias(name) for name, empty in means_empty.items()
     )
+
+
+def _has_seconds(text: pl.Series) -> bool:
+    """Whether some moment is not on the whole minute."""
+    at = text.to_frame("at").select(moment(pl.col("at")))["at"]
+    return bool((at.dt.truncate("1m") != at).any())
 
 
 def _judged(values: pl.Series, columns: TableColumns) -> pl.DataFrame:
@@ -179,17 +207,19 @@ def _judged(values: pl.Series, columns: TableColumns) -> pl.DataFrame:
     if threshold is not None and not isfinite(threshold):
         raise UsageError(f"--threshold: expected a number, found {threshold}")
     number = pl.col("success").cast(pl.Float64, strict=False).fill_nan(None)
-    words = pl.col("success").str.to_lowercase().str.replace_all(r"[\s_/-]", "")
+    words = pl.col("success").str.to_lowercase().str.replace_all(r"[\s_/\x{2013}\x{2014}-]", "")
     scored = number >= threshold if threshold is not None else pl.when(number.is_in([0.0, 1.0])).then(number == 1.0)
     known = words.replace_strict(WORDS, default=None, return_dtype=pl.Boolean)
     judged = pl.select(success=values.sort(nulls_last=True)).with_columns(
         is_success=pl.coalesce(scored, pl.when(number.is_null()).then(known)),
         is_void=words.is_in(_VOID).fill_null(value=False),
+        is_open=words.is_in(_OPEN).fill_null(value=False),
         is_timeout=words.is_in(_TIMEOUT).fill_null(value=False),
         is_score=number.is_not_null(),
     )
     bad = judged.with_columns(
-        is_unknown=pl.col("success").is_not_null() & pl.col("is_success").is_null() & ~pl.col("is_void")
+        is_unknown=pl.col("success").is_not_null()
+        & pl.all_horizontal(pl.col("is_success").is_null(), ~pl.col("is_void", "is_open"))
     )
     scores = bad.filter("is_unknown", "is_score")
     if scores.height or not bad["is_success"].is_not_null().any():
@@ -197,10 +227,6 @@ def _judged(values: pl.Series, columns: TableColumns) -> pl.DataFrame:
         hint = "; a score needs --threshold, the least value that counts as success" if scores.height else ""
         raise UsageError(f"{columns.success}: expected words such as passed, failed, found {found or 'nothing'}{hint}")
     return bad.drop("is_score")
-
-
-def _id(role: str) -> pl.Expr:
-    return pl.col(role).str.replace_all(f"{CONTROL}+", " ")
 
 
 def _whole(role: str) -> pl.Expr:
@@ -240,23 +266,25 @@ def _read(path: Path, named: Mapping[str, str], *, drop_torn_lines: bool) -> tup
             raise UsageError(f"{path}: expected a column {name!r}{suggestion(name, known)}, found {', '.join(known)}")
     if is_json:
         places = {role: f'$."{name}"' if name in known else f"$.{name}" for role, name in named.items()}
-        cells, row = {role: f"json ->> ${role}" for role in places}, "json"
+        cells = {role: f"json ->> ${role}" for role in places}
+        row, is_torn = "json", "json_type(json) is distinct from 'OBJECT'"
     else:
         places = {}
         cells = {role: f'cast("{name.replace(chr(34), chr(34) * 2)}" as varchar)' for role, name in named.items()}
-        row = "entry"
+        row, is_torn = "entry", "false"
     columns = ", ".join(f"{cell} as {role}" for role, cell in cells.items())
-    question = f"select {columns}, hash({row}) as {_ROW}, {row} is null as is_torn from {source} as entry"  # noqa: S608
+    question = f"select {columns}, hash({row}) as {_ROW}, {is_torn} as is_torn from {source} as entry"  # noqa: S608
     with duckdb.connect() as connection, _explained(path):
         rows = pl.DataFrame(ArrowStream(connection.sql(question, params=places)))
-        torn: list[tuple[int | None, str]] = [(None, "not JSON")] * int(rows["is_torn"].sum())
+        torn: list[tuple[int | None, str]] = [(None, "no JSON object")] * int(rows["is_torn"].sum())
         if "store_rejects" in source:
             rejects = "select line, min(error_message) from reject_errors group by line order by line"
             torn = connection.execute(rejects).fetchall()
     if torn and not drop_torn_lines:
         line, message = torn[0]
+        line = line or (_torn_line(path) if "newline_delimited" in source else None)
         expected = f"a row (--drop-torn-lines leaves out {plural(len(torn), 'such line')})"
-        raise InputError(str(path), line=line or _torn_line(path), expected=expected, found=f"an error ({message})")
+        raise InputError(str(path), line=line, expected=expected, found=f"an error ({message})")
     rows = rows.filter(~pl.col("is_torn")).drop("is_torn")
     if has_decimal_commas:
         rows = rows.with_columns(
@@ -268,12 +296,14 @@ def _read(path: Path, named: Mapping[str, str], *, drop_torn_lines: bool) -> tup
 
 
 def _torn_line(path: Path) -> int | None:
-    """Number of the first line that is not JSON."""
+    """Number of the first line that is no JSON object."""
     with open_file(path) as stream:
         for number, line in enumerate(stream, 1):
             try:
-                json.loads(line.strip() or "{}")
+                is_object = isinstance(json.loads(line.strip() or "{}"), dict)
             except ValueError:
+                is_object = False
+            if not is_object:
                 return number
     return None
 
