@@ -13,9 +13,14 @@ metric_alerts as (
         metrics.status as severity,
         'optimization_metrics: ' || metrics.metric_name as source,
         printf(
-            '%s is %.1f %%, outside %g %% to %g %%; %s.',
-            replace(metrics.metric_name, '_', ' '), metrics.value * 100, metrics.threshold_min * 100,
-            metrics.threshold_max * 100,
+            case metrics.metric_name
+                when 'schedule_accuracy' then 'Success was planned with an accuracy of %.1f %%'
+                when 'throughput_efficiency' then 'Throughput is %.1f %% of the plan'
+                when 'agent_utilization' then 'Agents were busy %.1f %% of the time'
+                when 'confidence_trajectory' then 'The confidence gained is %.1f %% of the plan'
+                else 'Start and end times agree with the schedule to %.1f %%'
+            end || ', outside %g %% to %g %%; %s.',
+            metrics.value * 100, metrics.threshold_min * 100, metrics.threshold_max * 100,
             coalesce(
                 printf('%.1f %% to %.1f %% is normal', metrics.chance_low * 100, metrics.chance_high * 100),
                 'its normal range is unknown'
@@ -25,13 +30,11 @@ metric_alerts as (
             when metrics.value between metrics.chance_low and metrics.chance_high
                 then 'No action needed yet: the value is normal under this plan.'
             else case metrics.metric_name
-                when 'schedule_accuracy'
-                    then 'Compare the planned and actual success of each wave in schedule_comparisons.jsonl.'
                 when 'agent_utilization'
-                    then 'Find idle agents in system_health.json. Larger waves or fewer agents leave less idle time.'
+                    then 'Plan larger waves or fewer agents, or use --strategy balance_load, to leave less idle time.'
                 when 'confidence_trajectory'
-                    then 'Compare the planned and actual confidence change of each wave in schedule_comparisons.jsonl.'
-                else 'Compare planned and actual busy times in the optimization_feedback.json of each wave and agent.'
+                    then 'Act only if your strategy weighs confidence: then record the confidence of more attempts.'
+                else 'Start the next run with --previous, to learn from this one.'
             end
         end as action,
     from optimization_metrics as metrics

@@ -167,7 +167,7 @@ def convergence_trend(world: World) -> Rows:
 
 @recomputes("alerts")
 def alerts(world: World) -> Rows:
-    rows = []
+    rows, advice = [], {"agent_utilization": "idle time", "confidence_trajectory": "confidence"}
     for metric in world["optimization_metrics"]:
         if metric["status"] in {"warning", "critical"}:
             bounds = [f"{metric[name] * 100:g} %" for name in ("threshold_min", "threshold_max")]
@@ -181,7 +181,9 @@ def alerts(world: World) -> Rows:
                     "severity": metric["status"],
                     "source": f"optimization_metrics: {metric['metric_name']}",
                     "message": Says((*figures, *chances)),
-                    "action": Says(["No action needed"] if is_chance else [".json"]),
+                    "action": Says(
+                        ["No action needed"] if is_chance else [advice.get(metric["metric_name"], "--previous")]
+                    ),
                 }
             )
     level = {"high": "critical", "medium": "warning", "low": "info"}

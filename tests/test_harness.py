@@ -354,7 +354,7 @@ class TestWhatHoldsOfEveryRun:
         assert comparisons["actual_success_rate"].to_list() == [None] * 3
         assert json.loads((run.run_dir / "system_health.json").read_text())["health_status"] is None
         report = (run.run_dir / "PHASE_19_AUTONOMOUS_OPTIMIZATION.md").read_text()
-        assert "Health no data, 88.3 in Phase 18; checks run" in report
+        assert "Health no data, 88.3 in Phase 18; none of 4 checks had enough data." in report
 
     @pytest.mark.parametrize("most", [1, 2, 5])
     def test_a_replay_promises_no_retries_that_no_record_holds(self, tmp_path, most):

@@ -28,12 +28,13 @@ def verdict(run: Run) -> str:
         return "No task ran, so the plan could not be checked."
     low, high = (overall[f"success_rate_{end}"] for end in ("low", "high"))
     failed = sum(row["status"] == "found" for row in run["anomaly_tests"])
+    where, who = (" in the dry run", "dry run") if run["optimization_summary"]["simulated"] else ("", "run")
     if completed < round(low * ran):
-        answer, joint = "The plan fell short", "and"
+        answer, joint = f"The plan fell short{where}", "and"
     elif completed > round(high * ran):
-        answer, joint = "The run did better than planned", "but"
+        answer, joint = f"The {who} did better than planned", "but"
     else:
-        answer, joint = "The plan held", "but"
+        answer, joint = f"The plan held{where}", "but"
     if failed:
         answer += f", {joint} {plural(failed, 'check')} failed"
     tasks = plural(ran, "task") + (" that ran" if ran < counts["total"] else "")
@@ -58,22 +59,24 @@ def _expected(rate: float, ran: int) -> str:
     return text.number(rate * ran, 1 if ran < _FEW_TASKS else 0)
 
 
-NOTHING = "Nothing needs attention: no check failed, and every metric is in its bounds or its normal range."
+NOTHING = "Nothing needs attention: no check failed, and chance explains every metric out of bounds."
 
 
 def attention(run: Run) -> list[Attention]:
     """List what needs attention: failed checks and late tasks first, metrics last.
 
-    A metric is listed if it is outside its bounds and outside its normal range.
+    A metric is listed if it is outside its bounds and outside its normal range; not after a dry run, whose outcomes are
+    drawn from the forecasts, so that only chance moves a metric.
     """
-    counts, joins = (run["optimization_summary"][key] for key in ("task_counts", "joins"))
+    counts, joins, is_simulated = (run["optimization_summary"][key] for key in ("task_counts", "joins", "simulated"))
     metrics = {f"optimization_metrics: {row['metric_name']}": row for row in run["optimization_metrics"]}
     found: list[Attention] = []
     beyond: list[Attention] = []
     for row in run["alerts"]:
         metric = metrics.get(row["source"], {})
         value, low, high = (metric.get(key) for key in ("value", "chance_low", "chance_high"))
-        if None in (low, high) or not low <= value <= high:
+        is_chance = metric and (is_simulated or (None not in (low, high) and low <= value <= high))
+        if not is_chance:
             (beyond if metric else found).append(Attention(row["severity"], row["message"], row["action"]))
     tasks, agents, rows = counts["total"], joins["agents"], joins["replayed_rows"] or 0
     unknown, unused = agents - joins["agents_with_records"], rows - (joins["replayed_rows_in_plan"] or 0)

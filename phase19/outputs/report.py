@@ -155,7 +155,9 @@ def opening(run: Run) -> list[str]:
     summary = run["optimization_summary"]
     totals = {"task": "total_tasks", "agent": "total_agents", "wave": "total_waves_optimized"}
     sizes = ", ".join(plural(summary[key], noun) for noun, key in totals.items())
-    kind = f"{_EXECUTORS[summary['executor']]} {sizes}, strategy {summary['optimization_strategy']}."
+    retries = plural(summary["max_retries"], "retry", "retries")
+    allowed = f", up to {retries} of LOW and MEDIUM risk tasks" if summary["max_retries"] else ""
+    kind = f"{_EXECUTORS[summary['executor']]} {sizes}, strategy {summary['optimization_strategy']}{allowed}."
     cost = summary["yardsticks"]["capacity_cost"] or 0.0
     return [
         verdict(run),
@@ -172,7 +174,9 @@ def health_sentence(run: Run) -> str:
     baselines = run["optimization_summary"]["baselines"]
     before = [row["recorded"] for row in baselines if (row["phase"], row["figure"]) == (18, HEALTH_SCORE)]
     state += f", {text.number(before[0], 1)} in Phase 18" if before else ""
-    return f"Health {state}; checks run: {sum(row['status'] != 'not_testable' for row in tests)} of {len(tests)}."
+    ready = sum(row["status"] != "not_testable" for row in tests)
+    share = {0: "none of ", len(tests): "all "}.get(ready, f"only {ready} of ")
+    return f"Health {state}; {share}{len(tests)} checks had enough data."
 
 
 def attention_table(run: Run) -> Block:

@@ -139,6 +139,8 @@ def summary_document(
             # Unknown where no task with a deadline has a known end.
             "actual_late": int(late.sum()) if late.is_empty() or late.is_not_null().any() else None,
         },
+        # Retries that the plans count on, at most.
+        "max_retries": executions.select(pl.col("max_attempts").max() - 1).item() or 0,
         # The task whose outcome was planned to be the least likely; null if nothing ran.
         "least_expected": next(iter(least_expected.select(*_OUTCOME.split()).to_dicts()), None),
         "forecast_scores": {name: overall[name] for name in _SCORES.split()},

@@ -247,7 +247,9 @@ def test_alerts_of_metrics(tables):
     assert [row["alert_id"] for row in rows] == ["AL_001", "AL_002", "AL_003", "AL_004"]
     assert [row["severity"] for row in rows] == ["warning", "warning", "critical", "warning"]
     # Below its draws' 0.341 + 0.05 x 0.220 = 0.352 it is not: it lies above their 0.550.
-    assert rows[0]["message"] == ("schedule accuracy is 76.5 %, outside 85 % to 100 %; 35.2 % to 55.0 % is normal.")
+    assert rows[0]["message"] == (
+        "Success was planned with an accuracy of 76.5 %, outside 85 % to 100 %; 35.2 % to 55.0 % is normal."
+    )
     # 0.576 lies within the draws' 0.505 and 0.595.
     assert (rows[1]["source"], rows[1]["action"]) == (
         "optimization_metrics: agent_utilization",

@@ -88,7 +88,7 @@ def test_a_run_is_written_beside_its_input_and_summarised(run_cli, inputs):
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0].startswith(("The plan ", "The run "))
-    assert "12 tasks, 4 agents, 3 waves, strategy maximize_success." in lines[2]
+    assert "12 tasks, 4 agents, 3 waves, strategy maximize_success, " in lines[2]
     assert [line.split()[0] for line in lines if line[:1].isdigit()] == ["1", "2", "3"]
     run_dir = inputs.parent / "phase19"
     assert f"Results are in {run_dir}; the report is {run_dir / 'report.html'}" in lines
@@ -251,13 +251,13 @@ def test_a_bug_raises(monkeypatch):
 # --fail-on
 
 
-def ended(anomalies=(), alerts=()):
-    """A run with these descriptions of anomalies, and alerts of these severities."""
+def ended(*anomalies, alerts=()):
+    """A run with anomalies of these severities and descriptions, and alerts of these severities."""
     return SimpleNamespace(
         is_interrupted=False,
         warnings=(),
         run_dir=Path(),
-        anomalies=[SimpleNamespace(description=text) for text in anomalies],
+        anomalies=[SimpleNamespace(severity=severity, description=text) for severity, text in anomalies],
         alerts=[{"severity": name, "message": f"Alert {name}."} for name in alerts],
     )
 
@@ -267,9 +267,10 @@ def ended(anomalies=(), alerts=()):
     [
         ("anomaly", ended(), None),
         ("anomaly", ended(alerts=["critical"]), None),
-        ("anomaly", ended(["Too slow.", "Too bad."], ["info"]), "Too slow. Too bad."),
-        ("critical", ended(["Too slow."], ["info", "warning"]), None),
-        ("critical", ended(["Too slow."], ["info", "critical"]), "Alert critical."),
+        ("anomaly", ended(("low", "Too slow."), ("medium", "Too bad.")), "Too slow. Too bad."),
+        ("critical", ended(("low", "Too slow."), ("medium", "Too bad.")), None),
+        ("critical", ended(alerts=["critical"]), None),  # of a metric
+        ("critical", ended(("low", "Too slow."), ("high", "Too bad.")), "Too bad."),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -290,7 +291,7 @@ def test_a_run_that_fails_its_condition_is_written_all_the_same(run_cli, inputs,
     assert done.returncode == 3
     (said,) = (line for line in done.stderr.splitlines() if not line.startswith("warning: "))
     assert said.startswith("exit code 3, because of --fail-on critical: ")
-    assert "schedule accuracy is 0.0 %, outside " in said
+    assert "Success was planned too high: " in said
     assert done.stdout == (inputs.parent / "phase19" / "optimization_summary.json").read_text()
 
 

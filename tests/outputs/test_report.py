@@ -83,6 +83,7 @@ def run_dir(tmp_path):
         "seed": 3,
         "executor": "simulate",
         "simulated": True,
+        "max_retries": 0,
         "inputs": [
             {
                 "phase": 18,
@@ -298,10 +299,13 @@ def test_of_many_agents_the_first_fifty_are_shown_and_the_rest_counted(run_dir):
     ("completed", "start"),
     [
         # 90 to 95 % of 1,200 tasks are 1,080 to 1,140; 92.5 % are 1,110.
-        (1080, "The plan held: 1,080 of 1,200 tasks succeeded (1,110 expected, normal range 1,080 to 1,140); round"),
-        (1079, "The plan fell short: 1,079 of 1,200 tasks succeeded (1,110 expected, "),
-        (1140, "The plan held: 1,140 of 1,200"),
-        (1141, "The run did better than planned: 1,141 of 1,200"),
+        (
+            1080,
+            "The plan held in the dry run: 1,080 of 1,200 tasks succeeded (1,110 expected, normal range 1,080 to 1,140",
+        ),
+        (1079, "The plan fell short in the dry run: 1,079 of 1,200 tasks succeeded (1,110 expected, "),
+        (1140, "The plan held in the dry run: 1,140 of 1,200"),
+        (1141, "The dry run did better than planned: 1,141 of 1,200"),
     ],
 )
 def test_the_first_sentence_says_whether_the_plan_held(run_dir, completed, start):
@@ -309,7 +313,22 @@ def test_the_first_sentence_says_whether_the_plan_held(run_dir, completed, start
     change(run_dir, task_counts=NONE_IDLE | {"total": 1200, "completed": completed, "failed": 1200 - completed})
     sentence, kind = opening(read_run(run_dir))
     assert sentence.startswith(start)
-    assert kind == ("Dry run: every actual figure is simulated. 1,200 tasks, 2 agents, 2 waves, strategy balance_load.")
+    assert kind == "Dry run: every actual figure is simulated. 1,200 tasks, 2 agents, 2 waves, strategy balance_load."
+    change(run_dir, simulated=False, executor="replay")
+    assert verdict(read_run(run_dir)) == sentence.replace(" in the dry run", "").replace("The dry run", "The run")
+
+
+@pytest.mark.parametrize(
+    ("retries", "end"),
+    [
+        (0, "strategy balance_load."),
+        (1, "strategy balance_load, up to 1 retry of LOW and MEDIUM risk tasks."),
+        (2, "strategy balance_load, up to 2 retries of LOW and MEDIUM risk tasks."),
+    ],
+)
+def test_the_kind_of_run_says_how_many_retries_the_plan_counts_on(run_dir, retries, end):
+    change(run_dir, max_retries=retries)
+    assert opening(read_run(run_dir))[1].endswith(f" 2 waves, {end}")
 
 
 @pytest.mark.parametrize(
@@ -341,14 +360,14 @@ def test_a_visible_cost_of_the_capacities_is_named(run_dir):
 
 
 def test_the_first_sentence_counts_failed_checks(run_dir):
-    assert opening(read_run(run_dir))[0].startswith("The plan fell short, and 1 check failed: 900 of")
+    assert opening(read_run(run_dir))[0].startswith("The plan fell short in the dry run, and 1 check failed: 900 of")
     change(run_dir, task_counts=NONE_IDLE | {"total": 1200, "completed": 1100, "failed": 100})
-    assert opening(read_run(run_dir))[0].startswith("The plan held, but 1 check failed: 1,100 of")
+    assert opening(read_run(run_dir))[0].startswith("The plan held in the dry run, but 1 check failed: 1,100 of")
 
 
 def test_tasks_that_did_not_run_need_attention(run_dir):
     counts = NONE_IDLE | {"total": 12, "completed": 1, "failed": 0, "unobserved": 9, "unassigned": 2}
-    change(run_dir, task_counts=counts, executor="replay")
+    change(run_dir, task_counts=counts, executor="replay", simulated=False)
     change(run_dir, "anomaly_tests.jsonl", status="not_testable")
     (run_dir / "alerts.jsonl").write_text("")
     run = read_run(run_dir)
@@ -398,6 +417,8 @@ def test_attention_is_asked_for_failed_checks_and_for_metrics_beyond_their_norma
         ("info", "Tasks are late.", "Compare the times."),
         ("warning", "It is low.", "Look."),
     ]
+    assert attention(read_run(run_dir)) == rows[:1]  # in a dry run, only chance moves a metric
+    change(run_dir, simulated=False, executor="replay")
     assert attention(read_run(run_dir)) == rows
     change(run_dir, "optimization_metrics.jsonl", chance_low=0.8)  # 0.811 is in the normal range now
     assert attention(read_run(run_dir)) == rows[:1]
