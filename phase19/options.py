@@ -205,13 +205,12 @@ class BacktestOptions(WaveOptions):
     executions: Path | None = _file(_INPUTS)
     """A file of recorded outcomes to replay; forecasts use all records of the inputs."""
     split_at: _Moment | None = _option(_INPUTS, None)
-    """Replay the inputs' records from this time on; forecasts use only those before it."""
+    """Replay records from this time on (default: last 20 %); forecasts use earlier ones."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.executions is None) == (self.split_at is None):
-            found = "neither" if self.executions is None else "both"
-            raise UsageError(f"expected one of --executions and --split-at, found {found}")
+        if self.executions is not None and self.split_at is not None:
+            raise UsageError("expected at most one of --executions and --split-at, found both")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Backtest a plan: plan on earlier records, replay later outcomes, and measure the plan and its forecasts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from phase19 import frames
 from phase19.assignment.solver import solve
@@ -21,19 +22,26 @@ from phase19.forecasting.retries import attempts_allowed
 from phase19.harness import Phase19Harness
 from phase19.inputs.history import population_of, read_executions
 from phase19.inputs.loading import Inputs, load_inputs
-from phase19.inputs.tasks import check_replayed
+from phase19.inputs.tasks import check_names, check_replayed, recorded_tasks
 from phase19.inputs.thresholds import Thresholds
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import BacktestOptions, RunOptions, WaveOptions, takes_settings
-from phase19.outputs.rendering import Section, Table, figures_table, records_table
+from phase19.outputs.answers import outcome as compared_outcome
+from phase19.outputs.rendering import Section, Table, records_table
 from phase19.outputs.summary import SCHEMA_VERSION
-from phase19.outputs.text import duration, percent, words
+from phase19.outputs.text import cell, duration, interval, percent, words
 from phase19.wave import ExecutedWave, largest, mean, positions
 
 if TYPE_CHECKING:
     from phase19.settings import BacktestSettings
 
 _BINS = 10  # in the reliability table
+_SCORES = {
+    "brier_score": "mean squared error; 0 is perfect",
+    "log_loss": "cost of confident mistakes; 0 is perfect, a coin toss has 0.693",
+    "base_rate": "success rate of the history: the guess to beat",
+    "skill": "share of that guess's squared error that is avoided; 1 is all",
+}
 _ROUNDING = 1e-12
 
 
@@ -68,7 +76,10 @@ class BacktestResult:
         """The backtest as text and tables: rates, makespans, waves, scores and reliability."""
         document = self.document
         success, overall, scores = (document[key] for key in ("success", "overall", "scores"))
+        earlier, replayed = (f"{document[f'{part}_record_count']:,}" for part in ("history", "replayed"))
         sizes = ", ".join(plural(document[f"total_{noun}s"], noun) for noun in ("task", "agent", "wave"))
+        pairs = f"{scores['pair_count']:,} of {plural(document['pair_count'], 'pair')}"
+        recorded = f"{percent(document['observed_share'])} of the plan and {pairs} have records"
         names = {
             "round_robin": "round robin, mean of its rotations",
             "plan": "plan",
@@ -79,14 +90,22 @@ class BacktestResult:
         rates = tuple((text, percent(success[name])) for name, text in names.items())
         spans = document["round_robin_makespan_ms"], overall["makespan_ms"]
         makespans = f"Makespan: {duration(spans[0])} by round robin, {duration(spans[1])} by the plan."
+        skill = ("", "90 % interval of the skill", interval(scores["skill_low"], scores["skill_high"]))
+        moment = f"Replayed: {replayed} records from {document['split_at']} on; forecasts use the {earlier} before it."
         return Section(
-            f"Backtest: {sizes}, {document['optimization_strategy']}; {percent(document['observed_share'])} of the plan"
-            f" and {scores['pair_count']:,} of {plural(document['pair_count'], 'pair')} have records",
+            _verdict(document),
             (
+                f"Backtest: {sizes}, {document['optimization_strategy']}; {recorded}.",
+                *([moment] if document["split_at"] else []),
                 Table(("actual success", "rate"), rates),
                 *([] if spans == (None, None) else [makespans]),
                 records_table([*document["waves"], overall | {"wave": "all"}]),
-                figures_table("forecasts of recorded pairs", scores, "brier_score log_loss base_rate skill"),
+                Table(
+                    ("forecasts of recorded pairs", "meaning", "value"),
+                    (*((words(key), text, cell(key, scores[key])) for key, text in _SCORES.items()), skill),
+                    labels=2,
+                ),
+                "Forecasts by size: where they are right, the mean outcome is close to the mean forecast.",
                 records_table([row for row in scores["reliability"] if row["count"]]),
             ),
         )
@@ -94,10 +113,25 @@ class BacktestResult:
     def __repr__(self) -> str:
         names, success = ("plan", "round_robin", "oracle"), self.document["success"]
         rates = (f"{words(name)} {percent(success[name])}" for name in names)
-        return f"{self.section.title}\nActual success: {', '.join(rates)}."
+        return f"{self.section.title}\n{self.section.blocks[0]}\nActual success: {', '.join(rates)}."
 
     def _repr_html_(self) -> str:
         return self.section._repr_html_()
+
+
+def _verdict(document: Mapping[str, Any]) -> str:
+    """Say in one sentence whether the forecasts held, and whether they are better than the mean rate."""
+    overall, scores = document["overall"], document["scores"]
+    low, high, ran = scores["skill_low"], scores["skill_high"], overall["observed_count"]
+    kind = "not clearly better" if low is None or low <= 0 <= high else "better" if low > 0 else "worse"
+    mean_rate = f"{kind} than always guessing the mean rate, {percent(scores['base_rate'])}"
+    pairs = plural(scores["pair_count"], "recorded pair")
+    if not ran:
+        return f"No planned pair has a record to check the plan with; over {pairs} the forecasts are {mean_rate}."
+    rates = (overall[f"{key}success_rate{end}"] for key, end in (("planned_", ""), ("", "_low"), ("", "_high")))
+    side, counted = compared_outcome(round(overall["actual_success_rate"] * ran), ran, plural(ran, "task"), *rates)
+    answer = ("held", "were too low", "were too high")[side]
+    return f"The forecasts {answer}: {counted}; over {pairs} they are {mean_rate}."
 
 
 @takes_settings(BacktestOptions)
@@ -116,7 +150,8 @@ def backtest(
     progress
         Called as `progress(stage, done, total)`.
     **settings
-        Fields of :class:`phase19.options.BacktestOptions`; `executions` or `split_at` says what to replay.
+        Fields of :class:`phase19.options.BacktestOptions`. Without `executions` and `split_at`, the last 20 % of the
+        inputs' records are replayed.
 
     Returns
     -------
@@ -131,8 +166,9 @@ def backtest(
     Examples
     --------
     >>> import phase19
-    >>> phase19.backtest("outputs/phase18", executions="outputs/phase17/execution_outcomes.jsonl")
-    Backtest: 12 tasks, 4 agents, 3 waves, maximize_success; 58.3 % of the plan and 12 of 48 pairs have records
+    >>> phase19.backtest("outputs/phase18", executions="outputs/phase17/execution_outcomes.jsonl")  # doctest: +ELLIPSIS
+    The forecasts held: 7 of 7 tasks succeeded (...
+    Backtest: 12 tasks, 4 agents, 3 waves, maximize_success; 58.3 % of the plan and 12 of 48 pairs have records.
     Actual success: plan 100 %, round robin 100 %, oracle 100 %.
     """
     options = BacktestOptions.of(input, **settings)
@@ -141,8 +177,10 @@ def backtest(
         found: list[str] = []
         replayed = read_executions(options.executions, found)
         inputs = replace(inputs, warnings=(*inputs.warnings, *found))
-    elif options.split_at is not None:
-        inputs, replayed = split_inputs(inputs, options.split_at)
+    else:
+        moment = options.split_at or default_split(inputs.attempts)
+        options = replace(options, split_at=moment)
+        inputs, replayed = split_inputs(inputs, moment)
     return replay_plan(inputs, replayed, options, progress)
 
 
@@ -385,28 +423,38 @@ def score_forecasts(forecast: NDArray[np.float64], outcome: NDArray[np.float64],
     Returns
     -------
     dict
-        `pair_count`, `brier_score`, `log_loss`, `base_rate`, `skill` (None if `base_rate` has no error) and the rows of
-        the `reliability` table.
+        `pair_count`, `brier_score`, `log_loss`, `base_rate`, `skill` (None if `base_rate` has no error) with its 90 %
+        interval `skill_low` to `skill_high` (None for one pair too) and the rows of the `reliability` table.
 
     Notes
     -----
     Brier score: mean (forecast - outcome)^2. Skill: 1 - Brier score / Brier score of always forecasting `base_rate`.
+    Its interval is that of Student's t for the mean difference of the squared errors, as if pairs were independent.
     Log loss: mean of -log(probability forecast for the outcome); the rule `log_loss_floor` keeps probabilities away
     from 0 and 1. Reliability bins are tenths of [0, 1]: low <= forecast < high, and 1.0 is in the last.
     """
     floor, edge = Thresholds().rules["log_loss_floor"], np.arange(_BINS + 1) / _BINS
     likelihood = np.clip(np.where(outcome > 0, forecast, 1.0 - forecast), floor, 1.0 - floor)
-    brier, base_brier = (float(((guess - outcome) ** 2).mean()) for guess in (forecast, base_rate))
+    errors, base_errors = ((guess - outcome) ** 2 for guess in (forecast, base_rate))
+    skill = low = high = None
+    if base_errors.any():
+        saved, freedom = (base_errors - errors) / base_errors.mean(), forecast.size - 1
+        skill = float(saved.mean())
+        if freedom:
+            margin = float(stdtrit(freedom, 0.95) * saved.std() / np.sqrt(freedom))
+            low, high = skill - margin, skill + margin
     bins = np.minimum((forecast * _BINS).astype(np.int64), _BINS - 1)
     count, forecasts, outcomes = (np.bincount(bins, weights, _BINS) for weights in (None, forecast, outcome))
     sums = {"low": edge[:-1], "high": edge[1:], "count": count, "mean_forecast": forecasts, "mean_outcome": outcomes}
     means = (pl.col("mean_forecast", "mean_outcome") / pl.col("count")).fill_nan(None)
     return {
         "pair_count": forecast.size,
-        "brier_score": brier,
+        "brier_score": float(errors.mean()),
         "log_loss": -float(np.log(likelihood).mean()),
         "base_rate": base_rate,
-        "skill": 1.0 - brier / base_brier if base_brier else None,
+        "skill": skill,
+        "skill_low": low,
+        "skill_high": high,
         "reliability": pl.DataFrame(sums).with_columns(means).to_dicts(),
     }
 
@@ -414,6 +462,25 @@ def score_forecasts(forecast: NDArray[np.float64], outcome: NDArray[np.float64],
 def _ratio(part: float, whole: float) -> float | None:
     """Divide `part` by `whole`; None if `whole` is zero within rounding."""
     return part / whole if abs(whole) > _ROUNDING else None
+
+
+def default_split(attempts: pl.DataFrame) -> datetime:
+    """Return the moment of a record before which 80 % of the records with a timestamp and an agent were made.
+
+    Records of one moment stay together. There are always earlier and later ones.
+
+    Raises
+    ------
+    UsageError
+        The records do not have two timestamps.
+    """
+    times = attempts.drop_nulls(["timestamp", "agent_id"])["timestamp"].sort()
+    moments = times.unique().sort()
+    if moments.len() < 2:  # noqa: PLR2004 (an earlier and a later one)
+        found = f"{moments.len()} in {plural(attempts.height, 'record')}"
+        raise UsageError(f"expected records with at least two timestamps, or --executions FILE, found {found}")
+    moment: datetime = max(times[times.len() * 4 // 5], moments[1])
+    return moment
 
 
 def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame]:
@@ -430,25 +497,27 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
     -------
     inputs
         Inputs as known at the moment: the earlier records, and agents and population derived from them alone. The list
-        of agents and the tasks, with risk and confidence, stay. Nothing else depends on later records.
+        of agents stays. The tasks are those of `executions`, with their fields as listed, or else risk and category as
+        recorded. Nothing else depends on later records.
     executions
         `frames.ATTEMPTS` at or after the moment that name an agent; a pair's attempts are numbered in time order.
 
     Raises
     ------
     UsageError
-        A record has no timestamp, or no record with an agent is at or after the moment.
+        No record with an agent is at or after the moment.
     """
     attempts = inputs.attempts
     undated = attempts["timestamp"].null_count()
-    if undated:
-        raise UsageError(
-            f"--split-at: expected a timestamp in every record, found {undated:,} of {attempts.height:,} without one"
-        )
+    lost = f"records: {plural(undated, 'attempt')} of {attempts.height:,} left out, since no timestamp says when"
+    unjoined = check_names("task", inputs.tasks["task_id"], attempts["task_id"], "records")  # of tasks left out here
+    warnings = [text for text in inputs.warnings if text not in unjoined] + [lost] * (undated > 0)
     history = attempts.filter(pl.col("timestamp") < moment)
     later = attempts.filter((pl.col("timestamp") >= moment) & pl.col("agent_id").is_not_null())
     if later.is_empty():
         raise UsageError(f"--split-at: expected records with an agent at or after {moment.isoformat()}, found none")
+    tasks = recorded_tasks(attempts.join(later, on="task_id", how="semi"))
+    listed = inputs.tasks.join(tasks, on="task_id", how="semi", maintain_order="left")
     counts, count = history.group_by("agent_id").agg(record_count=pl.len()), pl.col("record_count").fill_null(0)
     agents = (
         inputs.agents.select("agent_id", "capacity")
@@ -457,7 +526,9 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
     )
     known = replace(
         inputs,
+        tasks=pl.concat([listed, tasks.join(listed, on="task_id", how="anti", maintain_order="left")]),
         attempts=history,
+        warnings=tuple(warnings),
         agents=frames.AGENTS.conform(agents),  # the agents' summaries include later records
         evidence=frames.EVIDENCE.empty(),  # patterns and signals may include them too
         population=population_of(  # computed without those summaries

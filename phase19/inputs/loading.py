@@ -17,7 +17,7 @@ from phase19.inputs.decoding import LINE, TEXT_HASH, Decoded, decode_document, d
 from phase19.inputs.directories import Directory, list_directory, unread_records
 from phase19.inputs.heuristics import read_heuristics
 from phase19.inputs.history import attempt_columns, judged_attempts
-from phase19.inputs.tasks import check_names, joined_counts, natural_order
+from phase19.inputs.tasks import check_names, joined_counts, natural_order, recorded_tasks
 from phase19.inputs.wire import Pattern, Population
 
 P = ParamSpec("P")
@@ -325,9 +325,7 @@ def _tasks(log: _Log, attempts: pl.DataFrame, total_tasks: int) -> tuple[pl.Data
     if attempts.is_empty():
         names = pl.select(task_id=pl.format("task_{}", pl.int_range(total_tasks)))
         return names.select(*TASKS.fill(names.columns), no_line), "synthetic"
-    last = attempts.group_by("task_id").agg(pl.col("risk_level", "category").drop_nulls().last())
-    names = pl.DataFrame({"task_id": natural_order(last["task_id"])})
-    return names.join(last, on="task_id", maintain_order="left").select(*TASKS.fill(last.columns), no_line), "records"
+    return recorded_tasks(attempts).with_columns(no_line), "records"
 
 
 def _check_agents_of_tasks(log: _Log, tasks: pl.DataFrame, task_source: str, known: pl.Series) -> None:

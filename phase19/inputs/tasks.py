@@ -43,6 +43,12 @@ def by_priority(
     return tasks.sort(keys, nulls_last=True)
 
 
+def recorded_tasks(attempts: pl.DataFrame) -> pl.DataFrame:
+    """The tasks of attempts, as `frames.TASKS` sorted by id: each with the last risk level and category recorded."""
+    last = attempts.group_by("task_id").agg(pl.col("risk_level", "category").drop_nulls().last())
+    return sorted_by_id(last).select(frames.TASKS.fill(last.columns))
+
+
 def check_any(tasks: pl.DataFrame) -> None:
     """Refuse a run without tasks; the error names the files that tasks come from."""
     if tasks.is_empty():

@@ -26,21 +26,22 @@ def verdict(run: Run) -> str:
     completed, ran = counts["completed"], counts["completed"] + counts["failed"]
     if not ran:
         return "No task ran, so the plan could not be checked."
-    low, high = (overall[f"success_rate_{end}"] for end in ("low", "high"))
+    tasks = plural(ran, "task") + (" that ran" if ran < counts["total"] else "")
+    rates = (overall[f"{key}success_rate{end}"] for key, end in (("expected_", ""), ("", "_low"), ("", "_high")))
+    side, counted = outcome(completed, ran, tasks, *rates)
     failed = sum(row["status"] == "found" for row in run["anomaly_tests"])
     where, who = (" in the dry run", "dry run") if run["optimization_summary"]["simulated"] else ("", "run")
-    if completed < round(low * ran):
-        answer, joint = f"The plan fell short{where}", "and"
-    elif completed > round(high * ran):
-        answer, joint = f"The {who} did better than planned", "but"
-    else:
-        answer, joint = f"The plan held{where}", "but"
-    if failed:
-        answer += f", {joint} {plural(failed, 'check')} failed"
-    tasks = plural(ran, "task") + (" that ran" if ran < counts["total"] else "")
-    expected = f"{_expected(overall['expected_success_rate'], ran)} expected"
+    answers = f"The plan held{where}", f"The {who} did better than planned", f"The plan fell short{where}"
+    checks = f", {'and' if side < 0 else 'but'} {plural(failed, 'check')} failed" if failed else ""
+    return f"{answers[side]}{checks}: {counted}; {_gain(completed, ran, overall)}."
+
+
+def outcome(completed: int, ran: int, tasks: str, *rates: float) -> tuple[int, str]:
+    """Compare successes with the rate expected, low and high: -1, 0 or 1 for below, normal or above, and the words."""
+    rate, low, high = rates
+    side = (completed > round(high * ran)) - (completed < round(low * ran))
     normal = f"normal range {text.count_range(low, high, ran)}"
-    return f"{answer}: {completed:,} of {tasks} succeeded ({expected}, {normal}); {_gain(completed, ran, overall)}."
+    return side, f"{completed:,} of {tasks} succeeded ({_expected(rate, ran)} expected, {normal})"
 
 
 def _gain(completed: int, ran: int, overall: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from phase19.errors import UsageError
 from phase19.evaluation.backtest import (
     PairOutcomes,
     count_successes,
+    default_split,
     replay_pairs,
     replay_plan,
     score_forecasts,
@@ -25,7 +26,7 @@ from phase19.evaluation.backtest import (
 )
 from phase19.forecasting.model import ForecastModel
 from phase19.inputs.history import read_executions
-from phase19.inputs.loading import load_inputs
+from phase19.inputs.loading import Inputs, load_inputs
 from phase19.inputs.sample import write_sample
 from phase19.inputs.wire import Population
 from phase19.optimizer import AdaptiveOptimizer
@@ -40,12 +41,60 @@ def test_scores_of_three_forecasts():
     # (0.01 + 0.04 + 1) / 3; the base rate alone has 0.25; log-loss keeps the forecast of 1 off it by 1e-6.
     assert found["brier_score"] == pytest.approx(0.35)
     assert found["skill"] == pytest.approx(1 - 0.35 / 0.25)
+    # Of the guess's error of 0.25, the forecasts save 0.24, 0.21 and -0.75: with 2 degrees of freedom, t is 2.92.
+    margin = 2.91999 * np.std([0.96, 0.84, -3.0], ddof=1) / np.sqrt(3)
+    assert [found["skill_low"], found["skill_high"]] == pytest.approx([-0.4 - margin, -0.4 + margin], rel=1e-5)
     assert found["log_loss"] == pytest.approx(-(np.log(0.9) + np.log(0.8) + np.log(1e-6)) / 3)
     assert [row["count"] for row in found["reliability"]] == [0, 0, 1, 0, 0, 0, 0, 0, 0, 2]
     last = found["reliability"][-1]
     assert (last["low"], last["high"], last["mean_outcome"]) == (0.9, 1.0, 0.5)
     assert last["mean_forecast"] == pytest.approx(0.95)
     assert found["reliability"][0]["mean_outcome"] is None
+
+
+def test_one_forecast_has_no_interval_and_a_guess_without_error_leaves_no_skill():
+    one = score_forecasts(np.array([0.9]), np.array([1.0]), 0.5)
+    assert (one["skill"], one["skill_low"], one["skill_high"]) == (pytest.approx(0.96), None, None)
+    sure = score_forecasts(np.array([0.9, 0.8]), np.array([1.0, 1.0]), 1.0)
+    assert (sure["skill"], sure["skill_low"], sure["skill_high"]) == (None, None, None)
+
+
+# The first sentence
+
+
+@pytest.mark.parametrize(
+    ("completed", "skill", "said"),
+    [
+        pytest.param(
+            65,
+            (0.1, 0.3),
+            "The forecasts held: 65 of 72 tasks succeeded (63.1 expected, normal range 58 to 68); over 200 recorded "
+            "pairs they are better than always guessing the mean rate, 80.0 %.",
+            id="held, better",
+        ),
+        pytest.param(57, (-0.1, 0.3), "The forecasts were too high: 57 of 72", id="too high"),
+        pytest.param(69, (-0.3, -0.1), "The forecasts were too low: 69 of 72", id="too low"),
+    ],
+)
+def test_the_first_sentence_says_whether_the_forecasts_held(case, completed, skill, said):
+    result = replay_plan(first_of(case), read_executions(case[1], []), options())
+    rates = {"planned": 63.1 / 72, "actual": completed / 72}
+    overall = {f"{name}_success_rate": rate for name, rate in rates.items()} | {
+        "observed_count": 72,
+        "success_rate_low": 58 / 72,
+        "success_rate_high": 68 / 72,
+    }
+    scores = {"pair_count": 200, "base_rate": 0.8, "skill_low": skill[0], "skill_high": skill[1]}
+    document = {**result.document, "overall": overall, "scores": result.document["scores"] | scores}
+    document["overall"] = result.document["overall"] | overall
+    sentence = replace(result, document=document).section.title
+    assert sentence.startswith(said)
+    kind = "better" if skill[0] > 0 else "worse" if skill[1] < 0 else "not clearly better"
+    assert f"they are {kind} than always guessing the mean rate, 80.0 %." in sentence
+    unobserved = document | {"overall": document["overall"] | {"observed_count": 0}}
+    assert replace(result, document=unobserved).section.title.startswith(
+        f"No planned pair has a record to check the plan with; over 200 recorded pairs the forecasts are {kind} than"
+    )
 
 
 # Replaying a plan
@@ -226,6 +275,8 @@ def test_later_records_change_nothing_that_was_known(case):
     changed = replace(inputs, attempts=other, agents=summaries, population=population, evidence=evidence)
     fewer = replace(inputs, attempts=pl.concat([other.filter(~is_later), other.filter(is_later).head(1)]))
     pasts = [split_inputs(version, SPLIT)[0] for version in (inputs, changed, fewer)]
+    assert pasts[2].tasks.height == 1  # later records decide which tasks are planned, and nothing else
+    pasts[2] = replace(pasts[2], tasks=pasts[0].tasks)
     plans = []
     for past in pasts:
         assert past.attempts.height > 0
@@ -273,14 +324,97 @@ def test_a_split_before_every_record_leaves_wide_forecasts(case):
     assert found["scores"]["base_rate"] == 0.5
 
 
-def test_a_split_needs_a_time_for_every_record_and_a_later_record(case):
+def test_a_split_needs_a_later_record_and_leaves_out_those_without_a_time(case):
     inputs = first_of(case)
     with pytest.raises(UsageError, match="expected records with an agent at or after 2030-01-01T00:00:00"):
         split_inputs(inputs, datetime(2030, 1, 1, tzinfo=UTC))
     first_two = pl.int_range(pl.len()) < 2
     undated = inputs.attempts.with_columns(timestamp=pl.when(~first_two).then("timestamp"))
-    with pytest.raises(UsageError, match=rf"every record, found 2 of {inputs.attempts.height} without one"):
-        split_inputs(replace(inputs, attempts=undated), SPLIT)
+    past, later = split_inputs(replace(inputs, attempts=undated), SPLIT)
+    assert past.attempts.height + later.height == inputs.attempts.height - 2
+    assert past.warnings == (f"records: 2 attempts of {inputs.attempts.height} left out, since no timestamp says when",)
+
+
+def dated(*hours, task="t{}", agent="a"):
+    """Attempts at these hours of a day, None for no timestamp."""
+    moments = [hour and datetime(2026, 3, 1, hour, tzinfo=UTC) for hour in hours]
+    rows = [{"task_id": task.format(i), "agent_id": agent, "timestamp": moment} for i, moment in enumerate(moments)]
+    return attempts(*rows)
+
+
+@pytest.mark.parametrize(
+    ("hours", "first_later"),
+    [
+        pytest.param(range(1, 11), 9, id="8 of 10 before"),
+        pytest.param([9, 1, 8, 2, 7, 3, 6, 4, 5, 10], 9, id="in any order"),
+        pytest.param([1, 2, None, None], 2, id="records without a time do not count"),
+        pytest.param([1, 2, 3, 3, 3], 3, id="ties stay together, later"),
+        pytest.param([1, 1, 1, 1, 1, 1, 1, 1, 1, 2], 2, id="at least one record is later"),
+        pytest.param([1, 1, 2], 2, id="at least one record is earlier"),
+        pytest.param([1, 1, 1, 1, 2, 3, 4], 3, id="5 of 7 before"),
+    ],
+)
+def test_by_default_the_last_fifth_of_the_records_is_replayed(hours, first_later):
+    assert default_split(dated(*hours)) == datetime(2026, 3, 1, first_later, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("hours", [[None, None, None], [5, 5, 5], [5, None, None]])
+def test_records_at_fewer_than_two_times_cannot_be_split(hours):
+    count = len({hour for hour in hours if hour})
+    with pytest.raises(
+        UsageError,
+        match=f"^expected records with at least two timestamps, or --executions FILE, found {count} in 3 records$",
+    ):
+        default_split(dated(*hours))
+
+
+def test_the_tasks_of_a_split_are_those_with_later_records_whatever_is_to_do():
+    # To do: the open task n0, and t1, which is recorded too. Later records: t1, t2 and t3; t0 is recorded earlier only.
+    history = attempts(
+        {"task_id": "t0", "agent_id": "a", "timestamp": datetime(2026, 3, 1, tzinfo=UTC)},
+        {"task_id": "t2", "agent_id": "a", "timestamp": datetime(2026, 3, 1, tzinfo=UTC), "category": "ui"},
+        {"task_id": "t3", "agent_id": "a", "timestamp": datetime(2026, 3, 2, tzinfo=UTC), "risk_level": "HIGH"},
+        {"task_id": "t2", "agent_id": "b", "timestamp": datetime(2026, 3, 2, tzinfo=UTC)},
+        {"task_id": "t1", "agent_id": "a", "timestamp": datetime(2026, 3, 3, tzinfo=UTC), "category": "db"},
+        {"task_id": "t9", "agent_id": None, "timestamp": datetime(2026, 3, 3, tzinfo=UTC)},
+    )
+    listed = frames.TASKS.conform(
+        [
+            {"task_id": "n0", "category": "api"},
+            {"task_id": "t1", "category": "listed", "deadline_ms": 5.0, "required_agents": ["a"]},
+        ]
+    )
+    inputs = Inputs(tasks=listed, attempts=history, agents=agents("a", "b"))
+    past, later = split_inputs(inputs, datetime(2026, 3, 2, tzinfo=UTC))
+    assert later["task_id"].to_list() == ["t1", "t2", "t3"]
+    names = ["task_id", "category", "risk_level", "deadline_ms"]
+    assert past.tasks.select(names).rows() == [
+        ("t1", "listed", "MEDIUM", 5.0),
+        ("t2", "ui", "MEDIUM", None),
+        ("t3", None, "HIGH", None),
+    ]
+    assert past.tasks["required_agents"].to_list()[0] == ["a"]
+    assert past.attempts["task_id"].to_list() == ["t0", "t2"]
+
+
+def test_from_a_table_with_open_rows_to_a_backtest_without_a_date(run_cli, tmp_path):
+    """Red always passes and blue never: of 10 tasks tried by both, hour by hour, the last two are replayed."""
+    passed = {"red": "yes", "blue": "no"}
+    rows = [f"t{i},{agent},{passed[agent]},12,2026-01-05T{i + 8:02}:00" for i in range(10) for agent in passed]
+    lines = ["task,agent,passed,seconds,started", *rows, "n1,,,,", "n2,,,,", ""]
+    (tmp_path / "log.csv").write_text("\n".join(lines))
+    columns = ["--task=task", "--agent=agent", "--success=passed", "--duration=seconds:s", "--timestamp=started"]
+    assert run_cli("import", "table", tmp_path / "log.csv", "--output", tmp_path / "mine", *columns).returncode == 0
+    done = run_cli("backtest", "--input", tmp_path / "mine")
+    assert (done.returncode, done.stderr) == (0, "")
+    said = " ".join(done.stdout.split())
+    assert said.startswith("The forecasts held: 2 of 2 tasks succeeded (1.3 expected, normal range 0 to 2); over 4 ")
+    assert "Backtest: 2 tasks, 2 agents, 1 wave, maximize_success; 100 % of the plan and 4 of 4 pairs have" in said
+    assert "Replayed: 4 records from 2026-01-05T16:00:00Z on; forecasts use the 16 before it." in said
+    found = json.loads((tmp_path / "backtest.json").read_text())
+    assert found["split_at"] == "2026-01-05T16:00:00Z"
+    asked = run_cli("backtest", "--input", tmp_path / "mine", "--split-at", "2026-01-05T10:00")
+    assert "Backtest: 8 tasks, 2 agents" in asked.stdout
 
 
 # The command
@@ -296,8 +430,9 @@ def place(case, tmp_path):
 def test_backtest_writes_beside_its_input_and_prints_tables(run_cli, place):
     done = run_cli("backtest", "--input", place, "--executions", place.parent / "executions.jsonl")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("Backtest: 24 tasks, 3 agents, 2 waves, maximize_success; ")
-    for text in ("round robin", "oracle, which knows every outcome", "brier score"):
+    assert done.stdout.startswith("The forecasts ")
+    title = "Backtest: 24 tasks, 3 agents, 2 waves, maximize_success; "
+    for text in (title, "mean squared error; 0 is perfect", "round robin", "oracle, which knows every outcome"):
         assert text in done.stdout
     target = place.parent / "backtest.json"
     assert done.stdout.endswith(f"Results are in {target}\n")
@@ -341,10 +476,9 @@ def test_from_python_a_backtest_gives_the_command_s_document_and_writes_nothing_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param([], "expected one of --executions and --split-at, found neither", id="neither"),
         pytest.param(
             ["--executions", "{executions}", "--split-at", "2026-01-12"],
-            "expected one of --executions and --split-at, found both",
+            "expected at most one of --executions and --split-at, found both",
             id="both",
         ),
         pytest.param(["--split-at", "soon"], "--split-at: expected ISO 8601 such as", id="no moment"),
