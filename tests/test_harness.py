@@ -259,8 +259,8 @@ class TestWhatHoldsOfEveryRun:
         )
         assert (run["joins"]["replayed_rows"], run["joins"]["replayed_rows_in_plan"]) == (2, 0)
         assert run.warnings[0] == (
-            "executions.jsonl: no record names one of the 4 agents to plan: "
-            "the plan has 'agent_0', the records have 'AGENT_0'"
+            "executions.jsonl: no record names one of the 4 agents to plan, such as 'agent_0' "
+            "(the records name 'AGENT_0'); if these are the same agents, make the names equal"
         )
         assert run["task_counts"]["unobserved"] == 12
 

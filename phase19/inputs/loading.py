@@ -17,7 +17,7 @@ from phase19.inputs.decoding import LINE, TEXT_HASH, Decoded, decode_document, d
 from phase19.inputs.directories import Directory, list_directory, unread_records
 from phase19.inputs.heuristics import read_heuristics
 from phase19.inputs.history import attempt_columns, judged_attempts
-from phase19.inputs.tasks import check_names, joined_counts, natural_order, recorded_tasks
+from phase19.inputs.tasks import check_names, check_records, joined_counts, natural_order, recorded_tasks
 from phase19.inputs.wire import Pattern, Population
 
 P = ParamSpec("P")
@@ -151,7 +151,7 @@ def load_inputs(
         log.warnings.append(
             "no record, summary or estimate has a time; plans count each task as 1,000 ms, and a dry run has no times"
         )
-    log.warnings += check_names("task", tasks["task_id"], attempts["task_id"], "records")
+    log.warnings += check_records(tasks, attempts)
     log.warnings += check_names("agent", pl.Series(list(capacity), dtype=pl.String), attempts["agent_id"], "records")
     if log.path("phase18", "features.jsonl") is not None:
         log.warnings.append("features.jsonl is ignored: forecasts do not use features of tasks yet")

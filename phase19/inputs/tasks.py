@@ -98,13 +98,22 @@ def fill_confidence(tasks: pl.DataFrame, attempts: pl.DataFrame, success_rate: f
     return tasks.with_columns(pl.col("confidence").fill_null(pl.lit(default, dtype=pl.Float64)))
 
 
-def check_names(noun: str, planned: pl.Series, recorded: pl.Series, place: str) -> list[str]:
-    """A warning where records are there and none has one of the planned names; else nothing."""
+def check_names(noun: str, planned: pl.Series, recorded: pl.Series, place: str, effect: str = "") -> list[str]:
+    """A warning where records are there and none has one of the planned names, with its effect; else nothing."""
     known = recorded.drop_nulls().unique().sort()
     if planned.is_empty() or known.is_empty() or planned.is_in(known.implode()).any():
         return []
-    found = f"the plan has {planned[0]!r}, the records have {known[0]!r}"
-    return [f"{place}: no record names one of the {plural(planned.len(), noun)} to plan: {found}"]
+    names = f"such as {planned[0]!r} (the records name {known[0]!r}){effect}"
+    same = f"if these are the same {noun}s, make the names equal"
+    return [f"{place}: no record names one of the {plural(planned.len(), noun)} to plan, {names}; {same}"]
+
+
+def check_records(tasks: pl.DataFrame, attempts: pl.DataFrame) -> list[str]:
+    """Warn where no record names a planned task, and say what the forecasts then rest on."""
+    is_shared = tasks["category"].drop_nulls().is_in(attempts["category"].drop_nulls().unique().implode()).any()
+    basis = "categories" if is_shared else "risk levels alone, since tasks and records share no category"
+    effect = f", so forecasts rest on agents and {basis}"
+    return check_names("task", tasks["task_id"], attempts["task_id"], "records", effect)
 
 
 def check_replayed(tasks: pl.DataFrame, agents: pl.DataFrame, rows: pl.DataFrame, place: str) -> list[str]:

@@ -151,7 +151,7 @@ def test_names_with_markup_or_outside_the_encoding_are_printed(run_cli, inputs, 
     (inputs / "tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     run_dir = tmp_path / "[b]résultat"
     done = run_cli("--input", inputs, "--output", run_dir, PYTHONIOENCODING="ascii")
-    assert (done.returncode, "the plan has 't\\xe2che 1', the records have 'task_0'" in done.stderr) == (0, True)
+    assert (done.returncode, "such as 't\\xe2che 1' (the records name 'task_0'), so" in done.stderr) == (0, True)
     assert "[b]r\\xe9sultat" in done.stdout
 
 
