@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import msgspec
 import polars as pl
+from polars import selectors
 
 from phase19.arguments import converted
 from phase19.errors import InputError, UsageError, plural, suggestion
@@ -34,6 +35,11 @@ _FIRST = (
 _MOST_ROWS = 10  # of a table in a notebook
 _FILES = {"history": "task_outcomes.jsonl", "tasks": "tasks.jsonl", "agents": "agents.jsonl"}
 _NAMES = {file: name for name, file in _FILES.items()}
+_IDS = {"task_id", "agent_id"}
+# What `success` means, by its text.
+_FLAGS = dict.fromkeys(("True", "true", "1", "1.0"), "success") | dict.fromkeys(
+    ("False", "false", "0", "0.0"), "failed"
+)
 _FORMATS = {"history": TASK_OUTCOMES, "tasks": TASK_ROWS, "agents": AGENT_ROWS}
 # The other files of an input directory, which say nothing.
 _EMPTY = {
@@ -236,9 +242,9 @@ def plan(
     agents
         Agent ids, or rows with `agent_id` and perhaps `capacity`; by default the agents of `history`.
     history
-        Rows with `task_id`, `agent_id` and `status` (or `success`, True or False), and any other field of
-        task_outcomes.jsonl, such as `execution_time_ms`, `category` or `timestamp`; without it, nothing is known of the
-        agents.
+        Rows with `task_id`, `agent_id` and `status` (or `success`: True, False, 1, 0 or a word of `status`), and any
+        other field of task_outcomes.jsonl, such as `execution_time_ms`, `category` or `timestamp`; without it, nothing
+        is known of the agents. Ids that are whole numbers become text.
     waves
         Split the tasks into this many waves of about equal size.
     seed
@@ -275,7 +281,8 @@ def plan(
     options = PlanOptions.of(**settings)
     parts = {"history": history, "tasks": tasks, "agents": agents}
     given = {name: _lines(name, rows) for name, rows in parts.items() if rows is not None}
-    inputs = _load(given)
+    first_row = history[0] if isinstance(history, Sequence) else getattr(history, "columns", ())
+    inputs = _load(given, is_flag="success" in first_row and "status" not in first_row)
     if "agents" in given:  # the other agents of the history only teach
         others = set(inputs.agents["agent_id"]) - set(pl.read_ndjson(given["agents"])["agent_id"])
         options = replace(options, exclude_agent=(*options.exclude_agent, *others))
@@ -288,8 +295,8 @@ def _lines(name: str, rows: Any) -> bytes:
         rows = listed()
     is_list, place = isinstance(rows, Sequence) and not isinstance(rows, str), name
     try:
-        if is_list and rows and all(isinstance(row, str) for row in rows):
-            rows = pl.DataFrame({f"{name.removesuffix('s')}_id": rows})
+        if is_list and rows and name != "history" and all(isinstance(row, str | int) for row in rows):
+            rows = pl.DataFrame({f"{name.removesuffix('s')}_id": map(str, rows)})
         elif hasattr(rows, "to_json") and len(rows):  # a pandas frame
             text = rows.to_json(orient="records", lines=True, date_format="iso", date_unit="us", double_precision=15)
             rows = pl.read_ndjson(text.encode(), infer_schema_length=None)
@@ -303,7 +310,8 @@ def _lines(name: str, rows: Any) -> bytes:
             plain = {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}  # of numpy
             if "success" in plain and "status" not in plain:
                 success = plain.pop("success")
-                plain["status"] = ("success" if success else "failed") if isinstance(success, bool) else success
+                plain["status"] = _FLAGS.get(str(success), success)
+            plain |= {key: str(plain[key]) for key in plain.keys() & _IDS if isinstance(plain[key], int)}
             lines.append(msgspec.json.encode(plain))
         return b"\n".join(lines)
     except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as problem:
@@ -311,17 +319,17 @@ def _lines(name: str, rows: Any) -> bytes:
 
 
 def _standard(rows: pl.DataFrame, format: Rows) -> pl.DataFrame:
-    """Write success as status, and whole numbers as such: pandas keeps them as fractions where some are missing."""
+    """Write success as status, ids as text, and whole numbers as such: pandas keeps them as fractions with a gap."""
     if "success" in rows.columns and "status" not in rows.columns:
-        success, is_flag = pl.col("success"), rows.schema["success"] == pl.Boolean
-        judged = pl.when(success).then(pl.lit("success")).when(~success).then(pl.lit("failed"))
-        rows = rows.with_columns((judged if is_flag else success).alias("status")).drop("success")
+        status = pl.col("success").cast(pl.String).replace(_FLAGS)
+        rows = rows.with_columns(status.alias("status")).drop("success")
+    rows = rows.with_columns((selectors.integer() & selectors.by_name(_IDS, require_all=False)).cast(pl.String))
     fractions = (name for name, dtype in format.dtypes.items() if dtype == pl.Int64 and name in rows.columns)
     whole = [rows[name].cast(pl.Int64, strict=False) for name in fractions if rows[name].dtype.is_float()]
     return rows.with_columns(each for each in whole if (each == rows[each.name]).all())
 
 
-def _load(given: Mapping[str, bytes]) -> Inputs:
+def _load(given: Mapping[str, bytes], *, is_flag: bool) -> Inputs:
     """Read JSON lines as the files of an input directory; errors and warnings name the argument and the row."""
     with tempfile.TemporaryDirectory() as place:
         for name, lines in (_EMPTY | {_FILES[name]: lines for name, lines in given.items()}).items():
@@ -332,8 +340,14 @@ def _load(given: Mapping[str, bytes]) -> Inputs:
             name = _NAMES.get(Path(problem.file).name, "")
             if not name:
                 raise UsageError("agents: expected at least one agent, here or in history, found none") from None
-            where = f"{name}, row {problem.line}" if problem.line else name
-            raise InputError(where, field=problem.field, expected=problem.expected, found=problem.found) from None
+            where, field, expected = (
+                f"{name}, row {problem.line}" if problem.line else name,
+                problem.field,
+                problem.expected,
+            )
+            if is_flag and field == "status":
+                field, expected = "success", f"True or False or 1 or 0 or {expected}"
+            raise InputError(where, field=field, expected=expected, found=problem.found) from None
     if inputs.tasks.is_empty():
         raise UsageError("tasks: expected at least one task, here or in history, found none")
     warnings = tuple(re.sub("|".join(_NAMES), lambda name: _NAMES[name[0]], text) for text in inputs.warnings)

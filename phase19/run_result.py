@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -170,6 +171,10 @@ class RunResult(Mapping[str, Any]):
             raise UsageError(f"{name}: needs the inputs of the run, which an opened run lacks; use phase19.run")
         return self.planner
 
+    def __fspath__(self) -> str:
+        """The run directory, so that a result stands for it wherever a path is wanted."""
+        return str(self.run_dir)
+
     def __getitem__(self, key: str) -> Any:
         return self.files["optimization_summary"][key]
 
@@ -223,7 +228,9 @@ def open_run(run_dir: Path | str = DEFAULT_RUN) -> RunResult:
     return RunResult.read(place, run_dir=place, tables={"executions": executions}, is_interrupted=is_interrupted)
 
 
-def query(sql: str = "from view_columns", *, run: Path | str | Sequence[Path | str] = DEFAULT_RUN) -> pl.DataFrame:
+def query(
+    sql: str = "from view_columns", *, run: PathLike[str] | str | Sequence[PathLike[str] | str] = DEFAULT_RUN
+) -> pl.DataFrame:
     """Query finished runs in SQL, using the views of sql/views.sql; runs are not changed.
 
     Parameters
@@ -231,7 +238,7 @@ def query(sql: str = "from view_columns", *, run: Path | str | Sequence[Path | s
     sql
         One select statement; by default, list the views and their columns.
     run
-        A run directory, or several.
+        A run directory or :class:`RunResult`, or several.
 
     Returns
     -------
@@ -254,7 +261,7 @@ def query(sql: str = "from view_columns", *, run: Path | str | Sequence[Path | s
     return select(converted_paths("run", run), converted("sql", str, sql))
 
 
-def explain(task: str, *, run: Path | str = DEFAULT_RUN) -> str:
+def explain(task: str, *, run: PathLike[str] | str = DEFAULT_RUN) -> str:
     """Say why a task was assigned to its agent, by what margin, and how it ended.
 
     Parameters
@@ -262,7 +269,7 @@ def explain(task: str, *, run: Path | str = DEFAULT_RUN) -> str:
     task
         The task's id.
     run
-        The run directory.
+        The run directory, or a :class:`RunResult`.
 
     Returns
     -------

@@ -92,6 +92,22 @@ def test_ids_are_enough_and_the_agents_not_given_do_nothing():
     assert (alone.makespan_ms, alone.agents.columns) == (None, ["agent_id", "task_count", "expected_count"])
 
 
+@pytest.mark.parametrize("words", [(1, 0), (1.0, 0.0), ("passed", "failure")])
+@pytest.mark.parametrize("convert", [list, pl.DataFrame])
+def test_success_may_be_a_number_or_a_word_of_status(words, convert):
+    rows = [row | {"success": words[0] if row["success"] else words[1]} for row in HISTORY]
+    found = phase19.plan(TASKS, history=convert(rows)).assignments
+    assert found.equals(phase19.plan(TASKS, history=HISTORY).assignments)
+
+
+@pytest.mark.parametrize("convert", [list, pl.DataFrame])
+def test_ids_that_are_whole_numbers_become_text(convert):
+    history = convert([{"task_id": 1, "agent_id": 7, "success": True}])
+    plan = phase19.plan(convert([{"task_id": 1}]), history=history)
+    assert plan.assignments.select("task_id", "agent_id").row(0) == ("1", "7")
+    assert phase19.plan([1, 2], [7], history).assignments["task_id"].to_list() == ["1", "2"]
+
+
 def test_agents_have_capacities_of_their_own_and_a_task_without_room_says_why():
     agents = [{"agent_id": "red", "capacity": 1}, {"agent_id": "blue", "capacity": 1}]
     plan = phase19.plan(TASKS, agents, HISTORY, allow_unassigned=True)
@@ -137,9 +153,16 @@ BAD = {"task_id": "t", "agent_id": "red", "success": True}
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"history": [BAD, BAD | {"success": "yes"}]}, "^history, row 2: field 'status': expected .*, found \"yes\""),
-        ({"history": pl.DataFrame([BAD | {"success": None}])}, "^history, row 1: field 'status': .* found null"),
-        ({"history": pl.DataFrame([BAD | {"success": 1}])}, "^history, row 1: field 'status': .* found 1"),
+        (
+            {"history": [BAD, BAD | {"success": "yes"}]},
+            "^history, row 2: field 'success': expected True or False or 1 or 0 or .*void.*, found \"yes\"",
+        ),
+        ({"history": [BAD | {"success": None}]}, "^history, row 1: field 'success': .* found null"),
+        ({"history": [BAD | {"success": float("nan")}]}, "^history, row 1: field 'success': .* found null"),
+        ({"history": pl.DataFrame([BAD | {"success": None}])}, "^history, row 1: field 'success': .* found null"),
+        ({"history": pl.DataFrame([BAD | {"success": 2}])}, "^history, row 1: field 'success': .* found \"?2"),
+        ({"history": [BAD | {"status": "yes"}]}, "^history, row 1: field 'status': expected [^T]*, found \"yes\""),
+        ({"history": [1]}, "^history: expected a Polars or pandas frame or a list of dicts"),
         ({"history": [BAD | {"execution_time_ms": -1}]}, "^history, row 1: field 'execution_time_ms': .* found -1"),
         ({"history": [BAD | {"cost": {1}}, 5]}, "^history: expected a Polars or pandas frame or a list of dicts"),
         ({"history": [BAD | {"cost": object()}]}, "^history, row 1: expected values that JSON can hold"),

@@ -104,6 +104,10 @@ def test_runs_are_queried_by_path_or_text(sample_run, tmp_path):
     assert phase19.query("select count(*) from tasks", run=str(copy)).item() == 12
     assert phase19.query("select count(*) from tasks", run=[copy, str(sample_run.run_dir)]).item() == 24
     assert phase19.query(run=copy)["view"].to_list()[0] == "runs"
+    assert phase19.query("select count(*) from tasks", run=sample_run).item() == 12
+    assert phase19.query("select count(*) from tasks", run=[copy, sample_run]).item() == 24
+    assert phase19.explain("task_3", run=sample_run) == sample_run.explain("task_3")
+    assert phase19.open_run(sample_run)["run_id"] == sample_run["run_id"]
     with pytest.raises(phase19.Phase19Error, match="nowhere: expected a Phase 19 run"):
         phase19.query("from tasks", run="nowhere")
 

@@ -524,8 +524,8 @@ def test_records_of_other_tasks_are_nothing_to_replay(case, tmp_path):
     with pytest.raises(
         UsageError,
         match="expected records of the run's tasks and agents to replay, found none; "
-        r"replay: no record names one of the \d+ tasks to plan, such as '.*' \(the records name 'elsewhere'\); if these are "
-        "the same tasks, make the names equal$",
+        r"replay: no record names one of the \d+ tasks to plan, such as '.*' \(the records name 'elsewhere'\); "
+        "if these are the same tasks, make the names equal$",
     ):
         phase19.backtest(input=case[0], executions=path)
 

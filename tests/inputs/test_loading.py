@@ -323,9 +323,11 @@ def test_a_time_of_0_is_below_the_resolution_of_the_clock(root, times, taken):
 
 def test_records_of_other_names_than_the_plan_has_are_said(root):
     assert outcomes(root, {"task_id": "suite/a", "category": "web"}).warnings == (
-        "records: no record names one of the 3 tasks to plan, such as 'a' (the records name 'suite/a'), so forecasts rest "
-        "on agents and risk levels alone, since tasks and records share no category; if these are the same tasks, make the "
-        "names equal",
+        (
+            "records: no record names one of the 3 tasks to plan, such as 'a' (the records name 'suite/a'), so "
+            "forecasts rest on agents and risk levels alone, since tasks and records share no category; if these are "
+            "the same tasks, make the names equal"
+        ),
     )
     write(root, "phase18/tasks.jsonl", '{"task_id": "b"}\n{"task_id": "c", "category": "web"}\n')
     assert ", so forecasts rest on agents and categories; if these are the same tasks" in load(root).warnings[0]
@@ -355,8 +357,10 @@ def test_an_excluded_agent_that_nothing_names_is_no_agent_and_is_said(root):
 def test_agents_that_no_record_names_are_said(root):
     write(root, "phase18/agents.jsonl", '{"agent_id": "AGENT_1"}\n{"agent_id": "AGENT_2"}\n')
     assert load(root).warnings == (
-        "records: no record names one of the 2 agents to plan, such as 'AGENT_1' (the records name 'Llama 3'); if these "
-        "are the same agents, make the names equal",
+        (
+            "records: no record names one of the 2 agents to plan, such as 'AGENT_1' (the records name 'Llama 3'); if "
+            "these are the same agents, make the names equal"
+        ),
     )
 
 
