@@ -412,7 +412,7 @@ def test_from_a_table_to_a_plan_in_two_commands(run_cli, tmp_path):
     options = ("--task", "task", "--agent", "agent", "--success", "passed", "--duration", "seconds:s")
     assert proposal.stderr == (
         f"error: {tmp_path}/my log.csv: name the columns (found task, agent, passed, seconds, started); "
-        f"if this is right, type:\npython -m phase19 import table '{tmp_path}/my log.csv' "
+        f"if these are right, type:\npython -m phase19 import table '{tmp_path}/my log.csv' "
         f"--output {tmp_path}/mine {' '.join(options)} --timestamp started\n"
     )
     (tmp_path / "empty.csv").write_text("x\n")

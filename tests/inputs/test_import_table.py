@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import tempfile
 from dataclasses import replace
@@ -119,7 +120,7 @@ def test_a_score_is_a_success_from_the_threshold_on(tmp_path):
     ("values", "found"), [("1 0.5 0", "'0.5'"), ("passed 2", "'2'"), ("high", "'high'"), ("", "nothing")]
 )
 def test_scores_need_a_threshold_and_some_value_must_say_success_or_failure(tmp_path, values, found):
-    text = "task,agent,passed\n" + "".join(f"a,x,{value}\n" for value in values.split())
+    text = "task,agent,passed\n" + "".join(f"a,x,{value}\n" for value in values.split(" "))
     hint = "; a score needs --threshold, the least value that counts as success" if found in {"'0.5'", "'2'"} else ""
     with pytest.raises(UsageError, match=rf"^passed: expected words such as passed, failed, found {found}{hint}$"):
         read(tmp_path, text)
@@ -330,6 +331,7 @@ def test_outcomes_that_are_all_alike_are_pointed_out(tmp_path, scores, threshold
         ("log.csv", "task,agent,passed\na,x,1\nb,x\nc,x,1,2\n", "2 such lines"),
         ("log.csv", "task,agent,passed\na,x,1\nb\n", "1 such line"),  # it lacks two values
         ("log.jsonl", '{"task": "a", "agent": "x", "passed": 1}\n\n{"task": \n', "1 such line"),
+        ("log.jsonl", '{"task": "a", "agent": "x", "passed": 1}\n\n[1]\nnull\n"x"\n', "3 such lines"),
     ],
 )
 def test_a_torn_line_is_an_error_unless_it_may_be_dropped(tmp_path, name, text, message):
@@ -340,6 +342,21 @@ def test_a_torn_line_is_an_error_unless_it_may_be_dropped(tmp_path, name, text, 
     found = read(tmp_path, text, name=name, drop_torn_lines=True)
     assert found.rows["task_id"].to_list() == ["a"]
     assert found.counts["unreadable"] == found.counts["rows"] - 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [('a,"x\ny",1\nb,x,0\nc,"x,1\n', 5), ("a,x,1\n" * 2500 + 'b,"x,0\n' + "c,x,1\n" * 9, 2502)]
+)
+def test_a_quote_that_is_not_closed_is_named_and_never_swallows_rows(tmp_path, text, line):
+    for options in ({}, {"drop_torn_lines": True}):
+        with pytest.raises(
+            InputError, match=rf'log.csv, line {line}: expected a readable table, found a " that is not'
+        ):
+            read(tmp_path, "task,agent,passed\n" + text, **options)
+
+
+def test_the_separator_may_be_declared_as_excel_does(tmp_path):
+    assert read(tmp_path, "sep=;\ntask;agent;passed\n1,2,3;x;1\n").rows["task_id"].to_list() == ["1,2,3"]
 
 
 @pytest.mark.parametrize(
@@ -366,10 +383,20 @@ def test_a_file_that_is_no_table_is_an_error(tmp_path):
             import_records("table", [tmp_path], tmp_path / "out", **columns.given)
     for encoding in ("utf-16", "latin-1"):
         (tmp_path / "log.csv").write_bytes("täsk,agent,passed\n".encode(encoding))
-        with pytest.raises(InputError, match=r"log.csv, line 1: expected text in UTF-8, found another encoding"):
+        with pytest.raises(
+            InputError, match=r"log.csv, line 1: expected text in UTF-8 \(.*iconv.*\), found another encoding"
+        ):
             read_table([tmp_path / "log.csv"], PLAIN)
+    (tmp_path / "log.csv").write_bytes(gzip.compress(b"task,agent,passed\n"))
+    with pytest.raises(
+        InputError, match=r"line 1: expected text in UTF-8 \(unpack it with gunzip\), found a gzip file"
+    ):
+        read_table([tmp_path / "log.csv"], PLAIN)
     with pytest.raises(InputError, match="expected a table, found an empty file"):
         read(tmp_path, "")
+    for name, text in (("log.csv", "task,agent,passed\n"), ("log.json", "[]")):
+        with pytest.raises(UsageError, match="found no rows"):
+            read(tmp_path, text, name=name)
     with pytest.raises(UsageError, match="expected a name that ends in"):
         read(tmp_path, "x", name="log.xlsx")
 
@@ -388,10 +415,30 @@ def test_a_file_that_is_no_table_is_an_error(tmp_path):
         ("duration", "duration=duration:s"),
         ("started,ended", "duration=started,ended timestamp=started"),
         ("problems,admins,params", ""),  # no units
+        ("Ticket,Area,Begin,Verdict", "task=Ticket success=Verdict category=Area timestamp=Begin"),
+        ("agent.model,run.task.id,task,x.score", "task=task agent=agent.model success=x.score"),
+        ("task.name,agent.model,model", "task=task.name agent=model"),
     ],
 )
 def test_columns_are_proposed_from_their_names(names, proposed):
     assert " ".join(f"{role}={name}" for role, name in propose(names.split(",")).items()) == proposed
+
+
+def test_fields_inside_json_objects_are_proposed_and_a_guessed_unit_is_shown(tmp_path):
+    line = {"task_id": "a", "agent": {"model": "x"}, "end": {"result": "ok"}, "duration": 12000, "tags": ["kind"]}
+    log = write(tmp_path, f"{json.dumps(line)}\n{json.dumps(line | {'duration': 50000})}\n", "log.jsonl")
+    options = r"--task task_id --agent agent.model --success end.result --duration duration:s"
+    guess = r"The unit is a guess. duration holds 12000, 50000: if these are ms, write duration:ms."
+    known = r"\(found agent.model, duration, end.result, task_id\)"
+    with pytest.raises(UsageError, match=rf"{known}; if these are right, type:\n.* {options}\n{guess}$"):
+        import_records("table", log, tmp_path / "out")
+    with pytest.raises(UsageError, match=r"--duration duration:ms$"):
+        import_records("table", log, tmp_path / "out", duration="duration:ms")
+
+
+def test_times_that_are_not_understood_come_with_the_forms_that_are(tmp_path):
+    found = read(tmp_path, "task,agent,passed,at\na,x,1,03/04/2026\n", TIMED)
+    assert (found.unmapped, found.notes[0][:18]) == ({"at": ["03/04/2026"]}, "Times are read as ")
 
 
 # Files that name columns, or tasks to do
@@ -543,7 +590,10 @@ def test_what_is_there_is_kept(tmp_path):
     place.mkdir()
     write_inputs(Imported(rows), place)  # an empty directory may be filled
     before = {path: path.read_bytes() for path in place.iterdir()}
-    with pytest.raises(OutputError, match="expected nothing there, found something; nothing was written"):
+    with pytest.raises(
+        OutputError,
+        match=r"expected nothing there, .*; nothing was written: remove .*inputs, or choose another --output",
+    ):
         write_inputs(Imported(rows), place)
     assert {path: path.read_bytes() for path in place.iterdir()} == before
     assert list(tmp_path.iterdir()) == [place]

@@ -108,7 +108,7 @@ def write_inputs(imported: Imported, directory: Path) -> dict[str, int]:
     documents = _documents(attempts, tasks)
     if imported.features is not None:
         documents["features.jsonl"] = imported.features.with_columns(_escaped("task_id"))
-    write_directory(directory, documents)
+    write_directory(directory, documents, other="choose another --output")
     impossible_count = int(tried.select((~is_possible).sum()).item())
     judged = attempts.filter(~pl.col("is_void"))
     # Each row is in one of: unreadable, repeated, succeeded, failed, void, not tried yet, without a task or an agent.
@@ -190,8 +190,10 @@ def _documents(attempts: pl.DataFrame, tasks: pl.DataFrame) -> dict[str, Any]:
     return documents
 
 
-def write_directory(directory: Path, documents: Mapping[str, Any]) -> None:
+def write_directory(directory: Path, documents: Mapping[str, Any], *, other: str = "name another") -> None:
     """Write files by name: a frame as JSON lines, text as it is, anything else as one JSON document.
+
+    `other` tells in an error how to choose another directory.
 
     Raises
     ------
@@ -200,10 +202,8 @@ def write_directory(directory: Path, documents: Mapping[str, Any]) -> None:
     """
     try:
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise OutputError(
-                f"{directory}: expected nothing there, found something; "
-                "nothing was written: remove the directory, or name another (--output)"
-            )
+            found = f"found something; nothing was written: remove {directory}, or {other}"
+            raise OutputError(f"{directory}: expected nothing there, {found}")
         directory.parent.mkdir(parents=True, exist_ok=True)
         staging = directory.with_name(f".import-{secrets.token_hex(4)}")
         with cleaning_up(lambda: shutil.rmtree(staging, ignore_errors=True)):

@@ -19,12 +19,12 @@ _UNIT_ENDS = {
 }
 # Names that a column of each kind often has, best first; compared in lower case without punctuation.
 USUAL = {
-    "task": "task taskid taskname instanceid instance problem problemid issue case question promptid sampleid testcase",
+    "task": "task taskid taskname instanceid instance problem problemid issue case question promptid sampleid ticket",
     "agent": "agent agentid agentname model modelid modelname solver algorithm system worker",
-    "success": "success passed issuccess resolved isresolved solved correct pass outcome status result score",
+    "success": "success passed issuccess resolved isresolved solved correct pass outcome status verdict result score",
     "duration": "durationms executiontimems timems latencyms duration seconds durations runtime elapsed time latency",
-    "category": "category repo repository dataset domain kind type benchmark",
-    "timestamp": "timestamp ts started startedat starttime start createdat finishedat endtime datetime date",
+    "category": "category repo repository dataset domain area component kind type benchmark",
+    "timestamp": "timestamp ts started startedat starttime start begin createdat finishedat endtime datetime date",
     "attempt": "attempt try retry attemptnumber",
     "trial": "trial run repetition epoch seed",
     "error": "error errormessage exception",
@@ -78,7 +78,7 @@ class TableColumns(Options):
         if duration is None:
             return named, "ms"
         name, colon, unit = duration.rpartition(":")
-        name, unit = (name, unit) if colon else (duration, _unit_of(duration))
+        name, unit = (name, unit) if colon else (duration, unit_of(duration))
         if unit in UNITS_MS:
             return named | {"duration": name}, unit
         start, comma, end = duration.partition(",")
@@ -115,21 +115,27 @@ def propose(names: Collection[str]) -> dict[str, str]:
     found = {role: name for role, words in USUAL.items() if (name := usual(names, words))}
     start, end = usual(names, _STARTS), usual(names, _ENDS)
     # A time may also be named by its unit, such as time_to_fix_min.
-    duration = found.pop("duration", None) or next((name for name in names if _unit_of(name)), None)
+    duration = found.pop("duration", None) or next((name for name in names if unit_of(name)), None)
     if duration is not None:
-        found["duration"] = f"{duration}:{_unit_of(duration) or 's'}"
+        found["duration"] = f"{duration}:{unit_of(duration) or 's'}"
     elif start and end:
         found["duration"] = f"{start},{end}"
     return {role: found[role] for role in USUAL if role in found}
 
 
 def usual(names: Collection[str], words: str) -> str | None:
-    """The column with the first of the names in `words`, which are in lower case without punctuation."""
-    plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed([*names])}
+    """The column with the first of the names in `words`, which are in lower case without punctuation.
+
+    The last part of a field inside a JSON object, such as agent.model, counts if no name as a whole does.
+    """
+    ends = [(end, name) for name in reversed([*names]) for end in (name.rpartition(".")[2], name)]
+    plain = {
+        re.sub(r"[^a-z0-9]", "", end.lower()): name for end, name in sorted(ends, key=lambda pair: pair[0] == pair[1])
+    }
     return next((plain[word] for word in words.split() if word in plain), None)
 
 
-def _unit_of(name: str) -> str:
+def unit_of(name: str) -> str:
     """The unit that the name of a column of times ends with, such as latency_ms or Time (min); empty if none."""
     plain = re.sub(r"[^a-z]+", " ", name.lower()).strip()
     return next((unit for unit, ends in _UNIT_ENDS.items() if re.search(f"(?:{ends})$", plain)), "")

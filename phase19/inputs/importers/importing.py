@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 
 from phase19.arguments import converted, converted_paths
 from phase19.errors import UsageError, program
-from phase19.inputs.importers.columns import TableColumns, propose, read_map
+from phase19.inputs.importers.columns import TableColumns, propose, read_map, unit_of
 from phase19.options import takes_settings
 
 if TYPE_CHECKING:
@@ -129,15 +129,20 @@ def _check_named(paths: Sequence[Path], output: Path, columns: TableColumns) -> 
     """Raise UsageError with a proposal if columns are not named."""
     if columns.given.keys() >= set(_NEEDED):
         return
-    from phase19.inputs.importers.table import column_names
+    from phase19.inputs.importers.table import column_names, examples
 
-    names = column_names(paths[0])
+    names = column_names(paths[0], is_nested=True)
     proposed = dict.fromkeys(_NEEDED, "COLUMN") | propose(names) | columns.given
     unlike = [f"--{role}" for role in _NEEDED if proposed[role] == "COLUMN"]
-    hint = "if this is right, type:"
+    hint = "if these are right, type:"
     if unlike:
         hint = f"no column looks like one for {', '.join(unlike)}: put its name in place of COLUMN in"
     command = (program(), "import table", *(shlex.quote(str(path)) for path in (*paths, "--output", output)))
     options = (f"--{role} {shlex.quote(str(column))}" for role, column in proposed.items())
     found = ", ".join(names) or "none"
-    raise UsageError(f"{paths[0]}: name the columns (found {found}); {hint}\n{' '.join((*command, *options))}")
+    message = f"{paths[0]}: name the columns (found {found}); {hint}\n{' '.join((*command, *options))}"
+    duration = proposed.get("duration", "").rpartition(":")[0]
+    if duration and not unit_of(duration) and "duration" not in columns.given:
+        few = examples(paths[0], duration)
+        message += f"\nThe unit is a guess. {duration} holds {few}: if these are ms, write {duration}:ms."
+    raise UsageError(message)

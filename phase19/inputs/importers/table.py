@@ -36,6 +36,8 @@ _TASK = {"task_id": USUAL["task"], "category": USUAL["category"], "risk_level": 
     )
 }
 _IDS = ("task", "agent", "task_id")  # any text may be an id
+_UNCLOSED = 'a " that is not closed'
+_SEPARATED = {".csv", ".tsv", ".txt"}
 _HIGHEST_ATTEMPT = 1000
 _ROW = "row_hash"
 
@@ -68,6 +70,8 @@ def read_table(
     parts = [_read(path, named, drop_torn_lines=drop_torn_lines) for path in paths]
     torn_count = sum(count for _, count in parts)
     rows = pl.concat([part for part, _ in parts])
+    if rows.is_empty():
+        raise UsageError(f"{', '.join(map(str, paths))}: expected rows of attempts, found no rows")
     text = _cells(rows, named).with_columns(
         pl.lit(None, dtype=pl.String).alias(role) for role in _ROLES if role not in named
     )
@@ -119,6 +123,8 @@ def read_table(
     used = {name.partition(".")[0] for name in named.values()} | {*named.values()}
     unused = [name for name in column_names(paths[0]) if name not in used]
     notes = []
+    if unmapped.keys() & {named.get(role) for role in ("timestamp", "start", "end")}:
+        notes.append("Times are read as 2026-12-31 23:59:59, 31.12.2026 23:59 or Unix times.")
     if inexact_count:
         notes.append(
             f"{plural(inexact_count, 'row')} equal to another at the same time count, since the times have no seconds. "
@@ -263,9 +269,14 @@ def _read(path: Path, named: Mapping[str, str], *, drop_torn_lines: bool) -> tup
     known = column_names(path)
     for name in named.values():
         if name not in known and not (is_json and name.partition(".")[0] in known):
-            raise UsageError(f"{path}: expected a column {name!r}{suggestion(name, known)}, found {', '.join(known)}")
+            raise UsageError(
+                f"{path}: expected a column {name!r}{suggestion(name, known)}, found {', '.join(known) or 'no rows'}"
+            )
     if is_json:
-        places = {role: f'$."{name}"' if name in known else f"$.{name}" for role, name in named.items()}
+        places = {
+            role: f'$."{name}"' if name in known else "$." + ".".join(f'"{part}"' for part in name.split("."))
+            for role, name in named.items()
+        }
         cells = {role: f"json ->> ${role}" for role in places}
         row, is_torn = "json", "json_type(json) is distinct from 'OBJECT'"
     else:
@@ -280,6 +291,8 @@ def _read(path: Path, named: Mapping[str, str], *, drop_torn_lines: bool) -> tup
         if "store_rejects" in source:
             rejects = "select line, min(error_message) from reject_errors group by line order by line"
             torn = connection.execute(rejects).fetchall()
+            if unclosed := [line for line, message in torn if "unterminated quote" in message]:
+                raise InputError(str(path), line=unclosed[0], expected="a readable table", found=_UNCLOSED)
     if torn and not drop_torn_lines:
         line, message = torn[0]
         line = line or (_torn_line(path) if "newline_delimited" in source else None)
@@ -308,12 +321,24 @@ def _torn_line(path: Path) -> int | None:
     return None
 
 
-def column_names(path: Path) -> list[str]:
-    """Names of a file's columns, or of the fields of its objects."""
+def examples(path: Path, name: str) -> str:
+    """The first few values of a column."""
+    values = _read(path, {"value": name}, drop_torn_lines=True)[0]["value"]
+    return ", ".join(values.drop_nulls().unique(maintain_order=True).head(3)) or "nothing"
+
+
+def column_names(path: Path, *, is_nested: bool = False) -> list[str]:
+    """Names of a file's columns, or of the fields of its objects; with dots inside the first thousand objects."""
     import duckdb
 
     source, is_json, _ = _source(path)
     keys = "select distinct unnest(json_keys(json)) as name from {} order by name"
+    if is_nested:
+        keys = (
+            "select distinct replace(fullkey[3:], '\"', '') as name from (select json from {} limit 1000) as entry, "
+            "json_tree(entry.json) as tree "
+            "where tree.type not in ('OBJECT', 'ARRAY') and '[' not in fullkey order by name"
+        )
     with duckdb.connect() as connection, _explained(path):
         question = keys.format(source) if is_json else f"describe select * from {source}"  # noqa: S608
         return [row[0] for row in connection.execute(question).fetchall()]
@@ -326,7 +351,19 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as problem:
-        raise InputError(str(path), expected="a readable table", found=str(problem).splitlines()[0]) from problem
+        line, found = _unclosed_quote(path), str(problem).splitlines()[0]
+        found = _UNCLOSED if line else found
+        raise InputError(str(path), line=line, expected="a readable table", found=found) from problem
+
+
+def _unclosed_quote(path: Path) -> int | None:
+    """Number of the line with the last quotation mark that opens and is not closed; None for a file that has none."""
+    opened = None
+    with open_file(path) as stream:
+        for number, line in enumerate(stream, 1):
+            if line.count(b'"') % 2:
+                opened = None if opened else number
+    return opened if path.suffix.lower() in _SEPARATED else None
 
 
 def _source(path: Path) -> tuple[str, bool, bool]:
@@ -341,16 +378,20 @@ def _source(path: Path) -> tuple[str, bool, bool]:
         return f"read_parquet('{name}')", False, False
     header = head.decode("utf-8-sig", "replace")
     if "\0" in header or "\ufffd" in header[:-1]:
-        raise InputError(str(path), line=1, expected="text in UTF-8", found="another encoding")
+        remedy, found = "save it as UTF-8, or convert it with iconv -f UTF-16 -t UTF-8", "another encoding"
+        if head.startswith(b"\x1f\x8b"):
+            remedy, found = "unpack it with gunzip", "a gzip file"
+        raise InputError(str(path), line=1, expected=f"text in UTF-8 ({remedy})", found=found)
     if suffix in {".jsonl", ".ndjson", ".json"}:
         form = "array" if header.lstrip().startswith("[") else "newline_delimited"
         return f"read_json_objects('{name}', format='{form}', ignore_errors={form != 'array'})", True, False
-    if suffix in {".csv", ".tsv", ".txt"}:
-        mark = max(",;\t|", key=header.count)
+    if suffix in _SEPARATED:
+        is_declared = header.startswith("sep=")  # a line that Excel writes
+        mark = header[4] if is_declared else max(",;\t|", key=header.count)
         return (
             (
                 f"read_csv('{name}', all_varchar=true, header=true, delim='{mark}', quote='\"', escape='\"', "
-                "store_rejects=true, null_padding=false)"
+                f"store_rejects=true, null_padding=false, skip={int(is_declared)})"
             ),
             False,
             mark == ";",
