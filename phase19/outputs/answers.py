@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from phase19.errors import plural
+from phase19.errors import plural, program
 from phase19.outputs import text
 
 Run = Mapping[str, Any]  # the files of a run by name without suffix, as report.read_run returns them
@@ -152,7 +152,7 @@ def next_steps(run: Run, run_dir: Path, input_dir: Path | None) -> list[tuple[st
         is_joined = not any(row.severity == "info" for row in attention(run))
         why, command = ("Compare all strategies:", "compare") if is_joined else ("Check the inputs:", "validate")
         steps.append((why, f"{command} --input {shlex.quote(str(input_dir))}"))
-    return [(why, f"python -m phase19 {command}") for why, command in steps]
+    return [(why, f"{program()} {command}") for why, command in steps]
 
 
 def _quoted_sql(sql: str) -> str:
