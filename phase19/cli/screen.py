@@ -99,16 +99,14 @@ def print_inputs(inputs: Inputs) -> None:
 def print_import(result: ImportResult) -> None:
     """Print what was read, what could not be used, and the command to type next."""
     rows = tuple((name, f"{count:,}") for name, count in result.counts.items())
-    notes = result.notes + [
-        f"Not understood in {column}: {', '.join(map(repr, few))}." for column, few in result.unmapped.items()
-    ]
+    notes = [f"Not understood in {column}: {', '.join(map(repr, few))}." for column, few in result.unmapped.items()]
     if result.unused:
         notes.append(f"Columns not used: {', '.join(result.unused)}.")
     if not result.counts["tasks to do"]:
         notes.append("No row is a task to do: a run will plan the recorded tasks. Name others with --tasks FILE.")
     if beside := [path for name in ("phase16", "phase17") if (path := result.directory.with_name(name)).exists()]:
         notes.append(f"A run also reads {' and '.join(map(str, beside))}: if these are not yours, import elsewhere.")
-    show([Table(("found", "count"), rows, labels=1), *notes])
+    show([Table(("found", "count"), rows, labels=1), *result.notes, *notes])
     print_next("run", "--input", result.directory)
 
 

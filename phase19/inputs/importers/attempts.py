@@ -30,7 +30,7 @@ ROWS: dict[str, Any] = {
     "cost": pl.Float64,
     "error_message": pl.String,
 }
-# No id may contain control characters: they are written as escapes, such as \\n.
+# No id may contain control characters: they are written as escapes, such as \n.
 _ESCAPES = {chr(code): repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
 _IDS = ("task_id", "agent_id")
 

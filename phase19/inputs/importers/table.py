@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from math import isfinite
 from pathlib import Path
@@ -86,9 +86,8 @@ def read_table(
     # A task to do may have a planned date, but no time, error or outcome: whatever the date if the outcome says so.
     has_date = pl.any_horizontal(pl.col("start", "end", "timestamp").is_not_null()) & pl.col("agent").is_not_null()
     has_time = pl.col("duration").is_not_null() & pl.col("duration").cast(pl.Float64, strict=False).ne_missing(0)
-    is_told = (
-        has_time | pl.col("error").is_not_null() | (pl.col("success").is_not_null() | has_date) & ~pl.col("is_open")
-    )
+    has_outcome = pl.col("success").is_not_null()
+    is_told = has_time | pl.col("error").is_not_null() | (has_outcome | has_date) & ~pl.col("is_open")
     text = text.with_columns(is_told=is_told | has_tasks).with_columns(
         pl.when("is_told").then(role).alias(role) for role in ("duration", "start", "end", "timestamp")
     )
@@ -126,10 +125,8 @@ def read_table(
     if unmapped.keys() & {named.get(role) for role in ("timestamp", "start", "end")}:
         notes.append("Times are read as 2026-12-31 23:59:59, 31.12.2026 23:59 or Unix times.")
     if inexact_count:
-        notes.append(
-            f"{plural(inexact_count, 'row')} equal to another at the same time count, since the times have no seconds. "
-            "If some are copies, name the column that numbers the attempts: --trial COLUMN."
-        )
+        equal = f"{plural(inexact_count, 'row')} equal to another count, since the times of the log have no seconds"
+        notes.append(f"{equal}. If some are copies, name the column that numbers the attempts: --trial COLUMN.")
     score = pl.col("success").cast(pl.Float64, strict=False).fill_nan(None)
     low, high = text.select(low=score.min(), high=score.max()).row(0)
     if columns.threshold is not None and low is not None and not low < columns.threshold <= high:
@@ -224,8 +221,9 @@ def _judged(values: pl.Series, columns: TableColumns) -> pl.DataFrame:
         is_score=number.is_not_null(),
     )
     bad = judged.with_columns(
-        is_unknown=pl.col("success").is_not_null()
-        & pl.all_horizontal(pl.col("is_success").is_null(), ~pl.col("is_void", "is_open"))
+        is_unknown=pl.all_horizontal(
+            pl.col("success").is_not_null(), pl.col("is_success").is_null(), ~pl.col("is_void", "is_open")
+        )
     )
     scores = bad.filter("is_unknown", "is_score")
     if scores.height or not bad["is_success"].is_not_null().any():
@@ -269,14 +267,10 @@ def _read(path: Path, named: Mapping[str, str], *, drop_torn_lines: bool) -> tup
     known = column_names(path)
     for name in named.values():
         if name not in known and not (is_json and name.partition(".")[0] in known):
-            raise UsageError(
-                f"{path}: expected a column {name!r}{suggestion(name, known)}, found {', '.join(known) or 'no rows'}"
-            )
+            found = ", ".join(known) or "no rows"
+            raise UsageError(f"{path}: expected a column {name!r}{suggestion(name, known)}, found {found}")
     if is_json:
-        places = {
-            role: f'$."{name}"' if name in known else "$." + ".".join(f'"{part}"' for part in name.split("."))
-            for role, name in named.items()
-        }
+        places = {role: f'$."{name}"' if name in known else f"$.{name}" for role, name in named.items()}
         cells = {role: f"json ->> ${role}" for role in places}
         row, is_torn = "json", "json_type(json) is distinct from 'OBJECT'"
     else:
@@ -312,12 +306,10 @@ def _torn_line(path: Path) -> int | None:
     """Number of the first line that is no JSON object."""
     with open_file(path) as stream:
         for number, line in enumerate(stream, 1):
-            try:
-                is_object = isinstance(json.loads(line.strip() or "{}"), dict)
-            except ValueError:
-                is_object = False
-            if not is_object:
-                return number
+            with suppress(ValueError):
+                if isinstance(json.loads(line.strip() or "{}"), dict):
+                    continue
+            return number
     return None
 
 
@@ -351,8 +343,8 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as problem:
-        line, found = _unclosed_quote(path), str(problem).splitlines()[0]
-        found = _UNCLOSED if line else found
+        line = _unclosed_quote(path)
+        found = _UNCLOSED if line else str(problem).splitlines()[0]
         raise InputError(str(path), line=line, expected="a readable table", found=found) from problem
 
 
