@@ -12,6 +12,8 @@
 -- agent's test if only agents' tests fired. Degradation shows the strongest test. The better pooled test decides
 -- whether drift is testable. For degradation, it is the median agent's test against the waves' own forecasts, from the
 -- middle of the run on.
+-- If success fell short on the whole, tasks that had less to lose seem to keep their advantage, even if every task
+-- failed: optimization failure is then not clear.
 -- The part of the detectable effect beyond the rules' margin shrinks with the square root of the number of tasks. The
 -- effect of drift is a ratio, so its log does.
 with
@@ -142,7 +144,7 @@ tests as (
         tests.statistic,
         tests.threshold,
         tests.detectable_effect,
-        tests.detectable_effect as judged_effect,
+        if(errors.is_anomaly, null, tests.detectable_effect) as judged_effect,
         1e0 as largest_effect,
         tests.is_beyond_chance,
         tests.is_anomaly,
@@ -150,8 +152,13 @@ tests as (
         rules.optimization_failure_margin as margin,
         printf('%.0f %% of the promised advantage lost', tests.detectable_effect * 100) as fault,
         if(tests.is_shared_loss, 'a loss that all agents share', 'the agents that degraded') as cause,
-        printf('the promised advantage is %.1f times its noise', tests.information) as basis,
+        if(
+            errors.is_anomaly,
+            'success fell short over the whole run, and the advantage cannot be told from that',
+            printf('the promised advantage is %.1f times its noise', tests.information)
+        ) as basis,
     from optimization_failure_tests as tests
+    cross join prediction_error_tests as errors
     cross join rules
 ),
 

@@ -39,7 +39,7 @@ def anomaly_tests(world: World) -> Rows:
         [f"{error['ran_count']} tasks ran"],
         [f"{record[-1]['duration_count']} timed attempts"],
         [f"{len({row['agent_id'] for row in falls})} agents"],
-        [f"{failure['information']:.1f} times its noise"],
+        ["cannot be told from that"] if error["is_anomaly"] else [f"{failure['information']:.1f} times its noise"],
     )
     # Of the drift tests the stronger pooled one is shown, unless agents are late without it.
     late_pooled = [row for row in pooled if row["is_anomaly"]]
@@ -48,7 +48,12 @@ def anomaly_tests(world: World) -> Rows:
         (error, error["detectable_effect"], error["is_beyond_chance"], error["is_anomaly"]),
         (shown, min(row["detectable_effect"] for row in pooled), bool(late), bool(late)),
         (strongest(falls, own), float(np.median(seen)), bool(beyond), bool(own)),
-        (failure, failure["detectable_effect"], failure["is_beyond_chance"], failure["is_anomaly"]),
+        (
+            failure,
+            np.inf if error["is_anomaly"] else failure["detectable_effect"],
+            failure["is_beyond_chance"],
+            failure["is_anomaly"],
+        ),
     )
     faults = (
         [f"{told[0][1] * 100:.1f} points too high"],
@@ -77,7 +82,9 @@ def anomaly_tests(world: World) -> Rows:
                 # Twice as many tasks shrink what is beyond the margin to 1 / sqrt(2) of its size.
                 sizes = np.log([smallest, limit]) if name == "schedule_drift" else np.array([smallest, limit])
                 beyond_margin, room = sizes - getattr(rules, f"{name}_margin")
-                status, missing = "not_testable", math.ceil(error["ran_count"] * ((beyond_margin / room) ** 2 - 1))
+                status = "not_testable"
+                if smallest < np.inf:
+                    missing = math.ceil(error["ran_count"] * ((beyond_margin / room) ** 2 - 1))
             sure = [f"{100 * rules.detection_power:.0f} %", *fault]
             reason = [*base, *(["No problem of a possible size"] if smallest > most else sure)]
         rows.append(

@@ -110,7 +110,10 @@ def check_result(run: Run, check: Mapping[str, Any]) -> str:
     if check["status"] != "not_testable":
         return _RESULTS[check["status"]]
     if missing is None:
-        return f"needs {_NEEDS.get(check['anomaly_type'] if ran else '', 'tasks that ran')}"
+        kind, found = check["anomaly_type"], {row["anomaly_type"] for row in run["scheduling_anomalies"]}
+        if kind == "optimization_failure" and "prediction_error" in found:
+            return "needs a run without prediction error"
+        return f"needs {_NEEDS.get(kind if ran else '', 'tasks that ran')}"
     if missing > _MANY * ran:
         return f"needs over {_MANY} times as many tasks"
     return f"needs about {plural(round(float(f'{missing:.1e}')), 'more task')}"

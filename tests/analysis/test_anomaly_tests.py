@@ -441,6 +441,19 @@ class TestOptimizationFailure:
     def test_an_advantage_that_came_is_clear(self, detect):
         assert status_of(detect(advantage(40, 30)))["optimization_failure"] == "clear"
 
+    def test_where_every_task_fails_no_advantage_is_said_to_have_come(self, detect):
+        # The tasks that gain from the plan had less to lose: lost 0.2 x 60 - 0.2 x 80 = -4 of Sum A^2 = 200 x 0.04 = 8,
+        # as if half more than promised had come.
+        rows = outcomes(100, 0, prefix="a", planned_success=0.6, baseline_success=0.4)
+        rows += outcomes(100, 0, prefix="b", planned_success=0.8, baseline_success=1.0)
+        found = detect(hand_frames(rows, [wave_plan(1)], wave_draws=sure_draws(1), agent_evidence=evidence({})))
+        test = found["optimization_failure_tests"].row(0, named=True)
+        assert (test["effect"], test["is_testable"]) == (pytest.approx(-0.5), True)
+        assert status_of(found)["prediction_error"] == "found"
+        assert status_of(found)["optimization_failure"] == "not_testable"
+        assert "cannot be told from that" in found["anomaly_tests"]["reason"][3]
+        assert found["anomaly_tests"]["missing_task_count"][3] is None
+
     def test_too_small_a_promise_is_not_testable_whatever_came(self, detect):
         found = detect(advantage(30, 40), optimization_failure_limit=0.8)
         assert found["optimization_failure_tests"]["is_testable"].to_list() == [False]
