@@ -7,7 +7,8 @@ from phase19.balancing.local_search import busy_time
 from phase19.forecasting.model import Expected
 
 INDIFFERENCE = 0.005  # success rate: half a percentage point
-_SAME = 1e-9  # success rates that differ by less count as equal
+WORTH_MAKESPAN = 0.05  # share of the makespan that must be saved to give up success within the indifference
+SAME = 1e-9  # success rates that differ by less count as equal
 
 
 def recommend(success_rate: NDArray[np.float64], makespan_ms: NDArray[np.float64]) -> int:
@@ -27,16 +28,18 @@ def recommend(success_rate: NDArray[np.float64], makespan_ms: NDArray[np.float64
 
     Notes
     -----
-    Phase 19 definition: of the plans whose success rate is at most half a percentage point below the best one, take the
-    plan with the shortest makespan, the first if several are equal.
+    Phase 19 definition: take the plan with the best success rate, the first if several are equal. Of the plans at most
+    half a percentage point below it, take the one with the shortest makespan instead if that is more than 5 % shorter.
 
     References
     ----------
     Bechhofer, R. E., A single-sample multiple decision procedure for ranking means of normal populations with known
     variances, 1954: the indifference zone.
     """
-    is_close = success_rate >= success_rate.max() - INDIFFERENCE - _SAME
-    return int(np.argmin(np.where(is_close, makespan_ms, np.inf)))
+    most = success_rate.max()
+    best = int(np.argmax(success_rate >= most - SAME))
+    fastest = int(np.argmin(np.where(success_rate >= most - INDIFFERENCE - SAME, makespan_ms, np.inf)))
+    return fastest if makespan_ms[fastest] < (1.0 - WORTH_MAKESPAN) * makespan_ms[best] else best
 
 
 def recommend_wave(forecast: Expected, agent_index: NDArray[np.int64]) -> int:

@@ -76,7 +76,6 @@ class BacktestResult:
         """The backtest as text and tables: rates, makespans, waves, scores and reliability."""
         document = self.document
         success, overall, scores = (document[key] for key in ("success", "overall", "scores"))
-        earlier, replayed = (f"{document[f'{part}_record_count']:,}" for part in ("history", "replayed"))
         sizes = ", ".join(plural(document[f"total_{noun}s"], noun) for noun in ("task", "agent", "wave"))
         pairs = f"{scores['pair_count']:,} of {plural(document['pair_count'], 'pair')}"
         recorded = f"{percent(document['observed_share'])} of the plan and {pairs} have records"
@@ -90,8 +89,10 @@ class BacktestResult:
         rates = tuple((text, percent(success[name])) for name, text in names.items())
         spans = document["round_robin_makespan_ms"], overall["makespan_ms"]
         makespans = f"Makespan: {duration(spans[0])} by round robin, {duration(spans[1])} by the plan."
+        meanings = tuple((words(key), text, cell(key, scores[key])) for key, text in _SCORES.items())
         skill = ("", "90 % interval of the skill", interval(scores["skill_low"], scores["skill_high"]))
-        moment = f"Replayed: {replayed} records from {document['split_at']} on; forecasts use the {earlier} before it."
+        replayed = f"{plural(document['replayed_record_count'], 'record')} from {document['split_at']} on"
+        moment = f"Replayed: {replayed}; forecasts use the {document['history_record_count']:,} before it."
         return Section(
             _verdict(document),
             (
@@ -100,11 +101,7 @@ class BacktestResult:
                 Table(("actual success", "rate"), rates),
                 *([] if spans == (None, None) else [makespans]),
                 records_table([*document["waves"], overall | {"wave": "all"}]),
-                Table(
-                    ("forecasts of recorded pairs", "meaning", "value"),
-                    (*((words(key), text, cell(key, scores[key])) for key, text in _SCORES.items()), skill),
-                    labels=2,
-                ),
+                Table(("forecasts of recorded pairs", "meaning", "value"), (*meanings, skill), labels=2),
                 "Forecasts by size: where they are right, the mean outcome is close to the mean forecast.",
                 records_table([row for row in scores["reliability"] if row["count"]]),
             ),
@@ -128,8 +125,8 @@ def _verdict(document: Mapping[str, Any]) -> str:
     pairs = plural(scores["pair_count"], "recorded pair")
     if not ran:
         return f"No planned pair has a record to check the plan with; over {pairs} the forecasts are {mean_rate}."
-    rates = (overall[f"{key}success_rate{end}"] for key, end in (("planned_", ""), ("", "_low"), ("", "_high")))
-    side, counted = compared_outcome(round(overall["actual_success_rate"] * ran), ran, plural(ran, "task"), *rates)
+    planned, completed = overall["planned_success_rate"], round(overall["actual_success_rate"] * ran)
+    side, counted = compared_outcome(completed, ran, plural(ran, "task"), overall, planned)
     answer = ("held", "were too low", "were too high")[side]
     return f"The forecasts {answer}: {counted}; over {pairs} they are {mean_rate}."
 

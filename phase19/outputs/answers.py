@@ -27,8 +27,7 @@ def verdict(run: Run) -> str:
     if not ran:
         return "No task ran, so the plan could not be checked."
     tasks = plural(ran, "task") + (" that ran" if ran < counts["total"] else "")
-    rates = (overall[f"{key}success_rate{end}"] for key, end in (("expected_", ""), ("", "_low"), ("", "_high")))
-    side, counted = outcome(completed, ran, tasks, *rates)
+    side, counted = outcome(completed, ran, tasks, overall, overall["expected_success_rate"])
     failed = sum(row["status"] == "found" for row in run["anomaly_tests"])
     where, who = (" in the dry run", "dry run") if run["optimization_summary"]["simulated"] else ("", "run")
     answers = f"The plan held{where}", f"The {who} did better than planned", f"The plan fell short{where}"
@@ -36,12 +35,12 @@ def verdict(run: Run) -> str:
     return f"{answers[side]}{checks}: {counted}; {_gain(completed, ran, overall)}."
 
 
-def outcome(completed: int, ran: int, tasks: str, *rates: float) -> tuple[int, str]:
-    """Compare successes with the rate expected, low and high: -1, 0 or 1 for below, normal or above, and the words."""
-    rate, low, high = rates
+def outcome(completed: int, ran: int, tasks: str, rates: Mapping[str, Any], expected: float) -> tuple[int, str]:
+    """Compare successes with their normal range: -1, 0 or 1 for below, inside or above it, and the counts in words."""
+    low, high = rates["success_rate_low"], rates["success_rate_high"]
     side = (completed > round(high * ran)) - (completed < round(low * ran))
     normal = f"normal range {text.count_range(low, high, ran)}"
-    return side, f"{completed:,} of {tasks} succeeded ({_expected(rate, ran)} expected, {normal})"
+    return side, f"{completed:,} of {tasks} succeeded ({_expected(expected, ran)} expected, {normal})"
 
 
 def _gain(completed: int, ran: int, overall: Mapping[str, Any]) -> str:

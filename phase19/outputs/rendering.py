@@ -42,9 +42,9 @@ def records_table(rows: Sequence[Mapping[str, Any]], keys: str = "") -> Table:
     return Table(tuple(map(words, columns)), cells, max(texts, default=1))
 
 
-def figures_table(title: str, record: Mapping[str, Any], keys: str = "") -> Table:
-    """Make a table of one record with one row per key, all by default."""
-    return Table((title, "value"), tuple((words(key), cell(key, record[key])) for key in keys.split() or record))
+def figures_table(title: str, record: Mapping[str, Any]) -> Table:
+    """Make a table of one record with one row per key."""
+    return Table((title, "value"), tuple((words(key), cell(key, record[key])) for key in record))
 
 
 def to_markdown(title: str, sections: Sequence[Section]) -> str:

@@ -33,7 +33,8 @@ STAMP = ("--seed", "5", "--timestamp", "2026-02-05T12:00:00Z")
 FIGURES = [key for name in MEASURES for key in (f"planned_{name}", f"{name}_low", f"{name}_high")]
 KEYS = [
     "strategy", "is_baseline", *FIGURES, "is_recommended", "compared_with", "success_margin",
-    "success_margin_low", "success_margin_high", "simulated", "seed", "timestamp",
+    "success_margin_low", "success_margin_high", "makespan_saving", "makespan_saving_error", "simulated",
+    "seed", "timestamp",
 ]  # fmt: skip
 
 
@@ -163,13 +164,16 @@ def test_a_capacity_beyond_all_tasks_costs_no_memory():
 # The recommendation
 
 
-def verdicts(rate, makespan=None, spread=0.0):
-    """Rows of candidates of given success and makespan; `spread` moves the first candidate's draws up and down."""
+def verdicts(rate, makespan=None, spread=0.0, noise=0.0):
+    """Rows of candidates of given success and makespan; the first one's draws spread that far up and down."""
     rates, times = np.array(rate, dtype=float), np.array(makespan or [1.0] * len(CANDIDATES))
     draws = np.tile(rates[:, None], (1, 100))
     draws[0] += np.linspace(-spread, spread, 100)
-    columns = compare_success({"success_rate": rates, "makespan_ms": times}, {"success_rate": draws})
-    table = pl.DataFrame({"strategy": CANDIDATES, "planned_makespan_ms": times} | columns)
+    drawn_ms = np.tile(times[:, None], (1, 100))
+    drawn_ms[0] += np.tile([-noise, noise], 50)
+    planned = {"success_rate": rates, "makespan_ms": times}
+    columns = compare_success(planned, {"success_rate": draws, "makespan_ms": drawn_ms})
+    table = pl.DataFrame({"strategy": CANDIDATES, "planned_makespan_ms": times} | columns).fill_nan(None)
     return {row["strategy"]: row for row in table.to_dicts()}
 
 
@@ -195,12 +199,59 @@ def test_a_faster_strategy_close_to_the_best_is_recommended_and_its_loss_is_stat
     assert found["maximize_throughput"]["is_recommended"]
     assert found["maximize_throughput"]["success_margin"] == pytest.approx(-0.004)
     said = recommendation(list(found.values()))
-    assert said.startswith(
-        "Recommended: maximize_throughput. It expects 0.4 points less success than maximize_success ("
+    assert said == (
+        "Recommended: maximize_throughput. It expects as many successes within half a point as maximize_success "
+        "(90 % interval -9.4 to +8.6 points), and its makespan is 25.0 % shorter."
     )
-    assert said.endswith("; its makespan is 25.0 % shorter.")
     equal = recommendation(list(verdicts([0.9, 0.9, *RATES[2:]]).values()))
     assert equal.startswith("Recommended: maximize_success. It expects as much success as maximize_throughput (")
+
+
+def test_without_known_times_only_success_decides():
+    said = recommendation(list(verdicts([0.9, 0.896, *RATES[2:]], [np.nan] * 9).values()))
+    assert said.startswith(
+        "Recommended: maximize_success. It expects 0.4 points more success than maximize_throughput ("
+    )
+    assert said.endswith(" points).")
+
+
+def test_a_strategy_that_is_hardly_faster_is_not_recommended_but_named():
+    found = verdicts([0.9, 0.896, *RATES[2:]], [2.0, 1.96, 1, 2, 2, 2, 1, 1, 1])  # the third has far less success
+    assert found["maximize_success"]["is_recommended"]
+    said = recommendation(list(found.values()))
+    assert said.endswith("points); maximize_throughput is within half a point of it, but only 2.0 % shorter.")
+
+
+@pytest.mark.parametrize(
+    ("makespan", "noise", "recommended", "possible"),
+    [
+        # The error of the first one's mean makespan of 2.0 is 1.645 * noise / sqrt(100), in parts of that mean.
+        pytest.param(1.92, 0.2, "maximize_success", "maximize_throughput", id="4 % shorter, give or take 1.6 %"),
+        pytest.param(1.92, 0.1, "maximize_success", None, id="4 % shorter, give or take 0.8 %"),
+        pytest.param(1.88, 0.2, "maximize_throughput", "maximize_success", id="6 % shorter, give or take 1.5 %"),
+        pytest.param(1.88, 0.1, "maximize_throughput", None, id="6 % shorter, give or take 0.8 %"),
+    ],
+)
+def test_the_recommendation_says_when_the_noise_of_the_simulation_decides(makespan, noise, recommended, possible):
+    found = verdicts([0.9, 0.896, *RATES[2:]], [2.0, makespan, 2, 2, 2, 2, 1, 1, 1], noise=noise)
+    assert found[recommended]["is_recommended"]
+    throughput = found["maximize_throughput"]
+    assert throughput["makespan_saving"] == pytest.approx(1 - makespan / 2)
+    assert throughput["makespan_saving_error"] == pytest.approx(makespan / 2 * 1.645 * noise / 2 / 10)
+    end = f"; makespans are simulated, and another seed may recommend {possible}." if possible else " % shorter."
+    assert recommendation(list(found.values())).endswith(end)
+
+
+def test_of_two_strategies_as_fast_as_each_other_the_noise_may_choose():
+    # The first one is 10 % and the second 9.9 % shorter than the best, the third; the first one's makespan has noise.
+    found = verdicts([0.897, 0.898, 0.9, *RATES[3:]], [1.8, 1.802, 2, 2, 2, 2, 1, 1, 1], noise=0.1)
+    said = recommendation(list(found.values()))
+    assert said.startswith(
+        "Recommended: maximize_success. It expects as many successes within half a point as balance_load"
+    )
+    assert said.endswith(
+        " 10.0 % shorter; makespans are simulated, and another seed may recommend maximize_throughput."
+    )
 
 
 # The command
