@@ -230,11 +230,13 @@ def test_harbor_outcomes(fields, expected, tmp_path):
 
 
 def test_harbor_rewards_that_are_no_outcome_are_shown(tmp_path):
-    rewards = ({"speed": 0.5, "style": 1.0}, {"reward": 37})
+    rewards = ({"speed": 0.5, "style": 1.0}, {"reward": 37}, {"reward": 0.5}, {"reward": 0}, {"reward": 1})
     files = {f"j/a__{i}/result.json": result(verifier_result={"rewards": each}) for i, each in enumerate(rewards)}
     found = read("harbor", write(tmp_path, files))
     assert found.unmapped == {"reward": ["0.5, 1.0", "37"]}
     assert found.counts["reward not understood"] == 2
+    assert found.counts["reward between 0 and 1, no success"] == 1
+    found = read("harbor", *(tmp_path / f"j/a__{number}" for number in range(2)))
     with pytest.raises(UsageError, match="expected at least one attempt with a task, an agent and an outcome"):
         write_inputs(found, tmp_path / "inputs")
 

@@ -72,8 +72,12 @@ def _moments(text: pl.Series) -> pl.Series:
 
 
 def check_outcomes(name: str, text: pl.Series, is_success: pl.Series) -> tuple[dict[str, int], dict[str, list[str]]]:
-    """Count, and show examples of, scores in a field `name` that `outcome` does not convert; NaN means not scored."""
+    """Count scores in a field `name` between 0 and 1, and count and show those that `outcome` does not convert.
+
+    NaN means not scored.
+    """
     is_bad = text.is_not_null() & (text.str.to_lowercase() != "nan").fill_null(value=True) & is_success.is_null()
-    if not is_bad.any():
-        return {}, {}
-    return {f"{name} not understood": int(is_bad.sum())}, {name: not_understood(text, is_bad)}
+    is_partial = text.cast(pl.Float64, strict=False).is_between(0, 1, closed="none")
+    counts = {f"{name} between 0 and 1, no success": int(is_partial.sum()), f"{name} not understood": int(is_bad.sum())}
+    unmapped = {name: not_understood(text, is_bad)} if is_bad.any() else {}
+    return {what: count for what, count in counts.items() if count}, unmapped

@@ -73,8 +73,9 @@ def read(paths: Sequence[Path], *, drop_torn_lines: bool = False) -> Imported:
         .sort("created", maintain_order=True)
         .unique(["run", "id", "epoch"], keep="last", maintain_order=True)
     )
-    value = pl.coalesce(pl.col("values").list.first(), "value")
-    is_success = outcome(value.replace("P", "0.5"))  # C, I, P, N: correct, incorrect, partly correct, no answer
+    # C, I, P, N: correct, incorrect, partly correct, no answer
+    value = pl.coalesce(pl.col("values").list.first(), "value").replace("P", "0.5")
+    is_success = outcome(value)
     error, limit = pl.coalesce("error", "error_text"), pl.coalesce("limit", "limit_text")
     seconds = pl.coalesce("working_time", "total_time").cast(pl.Float64, strict=False)
     costs = pl.col("costs").list.eval(pl.element().cast(pl.Float64, strict=False)).list.drop_nulls()
