@@ -346,7 +346,7 @@ def _load(given: Mapping[str, bytes], *, is_flag: bool) -> Inputs:
                 problem.expected,
             )
             if is_flag and field == "status":
-                field, expected = "success", f"True or False or 1 or 0 or {expected}"
+                field, expected = "success", "True, False, 1, 0 or a word of status such as passed, failed or void"
             raise InputError(where, field=field, expected=expected, found=problem.found) from None
     if inputs.tasks.is_empty():
         raise UsageError("tasks: expected at least one task, here or in history, found none")
