@@ -22,7 +22,7 @@ from phase19.forecasting.retries import attempts_allowed
 from phase19.harness import Phase19Harness
 from phase19.inputs.history import population_of, read_executions
 from phase19.inputs.loading import Inputs, load_inputs
-from phase19.inputs.tasks import check_names, check_replayed, recorded_tasks
+from phase19.inputs.tasks import check_records, check_replayed, recorded_tasks
 from phase19.inputs.thresholds import Thresholds
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import BacktestOptions, RunOptions, WaveOptions, takes_settings
@@ -82,7 +82,7 @@ class BacktestResult:
         names = {
             "round_robin": "round robin, mean of its rotations",
             "plan": "plan",
-            "best_single_agent": f"{success['best_single_agent_id']} alone, without a capacity limit",
+            "best_single_agent": f"{success['best_single_agent_id'] or 'best agent'} alone, without a capacity limit",
             "oracle": "oracle, which knows every outcome",
             "gap_closed": "share of the gap between round robin and oracle that the plan closes",
         }
@@ -507,7 +507,7 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
     attempts = inputs.attempts
     undated = attempts["timestamp"].null_count()
     lost = f"records: {plural(undated, 'attempt')} of {attempts.height:,} left out, since no timestamp says when"
-    unjoined = check_names("task", inputs.tasks["task_id"], attempts["task_id"], "records")  # of tasks left out here
+    unjoined = check_records(inputs.tasks, attempts)  # of tasks left out here
     warnings = [text for text in inputs.warnings if text not in unjoined] + [lost] * (undated > 0)
     history = attempts.filter(pl.col("timestamp") < moment)
     later = attempts.filter((pl.col("timestamp") >= moment) & pl.col("agent_id").is_not_null())
