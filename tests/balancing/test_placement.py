@@ -352,7 +352,7 @@ def test_with_the_option_the_rest_is_planned_and_the_left_out_say_why(copied, tm
     done = run_cli("--input", copied, "--output", out, "--allow-unassigned", *fixed)
     assert (done.returncode, done.stderr.count("\n")) == (0, 1)  # the inputs have no times
     assert "no record, summary or estimate has a time" in done.stderr
-    assert "1 unassigned" in done.stdout
+    assert "Tasks without an agent: 1 of 3." in done.stdout
     assert "unassigned_tasks.jsonl" in done.stdout
     (row,) = lines(out / "unassigned_tasks.jsonl")
     assert row["task_id"] in {"a", "b"}
