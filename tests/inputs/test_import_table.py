@@ -309,6 +309,16 @@ def test_empty_rows_are_counted(tmp_path):
     assert (counts["rows"], counts["without a task or an agent"]) == (3, 2)
 
 
+def test_many_agents_of_few_tasks_are_pointed_out(tmp_path):
+    rows = [f"t{i},x,{'pass' if i else 'fail'}" for i in range(3)]
+    (tmp_path / "log.csv").write_text("\n".join(["task,agent,ok", *rows]))
+    columns = {"task": "task", "agent": "agent", "success": "ok"}
+    assert import_records("table", tmp_path / "log.csv", tmp_path / "a", **columns).notes == []
+    columns |= {"task": "agent", "agent": "task"}
+    found = import_records("table", tmp_path / "log.csv", tmp_path / "b", **columns)
+    assert found.notes == ["Found 3 agents, but 1 task: check that --task and --agent are not exchanged."]
+
+
 @pytest.mark.parametrize(
     ("scores", "threshold", "notes"),
     [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
 from phase19.arguments import converted, converted_paths
-from phase19.errors import UsageError, program
+from phase19.errors import UsageError, plural, program
 from phase19.inputs.importers.columns import TableColumns, propose, read_map, unit_of
 from phase19.options import takes_settings
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Format = Literal["table", "terminal-bench", "harbor", "swebench", "aslib", "openhands", "lm-eval", "inspect"]
 _NEEDED = ("task", "agent", "success")
+_MANY_AGENTS = 2  # times the tasks: more is unusual
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,9 @@ def import_records(
     if 0 in (counts["succeeded"], counts["failed"]):
         alike = "failed" if counts["failed"] else "succeeded"
         notes = [f"All attempts with an outcome {alike}: check that this is right.", *notes]
+    if kind == "table" and counts["agents"] > _MANY_AGENTS * counts["tasks"]:
+        found = f"{plural(counts['agents'], 'agent')}, but {plural(counts['tasks'], 'task')}"
+        notes = [f"Found {found}: check that --task and --agent are not exchanged.", *notes]
     return ImportResult(target, counts, imported.unmapped, imported.unused, notes)
 
 
