@@ -65,7 +65,7 @@ class InvalidInputsError(Phase19Error):
         super().__init__("\n".join(map(str, errors)))
 
 
-Report = Callable[[InputError], None]  # told of an error; may raise it, or keep it and return
+Report = Callable[[InputError], None]  # receives an error; may raise it, or keep it and return
 
 
 def raise_error(error: InputError) -> None:

@@ -146,10 +146,10 @@ def next_steps(run: Run, run_dir: Path, input_dir: Path | None) -> list[tuple[st
         quoted = agent.replace("'", "''")
         sql = f"select * from attempts where agent_id = '{quoted}'"  # noqa: S608 (shown, not run)
         steps.append((f"See the attempts of {agent}:", f"query {_quoted_sql(sql)} {place}"))
-    elif told := summary["least_expected"]:
-        how = f"{told['status']}; planned success {text.percent(told['planned_success'])}"
-        why = f"See why {told['task_id']} was given to {told['agent_id']} ({how}):"
-        steps.append((why, f"explain {shlex.quote(told['task_id'])} {place}"))
+    elif task := summary["least_expected"]:
+        how = f"{task['status']}; planned success {text.percent(task['planned_success'])}"
+        why = f"See why {task['task_id']} was given to {task['agent_id']} ({how}):"
+        steps.append((why, f"explain {shlex.quote(task['task_id'])} {place}"))
     if input_dir is not None and not run["scheduling_anomalies"]:
         is_joined = not any(row.severity == "info" for row in attention(run))
         why, command = ("Compare all strategies:", "compare") if is_joined else ("Check the inputs:", "validate")

@@ -89,8 +89,8 @@ def write_inputs(imported: Imported, directory: Path) -> dict[str, int]:
     escaped = rows.with_columns(_escaped(*_IDS))
     escaped_count = int((rows.select(_IDS).fill_null("") != escaped.select(_IDS).fill_null("")).max_horizontal().sum())
     has_name = {name: (pl.col(name).str.len_chars() > 0).fill_null(value=False) for name in _IDS}
-    told = pl.any_horizontal(pl.col("is_success", "duration_ms", "timestamp", "error_message").is_not_null())
-    is_task = ~told & ~pl.col("is_void").fill_null(value=False) & has_name["task_id"]
+    is_tried = pl.any_horizontal(pl.col("is_success", "duration_ms", "timestamp", "error_message").is_not_null())
+    is_task = ~is_tried & ~pl.col("is_void").fill_null(value=False) & has_name["task_id"]
     is_possible = pl.col("duration_ms").is_between(0, MAX_DURATION_MS)
     untried, tried = escaped.filter(is_task), escaped.filter(~is_task)
     attempts = tried.filter(*has_name.values()).with_columns(

@@ -87,16 +87,16 @@ def read_table(
     has_date = pl.any_horizontal(pl.col("start", "end", "timestamp").is_not_null()) & pl.col("agent").is_not_null()
     has_time = pl.col("duration").is_not_null() & pl.col("duration").cast(pl.Float64, strict=False).ne_missing(0)
     has_outcome = pl.col("success").is_not_null()
-    is_told = has_time | pl.col("error").is_not_null() | (has_outcome | has_date) & ~pl.col("is_open")
-    text = text.with_columns(is_told=is_told | has_tasks).with_columns(
-        pl.when("is_told").then(role).alias(role) for role in ("duration", "start", "end", "timestamp")
+    is_tried = has_time | pl.col("error").is_not_null() | (has_outcome | has_date) & ~pl.col("is_open")
+    text = text.with_columns(is_tried=is_tried | has_tasks).with_columns(
+        pl.when("is_tried").then(role).alias(role) for role in ("duration", "start", "end", "timestamp")
     )
     made = text.select(
         *("is_success", "category"),
         task_id="task",
         agent_id="agent",
         is_void=pl.col("is_void")
-        | (pl.col("is_told") & pl.col("is_success").is_null())
+        | (pl.col("is_tried") & pl.col("is_success").is_null())
         | ~pl.col("void").str.to_lowercase().is_in(_NOT).fill_null(value=True),
         is_censored="is_timeout",
         duration_ms=pl.coalesce(pl.col("duration").cast(pl.Float64, strict=False) * UNITS_MS[unit], _clock_ms()),
