@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from phase19.cli.app import app
+from phase19.cli.app import app, main
 from phase19.errors import InputError
 from phase19.inputs.loading import load_inputs
 
@@ -43,58 +43,87 @@ def checkout(tmp_path):
     return tmp_path
 
 
-def run_shell(text, checkout):
+def run_shell(text, checkout, code=0):
+    """Run a script in bash; return what a terminal would show of it, and check its exit code if one is given."""
     # Targets that run these tests are only shown, not run.
     text = re.sub(r"^make (?!run\b)", "make -n ", text, flags=re.MULTILINE)
     done = subprocess.run(
         ["bash", "-eu", "-c", text],
         cwd=checkout,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         encoding="utf-8",
         check=False,
     )
-    assert done.returncode == 0, f"{text}\n{done.stderr}"
-    return done.stdout
+    assert code in (None, done.returncode), f"{text}\n{done.stdout}"
+    return done.stdout, done.returncode
 
 
-def split_command(text):
-    """Split a console block into its command, which may span lines inside quotes, and the output below it."""
-    lines = text.removeprefix("$ ").splitlines(keepends=True)
-    for count in range(1, len(lines) + 1):
-        command = "".join(lines[:count])
-        with contextlib.suppress(ValueError):  # no closing quotation
-            return command, shlex.split(command)
-    raise AssertionError(f"a quotation is not closed: {text}")
+def run_command(words, checkout):
+    """Run a phase19 command in this process, which is quicker; return what a terminal would show, and its exit code."""
+    with io.StringIO() as shown, contextlib.chdir(checkout):
+        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
+            code = main(words)
+        return shown.getvalue(), code
 
 
-def run_block(kind, text, checkout, run_cli):
+def commands_of(text):
+    """Yield the commands of a console block: lines that begin with `$ `, or more lines where quotes are open."""
+    lines = iter(text.splitlines(keepends=True))
+    for line in lines:
+        if line.startswith("$ "):
+            command = line.removeprefix("$ ")
+            while True:
+                try:
+                    yield command, shlex.split(command)
+                    break
+                except ValueError:  # no closing quotation
+                    command += next(lines)
+
+
+def run_console(text, checkout):
+    """Run the commands of a console block; a command may only fail if the next one is `echo $?`."""
+    found, code = "", 0
+    for command, words in commands_of(text):
+        if command == "echo $?\n":
+            shown, code = f"{code}\n", 0
+        else:
+            assert code == 0, found
+            is_ours = words[:3] == COMMAND.split() and not {"|", ">", "||", "&&"} & set(words)
+            shown, code = run_command(words[3:], checkout) if is_ours else run_shell(command, checkout, None)
+        found += f"$ {command}{shown}"
+    assert found and code == 0, found
+    return found
+
+
+def run_block(kind, text, checkout):
     """Run a block; return its text with the output that it should show."""
     if kind == "console":
-        command, words = split_command(text)
-        assert words[:3] == COMMAND.split(), f"expected a phase19 command, found {command}"
-        done = run_cli(*words[3:], cwd=checkout)
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
-        return f"$ {command}{done.stdout}"
+        return run_console(text, checkout)
     lines = text.splitlines()
     if kind == "sh" and all(line.startswith(COMMAND) and ">" not in line for line in lines):
-        for line in lines:  # in this process: quicker than a process for each
-            done = run_cli(*shlex.split(line.removeprefix(COMMAND)), cwd=checkout)
-            assert done.returncode == 0, f"{line}\n{done.stderr}"
+        for line in lines:
+            shown, code = run_command(shlex.split(line.removeprefix(COMMAND)), checkout)
+            assert code == 0, f"{line}\n{shown}"
     elif kind == "python":
         with contextlib.chdir(checkout), contextlib.redirect_stdout(io.StringIO()):
             exec(compile(text, "example", "exec"), {})  # noqa: S102 (it is our own)
+    elif kind == "yaml":  # of a CI service: the commands that it would run
+        steps = re.findall(r"^ *- run: (.*\n)", text, re.MULTILINE)
+        assert steps, text
+        run_shell("".join(steps), checkout)
     else:
-        assert kind == "sh", f"expected a block of kind console, python or sh, found {kind!r}"
+        assert kind == "sh", f"expected a block of kind console, python, sh or yaml, found {kind!r}"
         run_shell(text, checkout)
     return text
 
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_block_runs_and_prints_what_the_page_says(page, checkout, golden, run_cli):
+def test_every_block_runs_and_prints_what_the_page_says(page, checkout, golden):
     text = page.read_text("utf-8")
-    found = BLOCK.sub(lambda block: f"```{block[1]}\n{run_block(block[1], block[2], checkout, run_cli)}```", text)
+    found = BLOCK.sub(lambda block: f"```{block[1]}\n{run_block(block[1], block[2], checkout)}```", text)
     if golden.is_updating:
         page.write_text(found, "utf-8")
     assert found == page.read_text("utf-8")
