@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14; do \
 BIN := .venv/bin
 RUN := .venv/.run
 DEV := .venv/.dev
+SITE := .venv/.docs
 LOCKED := --quiet --no-deps --require-hashes --only-binary :all:
 COMPILE := $(BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-header --no-emit-index-url
@@ -13,7 +14,7 @@ COMPILE := $(BIN)/uv --no-config pip compile --quiet --universal --python-versio
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench docs golden lock clean
+.PHONY: help run test lint bench docs examples golden lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -29,6 +30,10 @@ $(DEV): $(RUN) requirements-dev.lock pyproject.toml
 	$(call install,requirements-dev.lock)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@$(BIN)/uv pip check --quiet --python $(BIN)/python
+	@touch $@
+
+$(SITE): $(DEV) requirements-docs.lock
+	$(call install,requirements-docs.lock)
 	@touch $@
 
 # If uv fails, for example because only pip is configured for a mirror, pip installs the same lock more slowly.
@@ -54,7 +59,10 @@ lint: $(DEV) ## Style, types, layers and SQL
 bench: $(DEV) ## All benchmarks, with their aims
 	$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(DEV) ## Run every example in the docs and update the output they show
+docs: $(SITE) ## Build the documentation site in site/, and check its links
+	$(BIN)/python docs/build_site.py
+
+examples: $(DEV) ## Run every example in the docs and update the output they show
 	$(BIN)/python -m pytest --quiet --update-golden tests/test_docs.py
 
 golden: $(DEV) ## Update the expected outputs in tests/golden; read the diff
@@ -64,7 +72,8 @@ golden: $(DEV) ## Update the expected outputs in tests/golden; read the diff
 lock: $(RUN) ## Lock the newest versions that pyproject.toml allows, with their hashes
 	$(COMPILE) --upgrade --group installer --output-file requirements-installer.lock
 	$(COMPILE) --upgrade pyproject.toml --group dev --output-file requirements-dev.lock
+	$(COMPILE) --upgrade --group docs --constraint requirements-dev.lock --output-file requirements-docs.lock
 	$(COMPILE) pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock
 
 clean: ## Remove everything that the targets made
-	rm -rf .venv dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv dist site htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""Write docs/inputs.md from the formats in `phase19.inputs.wire`."""
+"""Write docs/reference/inputs.md from the formats in `phase19.inputs.wire`."""
 
 from __future__ import annotations
 

@@ -19,12 +19,16 @@ from phase19.inputs.loading import load_inputs
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
-    (ROOT / "docs").glob("*.md")
+    (ROOT / "docs").rglob("*.md")
 )
-NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "docs").rglob("*.ipynb"))
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = "python -m phase19 "
 CHECKOUT = ("Makefile", "pyproject.toml", "sql", "data", *(path.name for path in ROOT.glob("requirements*.lock")))
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
 
 
 @pytest.fixture
@@ -120,7 +124,7 @@ def run_block(kind, text, checkout):
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_block_runs_and_prints_what_the_page_says(page, checkout, golden):
     text = page.read_text("utf-8")
     found = BLOCK.sub(lambda block: f"```{block[1]}\n{run_block(block[1], block[2], checkout)}```", text)
@@ -129,16 +133,27 @@ def test_every_block_runs_and_prints_what_the_page_says(page, checkout, golden):
     assert found == page.read_text("utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_have_targets(page):
-    links = re.findall(r"\]\(([^)#]+)", BLOCK.sub("", page.read_text("utf-8")))
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    def has_target(link):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        return target.exists() and (not anchor or anchor in anchors(target))
+
+    links = re.findall(r"\]\((?!https?://)([^)]+)", BLOCK.sub("", page.read_text("utf-8")))
+    assert [link for link in links if not has_target(link)] == []
+
+
+def anchors(page):
+    """The anchors of a page's titles, as the hosting site and the documentation site name them."""
+    titles = re.findall(r"^#+ (.*)$", BLOCK.sub("", page.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_the_page_of_inputs_describes_every_file_and_field(golden):
     place = Path(__file__).with_name("inputs_page.py")
     described = runpy.run_path(str(place))
-    path = ROOT / "docs" / "inputs.md"
+    path = ROOT / "docs" / "reference" / "inputs.md"
     if golden.is_updating:
         path.write_text(described["page"](), "utf-8")
     assert path.read_text("utf-8") == described["page"]()
@@ -163,7 +178,7 @@ def test_the_page_of_inputs_says_which_files_are_needed(tmp_path):
 
 
 def test_every_command_and_option_is_documented():
-    text = (ROOT / "docs" / "command.md").read_text("utf-8")
+    text = (ROOT / "docs" / "reference" / "commands.md").read_text("utf-8")
     commands = [name for name in app if not name.startswith("-")]
     assert commands
     for name in commands:
@@ -172,7 +187,7 @@ def test_every_command_and_option_is_documented():
             assert argument.name in text
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.name)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name_of)
 def test_a_notebook_runs_and_is_saved_without_outputs(notebook, checkout):
     shutil.copy(notebook, checkout)
     code = (

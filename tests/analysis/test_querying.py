@@ -19,7 +19,7 @@ from phase19.errors import OutputError, UsageError
 from phase19.inputs.sample import write_sample
 from phase19.schema import ArrowStream
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "queries.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "how-to" / "query-with-duckdb.md"
 STRATEGIES = {"first": "maximize_success", "second": "balance_load"}
 TASKS = 60
 FILES = {
@@ -350,7 +350,7 @@ def test_the_command_reads_several_runs_and_lists_the_views_without_a_question(r
     assert (asked.returncode, listed.returncode) == (0, 0)
 
 
-# The questions of docs/queries.md, recomputed from the files. test_docs checks that the document shows what is printed.
+# The questions of docs/how-to/query-with-duckdb.md, recomputed from the files. test_docs checks what the page shows.
 
 
 @pytest.fixture(scope="module")
