@@ -6,8 +6,9 @@
 --     component without data is null and left out. health_status = null if no component has data. detected_anomalies =
 --     number of anomalies. anomaly_costs = points that each anomaly takes from system_stability. agent_utilization =
 --     tasks [tasks], busy time [ms] and busy share of the summed makespans [fraction] of each agent, idle agents
---     included; unknown times make them null. convergence = trend of the forecast error. alert_counts = number of
---     alerts by severity.
+--     included; unknown times make them null. Its success_rate_low and success_rate_high = 90 % interval of the agent's
+--     success rate under the plan, in whole tasks [fraction]; null if it ran nothing. convergence = trend of the
+--     forecast error. alert_counts = number of alerts by severity.
 with
 
 metric_values as (
@@ -63,6 +64,10 @@ agents as (
         cast(sum(waves.task_count) as bigint) as task_count,
         sum_if_known(if(waves.ran_count = 0, 0e0, waves.actual_busy_ms)) as busy_ms,
         pooled(if(waves.ran_count = 0, 0e0, waves.actual_busy_ms), totals.actual_makespan_ms) as utilization,
+        sum(waves.ran_count) as ran_count,
+        sum(waves.planned_success_sum) as planned_success_sum,
+        -- Half a task is added, because counts move in whole tasks.
+        0.5e0 + upper_quantile(0.05e0) * sqrt(sum(waves.outcome_variance_sum + waves.success_variance)) as reach,
     from agent_waves as waves
     inner join wave_totals as totals on waves.wave = totals.wave
     group by waves.agent_id, waves.agent_position
@@ -76,7 +81,9 @@ utilizations as (
                     'agent_id': agent_id,
                     'task_count': task_count,
                     'busy_ms': busy_ms,
-                    'utilization': utilization
+                    'utilization': utilization,
+                    'success_rate_low': clip(ratio(ceil(planned_success_sum - reach), ran_count), 0e0, 1e0),
+                    'success_rate_high': clip(ratio(floor(planned_success_sum + reach), ran_count), 0e0, 1e0)
                 }
                 order by agent_position
             ),

@@ -199,6 +199,18 @@ def alerts(world: World) -> Rows:
     return [{"alert_id": f"AL_{i:03d}", **row, "timestamp": STAMP} for i, row in enumerate(rows, 1)]
 
 
+def success_range(world: World, agent: str) -> dict[str, float | None]:
+    """The whole numbers of successes that a normal distribution, half a task wider, gives the agent in the middle."""
+    ran = [task for task in world["task_results"] if task["agent_id"] == agent]
+    chances = [task["planned_success"] for task in ran]
+    doubts = (world.evidence[wave, agent]["success_variance"] for wave in {task["wave"] for task in ran})
+    variance = math.fsum(task["outcome_variance"] for task in ran) + math.fsum(doubts)
+    reach = 0.5 + stats.norm.ppf(0.95) * math.sqrt(variance)
+    low, high = math.ceil(math.fsum(chances) - reach), math.floor(math.fsum(chances) + reach)
+    ends = {"low": max(low, 0), "high": min(high, len(ran))}
+    return {f"success_rate_{name}": over(float(end), len(ran)) for name, end in ends.items()}
+
+
 @recomputes("system_health")
 def system_health(world: World) -> Rows:
     spans = {row["wave"]: row["actual_makespan_ms"] for row in world.waves_that_ran()}
@@ -255,6 +267,7 @@ def system_health(world: World) -> Rows:
                     "task_count": sum(task["agent_id"] == agent for task in world.tasks),
                     "busy_ms": None if None in busy[agent] else math.fsum(busy[agent]),
                     "utilization": over(math.fsum(known_busy[agent]), math.fsum(known_spans.values())),
+                    **success_range(world, agent),
                 }
                 for agent in world.agents
             ],

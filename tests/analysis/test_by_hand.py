@@ -287,11 +287,30 @@ def test_feedback_of_an_agents_wave(tables):
 def test_utilization_over_the_run(tables):
     # 4 s, and 5 + 0.5 s, of 5 + 0.5 s; the mean is the metric's 9.5 / 16.5.
     rows = tables["system_health"]["agent_utilization"][0]
-    assert [tuple(row.values()) for row in rows] == [
+    assert [tuple(row.values())[:4] for row in rows] == [
         ("agent_0", 3, 4000.0, pytest.approx(4 / 5.5)),
         ("agent_1", 3, 5500.0, pytest.approx(1.0)),
         ("agent_2", 0, 0.0, 0.0),
     ]
+
+
+def test_the_normal_success_of_an_agent(tmp_path):
+    # agent_0: 7.2 of 8 expected; variance 8 x 0.9 x 0.1 + 0.02 = 0.74, so 1.415 + 0.5 each way: 5.285 to 9.115.
+    # agent_1: 0.8 of 1; variance 0.16 + 0.01, so 0.678 + 0.5: none or one. agent_2 ran nothing.
+    rows = [execution(f"t{i}", agent_id="agent_0", planned_success=0.9, wave=1 + i % 2) for i in range(8)]
+    rows += [execution("t8", agent_id="agent_1", planned_success=0.8)]
+    rows += [execution("t9", agent_id="agent_2", planned_success=0.8, status="unobserved")]
+    plain = dict.fromkeys(frames.AGENT_EVIDENCE.columns, 0)
+    doubts = {"agent_0": 0.01, "agent_1": 0.01, "agent_2": 0.0}
+    evidence = [
+        plain | {"wave": wave, "agent_id": agent, "success_variance": doubt}
+        for wave in (1, 2)
+        for agent, doubt in doubts.items()
+    ]
+    hand = hand_frames(rows, [wave_plan(1), wave_plan(2)], agent_evidence=frames.AGENT_EVIDENCE.conform(evidence))
+    agents = tables_of(hand, tmp_path, "system_health")["system_health"]["agent_utilization"][0]
+    ranges = [(row["success_rate_low"], row["success_rate_high"]) for row in agents]
+    assert ranges == [(6 / 8, 1.0), (0.0, 1.0), (None, None)]
 
 
 @by_hand("wave_summary")
