@@ -4,7 +4,6 @@ import contextlib
 import io
 import os
 import re
-import runpy
 import shlex
 import shutil
 import subprocess
@@ -16,6 +15,8 @@ import pytest
 from phase19.cli.app import app, main
 from phase19.errors import InputError
 from phase19.inputs.loading import load_inputs
+from tests.pages import inputs, options
+from tests.pages.markdown import anchor
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
@@ -145,32 +146,34 @@ def test_links_have_targets(page):
 
 
 def anchors(page):
-    """The anchors of a page's titles, as the hosting site and the documentation site name them."""
-    titles = re.findall(r"^#+ (.*)$", BLOCK.sub("", page.read_text("utf-8")), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    return set(map(anchor, re.findall(r"^#+ (.*)$", BLOCK.sub("", page.read_text("utf-8")), re.MULTILINE)))
 
 
-def test_the_page_of_inputs_describes_every_file_and_field(golden):
-    place = Path(__file__).with_name("inputs_page.py")
-    described = runpy.run_path(str(place))
-    path = ROOT / "docs" / "reference" / "inputs.md"
+GENERATED = {"commands.md": options.page, "inputs.md": inputs.page}
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_a_reference_page_is_as_the_program_declares(name, golden):
+    path = ROOT / "docs" / "reference" / name
+    shown = path.read_text("utf-8")
     if golden.is_updating:
-        path.write_text(described["page"](), "utf-8")
-    assert path.read_text("utf-8") == described["page"]()
-    # Its list of files is that of the loader, with what each phase needs.
+        path.write_text(GENERATED[name](shown), "utf-8")
+    else:
+        assert shown == GENERATED[name](shown)
+
+
+def test_the_page_of_inputs_lists_the_files_that_are_read():
     sources = load_inputs(ROOT / "outputs" / "phase18").sources
-    listed = [(file.phase, file.name) for file in described["FILES"]]
-    assert sorted(listed) == sorted(sources.select("phase", "file").rows())
+    assert sorted((file.phase, file.name) for file in inputs.FILES) == sorted(sources.select("phase", "file").rows())
 
 
 def test_the_page_of_inputs_says_which_files_are_needed(tmp_path):
-    described = runpy.run_path(str(Path(__file__).with_name("inputs_page.py")))
-    for file in described["FILES"]:
-        inputs = tmp_path / f"{file.phase}-{file.name}"
-        shutil.copytree(ROOT / "outputs", inputs)
-        (inputs / f"phase{file.phase}" / file.name).unlink(missing_ok=True)
-        sources = (inputs / f"phase{phase}" for phase in (18, 16, 17))
-        if file.need == described["NEEDED"]:
+    for file in inputs.FILES:
+        place = tmp_path / f"{file.phase}-{file.name}"
+        shutil.copytree(ROOT / "outputs", place)
+        (place / f"phase{file.phase}" / file.name).unlink(missing_ok=True)
+        sources = (place / f"phase{phase}" for phase in (18, 16, 17))
+        if file.need == inputs.NEEDED:
             with pytest.raises(InputError, match=f"{file.name}: expected a file, found nothing"):
                 load_inputs(*sources)
         else:
@@ -182,9 +185,10 @@ def test_every_command_and_option_is_documented():
     commands = [name for name in app if not name.startswith("-")]
     assert commands
     for name in commands:
-        assert re.search(rf"^(  {name}: |## phase19 {name}$)", text, re.MULTILINE), name
+        section = re.search(rf"^## phase19 {name}$.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+        assert section, name
         for argument in app[name].assemble_argument_collection():
-            assert argument.name in text
+            assert f"`{argument.name}`" in section[0] or argument.name == "*"
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name_of)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from phase19.inputs import wire
+from tests.pages.markdown import anchor, table
 
 NEEDED, OPTIONAL = "needed", "optional"
 USED_AS_IT_IS = {"rule": "what it does, as an object; the report shows rules of an unknown kind"}
@@ -88,7 +89,8 @@ is compared with it), `shown` (the report repeats it) or `nothing`.
 """
 
 
-def page() -> str:
+def page(_shown: str) -> str:
+    """Return the page as the formats are now."""
     rows = [(f"`{file.name}`", str(file.phase), file.need, file.use) for file in FILES]
     parts = [INTRODUCTION, table(("file", "phase", "", "what it decides"), rows)]
     seen: dict[str, str] = {}
@@ -104,10 +106,6 @@ def page() -> str:
             parts.append(f"As in [{seen[text]}](#{anchor(seen[text])}).\n" if text in seen else text)
             seen.setdefault(text, f"{file.name} of Phase {file.phase}")
     return re.sub(r"\n{3,}", "\n\n", "\n".join(parts))
-
-
-def anchor(title: str) -> str:
-    return title.lower().replace(" ", "-").replace(".", "")
 
 
 def fields(schema: dict) -> str:
@@ -141,8 +139,3 @@ def kind(value: dict) -> str:
     high = "" if high is None or high > 10**14 else f" to {high:,.0f}"
     names = {"integer": "whole number", "string": "text", "boolean": "true or false", "object": "object by id"}
     return names.get(value.get("type"), value.get("type", "object")) + low + high
-
-
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [header, ("---",) * len(header), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
