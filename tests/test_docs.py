@@ -12,10 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from phase19.cli.app import app, main
-from phase19.errors import InputError
-from phase19.inputs.loading import load_inputs
-from tests.pages import inputs, options
+from phase19.cli.app import main
 from tests.pages.markdown import anchor
 
 ROOT = Path(__file__).parent.parent
@@ -147,48 +144,6 @@ def test_links_have_targets(page):
 
 def anchors(page):
     return set(map(anchor, re.findall(r"^#+ (.*)$", BLOCK.sub("", page.read_text("utf-8")), re.MULTILINE)))
-
-
-GENERATED = {"commands.md": options.page, "inputs.md": inputs.page}
-
-
-@pytest.mark.parametrize("name", GENERATED)
-def test_a_reference_page_is_as_the_program_declares(name, golden):
-    path = ROOT / "docs" / "reference" / name
-    shown = path.read_text("utf-8")
-    if golden.is_updating:
-        path.write_text(GENERATED[name](shown), "utf-8")
-    else:
-        assert shown == GENERATED[name](shown)
-
-
-def test_the_page_of_inputs_lists_the_files_that_are_read():
-    sources = load_inputs(ROOT / "outputs" / "phase18").sources
-    assert sorted((file.phase, file.name) for file in inputs.FILES) == sorted(sources.select("phase", "file").rows())
-
-
-def test_the_page_of_inputs_says_which_files_are_needed(tmp_path):
-    for file in inputs.FILES:
-        place = tmp_path / f"{file.phase}-{file.name}"
-        shutil.copytree(ROOT / "outputs", place)
-        (place / f"phase{file.phase}" / file.name).unlink(missing_ok=True)
-        sources = (place / f"phase{phase}" for phase in (18, 16, 17))
-        if file.need == inputs.NEEDED:
-            with pytest.raises(InputError, match=f"{file.name}: expected a file, found nothing"):
-                load_inputs(*sources)
-        else:
-            load_inputs(*sources)
-
-
-def test_every_command_and_option_is_documented():
-    text = (ROOT / "docs" / "reference" / "commands.md").read_text("utf-8")
-    commands = [name for name in app if not name.startswith("-")]
-    assert commands
-    for name in commands:
-        section = re.search(rf"^## phase19 {name}$.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-        assert section, name
-        for argument in app[name].assemble_argument_collection():
-            assert f"`{argument.name}`" in section[0] or argument.name == "*"
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name_of)

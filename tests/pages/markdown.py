@@ -7,8 +7,10 @@ from collections.abc import Iterable
 
 
 def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table; a `|` inside a cell is escaped."""
     lines = [header, ("---",) * len(header), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    escaped = [[cell.replace("|", r"\|") for cell in cells] for cells in lines]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in escaped)
 
 
 def anchor(title: str) -> str:
