@@ -418,7 +418,8 @@ is made from the declarations in the code, and a test compares it with the files
 - `"simulated": true` marks what comes from a dry run.
 - The same inputs, options, seed and timestamp give the same files, except for `execution_time_ms`.
 
-[Query with DuckDB](../how-to/query-with-duckdb.md) shows how to ask questions about these files.
+[Query with DuckDB](../how-to/query-with-duckdb.md) shows how to ask questions about these files, and
+[Metrics](metrics.md) explains the figures.
 
 """
 
