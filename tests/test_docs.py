@@ -111,6 +111,8 @@ def run_block(kind, text, checkout):
     elif kind == "python":
         with contextlib.chdir(checkout), contextlib.redirect_stdout(io.StringIO()):
             exec(compile(text, "example", "exec"), {})  # noqa: S102 (it is our own)
+    elif kind == "pycon":  # an example of a docstring, which test_examples runs
+        assert text.startswith(">>> ")
     elif kind == "yaml":  # of a CI service: the commands that it would run
         steps = re.findall(r"^ *- run: (.*\n)", text, re.MULTILINE)
         assert steps, text

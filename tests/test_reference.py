@@ -1,8 +1,10 @@
 """The pages of the reference describe every command, option, file and key, as the program declares them."""
 
+import inspect
 import json
 import re
 import shutil
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,11 @@ import phase19
 from phase19.cli.app import app
 from phase19.errors import InputError
 from phase19.inputs.loading import load_inputs
-from tests.pages import inputs, options, outputs
+from tests.pages import inputs, options, outputs, python
+from tests.pages.markdown import anchor
 
 ROOT = Path(__file__).parent.parent
-GENERATED = {"commands.md": options.page, "inputs.md": inputs.page}
+GENERATED = {"commands.md": options.page, "inputs.md": inputs.page, "python.md": python.page}
 
 
 @pytest.mark.parametrize("name", GENERATED)
@@ -43,6 +46,21 @@ def test_the_page_of_inputs_says_which_files_are_needed(tmp_path):
                 load_inputs(*sources)
         else:
             load_inputs(*sources)
+
+
+def test_every_public_name_and_member_has_an_anchor_of_its_own():
+    text = (ROOT / "docs" / "reference" / "python.md").read_text("utf-8")
+    titles = [anchor(title) for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)]
+    assert sorted(titles) == sorted(set(titles))
+    names = [name for name in dir(phase19) if name != "__version__"]
+    methods = [
+        f"{name}.{method}"
+        for name in names
+        if inspect.isclass(value := getattr(phase19, name)) and not issubclass(value, Enum)
+        for method, member in vars(value).items()
+        if not method.startswith("_") and (isinstance(member, property) or inspect.isroutine(member))
+    ]
+    assert [name for name in [*map(python.title, names), *methods] if anchor(name) not in titles] == []
 
 
 def test_every_command_and_option_is_documented():
