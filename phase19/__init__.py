@@ -16,7 +16,7 @@ Finished runs
     query           Query finished runs in SQL, using the views of sql/views.sql; runs are not changed.
 
 Results
-    RunResult, Plan, WhatIf, Comparison, BacktestResult, Inputs, ImportResult
+    RunResult (charts: RunResult.plot), Plan, WhatIf, Comparison, BacktestResult, Inputs, ImportResult
 
 Options
     RunOptions, PlanOptions, OptimizationStrategy, PriorityStrategy

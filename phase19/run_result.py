@@ -27,6 +27,7 @@ from phase19.planning import WhatIf, by_agent, plan_waves
 from phase19.publishing.files import SUMMARY_FILE
 
 if TYPE_CHECKING:
+    from phase19.outputs.plots import Plots
     from phase19.settings import PlanSettings
 
 _MOST_LINES = 10  # of a repr
@@ -129,6 +130,15 @@ class RunResult(Mapping[str, Any]):
     def plans(self) -> pl.DataFrame:
         """Every assigned task of the run with the forecast it was planned on (`frames.PLANS`)."""
         return self.executions.select(*PLANS.columns)
+
+    @property
+    def plot(self) -> "Plots":
+        """Charts of the run, which altair draws: timeline(), waves(), reliability(), agents() and strategies()."""
+        try:
+            from phase19.outputs.plots import Plots
+        except ModuleNotFoundError as missing:
+            raise UsageError(f'plot: {missing.name} is missing; pip install "phase19[notebook]"') from None
+        return Plots(self.files, self.executions)
 
     @property
     def agents(self) -> pl.DataFrame:

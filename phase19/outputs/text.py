@@ -9,7 +9,7 @@ NO_DATA = "no data"
 _THREE_DIGITS = 100  # amounts from here on have three significant digits, smaller ones two
 _TINY = 1e-6  # smaller numbers are written with an exponent
 # Units from the largest, and their sizes.
-_DURATIONS_MS = {"days": 86_400_000.0, "h": 3_600_000.0, "min": 60_000.0, "s": 1_000.0, "ms": 1.0}
+DURATIONS_MS = {"days": 86_400_000.0, "h": 3_600_000.0, "min": 60_000.0, "s": 1_000.0, "ms": 1.0}
 _TWO_SECONDS_MS = 2_000.0
 _TASKS_PER_S = {"tasks/s": 1.0, "tasks/min": 1 / 60, "tasks/h": 1 / 3_600, "tasks/day": 1 / 86_400}
 
@@ -41,7 +41,7 @@ def interval(low: float | None, high: float | None) -> str:
 
 def duration(ms: float | None) -> str:
     """Write a duration [ms] in the largest unit in which it is at least 2: 90 s, not 1.5 min. Seconds start at 1."""
-    return _in_unit(ms, _DURATIONS_MS, 1.0 if ms is not None and ms < _TWO_SECONDS_MS else 2.0)
+    return _in_unit(ms, DURATIONS_MS, 1.0 if ms is not None and ms < _TWO_SECONDS_MS else 2.0)
 
 
 def throughput(tasks_per_s: float | None) -> str:
