@@ -63,7 +63,7 @@ docs: $(SITE) ## Build the documentation site in site/, and check its links
 	$(BIN)/python docs/build_site.py
 
 examples: $(DEV) ## Run every example in the docs and update the output they show
-	$(BIN)/python -m pytest --quiet --update-golden tests/test_docs.py
+	$(BIN)/python -m pytest --quiet --update-golden tests/test_docs.py tests/test_reference.py
 
 golden: $(DEV) ## Update the expected outputs in tests/golden; read the diff
 	$(BIN)/python -m pytest --quiet --update-golden

@@ -13,16 +13,21 @@ import phase19
 from phase19.cli.app import app
 from phase19.errors import InputError
 from phase19.inputs.loading import load_inputs
-from tests.pages import inputs, options, outputs, python
+from tests.pages import inputs, layers, options, outputs, python
 from tests.pages.markdown import anchor
 
 ROOT = Path(__file__).parent.parent
-GENERATED = {"commands.md": options.page, "inputs.md": inputs.page, "python.md": python.page}
+GENERATED = {
+    "reference/commands.md": options.page,
+    "reference/inputs.md": inputs.page,
+    "reference/python.md": python.page,
+    "assets/layers.svg": layers.picture,
+}
 
 
 @pytest.mark.parametrize("name", GENERATED)
-def test_a_reference_page_is_as_the_program_declares(name, golden):
-    path = ROOT / "docs" / "reference" / name
+def test_a_page_is_as_the_program_declares(name, golden):
+    path = ROOT / "docs" / name
     shown = path.read_text("utf-8")
     if golden.is_updating:
         path.write_text(GENERATED[name](shown), "utf-8")
