@@ -10,6 +10,9 @@ from phase19.outputs.report import read_run
 
 TELEPHONE = {"width": 390, "height": 844}
 
+# Rows and marks that are like those before them: axe takes 20 s for a thousand.
+MANY = "#tasks-table > tbody:nth-of-type(n + 20), figure a:nth-of-type(n + 5), circle:nth-of-type(n + 9)"
+
 # Tables and charts that are cut off: wider than the page, and in nothing that scrolls.
 CUT = """() => [...document.querySelectorAll("table, svg, pre, img, form")].filter(element => {
   for (let box = element; box; box = box.parentElement)
@@ -36,6 +39,9 @@ BROKEN_WORDS = """() => {
 
 def accessibility_problems(page):
     """What axe finds, a line for each element."""
+    page.evaluate("many => document.querySelectorAll(many).forEach(element => element.remove())", MANY)
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    page.locator("#tasks-table tbody button").first.click()
     found = Axe().run(page).response["violations"]
     return [f"{rule['id']}: {node['failureSummary']} {node['html'][:200]}" for rule in found for node in rule["nodes"]]
 
@@ -53,7 +59,8 @@ def none(problems):
 
 def test_the_verdict_every_table_and_every_chart_are_there_without_scripts(run, visit):
     plain, scripted = visit(run, java_script_enabled=False), visit(run)
-    assert plain.get_by_text(verdict(read_run(run.run_dir))).first.is_visible()
+    for part in verdict(read_run(run.run_dir)).split(": ", 1):
+        assert plain.get_by_text(part).first.is_visible()
     for kind in ("table", "svg", "h1", "h2"):
         shown = [page.locator(kind).filter(visible=True).count() for page in (plain, scripted)]
         assert shown[0] >= shown[1], kind
