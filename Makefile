@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv --no-config pip compile --quiet --universal --python-versio
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench docs examples golden lock clean
+.PHONY: help run test lint bench docs examples screenshots golden lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -64,6 +64,9 @@ docs: $(SITE) ## Build the documentation site in site/, and check its links
 
 examples: $(DEV) ## Run every example in the docs and update the output they show
 	$(BIN)/python -m pytest --quiet --update-golden tests/test_docs.py tests/test_reference.py
+
+screenshots: $(DEV) ## Take the screenshots of the report in docs/images; needs Chromium
+	CI=true $(BIN)/python -m pytest --quiet tests/browser/screenshots.py
 
 golden: $(DEV) ## Update the expected outputs in tests/golden; read the diff
 	$(BIN)/python -m pytest --quiet --update-golden
