@@ -127,6 +127,7 @@ def run_block(kind, text, checkout):
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_block_runs_and_prints_what_the_page_says(page, checkout, golden):
     text = page.read_text("utf-8")
+    assert not re.search(r"^ +```", text, re.MULTILINE), "an indented block would not be run"
     found = BLOCK.sub(lambda block: f"```{block[1]}\n{run_block(block[1], block[2], checkout)}```", text)
     if golden.is_updating:
         page.write_text(found, "utf-8")
