@@ -79,11 +79,23 @@ fault come from the benchmark.
 """
 
 
-POWER_NOTE = (
-    "Share of runs with a fault that report its type; for optimization_failure, among the runs that could test it. "
-    '"Named": among the reports, the share that names the agent at fault and no other.'
+ALARM_NOTE = (
+    "How often a good run is reported as bad; less is better. Share of runs without a fault that report a problem "
+    "of each type, and of any."
 )
-SEEN_NOTE = "Median detectable effect in runs without a fault, and the share that could not test the type."
+POWER_NOTE = (
+    "How often a real problem is found; more is better. Share of runs with a fault that report its type; for "
+    'optimization_failure, among the runs that could test it. "Named": among the reports, the share that names '
+    "the agent at fault and no other."
+)
+CROSSED_NOTE = (
+    "Whether one problem leads to one report. Percentage of runs with a fault that report each type: high for the "
+    "fault's own type and near 0 for the others is good."
+)
+SEEN_NOTE = (
+    "How small a problem a run of each size can find; less is better. Median detectable effect in runs without a "
+    "fault, and the share that could not test the type."
+)
 
 
 def document(rows: pl.DataFrame, plans: Mapping[str, float]) -> tuple[str, bool]:
@@ -103,7 +115,7 @@ def document(rows: pl.DataFrame, plans: Mapping[str, float]) -> tuple[str, bool]
         "",
         "## False alarms",
         "",
-        "Share of runs without a fault that report a problem of each type.",
+        ALARM_NOTE,
         "",
         *table([RUN, *TYPES, "any", "aim", "holds"], alarms),
         "",
@@ -115,7 +127,7 @@ def document(rows: pl.DataFrame, plans: Mapping[str, float]) -> tuple[str, bool]
         "",
         "## One cause, one report",
         "",
-        "Percentage of runs with a fault that report each type. Only the fault's own type should be reported.",
+        CROSSED_NOTE,
         "",
         *table([RUN, "fault", *TYPES], list(_crossed(rows, plans))),
         "",

@@ -27,10 +27,10 @@ def table(head: list[str], rows: list[list[str]]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
 
 
-def replace_section(title: str, benchmark: str, lines: list[str]) -> None:
-    """Replace the section with this title, or append it."""
+def replace_section(title: str, benchmark: str, meaning: str, lines: list[str]) -> None:
+    """Replace the section with this title, or append it; it starts with what its table means and what is good."""
     parts = (DOCUMENT.read_text("utf-8") if DOCUMENT.is_file() else HEAD).split("\n## ")
-    section = "\n".join([title, "", f"By `python -m benchmarks {benchmark}`.", "", *lines, ""])
+    section = "\n".join([title, "", meaning, "", f"By `python -m benchmarks {benchmark}`.", "", *lines, ""])
     place = next((at for at, part in enumerate(parts) if part.split("\n", 1)[0] == title), len(parts))
     parts[place : place + 1] = [section]
     DOCUMENT.write_text("\n## ".join([HEAD, *parts[1:]]), "utf-8")

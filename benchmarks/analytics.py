@@ -37,6 +37,8 @@ from phase19.publishing.files import agent_directories, write_agent_rows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MEANING = """How long the figures, checks and files of a large run take once it has been executed; less is better. The
+table lists the slowest steps."""
 ROOT = Path(__file__).resolve().parent.parent
 TASKS, AGENTS, WAVES = 1_000_000, 100, 30
 SECONDS, MEGABYTES = 5.0, 1_000.0  # aims: wall time, and memory above the frames
@@ -281,7 +283,7 @@ def main(n: int) -> int:
     ]
     print("", *lines[-4:], sep="\n")
     if n == TASKS:
-        replace_section("Analysis of a run", "analytics", lines)
+        replace_section("Analysis of a run", "analytics", MEANING, lines)
     return 1 if missed else 0
 
 

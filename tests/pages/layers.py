@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-WIDTH, LINE, PAD, GAP = 900, 24, 8, 8
+WIDTH, LINE, PAD, GAP = 1000, 24, 8, 8
 STYLE = """
     text { font: 14px system-ui, sans-serif; fill: #1f2328 }
     .name { font: bold 14px ui-monospace, monospace }
@@ -54,5 +54,5 @@ def what_it_does(module: str) -> str:
     line = (importlib.import_module(f"phase19.{module}").__doc__ or "").splitlines()[0]
     text = re.sub(r":\w+:|`", "", line).removesuffix(".")
     name, _, rest = text.partition(": ")
-    text = rest if re.sub(r"\W", "", name).lower().endswith(module.replace("_", "")) else text
+    text = rest if rest and " " not in name and name.lower() != module else text  # the name of a class
     return text[0].upper() + text[1:]

@@ -12,6 +12,7 @@ import griffe
 
 import phase19
 from phase19 import errors
+from phase19.outputs.plots import Plots
 from tests.pages.markdown import anchor, table
 
 GROUPS = {
@@ -83,6 +84,8 @@ def described(name: str, member: Any, depth: int = 3) -> Iterator[str]:
         yield table(("attribute", "type"), ((f"`{field}`", kind(annotations(member)[field])) for field in fields))
     for method, value in methods(member):
         yield from described(f"{name}.{method}", value, depth + 1)
+        for chart, draw in methods(Plots) if value is phase19.RunResult.plot else ():
+            yield from described(f"{name}.{method}.{chart}", draw, depth + 1)
 
 
 def attributes(section: Any) -> Iterable[Any]:
