@@ -41,7 +41,7 @@ def accessibility_problems(page):
     """What axe finds, a line for each element."""
     page.evaluate("many => document.querySelectorAll(many).forEach(element => element.remove())", MANY)
     page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
-    page.locator("#tasks-table tbody button").first.click()
+    page.locator("#tasks-table tbody button").first.click(timeout=2_000)
     found = Axe().run(page).response["violations"]
     return [f"{rule['id']}: {node['failureSummary']} {node['html'][:200]}" for rule in found for node in rule["nodes"]]
 
@@ -79,6 +79,9 @@ def test_a_telephone_shows_the_page_without_sideways_scrolling_or_broken_words(r
     root = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert root[0] <= root[1] == TELEPHONE["width"]
     assert none(page.evaluate(CUT) + page.evaluate(BROKEN_WORDS))
+    page.locator("#tasks-table tbody button").first.click(timeout=2_000)
+    said = page.locator("tr.more p").first.bounding_box()
+    assert said["x"] + said["width"] <= TELEPHONE["width"]
 
 
 def test_hostile_text_is_shown_as_text(hostile, visit):
