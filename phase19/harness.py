@@ -27,6 +27,7 @@ from phase19.inputs.thresholds import Thresholds, read_thresholds
 from phase19.monitor import OptimizationMonitor
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import RunOptions, takes_settings
+from phase19.outputs.explain import task_rows
 from phase19.outputs.report import write_report
 from phase19.outputs.summary import derive_run_id, run_row, summary_document
 from phase19.publishing.delivery import FEEDBACK_FILE
@@ -306,7 +307,8 @@ class Phase19Harness:
             execution_time_ms=(time.perf_counter() - self._started) * 1000.0,
         )
         write_json(staging / SUMMARY_FILE, summary)
-        write_report(staging)
+        tasks = task_rows(tables, is_simulated=tables["run"]["is_simulated"].item())
+        write_report(staging, tasks, tables["attempts"])
         return RunResult.read(
             analysis,
             run_dir=self.output_dir,

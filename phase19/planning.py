@@ -21,7 +21,8 @@ from phase19.inputs.wire import AGENT_ROWS, TASK_OUTCOMES, TASK_ROWS, Rows
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import InputOptions, PlanOptions, takes_settings
 from phase19.outputs.explain import sentences
-from phase19.outputs.rendering import html_blocks, records_table
+from phase19.outputs.html.markup import blocks_html
+from phase19.outputs.rendering import records_table
 from phase19.outputs.text import duration, number, percent
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class Plan:
 
     def _repr_html_(self) -> str:
         """The same with a table of the agents, for notebooks."""
-        return html_blocks(*self._sentences(), records_table(self.agents.to_dicts()))
+        return blocks_html(*self._sentences(), records_table(self.agents.to_dicts()))
 
     def _sentences(self) -> list[str]:
         count, expected = self.assignments.height, self.expected_success_rate
@@ -183,7 +184,7 @@ class WhatIf:
     def _repr_html_(self) -> str:
         """The same with a table of the first tasks that move, for notebooks."""
         rows = self.moved.head(_MOST_ROWS).to_dicts()
-        return html_blocks(*repr(self).split("\n"), *([records_table(rows)] if rows else []))
+        return blocks_html(*repr(self).split("\n"), *([records_table(rows)] if rows else []))
 
 
 def _shown(value: object) -> str:

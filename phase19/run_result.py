@@ -21,8 +21,8 @@ from phase19.optimizer import AdaptiveOptimizer, ScheduleRecommendation
 from phase19.options import DEFAULT_RUN, PlanOptions, takes_settings
 from phase19.outputs import explain as explaining
 from phase19.outputs.answers import attention, verdict
-from phase19.outputs.rendering import html_blocks
-from phase19.outputs.report import attention_table, read_run, waves_table
+from phase19.outputs.html.markup import blocks_html
+from phase19.outputs.tables import attention_table, read_run, waves_table
 from phase19.planning import WhatIf, by_agent, plan_waves
 from phase19.publishing.files import SUMMARY_FILE
 
@@ -203,7 +203,7 @@ class RunResult(Mapping[str, Any]):
     def _repr_html_(self) -> str:
         """The verdict, the waves and what needs attention, for notebooks."""
         blocks = (verdict(self.files), waves_table(self.files), attention_table(self.files))
-        return html_blocks(*blocks, f"Results are in {self.run_dir}")
+        return blocks_html(*blocks, f"Results are in {self.run_dir}")
 
 
 def open_run(run_dir: Path | str = DEFAULT_RUN) -> RunResult:

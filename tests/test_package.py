@@ -28,7 +28,10 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_the_package_and_its_sql_and_nothing_else(wheel):
     package = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     files = [path for path in (ROOT / "phase19").rglob("*.*") if path.is_file() and path.suffix != ".pyc"]
-    assert {path.suffix for path in files} == {".py", ".pyi", ".typed", ".html", ".json", ".jsonl", ".md", ".toml"}
+    assert {path.suffix for path in files} == {".py", ".pyi", ".typed", ".html", ".css", ".js", ".json", ".jsonl"} | {
+        ".md",
+        ".toml",
+    }
     assert package == {str(path.relative_to(ROOT)) for path in files} | {
         f"phase19/sql/{path.name}" for path in (ROOT / "sql").iterdir()
     }

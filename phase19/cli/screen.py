@@ -68,13 +68,14 @@ def print_run(run_dir: Path, *, is_verbose: bool = False, input_dir: Path | None
     input_dir
         The inputs of the run, for the commands to type next.
     """
-    from phase19.outputs import answers, report
+    from phase19.outputs import answers, tables
+    from phase19.outputs.report import HTML_FILE
 
-    run = report.read_run(run_dir)
-    answer, *details = report.opening(run)
-    tables: list[Block] = [report.waves_overview(run)]
+    run = tables.read_run(run_dir)
+    answer, *details = tables.opening(run)
+    shown_tables: list[Block] = [tables.waves_overview(run)]
     if is_verbose:
-        tables = [report.waves_table(run), report.metrics_table(run), report.checks_table(run)]
+        shown_tables = [tables.waves_table(run), tables.metrics_table(run), tables.checks_table(run)]
     found = answers.attention(run)
     shown = [
         _text(row.severity, STYLES[row.severity]) + _text(f": {row.message} {row.action}")
@@ -82,9 +83,9 @@ def print_run(run_dir: Path, *, is_verbose: bool = False, input_dir: Path | None
     ]
     more = f" ({MOST_ALERTS} of {len(found)}; the report lists all)" if len(found) > MOST_ALERTS else ""
     needs = [f"Needs attention{more}:", *shown] if found else [answers.NOTHING]
-    checks = f"{answers.checks_sentence(run)}\n{report.health_sentence(run)}"
-    show([*details, *tables, *needs, "", checks], title=answer)
-    results, page = (shlex.quote(str(path)) for path in (run_dir, run_dir / report.HTML_FILE))
+    checks = f"{answers.checks_sentence(run)}\n{tables.health_sentence(run)}"
+    show([*details, *shown_tables, *needs, "", checks], title=answer)
+    results, page = (shlex.quote(str(path)) for path in (run_dir, run_dir / HTML_FILE))
     print(printable(f"Results are in {results}; the report is {page}"))
     for why, command in answers.next_steps(run, run_dir, input_dir):
         print(printable(why), f"  {printable(command)}", sep="\n")

@@ -27,6 +27,7 @@ from phase19.inputs.thresholds import Thresholds
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import BacktestOptions, RunOptions, WaveOptions, takes_settings
 from phase19.outputs.answers import outcome as compared_outcome
+from phase19.outputs.html.markup import blocks_html
 from phase19.outputs.rendering import Section, Table, records_table
 from phase19.outputs.summary import SCHEMA_VERSION
 from phase19.outputs.text import cell, duration, interval, percent, words
@@ -113,7 +114,7 @@ class BacktestResult:
         return f"{self.section.title}\n{self.section.blocks[0]}\nActual success: {', '.join(rates)}."
 
     def _repr_html_(self) -> str:
-        return self.section._repr_html_()
+        return blocks_html(self.section.title, *self.section.blocks)
 
 
 def _verdict(document: Mapping[str, Any]) -> str:

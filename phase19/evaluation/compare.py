@@ -17,6 +17,7 @@ from phase19.inputs.loading import load_inputs
 from phase19.optimizer import CANDIDATES as SINGLE_STRATEGIES
 from phase19.optimizer import AdaptiveOptimizer, assign_wave, recommended
 from phase19.options import CompareOptions, OptimizationStrategy, takes_settings
+from phase19.outputs.html.markup import blocks_html
 from phase19.outputs.rendering import Block, Section, Table
 from phase19.outputs.text import cell, percent
 from phase19.wave import positions
@@ -58,7 +59,7 @@ class Comparison:
         return f"{self.section.title}\n{self.section.blocks[-1]}"
 
     def _repr_html_(self) -> str:
-        return self.section._repr_html_()
+        return blocks_html(self.section.title, *self.section.blocks)
 
 
 @takes_settings(CompareOptions)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from phase19.errors import plural, program
 from phase19.outputs import text
 
-Run = Mapping[str, Any]  # the files of a run by name without suffix, as report.read_run returns them
+Run = Mapping[str, Any]  # the files of a run by name without suffix, as tables.read_run returns them
 _FEW_TASKS = 100  # below this, an expected number of tasks has one decimal
 
 
@@ -45,14 +45,22 @@ def outcome(completed: int, ran: int, tasks: str, rates: Mapping[str, Any], expe
 
 def _gain(completed: int, ran: int, overall: Mapping[str, Any]) -> str:
     """Compare the number of completed tasks with the forecast and the normal range of round robin."""
-    rate, low, high = (overall[f"baseline_success_rate{end}"] for end in ("", "_low", "_high"))
-    other = f"round robin would expect {_expected(rate, ran)}"
-    if low is None or high is None:
+    points, side = gain(completed, ran, overall)
+    other = f"round robin would expect {_expected(overall['baseline_success_rate'], ran)}"
+    if side is None:
         return f"{other}, and nothing says how far chance may move that"
-    if round(low * ran) <= completed <= round(high * ran):
+    if side == 0:
         return f"{other}: a tie, since chance explains the difference"
-    points = 100 * (completed / ran - rate)
     return f"{other}: the {'gain' if points > 0 else 'loss'} of {abs(points):.1f} points is more than chance explains"
+
+
+def gain(completed: int, ran: int, rates: Mapping[str, Any]) -> tuple[float, int | None]:
+    """Compare successes with round robin: points above it, and -1, 0 or 1 for below, inside or above its range."""
+    low, high = (rates[f"baseline_success_rate_{end}"] for end in ("low", "high"))
+    points = 100 * (completed / ran - rates["baseline_success_rate"])
+    if low is None or high is None:
+        return points, None
+    return points, (completed > round(high * ran)) - (completed < round(low * ran))
 
 
 def _expected(rate: float, ran: int) -> str:

@@ -57,7 +57,7 @@ def wave_success(files: Run) -> pl.DataFrame:
     Parameters
     ----------
     files
-        The files of the run, as `report.read_run` returns them.
+        The files of the run, as `tables.read_run` returns them.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def agent_success(files: Run, executions: pl.DataFrame) -> pl.DataFrame:
     Parameters
     ----------
     files
-        The files of the run, as `report.read_run` returns them.
+        The files of the run, as `tables.read_run` returns them.
     executions
         `frames.EXECUTIONS`.
 
@@ -200,7 +200,7 @@ def strategies(files: Run) -> pl.DataFrame:
     Parameters
     ----------
     files
-        The files of the run, as `report.read_run` returns them.
+        The files of the run, as `tables.read_run` returns them.
 
     Returns
     -------

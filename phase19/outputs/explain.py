@@ -2,8 +2,11 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 from phase19.analysis.querying import json_lines, select
 from phase19.errors import UsageError, plural, suggestion
@@ -48,7 +51,29 @@ def explain(run_dir: Path, task_id: str) -> dict[str, Any]:
     return dict(json.loads(found))
 
 
-def sentences(task: dict[str, Any]) -> list[str]:
+def task_rows(tables: Mapping[str, pl.DataFrame], *, is_simulated: bool) -> pl.DataFrame:
+    """Return the rows of the view `explanations` that :func:`sentences` needs, from the tables of a run.
+
+    Parameters
+    ----------
+    tables
+        The frames `decisions`, `executions` and `unassigned` of :mod:`phase19.frames`, by name.
+    is_simulated
+        Whether the run is a dry run.
+    """
+    executions = tables["executions"].drop("wave", "risk_level", "confidence")
+    rows = (
+        tables["decisions"]
+        .join(executions, on="task_id", how="left", maintain_order="left")
+        .join(tables["unassigned"].select("task_id", unassigned_reason="reason"), on="task_id", how="left")
+    )
+    loads = rows.group_by("wave", best_agent_id="agent_id").agg(best_agent_task_count=pl.len())
+    return rows.join(loads, on=("wave", "best_agent_id"), how="left").with_columns(
+        wave_task_count=pl.col("agent_id").count().over("wave"), simulated=pl.lit(is_simulated)
+    )
+
+
+def sentences(task: Mapping[str, Any]) -> list[str]:
     """Say which agent a task was assigned to, why, and what happened.
 
     Parameters
@@ -71,7 +96,7 @@ def sentences(task: dict[str, Any]) -> list[str]:
     ]
 
 
-def _reasons(task: dict[str, Any]) -> list[str]:
+def _reasons(task: Mapping[str, Any]) -> list[str]:
     """Say why no agent is better, or why the task did not go to an agent that is, and what moving it would cost."""
     name, agent, strategy = task["task_id"], task["agent_id"], task["wave_strategy"]
     if strategy == "maximize_throughput":
@@ -106,7 +131,7 @@ def _reasons(task: dict[str, Any]) -> list[str]:
     return said
 
 
-def _outcome(task: dict[str, Any]) -> str:
+def _outcome(task: Mapping[str, Any]) -> str:
     if task["status"] not in RAN:
         return f"It did not run: {_NOT_RUN[task['status']]}."
     ended = "succeeded" if task["status"] == "completed" else "failed"
@@ -115,20 +140,20 @@ def _outcome(task: dict[str, Any]) -> str:
     return f"{'In the dry run, it' if task['simulated'] else 'It'} {ended}{retries}{error}"
 
 
-def _is_success(task: dict[str, Any]) -> bool:
+def _is_success(task: Mapping[str, Any]) -> bool:
     """Whether the score is the planned success."""
     is_close = math.isclose(task["score"], task["planned_success"], rel_tol=1e-9)
     return task["wave_strategy"] not in _MEASURES and is_close
 
 
-def _score(task: dict[str, Any], score: float, gap: float) -> str:
+def _score(task: Mapping[str, Any], score: float, gap: float) -> str:
     """Write a score, in percent if it is the planned success, with enough digits to show the gap to another one."""
     scale, unit = (100, " %") if _is_success(task) else (1, "")
     gap = abs(scale * gap)
     return f"{scale * score:.{min(6, max(1, math.ceil(-math.log10(gap)))) if gap > 0 else 1}f}{unit}"
 
 
-def _worth(task: dict[str, Any], value: float, ending: str, change: str) -> str:
+def _worth(task: Mapping[str, Any], value: float, ending: str, change: str) -> str:
     """Say what an amount of score means: how many tasks end differently, or how the wave's sum of scores changes."""
     if not _is_success(task):
         size = significant(value, 2) if value >= _SMALLEST else f"less than {_SMALLEST}"

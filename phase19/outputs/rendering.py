@@ -1,10 +1,8 @@
-"""Rendering of text and tables as Markdown and as one self-contained HTML file."""
+"""Text and tables, and their rendering as Markdown."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
-from pathlib import Path
 from typing import Any
 
 from phase19.errors import printable
@@ -29,9 +27,6 @@ class Section:
 
     title: str
     blocks: Sequence[Block]
-
-    def _repr_html_(self) -> str:
-        return html_blocks(self.title, *self.blocks)
 
 
 def records_table(rows: Sequence[Mapping[str, Any]], keys: str = "") -> Table:
@@ -63,11 +58,11 @@ _MARKUP = re.compile(r"[\\`*{}\[\]<>#|~!&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
 def _markdown_text(text: str) -> str:
-    return _MARKUP.sub(r"\\\g<0>", _plain(text))
+    return _MARKUP.sub(r"\\\g<0>", plain(text))
 
 
-def _plain(text: str) -> str:
-    """Text on one line, without characters that change its direction or its order."""
+def plain(text: str) -> str:
+    """Return text on one line, without characters that change its direction or its order."""
     return printable(" ".join(text.split()))
 
 
@@ -76,29 +71,3 @@ def _markdown_table(table: Table) -> str:
     lines = [table.header, *table.rows]
     cells = [" | ".join(_markdown_text(cell) for cell in line) for line in lines]
     return "\n".join(f"| {line} |" for line in [cells[0], " | ".join(rules), *cells[1:]])
-
-
-def to_html(title: str, sections: Sequence[Section]) -> str:
-    """Render a page as one HTML file without external assets, light or dark like the reader's system."""
-    body = [f"<h1>{escape(title)}</h1>"]
-    for section in sections:
-        body += [f"<h2>{escape(section.title)}</h2>", html_blocks(*section.blocks)]
-    page = Path(__file__).with_name("page.html").read_text("utf-8")
-    return page.replace("{title}", escape(title)).replace("{body}", "\n".join(body))
-
-
-def html_blocks(*blocks: Block) -> str:
-    """Render paragraphs and tables as a part of an HTML page."""
-    return "\n".join(
-        _html_table(each) if isinstance(each, Table) else f"<p>{escape(_plain(each))}</p>" for each in blocks
-    )
-
-
-def _html_table(table: Table) -> str:
-    def row(tag: str, cells: Sequence[str]) -> str:
-        kinds = ["" if column < table.labels else ' class="n"' for column in range(len(cells))]
-        marked = (f"<{tag}{kind}>{escape(_plain(cell))}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
-        return f"<tr>{''.join(marked)}</tr>"
-
-    rows = "\n".join(row("td", cells) for cells in table.rows)
-    return f'<div class="wide"><table><thead>{row("th", table.header)}</thead><tbody>\n{rows}\n</tbody></table></div>'

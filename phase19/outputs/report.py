@@ -1,87 +1,33 @@
-"""The content of a run's report and of the screen after a run: sentences and tables made from the run's files."""
+"""The report of a run: one HTML page, and the same figures as Markdown."""
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from phase19.analysis.results import Results
-from phase19.errors import OutputError, plural
-from phase19.inputs.summaries import HEALTH_SCORE
-from phase19.outputs import text
-from phase19.outputs.answers import NOTHING, Run, attention, check_result, checks_sentence, verdict
-from phase19.outputs.rendering import Block, Section, Table, figures_table, records_table, to_html, to_markdown
+import polars as pl
+
+from phase19.analysis.querying import select
+from phase19.errors import OutputError
+from phase19.outputs.html.page import to_html
+from phase19.outputs.rendering import to_markdown
+from phase19.outputs.tables import read_run, report_sections
 from phase19.publishing.files import write_errors
 from phase19.publishing.run_directory import open_run, publish
 
 TITLE = "Phase 19: autonomous optimisation"
 MARKDOWN_FILE = "PHASE_19_AUTONOMOUS_OPTIMIZATION.md"
 HTML_FILE = "report.html"
-_DOCUMENTS = ("optimization_summary", "system_health")
-_ROWS = (
-    *("schedule_comparisons", "optimization_metrics", "scheduling_anomalies", "anomaly_tests", "alerts"),
-    *("learning_signals", "heuristic_updates", "unassigned_tasks"),
-)
-MAX_ROWS = 50  # most rows shown of a table; the files of the run have all rows
-_FEW_WAVES = 5  # that the screen lists
-_VISIBLE = 0.0005  # smallest difference of success rates that does not print as 0.0 points
-# Section of the report, the file and key that it shows, and its columns; all columns if empty.
-_TABLES = (
-    ("Anomalies", "scheduling_anomalies", "anomaly_type severity description recommendation"),
-    ("Trend of the forecasts", "system_health.convergence", ""),
-    ("Agents", "system_health.agent_utilization", "agent_id task_count busy_ms utilization"),
-    ("Unassigned tasks", "unassigned_tasks", "task_id wave reason"),
-    ("What was learned", "learning_signals", "type description recommendation confidence"),
-    ("Heuristic weights", "heuristic_updates", "heuristic_id reason previous_weight weight"),
-    ("Inputs", "optimization_summary.inputs", "phase file status used_for ignored_fields rows"),
-    ("Compared with earlier phases", "optimization_summary.baselines", "figure unit recorded this_run phase"),
-    ("Patterns and signals of Phase 18", "optimization_summary.statements", ""),
-    ("Earlier run", "optimization_summary.previous", ""),
-    ("Changed thresholds", "optimization_summary.thresholds.changed", ""),
-    ("Solver", "optimization_summary.solver", ""),
-    ("Forecast scores", "optimization_summary.forecast_scores", ""),
-    ("Yardsticks", "optimization_summary.yardsticks", ""),
-)
-_EXECUTORS = {
-    "simulate": "Dry run: every actual figure is simulated.",
-    "replay": "Replay of recorded outcomes.",
-    "live": "Live run.",
-}
-_NOTES = (
-    "If the plan is correct, a value lies in its normal range 90 % of the time. The last column of the checks is the "
-    "smallest problem that this run detects with the required power, 90 % by default; 'none' means too few tasks to "
-    "detect any. An explained effect is caused by what another check found. A check that needs more data says nothing "
-    "about the plan. anomaly_tests.jsonl gives the reasons."
-)
-# How the effect of a check is written: factor, significant digits, unit, and what it measures.
-_EFFECTS = {
-    "prediction_error": (100.0, 2, "points", "below plan"),
-    "schedule_drift": (1.0, 3, "x", "forecast time"),
-    "performance_degradation": (100.0, 2, "points", "below peers"),
-    "optimization_failure": (100.0, 2, "%", "of gain lost"),
-}
 
 
-def read_run(run_dir: Path) -> Run:
-    """Read the files of a run that the report and the screen show, by name without suffix.
-
-    Raises
-    ------
-    OutputError
-        `run_dir` is not a Phase 19 run, or a file cannot be read or is not JSON of the right kind.
-    """
-    results = Results(run_dir)
-    documents = {name: results.document(f"{name}.json", dict[str, Any]) for name in _DOCUMENTS}
-    return documents | {name: results.records(f"{name}.jsonl", dict[str, Any]) for name in _ROWS}
-
-
-def write_report(run_dir: Path) -> list[Path]:
-    """Write the report of a run into its directory, as Markdown and as one self-contained HTML file.
+def write_report(run_dir: Path, tasks: pl.DataFrame | None = None, attempts: pl.DataFrame | None = None) -> list[Path]:
+    """Write the report of a run into its directory, as one self-contained HTML page and as Markdown.
 
     Parameters
     ----------
     run_dir
         A run directory, or a staging directory that has all other files of a run.
+    tasks, attempts
+        As :func:`phase19.outputs.explain.task_rows` returns them, and the rows of attempts.jsonl; read from the files
+        of the run if None.
 
     Returns
     -------
@@ -97,17 +43,22 @@ def write_report(run_dir: Path) -> list[Path]:
     -----
     The same files give the same report, byte for byte.
     """
+    run = read_run(run_dir)
+    tasks = select(run_dir, "from explanations") if tasks is None else tasks
+    attempts = select(run_dir, "from attempts") if attempts is None else attempts
     try:
-        sections = report_sections(read_run(run_dir))
+        texts = {
+            run_dir / MARKDOWN_FILE: to_markdown(TITLE, report_sections(run)),
+            run_dir / HTML_FILE: to_html(run, tasks, attempts),
+        }
     except KeyError as problem:
         raise OutputError(
             f"{run_dir}: expected the files of a Phase 19 run, found no key {problem} in one of them"
         ) from problem
-    files = {run_dir / MARKDOWN_FILE: to_markdown, run_dir / HTML_FILE: to_html}
-    for path, render in files.items():
+    for path, text in texts.items():
         with write_errors(path):
-            path.write_text(render(TITLE, sections), "utf-8")
-    return list(files)
+            path.write_text(text, "utf-8")
+    return list(texts)
 
 
 def rebuild_report(run_dir: Path) -> list[Path]:
@@ -121,137 +72,3 @@ def rebuild_report(run_dir: Path) -> list[Path]:
     with publish(open_run(run_dir), is_same_run=True) as staging:
         shutil.copytree(run_dir, staging, dirs_exist_ok=True)
         return [run_dir / path.name for path in write_report(staging)]
-
-
-def report_sections(run: Run) -> list[Section]:
-    """Return the report's sections in the order in which a reader asks: did it work, can I trust it, what next."""
-    summary, scores = run["optimization_summary"], run["system_health"]["component_scores"]
-    components = [{"component": text.words(name), "score": score} for name, score in scores.items()]
-    origin = f"Seed {summary['seed']}, run {summary['run_id']}, {summary['timestamp']}."
-    return [
-        Section("In short", [*opening(run), checks_sentence(run), health_sentence(run), origin, attention_table(run)]),
-        Section("Waves", [waves_table(run)]),
-        Section("Metrics and checks", [metrics_table(run), checks_table(run), _NOTES]),
-        Section("Health", [records_table(components)]),
-        *(Section(title, _shown(run, source, columns)) for title, source, columns in _TABLES),
-    ]
-
-
-def _shown(run: Run, source: str, columns: str) -> list[Block]:
-    """Show a part of a run's files as a table: the first rows of many, or the figures of one record."""
-    content: Any = run
-    for key in source.split("."):
-        content = content[key]
-    if not content:
-        return ["None."]
-    if isinstance(content, Mapping):
-        return [figures_table("figure", content)]
-    more = [f"{len(content) - MAX_ROWS:,} more in the files of the run."] if len(content) > MAX_ROWS else []
-    return [records_table(content[:MAX_ROWS], columns), *more]
-
-
-def opening(run: Run) -> list[str]:
-    """Say whether the plan held, with counts; then what kind of run it was, its size, and what the capacities cost."""
-    summary = run["optimization_summary"]
-    totals = {"task": "total_tasks", "agent": "total_agents", "wave": "total_waves_optimized"}
-    sizes = ", ".join(plural(summary[key], noun) for noun, key in totals.items())
-    retries = plural(summary["max_retries"], "retry", "retries")
-    allowed = f", up to {retries} of LOW and MEDIUM risk tasks" if summary["max_retries"] else ""
-    kind = f"{_EXECUTORS[summary['executor']]} {sizes}, strategy {summary['optimization_strategy']}{allowed}."
-    cost = summary["yardsticks"]["capacity_cost"] or 0.0
-    return [
-        verdict(run),
-        kind,
-        *([f"The agents' capacities cost {100 * cost:.1f} points of planned success."] if cost >= _VISIBLE else []),
-    ]
-
-
-def health_sentence(run: Run) -> str:
-    """Say how healthy the run was, and how many of the checks had enough data."""
-    health, tests = run["system_health"], run["anomaly_tests"]
-    score = health["overall_health_score"]
-    state = text.NO_DATA if score is None else f"{text.number(score, 1)} of 100 ({health['health_status']})"
-    baselines = run["optimization_summary"]["baselines"]
-    before = [row["recorded"] for row in baselines if (row["phase"], row["figure"]) == (18, HEALTH_SCORE)]
-    state += f", {text.number(before[0], 1)} in Phase 18" if before else ""
-    ready = sum(row["status"] != "not_testable" for row in tests)
-    share = {0: "none of ", len(tests): "all "}.get(ready, f"only {ready} of ")
-    return f"Health {state}; {share}{len(tests)} checks had enough data."
-
-
-def attention_table(run: Run) -> Block:
-    """List what needs attention, with what to do."""
-    found = attention(run)
-    if not found:
-        return NOTHING
-    return Table(("needs attention", "what happened", "what to do"), tuple(found), labels=3)
-
-
-def waves_table(run: Run) -> Table:
-    """Compare planned with actual success and time by wave."""
-    results = run["optimization_summary"]["optimization_results"]
-    planned = {result["wave"]: sum(map(len, result["agent_assignments"].values())) for result in results}
-    rows = []
-    for row in run["schedule_comparisons"]:
-        ran, low, high = row["ran_count"], row["success_rate_low"], row["success_rate_high"]
-        count, rates = ran or planned[row["wave"]], (row["planned_throughput"], row["actual_throughput"])
-        cells = (
-            f"{row['wave']:,}",
-            text.percent(row["planned_success_rate"]),
-            f"{round(row['actual_success_rate'] * ran):,} of {ran:,}" if ran else text.NO_DATA,
-            text.NO_DATA if low is None else text.count_range(low, high, ran),
-            *(text.duration(count / rate * 1e3 if rate else None) for rate in rates),
-        )
-        rows.append(cells)
-    header = ("wave", "planned success", "succeeded", "normal range", "planned time", "actual time")
-    return Table(header, tuple(rows))
-
-
-def waves_overview(run: Run) -> Block:
-    """Compare planned with actual by wave; of many waves, name only the one furthest below its plan."""
-    table = waves_table(run)
-    compared = zip(run["schedule_comparisons"], table.rows, strict=True)
-    known = [(row, cells) for row, cells in compared if row["success_rate_low"] is not None]
-    if not known or len(table.rows) <= _FEW_WAVES:
-        return table
-    inside = sum(row["success_rate_low"] <= row["actual_success_rate"] <= row["success_rate_high"] for row, _ in known)
-    _, worst = min(known, key=lambda wave: wave[0]["actual_success_rate"] - wave[0]["planned_success_rate"])
-    return (
-        f"{inside:,} of {len(known):,} waves ended in their normal range. Wave {worst[0]} was furthest below its plan: "
-        f"{worst[2]} tasks succeeded, {worst[3]} is normal. --verbose lists all waves."
-    )
-
-
-def metrics_table(run: Run) -> Table:
-    """List the five metrics with their targets, bounds, normal ranges and status."""
-    rows = tuple(
-        (
-            row["metric_name"],
-            text.words(row["status"]),
-            text.significant(row["value"]),
-            text.significant(row["target_value"]),
-            text.interval(row["threshold_min"], row["threshold_max"]),
-            text.interval(row["chance_low"], row["chance_high"]),
-        )
-        for row in run["optimization_metrics"]
-    )
-    return Table(("metric", "status", "value", "target", "bounds", "normal range"), rows, labels=2)
-
-
-def checks_table(run: Run) -> Table:
-    """List the four checks: the result, the effect if there is enough data, and the smallest detectable problem."""
-    rows = []
-    for row in run["anomaly_tests"]:
-        factor, digits, unit, meaning = _EFFECTS[row["anomaly_type"]]
-        smallest, largest = row["detectable_effect"], row["largest_effect"]
-        effect = effect_range = ""
-        if row["status"] != "not_testable" and row["effect"] is not None:
-            figures = (factor * row[key] for key in ("effect", "effect_low", "effect_high"))
-            size, low, high = (text.significant(figure, digits) for figure in figures)
-            effect, effect_range = f"{size} {unit} {meaning}", f"{low} to {high}"
-        is_detectable = smallest is not None and (largest is None or smallest <= largest)
-        detectable = f"{text.significant(factor * smallest, 2)} {unit}" if is_detectable else "none"
-        result = "needs more data" if row["status"] == "not_testable" else check_result(run, row)
-        rows.append((text.words(row["anomaly_type"]), result, effect, effect_range, detectable))
-    header = ("check", "result", "effect", "90 % interval", "smallest\nproblem this\nrun could\ndetect")
-    return Table(header, tuple(rows), labels=3)

@@ -36,13 +36,6 @@ SIZES = """marks => marks.map(mark => mark.getBoundingClientRect()).map(box => M
 FOCUSED = 'document.activeElement.closest("a")?.getAttribute("href")'
 
 
-@pytest.fixture(autouse=True)
-def wait_for_new_report(sample_run):
-    """Skip these tests until the report has its new form; to be removed with it."""
-    if 'id="timeline-1"' not in (sample_run.run_dir / "report.html").read_text("utf-8"):
-        pytest.skip("the report has no timeline yet")
-
-
 def frame(run):
     """The tasks of a run, by task."""
     return run.executions.sort("task_id")

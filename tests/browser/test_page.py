@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from phase19.outputs.answers import verdict
-from phase19.outputs.report import read_run
+from phase19.outputs.tables import read_run
 
 TELEPHONE = {"width": 390, "height": 844}
 
@@ -67,13 +67,11 @@ def test_the_verdict_every_table_and_every_chart_are_there_without_scripts(run, 
     assert plain.locator("table").filter(visible=True).count() >= 3
 
 
-@pytest.mark.xfail(reason="the report has no landmarks yet", strict=False)
 @pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (390, "dark")])
 def test_axe_finds_no_violation(run, visit, width, scheme):
     assert none(accessibility_problems(visit(run, viewport={"width": width, "height": 900}, color_scheme=scheme)))
 
 
-@pytest.mark.xfail(reason="the report breaks short words yet", strict=False)
 def test_a_telephone_shows_the_page_without_sideways_scrolling_or_broken_words(run, visit):
     page = visit(run, viewport=TELEPHONE)
     root = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")

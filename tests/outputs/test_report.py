@@ -12,18 +12,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from phase19 import frames
 from phase19.errors import OutputError
 from phase19.outputs.answers import attention, next_steps, verdict
-from phase19.outputs.report import (
-    HTML_FILE,
-    MARKDOWN_FILE,
-    attention_table,
-    checks_table,
-    opening,
-    read_run,
-    waves_table,
-    write_report,
-)
+from phase19.outputs.explain import task_rows
+from phase19.outputs.report import HTML_FILE, MARKDOWN_FILE, write_report
+from phase19.outputs.tables import attention_table, checks_table, opening, read_run, waves_table
+from tests.synthetic import execution
 
 NASTY = "<b>|`*_x_*` [a](b) & agent_1"
 
@@ -111,10 +106,12 @@ def run_dir(tmp_path):
         ],
         "task_counts": NONE_IDLE | {"total": 1200, "completed": 900, "failed": 300},
         "forecast_scores": {"brier_score": 0.0592, "log_loss": None},
-        "yardsticks": {"round_robin_success_rate": 0.9, "capacity_cost": None},
+        "yardsticks": {"planned_success_rate": 0.925, "round_robin_success_rate": 0.9}
+        | {"best_single_agent_success_rate": 0.91, "capacity_cost": None},
         "solver": [{"wave": 1, "algorithm": "dual", "objective": 3.5, "upper_bound": 3.5, "gap": 0.0}],
         "joins": {"agents": 2, "agents_with_records": 2, "replayed_rows": None, "replayed_rows_in_plan": None},
         "previous": None,
+        "least_expected": {"task_id": "c", "agent_id": NASTY, "status": "failed", "planned_success": 0.9},
         "thresholds": {"file": None, "changed": {}},
     }
     health = {
@@ -134,7 +131,10 @@ def run_dir(tmp_path):
             "simulated": True,
         },
         "agent_utilization": [
-            {"agent_id": NASTY, "task_count": 1200, "busy_ms": 5_400_000.0, "utilization": 0.5},
+            {"agent_id": NASTY, "task_count": 1200, "busy_ms": 5_400_000.0, "utilization": 0.5}
+            | {"success_rate_low": 0.5, "success_rate_high": 1.0},
+            {"agent_id": "agent_0", "task_count": 2, "busy_ms": 1500.0, "utilization": 0.25}
+            | {"success_rate_low": 0.5, "success_rate_high": 1.0},
         ],
     }
     # 1,200 tasks at 42 a second are 28.6 s, and 4 at 0.0004 a second 2.8 hours.
@@ -142,6 +142,7 @@ def run_dir(tmp_path):
     metrics = [["schedule_accuracy", 0.811, 0.9, 0.85, 1.0, "warning", 0.85, 0.99]]
     metrics += [["confidence_trajectory", None, 1.0, 0.9, 1.1, "insufficient_data", None, None]]
     anomaly = {"anomaly_type": "schedule_drift", "severity": "low", "description": NASTY, "recommendation": "a\nb"}
+    anomaly["affected_agents"] = [NASTY]
     signal = {"type": "strategy_validation", "description": "d", "recommendation": "r", "confidence": 0.811}
     tests = [
         ["prediction_error", "not_testable", 0.1, -0.05, 0.25, 0.41, 0.925, 1234],
@@ -173,6 +174,41 @@ def run_dir(tmp_path):
     return tmp_path
 
 
+def tasks_and_attempts():
+    """Four tasks: one of a hostile agent failed with a hostile message, and one has no agent."""
+    rows = [
+        execution("a", agent_id="agent_0"),
+        execution("b", agent_id="agent_0", actual_end_time=2500.0, actual_duration_ms=1500.0),
+        execution("c", agent_id=NASTY, status="failed", error_message=NASTY),
+    ]
+    decisions = [
+        {"task_id": name, "wave": 1, "risk_level": "LOW", "confidence": 0.9, "live_decision": "deferred"}
+        | {"decision": "approved", "reason": "low_risk", "relaxed_by": None}
+        for name in "abcd"
+    ]
+    unassigned = [{"task_id": "d", "wave": 1, "reason": "no agent has room"}]
+    tables = {
+        "executions": frames.EXECUTIONS.conform(rows),
+        "decisions": frames.DECISIONS.conform(decisions),
+        "unassigned": frames.UNASSIGNED.conform(unassigned),
+    }
+    attempts = [
+        {"task_id": name, "agent_id": agent, "wave": 1, "attempt": number, "status": status, "simulated": True}
+        | {"execution_time_ms": 500.0, "confidence_delta": 0.1, "error_message": message}
+        for name, agent, number, status, message in (
+            ("a", "agent_0", 1, "success", None),
+            ("b", "agent_0", 1, "failed", "timed out"),
+            ("b", "agent_0", 2, "success", None),
+            ("c", NASTY, 1, "failed", NASTY),
+        )
+    ]
+    return task_rows(tables, is_simulated=True), frames.ATTEMPT_LOG.conform(attempts)
+
+
+def written(run_dir):
+    return write_report(run_dir, *tasks_and_attempts())
+
+
 class Tags(HTMLParser):
     """Checks that tags nest, and collects text and the addresses a page refers to."""
 
@@ -182,11 +218,11 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.addresses += [value for name, value in attributes if name in {"src", "href"}]
-        if tag != "meta":
+        if tag not in {"meta", "link", "input"}:
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attributes):
-        self.handle_starttag(tag, attributes)
+        """Leave out a tag without content."""
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -205,30 +241,30 @@ def change(run_dir, name="optimization_summary.json", **fields):
 
 
 def test_the_report_is_as_agreed_in_both_forms(run_dir, golden):
-    assert write_report(run_dir) == [run_dir / MARKDOWN_FILE, run_dir / HTML_FILE]
+    assert written(run_dir) == [run_dir / MARKDOWN_FILE, run_dir / HTML_FILE]
     golden.text("report/report.md", (run_dir / MARKDOWN_FILE).read_text())
     golden.text("report/report.html", (run_dir / HTML_FILE).read_text())
 
 
 def test_the_same_files_give_the_same_bytes(run_dir):
-    before = [path.read_bytes() for path in write_report(run_dir)]
-    assert [path.read_bytes() for path in write_report(run_dir)] == before
+    before = [path.read_bytes() for path in written(run_dir)]
+    assert [path.read_bytes() for path in written(run_dir)] == before
 
 
 def test_the_page_nests_refers_to_nothing_outside_and_shows_hostile_text_as_text(run_dir):
-    write_report(run_dir)
+    written(run_dir)
     html = (run_dir / HTML_FILE).read_text()
     tags = Tags()
     tags.feed(html)
     assert tags.open == []
-    assert tags.addresses == []
-    assert not re.search(r"url\(|@import|<script|https?:", html)
-    assert tags.data.count(NASTY) == 3
+    assert all(address.startswith(("#", "data:,")) for address in tags.addresses)
+    assert not re.search(r"url\(|@import|https?:", html)
+    assert tags.data.count(NASTY) == 6
     assert "<b>" not in html
 
 
 def test_hostile_text_is_no_markup_in_markdown(run_dir):
-    write_report(run_dir)
+    written(run_dir)
     markdown = (run_dir / MARKDOWN_FILE).read_text()
     assert r"\<b\>\|\`\*\_x\_\*\` \[a\](b) \& agent_1 | 1,200 | 90 min | 50.0 % |" in markdown
     widths = {
@@ -239,14 +275,14 @@ def test_hostile_text_is_no_markup_in_markdown(run_dir):
 
 def test_characters_that_change_the_direction_of_writing_are_escaped(run_dir):
     change(run_dir, "scheduling_anomalies.jsonl", description="agent\u202e1")
-    for path in write_report(run_dir):
+    for path in written(run_dir):
         text = path.read_text()
         assert "\u202e" not in text
         assert "u202e1" in text
 
 
 def report_of(run_dir):
-    write_report(run_dir)
+    written(run_dir)
     return (run_dir / MARKDOWN_FILE).read_text()
 
 
@@ -284,8 +320,9 @@ def test_an_earlier_run_and_changed_thresholds_are_shown(run_dir):
 
 
 def test_of_many_agents_the_first_fifty_are_shown_and_the_rest_counted(run_dir):
-    figures = {"task_count": 1, "busy_ms": 20.0, "utilization": 0.5}
-    change(run_dir, "system_health.json", agent_utilization=[{"agent_id": f"a{i}", **figures} for i in range(53)])
+    figures = {"task_count": 1, "busy_ms": 20.0, "utilization": 0.5, "success_rate_low": 0.0, "success_rate_high": 1.0}
+    names = [*(f"a{number}" for number in range(51)), "agent_0", NASTY]
+    change(run_dir, "system_health.json", agent_utilization=[{"agent_id": name, **figures} for name in names])
     markdown = report_of(run_dir)
     assert "| a49 | 1 | 20 ms | 50.0 % |" in markdown
     assert "| a50 |" not in markdown
@@ -472,11 +509,11 @@ def test_the_query_of_an_agent_survives_shell_and_sql(run_dir, agent):
         (
             "optimization_summary.json",
             "{}",
-            "expected the files of a Phase 19 run, found no key 'seed' in one of them",
+            "expected the files of a Phase 19 run, found no key 'yardsticks' in one of them",
         ),
         ("system_health.json", "[]", r"health\.json: expected .* found Expected `object`, got `array`"),
         ("learning_signals.jsonl", "7", r"signals\.jsonl: expected .* found Expected `object`, got `int`"),
-        ("system_health.json", '{"health_status": "GOOD"}', "found no key 'component_scores' in one"),
+        ("system_health.json", '{"health_status": "GOOD"}', "found no key 'overall_health_score' in one"),
         ("learning_signals.jsonl", '{"type": "a"}', "found no key 'description' in one"),
     ],
 )
@@ -485,7 +522,7 @@ def test_a_run_that_cannot_be_read_is_named(run_dir, name, text, message):
     if text is not None:
         (run_dir / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(OutputError, match=message):
-        write_report(run_dir)
+        written(run_dir)
     assert not (run_dir / HTML_FILE).exists()
 
 
@@ -494,10 +531,10 @@ def test_a_summary_without_a_figure_is_named(run_dir):
     del summary["overall_metrics"]["expected_success_rate"]
     (run_dir / "optimization_summary.json").write_text(json.dumps(summary))
     with pytest.raises(OutputError, match="found no key 'expected_success_rate' in one of them"):
-        write_report(run_dir)
+        written(run_dir)
 
 
 def test_a_report_that_cannot_be_written_is_named(run_dir):
     (run_dir / HTML_FILE).mkdir()
     with pytest.raises(OutputError, match=r"report\.html: cannot be written: Is a directory"):
-        write_report(run_dir)
+        written(run_dir)

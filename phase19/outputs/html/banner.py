@@ -1,0 +1,118 @@
+"""The top of the report: the verdict, three figures and what to do."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from phase19.errors import plural
+from phase19.frames import RAN
+from phase19.outputs import answers, tables, text
+from phase19.outputs.html.markup import escaped, paragraph, section
+
+_MOST_ACTIONS = 3
+_BADGES = {"simulate": "Dry run", "replay": "Replay", "live": "Live"}
+_NOTES = {
+    "simulate": "Nothing was executed: every outcome is drawn from the forecasts.",
+    "replay": "Outcomes are taken from records.",
+    "live": "Real agents did the tasks.",
+}
+_PARTS = {
+    "timeline": "Timeline",
+    "agents": "Agents",
+    "tasks": "Tasks",
+    "plan": "Did the plan hold?",
+    "checks": "Checks",
+}
+_LINKS = (f'<a href="#{name}">{title}</a>' for name, title in (_PARTS | {"details": "Details"}).items())
+_NAVIGATION = f'<nav aria-label="Parts of this page">{"".join(_LINKS)}</nav>'
+
+
+def banner(run: answers.Run, assigned: pl.DataFrame) -> str:
+    """Make the banner.
+
+    Parameters
+    ----------
+    run
+        The files of the run, as `tables.read_run` returns them.
+    assigned
+        The tasks with an agent (`frames.EXECUTIONS`).
+    """
+    kind = run["optimization_summary"]["executor"]
+    head, _, rest = answers.verdict(run).partition(": ")
+    tiles = "".join(
+        f'<div class="tile"><h2>{escaped(title)}</h2><p class="big">{escaped(big)}</p>{paragraph(note)}</div>'
+        for title, big, note in (_success(run), _time(assigned), _gain(run))
+    )
+    return (
+        f'<header><p class="badge {kind}">{_BADGES[kind]}</p><h1>{escaped(head)}</h1>'
+        f"{paragraph(rest[0].upper() + rest[1:]) if rest else ''}"
+        f"{paragraph(f'{_NOTES[kind]} {tables.size(run)}', 'soft')}</header>"
+        f'<div class="tiles">{tiles}</div>{_actions(run)}{_NAVIGATION}'
+    )
+
+
+def _success(run: answers.Run) -> tuple[str, str, str]:
+    completed, ran, rates = _counts(run)
+    if not ran:
+        planned = run["optimization_summary"]["yardsticks"]["planned_success_rate"]
+        return "Success", text.NO_DATA, f"{text.percent(planned)} planned; no task ran"
+    planned, normal = rates["expected_success_rate"], (rates["success_rate_low"], rates["success_rate_high"])
+    said = f"{text.percent(planned)} planned, normal range {text.count_range(*normal, ran)}"
+    return "Success", text.percent(completed / ran), f"{completed:,} of {plural(ran, 'task')}; {said}"
+
+
+def _counts(run: answers.Run) -> tuple[int, int, dict[str, Any]]:
+    counts = run["optimization_summary"]["task_counts"]
+    return counts["completed"], counts["completed"] + counts["failed"], run["optimization_summary"]["overall_metrics"]
+
+
+def _time(assigned: pl.DataFrame) -> tuple[str, str, str]:
+    timed = assigned.filter(pl.col("status").is_in(RAN), pl.col("actual_end_time").is_not_null())
+    if timed.is_empty():
+        return "Time", text.NO_DATA, "no time of a task is known"
+    ends = timed.group_by("wave").agg(pl.col("actual_end_time", "scheduled_end_time").max())
+    actual, planned = ends.select(pl.col("actual_end_time", "scheduled_end_time").sum()).row(0)
+    missing = assigned.height - timed.height
+    unknown = f"; without {plural(missing, 'task')} of unknown time" if missing else ""
+    return (
+        "Time",
+        text.duration(actual),
+        f"sum over the waves; {text.duration(planned)} planned{unknown}",
+    )
+
+
+def _gain(run: answers.Run) -> tuple[str, str, str]:
+    completed, ran, rates = _counts(run)
+    if not ran:
+        ways = run["optimization_summary"]["yardsticks"]
+        rate = ways["round_robin_success_rate"]
+        return "Planned gain over round robin", _points(100 * (ways["planned_success_rate"] - rate)), _expects(rate)
+    points, side = answers.gain(completed, ran, rates)
+    judged = (
+        "" if side is None else "; more than chance explains" if side else "; a tie: chance explains the difference"
+    )
+    return "Gain over round robin", _points(points), _expects(rates["baseline_success_rate"]) + judged
+
+
+def _points(points: float) -> str:
+    return f"{points:+.1f} points"
+
+
+def _expects(rate: float | None) -> str:
+    return f"round robin would expect {text.percent(rate)}"
+
+
+def _actions(run: answers.Run) -> str:
+    found = answers.attention(run)
+    items = [f"<strong>{escaped(row.message)}</strong> {escaped(row.action)}" for row in found]
+    steps = answers.next_steps(run, Path(), None)
+    items += [f"{escaped(why)} <code>{escaped(command)}</code> (in the directory of the run)" for why, command in steps]
+    more = len(found) - _MOST_ACTIONS
+    return section(
+        "actions",
+        "What to do",
+        "" if found else paragraph(answers.NOTHING),
+        f"<ol>{''.join(f'<li>{item}</li>' for item in items[:_MOST_ACTIONS])}</ol>" if items else "",
+        f'<p>{more:,} more: see <a href="#details">Details</a>.</p>' if more > 0 else "",
+    )
