@@ -145,7 +145,7 @@ class Rates:
         """Draw the axis horizontally, at the bottom."""
         return "".join(
             f'<line class="grid" x1="{self.x(tick)}" x2="{self.x(tick)}" y1="10" y2="{height}"/>'
-            f'<text x="{self.x(tick)}" y="{height + 15}">{_short(tick)}</text>'
+            f'<text x="{self.x(tick)}" y="{height + 17}">{_short(tick)}</text>'
             for tick in self.ticks()
         )
 
