@@ -85,9 +85,11 @@ def _time(assigned: pl.DataFrame) -> tuple[str, str, str]:
 def _gain(run: answers.Run) -> tuple[str, str, str]:
     completed, ran, rates = _counts(run)
     if not ran:
-        ways = run["optimization_summary"]["yardsticks"]
-        rate = ways["round_robin_success_rate"]
-        return "Planned gain over round robin", _points(100 * (ways["planned_success_rate"] - rate)), _expects(rate)
+        planned, rate = (
+            run["optimization_summary"]["yardsticks"][f"{name}_success_rate"] for name in ("planned", "round_robin")
+        )
+        gain = text.NO_DATA if planned is None or rate is None else _points(100 * (planned - rate))
+        return "Planned gain over round robin", gain, _expects(rate)
     points, side = answers.gain(completed, ran, rates)
     judged = (
         "" if side is None else "; more than chance explains" if side else "; a tie: chance explains the difference"
@@ -100,7 +102,7 @@ def _points(points: float) -> str:
 
 
 def _expects(rate: float | None) -> str:
-    return f"round robin would expect {text.percent(rate)}"
+    return "no task was planned" if rate is None else f"round robin would expect {text.percent(rate)}"
 
 
 def _actions(run: answers.Run) -> str:
