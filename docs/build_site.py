@@ -26,7 +26,9 @@ NETWORK_ADDRESS = re.compile(r"""(?:url\(|@import)\s*["']?(?:https?:)?//""")
 
 
 def build(site: Path) -> list[str]:
-    """Build the site; return what is wrong with it, a line each."""
+    """Build the site in place of an earlier one; return what is wrong with it, a line each."""
+    if site.exists() and not (site / "search.json").is_file():
+        return [f"{site}: expected a site built earlier or nothing, found something else, which stays as it is"]
     with tempfile.TemporaryDirectory() as directory:
         stage(Path(directory))
         command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]

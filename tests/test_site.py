@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-PROBLEMS = runpy.run_path(str(Path(__file__).parent.parent / "docs" / "build_site.py"))["problems"]
+SCRIPT = runpy.run_path(str(Path(__file__).parent.parent / "docs" / "build_site.py"))
 INDEX = '<a href="reference/inputs.html#tasks">inputs</a> <a href="https://duckdb.org">DuckDB</a>'
 INPUTS = '<a href="../index.html">start</a> <h2 id="tasks">Tasks</h2> <img src="data:image/png;base64,AA">'
 
@@ -15,7 +15,7 @@ def found(site, index="", inputs="", style=""):
     (site / "index.html").write_text(INDEX + index, "utf-8")
     (site / "reference" / "inputs.html").write_text(INPUTS + inputs, "utf-8")
     (site / "main.css").write_text(style, "utf-8")
-    return PROBLEMS(site)
+    return SCRIPT["problems"](site)
 
 
 def test_a_site_whose_links_have_targets_is_fine(tmp_path):
@@ -51,3 +51,10 @@ def test_a_broken_link_or_a_network_address_is_named(tmp_path, page, problem):
 def test_a_page_that_the_navigation_leaves_out_is_named(tmp_path):
     (tmp_path / "lost.html").write_text("", "utf-8")
     assert found(tmp_path) == ["lost.html: the navigation of mkdocs.yml does not list the page"]
+
+
+def test_a_directory_that_is_no_site_is_not_replaced(tmp_path):
+    (tmp_path / "mine.txt").write_text("keep")
+    (problem,) = SCRIPT["build"](tmp_path)
+    assert problem.startswith(f"{tmp_path}: expected a site built earlier or nothing")
+    assert (tmp_path / "mine.txt").read_text() == "keep"

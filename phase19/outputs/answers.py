@@ -38,7 +38,7 @@ def verdict(run: Run) -> str:
 def outcome(completed: int, ran: int, tasks: str, rates: Mapping[str, Any], expected: float) -> tuple[int, str]:
     """Compare successes with their normal range: -1, 0 or 1 for below, inside or above it, and the counts in words."""
     low, high = rates["success_rate_low"], rates["success_rate_high"]
-    side = (completed > round(high * ran)) - (completed < round(low * ran))
+    side = side_of(completed, ran, low, high)
     normal = f"normal range {text.count_range(low, high, ran)}"
     return side, f"{completed:,} of {tasks} succeeded ({_expected(expected, ran)} expected, {normal})"
 
@@ -60,7 +60,12 @@ def gain(completed: int, ran: int, rates: Mapping[str, Any]) -> tuple[float, int
     points = 100 * (completed / ran - rates["baseline_success_rate"])
     if low is None or high is None:
         return points, None
-    return points, (completed > round(high * ran)) - (completed < round(low * ran))
+    return points, side_of(completed, ran, low, high)
+
+
+def side_of(completed: int, ran: int, low: float, high: float) -> int:
+    """Return -1, 0 or 1 if successes are below, inside or above a range of success rates."""
+    return (completed > round(high * ran)) - (completed < round(low * ran))
 
 
 def _expected(rate: float, ran: int) -> str:

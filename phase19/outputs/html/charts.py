@@ -1,7 +1,7 @@
 """Charts of the report as SVG that needs no script: horizontal positions in percent, so that text keeps its size."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -206,7 +206,9 @@ def reliability(bins: Sequence[Row], of_agents: Mapping[int, Sequence[Row]]) -> 
     return _svg("Actual by planned success", _HEIGHT + _AXIS, content)
 
 
-def _layers(marks: Any, rows: Sequence[Row], of_agents: Mapping[int, Sequence[Row]]) -> str:
+def _layers(
+    marks: Callable[[Sequence[Row]], Iterator[str]], rows: Sequence[Row], of_agents: Mapping[int, Sequence[Row]]
+) -> str:
     """Draw the marks of all agents, and of each agent in a group that a script shows."""
     agents = (f'<g data-agent="{number}">{"".join(marks(own))}</g>' for number, own in of_agents.items())
     return f'<g class="all">{"".join(marks(rows))}</g>{"".join(agents)}'

@@ -54,7 +54,8 @@
   const headings = all("#tasks-table thead th").map((heading) => heading.textContent);
   const texts = new Map();
   const searchable = (body) => {
-    if (!texts.has(body)) texts.set(body, body.textContent.toLowerCase());
+    const parts = [body.rows[0], ...all("li", body)]; // not the reasons, which name other agents
+    if (!texts.has(body)) texts.set(body, parts.map((part) => part.textContent).join(" ").toLowerCase());
     return texts.get(body);
   };
 

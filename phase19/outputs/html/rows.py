@@ -8,12 +8,13 @@ from phase19.errors import plural
 from phase19.frames import RAN
 from phase19.inputs.tasks import natural_key
 from phase19.outputs import text
+from phase19.outputs.answers import side_of
 from phase19.outputs.explain import sentences
 from phase19.outputs.html.charts import Row
 from phase19.outputs.html.markup import anchor, cell, escaped, paragraph, scrolling, section, table
 
 MOST_TASKS = 2_000  # that the page shows; further ones are a query away
-_CLOSE = 0.01  # loss of score from which on a task is no close call: one more failure in a hundred such waves
+_CLOSE = 0.001  # change of score from which on a task is no close call: one more failure in 1,000 such waves
 # What tasks can be filtered by, and how the filter is called.
 _KINDS = {"failed": "failed", "late": "late", "slow": "slower than planned", "close": "close calls", "idle": "not run"}
 _AGENTS_NOTE = (
@@ -22,8 +23,8 @@ _AGENTS_NOTE = (
 )
 _TASKS_NOTE = (
     "The tasks whose outcome surprises most come first. A task opens to say why this agent has it. Late: ended after "
-    "its deadline. Slower than planned: took longer than nine of ten such tasks should. Close call: another agent "
-    "would be nearly as good."
+    "its deadline. Slower than planned: its attempts took longer, on average, than nine of ten attempts should. "
+    "Close call: another agent would be nearly as good."
 )
 _AGENT_COLUMNS = (
     *(("agent", False), ("tasks", True), ("planned success", True), ("succeeded", True), ("success", True)),
@@ -42,7 +43,7 @@ def agents_section(agents: pl.DataFrame) -> str:
         normal, side = "", 0
         if won is not None and row["low"] is not None:
             normal = text.count_range(row["low"], row["high"], ran)
-            side = (won > round(row["high"] * ran)) - (won < round(row["low"] * ran))
+            side = side_of(won, ran, row["low"], row["high"])
             short += side < 0
             said = (
                 f"{row['agent_id']}: {won:,} of {ran:,} succeeded, {row['planned'] * ran:.1f} planned, {normal} normal"
@@ -93,7 +94,8 @@ def of_interest(tasks: pl.DataFrame) -> pl.DataFrame:
         "failed": status == "failed",
         "late": pl.col("is_late"),
         "slow": pl.col("actual_duration_ms") > pl.col("duration_ms_p90") * (pl.col("retry_count") + 1),
-        "close": pl.col("score_margin") < _CLOSE,
+        # Throughput looks at the end of the wave, so that its scores say nothing of a single task.
+        "close": (pl.col("score_margin").abs() < _CLOSE) & (pl.col("wave_strategy") != "maximize_throughput"),
         "idle": ~status.is_in(RAN) | status.is_null(),
     }
     flags = {kind: test.fill_null(value=False) for kind, test in kinds.items()}
