@@ -25,6 +25,12 @@ _FIRST_YEAR = 1000  # earlier years have fewer than four digits
 _INPUTS, _PLANNING, _EXECUTING, _OUTPUT = "Inputs", "Planning", "Executing", "Output"
 
 
+def beside(directory: Path, name: str) -> Path:
+    """The path of `name` in the parent of a directory."""
+    is_named = directory.name not in {"", ".."}  # `.` and `..` have no parent by name
+    return (directory if is_named else directory.resolve()).parent / name
+
+
 class OptimizationStrategy(StrEnum):
     """What an assignment maximises; `weighted` and `auto` are additions to the specification."""
 
@@ -154,8 +160,7 @@ class InputOptions(Options):
 
     def beside_input(self, name: str) -> Path:
         """The path of `name` in the parent directory of the input."""
-        is_named = self.input.name not in {"", ".."}  # `.` and `..` have no parent by name
-        return (self.input if is_named else self.input.resolve()).parent / name
+        return beside(self.input, name)
 
 
 @dataclass(frozen=True, kw_only=True)

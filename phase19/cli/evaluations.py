@@ -3,10 +3,10 @@
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from phase19.cli import screen
-from phase19.cli.parsing import OUTPUT, takes_options, warn
+from phase19.cli.parsing import OutputFile, takes_options, warn
 from phase19.cli.rows import Format, Limit, print_rows
 from phase19.errors import OutputError, UsageError
 from phase19.options import BacktestOptions, CompareOptions, InputOptions
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from phase19.outputs.rendering import Table
-
-OutputFile = Annotated[Path | None, OUTPUT]
 
 
 @takes_options

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, TextIO, get_origin
 
 from cyclopts import Group, Parameter, Token
@@ -15,6 +16,7 @@ from phase19.options import READERS
 _GROUPS = {name: Group(name, sort_key=i) for i, name in enumerate(("Inputs", "Planning", "Executing", "Output"))}
 OUTPUT = Parameter(group=_GROUPS["Output"], show_default=False)
 Flag = Annotated[bool, OUTPUT]
+OutputFile = Annotated[Path | None, OUTPUT]
 
 
 def _as_written(kind: object, tokens: Sequence[Token]) -> str | tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from phase19.cli import screen
-from phase19.cli.parsing import OUTPUT, Flag, print_errors, takes_options, warn
+from phase19.cli.parsing import OUTPUT, Flag, OutputFile, print_errors, takes_options, warn
 from phase19.cli.rows import Format, Limit, first_rows, print_rows
 from phase19.errors import UsageError, printable, suggestion
 from phase19.options import DEFAULT_RUN, RunOptions
@@ -125,14 +125,26 @@ def explain(task: str, /, *, run: Path = DEFAULT_RUN, json: Flag = False) -> Non
         screen.show(explaining.sentences(found))
 
 
-def report(*, run: Path = DEFAULT_RUN) -> None:
-    """Rebuild a run's report, as Markdown and HTML.
+def report(*, run: Path = DEFAULT_RUN, compare: tuple[Path, Path] | None = None, output: OutputFile = None) -> None:
+    """Rebuild a run's report, as Markdown and HTML, or set two runs side by side.
 
     Parameters
     ----------
     run
         The run directory.
+    compare
+        Two run directories: say which run did better, and write a page that compares them.
+    output
+        The page to write with --compare; comparison.html beside run B by default.
     """
-    from phase19.outputs.report import rebuild_report
+    from phase19.outputs.report import compare_runs, rebuild_report
 
-    print(*(printable(str(path)) for path in rebuild_report(run)), sep="\n")
+    if compare is None:
+        if output is not None:
+            raise UsageError("--output needs --compare")
+        print(*(printable(str(path)) for path in rebuild_report(run)), sep="\n")
+    else:
+        if run != DEFAULT_RUN:
+            raise UsageError("--run cannot be combined with --compare")
+        verdict, page = compare_runs(*compare, output)
+        print(verdict, printable(str(page)), sep="\n")

@@ -158,6 +158,21 @@ def durations(executions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def run_time(executions: pl.DataFrame) -> tuple[float | None, float | None]:
+    """Return the actual and the planned time of a run [ms]: the sums of its waves' makespans, over tasks of known time.
+
+    Parameters
+    ----------
+    executions
+        `frames.EXECUTIONS`. Without a task of known time, both are None.
+    """
+    ends = pl.col("actual_end_time", "scheduled_end_time")
+    timed = executions.filter(has_run(), pl.col("actual_end_time").is_not_null())
+    if timed.is_empty():
+        return None, None
+    return timed.group_by("wave").agg(ends.max()).select(ends.sum()).row(0)
+
+
 def agent_success(files: Run, executions: pl.DataFrame) -> pl.DataFrame:
     """Return what each agent was planned to achieve in the run, and what it achieved.
 

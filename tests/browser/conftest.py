@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import phase19
+from phase19.outputs.report import compare_runs
 
 ROOT = Path(__file__).parent.parent.parent
 BROWSERS = "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
@@ -58,7 +59,10 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """Open a report: `visit(run, fragment="", **context)`; at the end, no page may have met an error or the network."""
+    """Open a report: `visit(run, fragment="", **context)`; at the end, no page may have met an error or the network.
+
+    `run` is a run, or the path of a page.
+    """
     contexts, problems = [], []
 
     def listen(page, address):
@@ -68,7 +72,7 @@ def visit(browser):
         page.on("request", lambda request: request.url.partition("#")[0] == address or problems.append(request.url))
 
     def opened(run, fragment="", **context):
-        address = (Path(run) / "report.html").as_uri()
+        address = (run if isinstance(run, Path) else Path(run) / "report.html").as_uri()
         contexts.append(browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **context}))
         page = contexts[-1].new_page()
         page.set_default_timeout(20_000)
@@ -130,3 +134,9 @@ def hostile(tmp_path_factory):
 @pytest.fixture(params=("sample_run", "thousand_tasks", "all_failed", "hostile"))
 def run(request):
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=("sample_run", "hostile"))
+def comparison(request, thousand_tasks, tmp_path):
+    """The page that sets a run beside the run of 1,000 tasks."""
+    return compare_runs(request.getfixturevalue(request.param).run_dir, thousand_tasks.run_dir, tmp_path / "c.html")[1]

@@ -69,7 +69,7 @@ def value(argument: Any) -> str:
         kinds = [kind for kind in get_args(argument.hint) if kind is not NoneType]
     words = [VALUES[kind] for kind in kinds if kind in VALUES]
     words += [f"`{choice}`" for choice in argument.get_choices() or ()]
-    if get_origin(argument.hint) is tuple:
-        words = [f"{VALUES[get_args(argument.hint)[0]]}, repeatable"]
+    for parts in [get_args(kind) for kind in kinds if get_origin(kind) is tuple]:
+        words = [f"{VALUES[parts[0]]}, repeatable" if ... in parts else f"{len(parts)} {VALUES[parts[0]]}s"]
     assert words, argument.hint
     return ", ".join(words)

@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 
 from phase19.errors import plural
-from phase19.frames import RAN
-from phase19.outputs import answers, tables, text
+from phase19.frames import has_run
+from phase19.outputs import answers, chart_data, tables, text
 from phase19.outputs.html.markup import escaped, paragraph, section
 
 _MOST_ACTIONS = 3
@@ -68,18 +68,12 @@ def _counts(run: answers.Run) -> tuple[int, int, dict[str, Any]]:
 
 
 def _time(assigned: pl.DataFrame) -> tuple[str, str, str]:
-    timed = assigned.filter(pl.col("status").is_in(RAN), pl.col("actual_end_time").is_not_null())
-    if timed.is_empty():
+    actual, planned = chart_data.run_time(assigned)
+    if actual is None:
         return "Time", text.NO_DATA, "no time of a task is known"
-    ends = timed.group_by("wave").agg(pl.col("actual_end_time", "scheduled_end_time").max())
-    actual, planned = ends.select(pl.col("actual_end_time", "scheduled_end_time").sum()).row(0)
-    missing = assigned.height - timed.height
+    missing = assigned.filter(~has_run() | pl.col("actual_end_time").is_null()).height
     unknown = f"; without {plural(missing, 'task')} of unknown time" if missing else ""
-    return (
-        "Time",
-        text.duration(actual),
-        f"sum over the waves; {text.duration(planned)} planned{unknown}",
-    )
+    return "Time", text.duration(actual), f"sum over the waves; {text.duration(planned)} planned{unknown}"
 
 
 def _gain(run: answers.Run) -> tuple[str, str, str]:

@@ -166,10 +166,13 @@ def _dot(x: str, y: str, said: str, mark: str = "s") -> str:
     return f'<circle class="{mark}" cx="{x}" cy="{y}" r="4.5"><title>{escaped(said)}</title></circle>'
 
 
-def wave_success(waves: Sequence[Row], of_agents: Mapping[int, Sequence[Row]]) -> str:
-    """Draw planned and actual success by wave with the normal range; those of single agents are hidden at first."""
+def wave_success(waves: Sequence[Row], of_agents: Mapping[int, Sequence[Row]], *, beside: Sequence[Row] = ()) -> str:
+    """Draw planned and actual success by wave with the normal range; those of single agents are hidden at first.
+
+    The axis also holds the rates of `beside`, the waves of a chart that stands beside this one.
+    """
     places = {row["wave"]: f"{_LEFT + _WIDTH * (at + 0.5) / len(waves):.2f}%" for at, row in enumerate(waves)}
-    axis = Rates(*(row[key] for row in waves for key in ("planned", "actual", "low")))
+    axis = Rates(*(row[key] for row in (*waves, *beside) for key in ("planned", "actual", "low")))
     every = math.ceil(len(waves) / 12)
     labels = "".join(
         f'<text x="{places[row["wave"]]}" y="{_HEIGHT + 12}">{row["wave"]}</text>' for row in waves[::every]

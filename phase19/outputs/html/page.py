@@ -1,15 +1,11 @@
 """The report of a run as one HTML page that needs no network, and no script to be read."""
 
-import base64
-import hashlib
-import re
-from pathlib import Path
-
 import polars as pl
 
 from phase19.outputs import answers, chart_data, tables
 from phase19.outputs.html.banner import banner
 from phase19.outputs.html.charts import Row
+from phase19.outputs.html.frame import framed
 from phase19.outputs.html.markup import blocks_html, escaped, paragraph, section
 from phase19.outputs.html.plan import plan_section
 from phase19.outputs.html.rows import agents_section, of_interest, tasks_section
@@ -40,7 +36,7 @@ def to_html(run: answers.Run, tasks: pl.DataFrame, attempts: pl.DataFrame) -> st
         _checks(run),
         _details(run),
     )
-    return _filled(answers.verdict(run).partition(":")[0], "\n".join(parts))
+    return framed(answers.verdict(run).partition(":")[0], "\n".join(parts), "page", "report")
 
 
 def _tries(attempts: pl.DataFrame, shown: pl.DataFrame) -> dict[str, list[Row]]:
@@ -65,17 +61,3 @@ def _details(run: answers.Run) -> str:
         for each in tables.detail_sections(run)
     )
     return section("details", "Details", *parts, paragraph(tables.origin(run), "soft"))
-
-
-def _filled(title: str, body: str) -> str:
-    """Fill the page's frame. Its policy allows no script but its own, even if a text were taken for markup."""
-    here = Path(__file__).parent
-    frame, style, script = ((here / f"report.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
-    filled = {
-        "hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        "style": style,
-        "script": script,
-        "title": escaped(title),
-        "body": body,
-    }
-    return re.sub(r"\{\{(\w+)\}\}", lambda name: filled[name[1]], frame)
