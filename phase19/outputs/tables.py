@@ -46,12 +46,12 @@ CHECK_NOTES = (
     "detect any. An explained effect is caused by what another check found. A check that needs more data says nothing "
     "about the plan. anomaly_tests.jsonl gives the reasons."
 )
-# How the effect of a check is written: factor, significant digits, unit, and what it measures.
+# How the effect of a check is written: factor, significant digits, unit, and what it and a negative one measure.
 _EFFECTS = {
-    "prediction_error": (100.0, 2, "points", "below plan"),
-    "schedule_drift": (1.0, 3, "x", "forecast time"),
-    "performance_degradation": (100.0, 2, "points", "below peers"),
-    "optimization_failure": (100.0, 2, "%", "of gain lost"),
+    "prediction_error": (100.0, 2, "points", ("below plan", "above plan")),
+    "schedule_drift": (1.0, 3, "x", ("forecast time", "")),
+    "performance_degradation": (100.0, 2, "points", ("below peers", "above peers")),
+    "optimization_failure": (100.0, 2, "%", ("of gain lost", "more gain")),
 }
 
 
@@ -211,9 +211,11 @@ def checks_table(run: Run) -> Table:
         smallest, largest = row["detectable_effect"], row["largest_effect"]
         effect = effect_range = ""
         if row["status"] != "not_testable" and row["effect"] is not None:
-            figures = (factor * row[key] for key in ("effect", "effect_low", "effect_high"))
+            is_negative = row["effect"] < 0
+            keys = ("effect", "effect_high", "effect_low") if is_negative else ("effect", "effect_low", "effect_high")
+            figures = ((-factor if is_negative else factor) * row[key] for key in keys)
             size, low, high = (text.significant(figure, digits) for figure in figures)
-            effect, effect_range = f"{size} {unit} {meaning}", f"{low} to {high}"
+            effect, effect_range = f"{size} {unit} {meaning[is_negative]}", f"{low} to {high}"
         is_detectable = smallest is not None and (largest is None or smallest <= largest)
         detectable = f"{text.significant(factor * smallest, 2)} {unit}" if is_detectable else "none"
         result = "needs more data" if row["status"] == "not_testable" else check_result(run, row)

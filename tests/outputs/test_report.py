@@ -449,6 +449,14 @@ def test_no_effect_stands_beside_a_check_that_needs_more_data(run_dir):
     )
 
 
+def test_a_negative_effect_is_the_opposite(run_dir):
+    change(run_dir, "anomaly_tests.jsonl", status="clear", effect=-0.25, effect_low=-0.5, effect_high=0.125)
+    rows = {row[0]: row[2:4] for row in checks_table(read_run(run_dir)).rows}
+    assert rows["prediction error"] == ("25 points above plan", "-12 to 50")
+    assert rows["performance degradation"] == ("25 points above peers", "-12 to 50")
+    assert rows["optimization failure"] == ("25 % more gain", "-12 to 50")
+
+
 def test_attention_is_asked_for_failed_checks_and_for_metrics_beyond_their_normal_range(run_dir):
     rows = [
         ("info", "Tasks are late.", "Compare the times."),
