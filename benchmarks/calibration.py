@@ -15,6 +15,13 @@ learning is right:
 - bias is the mean of planned minus actual success in standard errors. Standard errors are of means over worlds, which
   are independent.
 
+A third input judges forecasts of what was never recorded, by a truth that is not the model's: log odds with parts for
+agents, tasks, categories, agents by category, pairs, and two dimensions in which tasks ask and agents offer different
+things. A third of the pairs of 120 of 160 tasks is recorded once or twice; the rest of their pairs are "cells never
+seen", and the other 40 tasks "tasks never seen". There, the interval of a pair's success probability should hold the
+true one, and the slope of a logistic regression of outcomes on the forecast's log odds should be 1: below, forecasts
+are too bold, above, too timid.
+
 Even if the forecast is right, each test fails by chance once in a hundred times, so check a narrow miss with more
 worlds. The command exits with 1 if a figure misses its aim.
 
@@ -37,17 +44,22 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
+from scipy.optimize import minimize_scalar
 from scipy.stats import kstest
 
+from phase19 import frames
 from phase19.execution.simulate import SimulateExecutor
+from phase19.forecasting.model import forecast_table
+from phase19.forecasting.records import logit, sigmoid
 from phase19.harness import Phase19Harness
-from phase19.inputs.loading import load_inputs
+from phase19.inputs.loading import Inputs, load_inputs
 from phase19.inputs.sample import write_sample
+from phase19.inputs.wire import Population
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.wave import ExecutedWave, positions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,6 +69,10 @@ GENERATED = {"tasks": 60, "agents": 6, "waves": 3, "seed": 19}
 TAILS = (0.05, 0.95)
 LEAST_ACCURACY, LEAST_COVERAGE, LARGEST_COVERAGE, LEAST_P = 0.90, 0.88, 0.92, 0.01
 LARGEST_BIAS = 2.576  # standard errors: a two-sided test at 1 %, like the others
+UNSEEN_WORLDS = 60
+UNSEEN_TASKS, NEW_TASKS, UNSEEN_AGENTS, UNSEEN_CATEGORIES = 160, 40, 10, 8
+LEAST_SLOPE, LARGEST_SLOPE = 0.9, 1.1
+LEAST_UNSEEN, LARGEST_UNSEEN = 0.86, 0.94  # of intervals: the truth has other parts than the model
 COVERAGES = {
     "duration_covered": "single durations in their 90 % interval",
     "duration_below": "single durations below their 90 % quantile",
@@ -187,26 +203,104 @@ def findings(rows: pl.DataFrame) -> Iterator[Finding]:
         )
 
 
+def unseen_world(seed: int) -> pl.DataFrame:
+    """Forecast a world from part of its records; return its pairs without records: forecast, interval and truth."""
+    rng = np.random.default_rng([seed, 89])
+    n, m = UNSEEN_TASKS, UNSEEN_AGENTS
+    category = rng.integers(UNSEEN_CATEGORIES, size=n)
+    by_task = rng.normal(0.5, 0.9, n) + rng.normal(0.0, 0.6, UNSEEN_CATEGORIES)[category]
+    by_pair = rng.normal(0.0, 0.4, (UNSEEN_CATEGORIES, m))[category] + rng.normal(0.0, 0.3, (n, m))
+    dimensions = rng.normal(0.0, 1.0, (n, 2)) @ rng.normal(0.0, 0.5, (2, m))
+    truth = sigmoid(rng.normal(0.0, 0.6, m) + by_task[:, None] + by_pair + dimensions)
+    tries = np.where(rng.random((n, m)) < 1 / 3, rng.integers(1, 3, (n, m)), 0)
+    tries[:NEW_TASKS] = 0
+    task, agent = (np.repeat(place, tries.ravel()) for place in np.indices((n, m)).reshape(2, -1))
+    names = pl.Series([f"task_{i}" for i in range(n)])
+    agents = pl.Series([f"agent_{i}" for i in range(m)])
+    kinds = pl.Series([f"kind_{i}" for i in category])
+    won = rng.random(task.size) < truth[task, agent]
+    records = {"task_id": names.gather(task), "agent_id": agents.gather(agent), "is_success": won, "source": "phase18"}
+    inputs = Inputs(
+        tasks=frames.TASKS.conform(pl.DataFrame({"task_id": names, "wave": 1, "category": kinds})),
+        attempts=frames.ATTEMPTS.conform(pl.DataFrame(records)),
+        agents=frames.AGENTS.conform(pl.DataFrame({"agent_id": agents, "record_count": 0, "evidence": "records"})),
+        population=Population(success_rate=float(won.mean()), agent_count=m, task_count=n),
+    )
+    found = forecast_table(AdaptiveOptimizer(inputs=inputs).model)
+    place = [positions(found[f"{name}_id"], known) for name, known in (("task", names), ("agent", agents))]
+    return found.select(
+        world=pl.lit(seed),
+        is_new=pl.Series(place[0] < NEW_TASKS),
+        forecast="success_probability",
+        low="success_low",
+        high="success_high",
+        truth=pl.Series(truth[*place]),
+        is_success=pl.Series(rng.random(found.height) < truth[*place]),
+    ).filter(pl.Series(tries[*place] == 0))
+
+
+def unseen_findings(rows: pl.DataFrame) -> Iterator[Finding]:
+    """Compute the figures of pairs without records, for known and for new tasks."""
+    for part, own in (("cells", rows.filter(~pl.col("is_new"))), ("tasks", rows.filter("is_new"))):
+        by_world = own.group_by("world", maintain_order=True)
+        covered = pl.col("truth").is_between("low", "high").mean()
+        mean, error = over_worlds(by_world.agg(covered)["truth"])
+        aim = f"{LEAST_UNSEEN:.2f} to {LARGEST_UNSEEN:.2f}"
+        holds = LEAST_UNSEEN <= mean <= LARGEST_UNSEEN
+        yield Finding(part, "true probabilities in their 90 % interval", f"{mean:.4f} ± {error:.4f}", aim, holds)
+        mean, error = over_worlds(pl.Series([slope(world) for _, world in by_world]))
+        holds = LEAST_SLOPE <= mean <= LARGEST_SLOPE
+        aim = f"{LEAST_SLOPE:.1f} to {LARGEST_SLOPE:.1f}"
+        yield Finding(part, "calibration slope", f"{mean:.3f} ± {error:.3f}", aim, holds)
+        gap = (pl.col("forecast") - pl.col("truth")).mean()
+        mean, error = over_worlds(by_world.agg(gap)["forecast"])
+        within = abs(mean) < LARGEST_BIAS * error
+        yield Finding(
+            part, "bias of the forecast, standard errors", f"{mean / error:+.2f}", f"within {LARGEST_BIAS:.2f}", within
+        )
+
+
+def slope(rows: pl.DataFrame) -> float:
+    """Slope of a logistic regression, without intercept, of outcomes on the log odds of their forecasts."""
+    log_odds, won = logit(rows["forecast"].to_numpy()), rows["is_success"].to_numpy()
+    return float(
+        minimize_scalar(
+            lambda slope: (np.logaddexp(0.0, slope * log_odds) - won * slope * log_odds).mean(),
+            bounds=(0.0, 5.0),
+            method="bounded",
+        ).x
+    )
+
+
 def over_worlds(values: pl.Series) -> tuple[float, float]:
     """Mean over worlds, and its standard error."""
     array = values.to_numpy()
     return float(array.mean()), float(array.std(ddof=1) / np.sqrt(array.size))
 
 
+def print_findings(name: str, found: Iterable[Finding]) -> bool:
+    """Print the lines of an input; return whether all aims are met."""
+    is_met = True
+    for each in found:
+        is_met &= each.holds
+        holds = "yes" if each.holds else "NO"
+        print(f"{name:<10} {each.waves:<6} {each.measure:<44} {each.figure:<16} {each.aim:<14} {holds}", flush=True)
+    return is_met
+
+
 def main(worlds: int) -> int:
-    print(f"{worlds:,} worlds per input, seeds 0 to {worlds - 1:,}; ± is one standard error\n")
+    print(
+        f"{worlds:,} worlds per input, seeds 0 to {worlds - 1:,}; {UNSEEN_WORLDS} of pairs never recorded; ± is one "
+        "standard error\n"
+    )
     print(f"{'input':<10} {'waves':<6} {'measure':<44} {'figure':<16} {'aim':<14} holds")
     is_met = True
     with tempfile.TemporaryDirectory() as scratch:
         write_sample(Path(scratch), **GENERATED)
         for name, phase18 in (("sample", ROOT / "outputs" / "phase18"), ("generated", Path(scratch, "phase18"))):
-            for found in findings(share_out(phase18, worlds)):
-                is_met &= found.holds
-                holds = "yes" if found.holds else "NO"
-                print(
-                    f"{name:<10} {found.waves:<6} {found.measure:<44} {found.figure:<16} {found.aim:<14} {holds}",
-                    flush=True,
-                )
+            is_met &= print_findings(name, findings(share_out(phase18, worlds)))
+    unseen = pl.concat(map(unseen_world, range(UNSEEN_WORLDS)))
+    is_met &= print_findings("unseen", unseen_findings(unseen))
     return 0 if is_met else 1
 
 
