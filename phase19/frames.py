@@ -89,6 +89,7 @@ ATTEMPTS = Schema(
     duration_ms=milliseconds("execution time; null if not recorded", nullable=True),
     is_censored=_IS_CENSORED,
     attempt=count("number of the attempt, from 1", low=1, high=1000, default=1),
+    trial=count("number of the independent repeat; null if not recorded", nullable=True),
     heuristics_applied=_HEURISTICS_APPLIED,
     cost=number("cost of the attempt, in any unit; null if not recorded", nullable=True, low=0.0),
     error_message=text("what went wrong; null if nothing is known"),

@@ -211,11 +211,15 @@ class BacktestOptions(WaveOptions):
     """A file of recorded outcomes to replay; forecasts use all records of the inputs."""
     split_at: _Moment | None = _option(_INPUTS, None)
     """Replay records from this time on (default: last 20 %); forecasts use earlier ones."""
+    leave_out: Literal["trials", "tasks"] | None = _option(_INPUTS, None)
+    """Replay the last trial of each task and agent, or half of the tasks, whatever their time."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.executions is not None and self.split_at is not None:
-            raise UsageError("expected at most one of --executions and --split-at, found both")
+        sources = ("executions", "split_at", "leave_out")
+        given = [f"--{name.replace('_', '-')}" for name in sources if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise UsageError(f"expected one source of outcomes to replay, found {' and '.join(given)}")
 
 
 @dataclass(frozen=True, kw_only=True)

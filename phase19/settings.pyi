@@ -53,6 +53,7 @@ class BacktestSettings(TypedDict, total=False):
     timestamp: datetime | str | None
     executions: Path | str | None
     split_at: datetime | str | None
+    leave_out: Literal["trials", "tasks"] | None
 
 class RunSettings(TypedDict, total=False):
     strategy: OptimizationStrategy | str

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Unpack
 
 import numpy as np
 import polars as pl
@@ -22,7 +22,7 @@ from phase19.forecasting.retries import attempts_allowed
 from phase19.harness import Phase19Harness
 from phase19.inputs.history import population_of, read_executions
 from phase19.inputs.loading import Inputs, load_inputs
-from phase19.inputs.tasks import check_records, check_replayed, recorded_tasks
+from phase19.inputs.tasks import check_records, check_replayed, recorded_tasks, sorted_by_id
 from phase19.inputs.thresholds import Thresholds
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import BacktestOptions, RunOptions, WaveOptions, takes_settings
@@ -43,6 +43,13 @@ _SCORES = {
     "base_rate": "success rate of the history: the guess to beat",
     "skill": "share of that guess's squared error that is avoided; 1 is all",
 }
+_LEFT_OUT = {
+    "trials": "of the last trial of each task and agent with several",
+    "tasks": "of half of the tasks, of which the forecasts know no record",
+}
+_NO_RETRIES = (
+    "Each task is tried once here. A run retries failed tasks and so promises more; what retries add is not tested."
+)
 _ROUNDING = 1e-12
 
 
@@ -92,13 +99,16 @@ class BacktestResult:
         makespans = f"Makespan: {duration(spans[0])} by round robin, {duration(spans[1])} by the plan."
         meanings = tuple((words(key), text, cell(key, scores[key])) for key, text in _SCORES.items())
         skill = ("", "90 % interval of the skill", interval(scores["skill_low"], scores["skill_high"]))
-        replayed = f"{plural(document['replayed_record_count'], 'record')} from {document['split_at']} on"
-        moment = f"Replayed: {replayed}; forecasts use the {document['history_record_count']:,} before it."
+        part, moment = document["left_out"], document["split_at"]
+        chosen = f"from {moment} on" if moment else _LEFT_OUT.get(part, "")
+        known = f"{document['history_record_count']:,} {'before it' if moment else 'others'}"
+        replayed = f"{plural(document['replayed_record_count'], 'record')} {chosen}; forecasts use the {known}."
         return Section(
             _verdict(document),
             (
                 f"Backtest: {sizes}, {document['optimization_strategy']}; {recorded}.",
-                *([moment] if document["split_at"] else []),
+                *([f"Replayed: {replayed}"] if chosen else []),
+                *([_NO_RETRIES] if not document["max_retries"] else []),
                 Table(("actual success", "rate"), rates),
                 *([] if spans == (None, None) else [makespans]),
                 records_table([*document["waves"], overall | {"wave": "all"}]),
@@ -148,8 +158,8 @@ def backtest(
     progress
         Called as `progress(stage, done, total)`.
     **settings
-        Fields of :class:`phase19.options.BacktestOptions`. Without `executions` and `split_at`, the last 20 % of the
-        inputs' records are replayed.
+        Fields of :class:`phase19.options.BacktestOptions`. Without `executions`, `split_at` and `leave_out`, the last
+        20 % of the inputs' records are replayed.
 
     Returns
     -------
@@ -175,6 +185,8 @@ def backtest(
         found: list[str] = []
         replayed = read_executions(options.executions, found)
         inputs = replace(inputs, warnings=(*inputs.warnings, *found))
+    elif options.leave_out is not None:
+        inputs, replayed = leave_out_records(inputs, options.leave_out, options.seed)
     else:
         moment = options.split_at or default_split(inputs.attempts)
         options = replace(options, split_at=moment)
@@ -264,6 +276,7 @@ def replay_plan(
         "max_retries": optimizer.options.max_retries,
         "seed": options.seed,
         "split_at": options.split_at and options.split_at.isoformat().replace("+00:00", "Z"),
+        "left_out": options.leave_out,
         "total_tasks": model.tasks.height,
         "total_agents": model.agents.height,
         "total_waves": len(waves),
@@ -476,7 +489,10 @@ def default_split(attempts: pl.DataFrame) -> datetime:
     moments = times.unique().sort()
     if moments.len() < 2:  # noqa: PLR2004 (an earlier and a later one)
         found = f"{moments.len()} in {plural(attempts.height, 'record')}"
-        raise UsageError(f"expected records with at least two timestamps, or --executions FILE, found {found}")
+        raise UsageError(
+            f"expected records with at least two timestamps, found {found}; leave out records by another rule "
+            "(--leave-out trials or --leave-out tasks), or import the log again with --timestamp COLUMN"
+        )
     moment: datetime = max(times[times.len() * 4 // 5], moments[1])
     return moment
 
@@ -508,13 +524,60 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
     attempts = inputs.attempts
     undated = attempts["timestamp"].null_count()
     lost = f"records: {plural(undated, 'attempt')} of {attempts.height:,} left out, since no timestamp says when"
-    unjoined = check_records(inputs.tasks, attempts)  # of tasks left out here
-    warnings = [text for text in inputs.warnings if text not in unjoined] + [lost] * (undated > 0)
     history = attempts.filter(pl.col("timestamp") < moment)
     later = attempts.filter((pl.col("timestamp") >= moment) & pl.col("agent_id").is_not_null())
     if later.is_empty():
         raise UsageError(f"--split-at: expected records with an agent at or after {moment.isoformat()}, found none")
-    tasks = recorded_tasks(attempts.join(later, on="task_id", how="semi"))
+    known, replayed = _without(inputs, history, later.sort("timestamp", "attempt", "is_success", "duration_ms"))
+    return replace(known, warnings=(*known.warnings, *([lost] if undated else []))), replayed
+
+
+def leave_out_records(inputs: Inputs, part: Literal["trials", "tasks"], seed: int = 0) -> tuple[Inputs, pl.DataFrame]:
+    """Split the inputs' records without regard to a moment, as :func:`split_inputs` does at one.
+
+    Parameters
+    ----------
+    inputs
+        Inputs with all records.
+    part
+        `trials` leaves out the last trial of each task and agent with several, `tasks` all records of half of the
+        tasks. Trials are in the order of their timestamps, else of their numbers, else as recorded; a new one begins
+        with each first attempt.
+    seed
+        Decides which tasks are left out.
+
+    Returns
+    -------
+    inputs
+        Inputs as known without the records that are left out.
+    executions
+        The records left out, `frames.ATTEMPTS`; a pair's attempts are numbered in their order.
+
+    Raises
+    ------
+    UsageError
+        No agent has several trials of a task, or there are fewer than two tasks.
+    """
+    attempts = inputs.attempts.sort("timestamp", "trial", maintain_order=True)
+    has_agent, pair = pl.col("agent_id").is_not_null(), ("task_id", "agent_id")
+    if part == "tasks":
+        names = sorted_by_id(attempts.filter(has_agent).select("task_id").unique())["task_id"]
+        is_left_out = pl.col("task_id").is_in(names.sample(names.len() // 2, seed=seed).implode())
+    else:
+        trial = (pl.col("attempt") == 1).cum_sum().over(pair)
+        is_left_out = has_agent & (trial > 1) & (trial == trial.max().over(pair))
+    history, later = attempts.filter(~is_left_out), attempts.filter(is_left_out & has_agent)
+    if later.is_empty():
+        needed = {"tasks": "records of at least two tasks", "trials": "an agent with several trials of a task"}[part]
+        other = "; --leave-out tasks needs no repeats" if part == "trials" else ""
+        raise UsageError(f"--leave-out {part}: expected {needed}, found none{other}")
+    return _without(inputs, history, later)
+
+
+def _without(inputs: Inputs, history: pl.DataFrame, later: pl.DataFrame) -> tuple[Inputs, pl.DataFrame]:
+    """Inputs that know only `history`, to plan the tasks of `later`; and `later`, with attempts numbered by pair."""
+    unjoined = check_records(inputs.tasks, inputs.attempts)  # of tasks left out here
+    tasks = recorded_tasks(inputs.attempts.join(later, on="task_id", how="semi"))
     listed = inputs.tasks.join(tasks, on="task_id", how="semi", maintain_order="left")
     counts, count = history.group_by("agent_id").agg(record_count=pl.len()), pl.col("record_count").fill_null(0)
     agents = (
@@ -526,13 +589,13 @@ def split_inputs(inputs: Inputs, moment: datetime) -> tuple[Inputs, pl.DataFrame
         inputs,
         tasks=pl.concat([listed, tasks.join(listed, on="task_id", how="anti", maintain_order="left")]),
         attempts=history,
-        warnings=tuple(warnings),
+        warnings=tuple(text for text in inputs.warnings if text not in unjoined),
         agents=frames.AGENTS.conform(agents),  # the agents' summaries include later records
         evidence=frames.EVIDENCE.empty(),  # patterns and signals may include them too
         population=population_of(  # computed without those summaries
             history, agent_count=inputs.population.agent_count, wave_count=inputs.population.wave_count
         ),
     )
-    order = ["timestamp", "attempt", "is_success", "duration_ms"]
     numbered = pl.int_range(1, pl.len() + 1).over("task_id", "agent_id").cast(pl.Int64)
-    return known, later.sort("task_id", "agent_id", *order).with_columns(attempt=numbered, source=pl.lit("run"))
+    ordered = later.sort("task_id", "agent_id", maintain_order=True)
+    return known, ordered.with_columns(attempt=numbered, source=pl.lit("run"))

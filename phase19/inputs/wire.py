@@ -79,7 +79,6 @@ _ATTEMPT = ATTEMPTS.without("attempt", "is_success confidence_boost duration_ms 
     "status": frames.choice("how it ended; void, error, cancelled and skipped: nobody could judge it", *STATUSES),
     "execution_time_ms": ATTEMPTS.columns["duration_ms"],
     **dict.fromkeys(("attempt", "attempts"), ATTEMPTS.columns["attempt"]),
-    "trial": frames.count("number of the independent repeat", nullable=True),
     "simulated": frames.ATTEMPT_LOG.columns["simulated"],
 }
 _AGENT_ATTEMPT = _ATTEMPT | {"agent_id": frames.identifier("agent that attempted it")}

@@ -217,5 +217,7 @@ def test_a_backtest_does_not_retry():
 
 def test_a_backtest_replays_one_source():
     assert BacktestOptions.of(input="a").split_at is None
-    with pytest.raises(UsageError, match="expected at most one of --executions and --split-at, found both"):
+    with pytest.raises(UsageError, match="expected one source of outcomes to replay, found --executions and --spl"):
         BacktestOptions.of(input="a", executions="e", split_at="2026-01-01")
+    with pytest.raises(UsageError, match="found --split-at and --leave-out"):
+        BacktestOptions.of(input="a", leave_out="tasks", split_at="2026-01-01")

@@ -19,6 +19,7 @@ from phase19.evaluation.backtest import (
     PairOutcomes,
     count_successes,
     default_split,
+    leave_out_records,
     replay_pairs,
     replay_plan,
     score_forecasts,
@@ -363,7 +364,8 @@ def test_records_at_fewer_than_two_times_cannot_be_split(hours):
     count = len({hour for hour in hours if hour})
     with pytest.raises(
         UsageError,
-        match=f"^expected records with at least two timestamps, or --executions FILE, found {count} in 3 records$",
+        match=f"^expected records with at least two timestamps, found {count} in 3 records; leave out records by "
+        r"another rule \(--leave-out trials or --leave-out tasks\), or import the log again with --timestamp COLUMN$",
     ):
         default_split(dated(*hours))
 
@@ -395,6 +397,102 @@ def test_the_tasks_of_a_split_are_those_with_later_records_whatever_is_to_do():
     ]
     assert past.tasks["required_agents"].to_list()[0] == ["a"]
     assert past.attempts["task_id"].to_list() == ["t0", "t2"]
+
+
+# Leaving out trials or tasks
+
+
+def recorded(*rows):
+    """Inputs of records: task, agent, attempt, trial, hour, whether it succeeded."""
+    names = ("task_id", "agent_id", "attempt", "trial", "timestamp", "is_success")
+    made = [(*row[:4], row[4] and datetime(2026, 3, 1, row[4], tzinfo=UTC), row[5]) for row in rows]
+    happened = attempts(*(dict(zip(names, row, strict=True)) for row in made))
+    return Inputs(tasks=tasks(), attempts=happened, agents=agents("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "left_out"),
+    [
+        pytest.param(
+            [("t", "a", 1, None, 9, True), ("t", "a", 1, None, 7, False)], [("t", "a", 1, True)], id="latest by time"
+        ),
+        pytest.param(
+            [("t", "a", 1, 2, None, True), ("t", "a", 1, 1, None, False)], [("t", "a", 1, True)], id="else by number"
+        ),
+        pytest.param(
+            [("t", "a", 1, None, None, True), ("t", "a", 1, None, None, False)], [("t", "a", 1, False)], id="else order"
+        ),
+        pytest.param(
+            [("t", "a", 1, 1, None, True), ("t", "a", 1, 2, None, False), ("t", "a", 2, 2, None, True)],
+            [("t", "a", 1, False), ("t", "a", 2, True)],
+            id="a trial is left out with its retries",
+        ),
+        pytest.param(
+            [*(("t", "b", 1, trial, None, True) for trial in (1, 2)), ("t", "a", 1, 3, None, True)],
+            [("t", "b", 1, True)],
+            id="a pair tried once is kept",
+        ),
+    ],
+)
+def test_the_last_trial_of_each_pair_is_left_out(rows, left_out):
+    past, later = leave_out_records(recorded(*rows), "trials")
+    assert later.select("task_id", "agent_id", "attempt", "is_success").rows() == left_out
+    assert past.attempts.height == len(rows) - len(left_out)
+    assert past.tasks["task_id"].to_list() == ["t"]
+
+
+def test_half_of_the_tasks_are_left_out_wholly_and_keep_category_and_risk():
+    # An agent left the category empty and the other the risk; records of nobody say nothing that a replay could use.
+    cells = {"a": {"category": "ui"}, "b": {"risk_level": "HIGH"}, None: {}}
+    happened = attempts(*({"task_id": f"t{i}", "agent_id": name, **cells[name]} for i in range(5) for name in cells))
+    inputs = Inputs(tasks=tasks(), attempts=happened, agents=agents("a", "b"))
+    chosen = set()
+    for seed in range(5):
+        past, later = leave_out_records(inputs, "tasks", seed)
+        assert past.tasks.select("category", "risk_level").rows() == [("ui", "HIGH")] * 2
+        assert later.select("task_id", "agent_id").rows() == [(t, a) for t in past.tasks["task_id"] for a in "ab"]
+        assert sorted([*past.tasks["task_id"], *past.attempts["task_id"].unique()]) == [f"t{i}" for i in range(5)]
+        assert past.attempts.height == 9
+        again = leave_out_records(replace(inputs, attempts=happened.reverse()), "tasks", seed)[0]
+        assert again.tasks.equals(past.tasks)
+        chosen.add(tuple(past.tasks["task_id"]))
+    assert len(chosen) > 1
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("trials", "trials: expected an agent with several trials of a task, found none; --leave-out tasks needs no"),
+        ("tasks", "tasks: expected records of at least two tasks, found none$"),
+    ],
+)
+def test_nothing_to_leave_out_is_an_error(part, message):
+    retried = recorded(("t", "a", 1, None, None, False), ("t", "a", 2, None, None, True))
+    with pytest.raises(UsageError, match=f"^--leave-out {message}"):
+        leave_out_records(retried, part)
+
+
+@pytest.mark.parametrize(("part", "count"), [("trials", 4), ("tasks", 2)])
+def test_a_plain_table_without_times_is_backtested_by_leaving_out(run_cli, tmp_path, part, count):
+    cells = ["t,w,kind,ok", "1,a,x,1", "1,a,,0", "1,b,x,1", "1,b,x,1", "2,a,,1", "2,a,,1", "2,b,,0", "2,b,x,1"]
+    cells += ["3,a,y,1", "3,a,y,0", "4,a,y,1", "4,a,,1"]
+    (tmp_path / "log.csv").write_text("\n".join(cells) + "\n")
+    columns = ["--task", "t", "--agent", "w", "--success", "ok", "--category", "kind"]
+    run_cli("import", "table", tmp_path / "log.csv", "--output", tmp_path / "in", *columns)
+    done = run_cli("backtest", "--input", tmp_path / "in", "--leave-out", part)
+    assert done.returncode == 0
+    assert f"Backtest: {count} tasks, 2 agents" in done.stdout
+    document = json.loads((tmp_path / "backtest.json").read_text())
+    assert (document["left_out"], document["split_at"]) == (part, None)
+    assert document["history_record_count"] + document["replayed_record_count"] == 12
+    said = {"trials": "6 records of the last trial of each task and agent with several; forecasts use the 6 others"}
+    assert said.get(part, "records of half of the tasks") in " ".join(done.stdout.split())
+
+
+def test_a_backtest_says_that_it_does_not_test_retries(case):
+    said = "what retries add is not tested"
+    assert said in str(phase19.backtest(case[0], split_at=SPLIT).section)
+    assert said not in str(phase19.backtest(case[0], split_at=SPLIT, max_retries=1).section)
 
 
 def test_from_a_table_with_open_rows_to_a_backtest_without_a_date(run_cli, tmp_path):
@@ -478,7 +576,7 @@ def test_from_python_a_backtest_gives_the_command_s_document_and_writes_nothing_
     [
         pytest.param(
             ["--executions", "{executions}", "--split-at", "2026-01-12"],
-            "expected at most one of --executions and --split-at, found both",
+            "expected one source of outcomes to replay, found --executions and --split-at",
             id="both",
         ),
         pytest.param(["--split-at", "soon"], "--split-at: expected ISO 8601 such as", id="no moment"),
