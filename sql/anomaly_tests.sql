@@ -130,7 +130,8 @@ tests as (
             tests.median_detectable_effect * 100, tests.best_detectable_effect * 100
         ) as fault,
         'the failed optimization' as cause,
-        counted(tests.agent_count, 'agent') || ' ran tasks in waves with peers' as basis,
+        tests.shown.agent_id || ' stands out most of ' || counted(tests.agent_count, 'agent')
+        || ' that ran tasks in waves with peers' as basis,
     from degradations as tests
     cross join rules
     union all
@@ -210,7 +211,7 @@ select
         when status = 'found' then 'More than normal variation: ' || score || '.'
         when status = 'explained' then 'More than normal variation, but explained by ' || cause || ': ' || score || '.'
         when status = 'not_testable' then 'Needs more data: ' || basis || '. ' || seen || '.'
-        else 'Passed: ' || basis || '. ' || seen || '.'
+        else 'Passed: ' || basis || '; ' || score || '. ' || seen || '.'
     end as reason,
 from statuses
 cross join ran_tasks

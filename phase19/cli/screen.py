@@ -27,7 +27,7 @@ MOST_ALERTS = 3  # on the screen
 PIPED_WIDTH = 100  # columns of output without a terminal
 _LONG = 24  # characters from which on the cells of a column wrap
 STYLES = {
-    **dict.fromkeys(("normal", "passed"), "green"),
+    **dict.fromkeys(("within bounds", "passed"), "green"),
     **dict.fromkeys(("warning", "low"), "yellow"),
     **dict.fromkeys(("critical", "high", "failed"), "bold red"),
     "medium": "dark_orange",

@@ -154,20 +154,34 @@ def next_steps(run: Run, run_dir: Path, input_dir: Path | None) -> list[tuple[st
     """
     summary, place = run["optimization_summary"], f"--run {shlex.quote(str(run_dir))}"
     steps = []
+    if input_dir is not None:
+        steps += [(why, f"{command} {shlex.quote(str(input_dir))}") for why, command in first_test(run)]
     if run["scheduling_anomalies"]:
         agent = run["scheduling_anomalies"][0]["affected_agents"][0]
         quoted = agent.replace("'", "''")
         sql = f"select * from attempts where agent_id = '{quoted}'"  # noqa: S608 (shown, not run)
         steps.append((f"See the attempts of {agent}:", f"query {_quoted_sql(sql)} {place}"))
     elif task := summary["least_expected"]:
-        how = f"{task['status']}; planned success {text.percent(task['planned_success'])}"
-        why = f"See why {task['task_id']} was given to {task['agent_id']} ({how}):"
-        steps.append((why, f"explain {shlex.quote(task['task_id'])} {place}"))
+        steps.append((f"{surprise(task)}:", f"explain {shlex.quote(task['task_id'])} {place}"))
     if input_dir is not None and not run["scheduling_anomalies"]:
         is_joined = not any(row.severity == "info" for row in attention(run))
         why, command = ("Compare all strategies:", "compare") if is_joined else ("Check the inputs:", "validate")
         steps.append((why, f"{command} --input {shlex.quote(str(input_dir))}"))
     return [(why, f"{program()} {command}") for why, command in steps]
+
+
+def first_test(run: Run) -> list[tuple[str, str]]:
+    """Return the test of the forecasts that should come first, if the run has not tested them but records can."""
+    summary = run["optimization_summary"]
+    if not (summary["simulated"] and summary["joins"]["agents_with_records"]):
+        return []
+    return [("Test the forecasts on recorded outcomes before you trust the plan:", "backtest --input")]
+
+
+def surprise(task: Mapping[str, Any]) -> str:
+    """Name the task whose outcome surprises most, `least_expected` of the summary."""
+    how = f"{task['status']}; planned success {text.percent(task['planned_success'])}"
+    return f"See why {task['task_id']} was given to {task['agent_id']} ({how})"
 
 
 def _quoted_sql(sql: str) -> str:

@@ -158,19 +158,41 @@ def durations(executions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def run_time(executions: pl.DataFrame) -> tuple[float | None, float | None]:
-    """Return the actual and the planned time of a run [ms]: the sums of its waves' makespans, over tasks of known time.
+def wave_times(files: Run) -> pl.DataFrame:
+    """Return how long each wave was planned to take, and how long it took until the last task of known time ended.
 
     Parameters
     ----------
-    executions
-        `frames.EXECUTIONS`. Without a task of known time, both are None.
+    files
+        The files of the run, as `tables.read_run` returns them.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per wave: wave, planned_ms (mean over the simulated runs of the plan), actual_ms [ms; null if unknown].
     """
-    ends = pl.col("actual_end_time", "scheduled_end_time")
-    timed = executions.filter(has_run(), pl.col("actual_end_time").is_not_null())
-    if timed.is_empty():
-        return None, None
-    return timed.group_by("wave").agg(ends.max()).select(ends.sum()).row(0)
+    rates = ("planned_throughput", "actual_throughput")
+    columns = {"wave": pl.Int64, "ran_count": pl.Int64} | dict.fromkeys(rates, pl.Float64)
+    results = files["optimization_summary"]["optimization_results"]
+    planned = {result["wave"]: sum(map(len, result["agent_assignments"].values())) for result in results}
+    ran = pl.col("ran_count")
+    count = pl.when(ran > 0).then(ran).otherwise(pl.col("wave").replace_strict(planned, default=0))
+    times = {
+        rate.replace("throughput", "ms"): pl.when(pl.col(rate) > 0).then(1e3 * count / pl.col(rate)) for rate in rates
+    }
+    return pl.DataFrame(files["schedule_comparisons"], columns).select("wave", **times)
+
+
+def run_time(files: Run) -> tuple[float | None, float | None]:
+    """Return the actual and the planned time of a run [ms]: the sums over the waves whose actual time is known.
+
+    Parameters
+    ----------
+    files
+        The files of the run, as `tables.read_run` returns them. If no time is known, both are None.
+    """
+    timed = wave_times(files).drop_nulls("actual_ms")
+    return (None, None) if timed.is_empty() else timed.select(pl.col("actual_ms", "planned_ms").sum()).row(0)
 
 
 def agent_success(files: Run, executions: pl.DataFrame) -> pl.DataFrame:

@@ -161,5 +161,5 @@ def _worth(task: Mapping[str, Any], value: float, ending: str, change: str) -> s
     if value >= _MANY:
         return f"about {significant(value, 2)} more tasks of the wave would {ending}."
     if value >= _SMALLEST:
-        return f"about one more task would {ending} in {significant(1 / value, 2)} such waves."
-    return f"less than one more task would {ending} in {1 / _SMALLEST:,.0f} such waves."
+        return f"about one more task would {ending} in {float(f'{1 / value:.1e}'):,.0f} waves like this."
+    return f"less than one more task would {ending} in {1 / _SMALLEST:,.0f} waves like this."

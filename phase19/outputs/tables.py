@@ -1,14 +1,14 @@
 """Sentences and tables of the report and of the screen after a run, made from the run's files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from phase19.analysis.results import Results
 from phase19.errors import plural
 from phase19.inputs.summaries import HEALTH_SCORE
-from phase19.outputs import text
-from phase19.outputs.answers import NOTHING, Run, attention, check_result, checks_sentence, verdict
+from phase19.outputs import chart_data, text
+from phase19.outputs.answers import NOTHING, Run, attention, check_result, checks_sentence, side_of, verdict
 from phase19.outputs.rendering import Block, Section, Table, figures_table, records_table
 
 _DOCUMENTS = ("optimization_summary", "system_health")
@@ -18,6 +18,7 @@ _ROWS = (
 )
 MAX_ROWS = 50  # most rows shown of a table; the files of the run have all rows
 _FEW_WAVES = 5  # that the screen lists
+_EXACT = 1e-6  # largest gap of an assignment that is called the best, as a share of its objective
 _VISIBLE = 0.0005  # smallest difference of success rates that does not print as 0.0 points
 # Section of the report, the file and key that it shows, and its columns; all columns if empty.
 _TABLES = (
@@ -35,16 +36,25 @@ _TABLES = (
     ("Forecast scores", "optimization_summary.forecast_scores", ""),
     ("Yardsticks", "optimization_summary.yardsticks", ""),
 )
+SIDES = {-1: ", below", 0: "", 1: ", above"}  # of a normal range
+_STATUS = {"normal": "within bounds"}  # of a metric, whose normal range is another matter; others are said as they are
 _EXECUTORS = {
     "simulate": "Dry run: every actual figure is simulated.",
     "replay": "Replay of recorded outcomes.",
     "live": "Live run.",
 }
+_NOTES = {
+    "optimization_summary.forecast_scores": (
+        "Skill: how much better the forecasts were than one success rate for all tasks; 1 is perfect, 0 no better.",
+        "Interval coverage: the share of waves that ended in their normal range; 90 % is right over many waves.",
+    )
+}
 CHECK_NOTES = (
     "If the plan is correct, a value lies in its normal range 90 % of the time. The last column of the checks is the "
     "smallest problem that this run detects with the required power, 90 % by default; 'none' means too few tasks to "
     "detect any. An explained effect is caused by what another check found. A check that needs more data says nothing "
-    "about the plan. anomaly_tests.jsonl gives the reasons."
+    "about the plan. Of many agents, one is always furthest behind: a check fails only beyond its threshold, which "
+    "allows for that, so that the interval of a passed check need not include 0."
 )
 # How the effect of a check is written: factor, significant digits, unit, and what it and a negative one measure.
 _EFFECTS = {
@@ -73,7 +83,7 @@ def report_sections(run: Run) -> list[Section]:
     return [
         Section("In short", [*opening(run), checks_sentence(run), health_sentence(run), origin(run)]),
         Section("Waves", [waves_table(run)]),
-        Section("Checks", [checks_table(run), CHECK_NOTES]),
+        Section("Checks", checks_blocks(run)),
         Section("Agents", _shown(run, "system_health.agent_utilization", "agent_id task_count busy_ms utilization")),
         *detail_sections(run),
     ]
@@ -87,7 +97,7 @@ def detail_sections(run: Run) -> list[Section]:
         Section("Needs attention", [attention_table(run)]),
         Section("Metrics", [metrics_table(run)]),
         Section("Health", [records_table(components)]),
-        *(Section(title, _shown(run, source, columns)) for title, source, columns in _TABLES),
+        *(Section(title, found) for title, source, columns in _TABLES if (found := _shown(run, source, columns))),
     ]
 
 
@@ -103,11 +113,23 @@ def _shown(run: Run, source: str, columns: str) -> list[Block]:
     for key in source.split("."):
         content = content[key]
     if not content:
-        return ["None."]
+        return []
     if isinstance(content, Mapping):
-        return [figures_table("figure", content)]
+        return [figures_table("figure", content), *_NOTES.get(source, ())]
     more = [f"{len(content) - MAX_ROWS:,} more in the files of the run."] if len(content) > MAX_ROWS else []
-    return [records_table(content[:MAX_ROWS], columns), *more]
+    proof = [_proof(content)] if source == "optimization_summary.solver" else []
+    return [*proof, records_table(content[:MAX_ROWS], columns), *more]
+
+
+def _proof(solver: Sequence[Mapping[str, Any]]) -> str:
+    """Say how far the assignments may be from the best ones."""
+    gaps = [row["gap"] for row in solver]
+    if None in gaps:
+        return "Of a wave without a gap, nothing is known about better assignments."
+    is_best = all(row["gap"] <= _EXACT * max(1.0, abs(row["objective"])) for row in solver)
+    said = "Proved best: no" if is_best else "Not proved best, but no"
+    more = "a millionth" if is_best else text.significant(max(gaps))
+    return f"{said} assignment of a wave has an objective more than {more} higher."
 
 
 def opening(run: Run) -> list[str]:
@@ -154,18 +176,16 @@ def attention_table(run: Run) -> Block:
 
 def waves_table(run: Run) -> Table:
     """Compare planned with actual success and time by wave."""
-    results = run["optimization_summary"]["optimization_results"]
-    planned = {result["wave"]: sum(map(len, result["agent_assignments"].values())) for result in results}
     rows = []
-    for row in run["schedule_comparisons"]:
+    for row, (_, *times) in zip(run["schedule_comparisons"], chart_data.wave_times(run).iter_rows(), strict=True):
         ran, low, high = row["ran_count"], row["success_rate_low"], row["success_rate_high"]
-        count, rates = ran or planned[row["wave"]], (row["planned_throughput"], row["actual_throughput"])
+        won = round(row["actual_success_rate"] * ran) if ran else 0
         cells = (
             f"{row['wave']:,}",
             text.percent(row["planned_success_rate"]),
-            f"{round(row['actual_success_rate'] * ran):,} of {ran:,}" if ran else text.NO_DATA,
-            text.NO_DATA if low is None else text.count_range(low, high, ran),
-            *(text.duration(count / rate * 1e3 if rate else None) for rate in rates),
+            f"{won:,} of {ran:,}" if ran else text.NO_DATA,
+            text.NO_DATA if low is None else text.count_range(low, high, ran) + SIDES[side_of(won, ran, low, high)],
+            *map(text.duration, times),
         )
         rows.append(cells)
     header = ("wave", "planned success", "succeeded", "normal range", "planned time", "actual time")
@@ -179,11 +199,11 @@ def waves_overview(run: Run) -> Block:
     known = [(row, cells) for row, cells in compared if row["success_rate_low"] is not None]
     if not known or len(table.rows) <= _FEW_WAVES:
         return table
-    inside = sum(row["success_rate_low"] <= row["actual_success_rate"] <= row["success_rate_high"] for row, _ in known)
+    inside = sum(not cells[3].endswith(tuple(filter(None, SIDES.values()))) for _, cells in known)
     _, worst = min(known, key=lambda wave: wave[0]["actual_success_rate"] - wave[0]["planned_success_rate"])
     return (
         f"{inside:,} of {len(known):,} waves ended in their normal range. Wave {worst[0]} was furthest below its plan: "
-        f"{worst[2]} tasks succeeded, {worst[3]} is normal. --verbose lists all waves."
+        f"{worst[2]} tasks succeeded, normal range {worst[3]}. --verbose lists all waves."
     )
 
 
@@ -192,7 +212,7 @@ def metrics_table(run: Run) -> Table:
     rows = tuple(
         (
             row["metric_name"],
-            text.words(row["status"]),
+            _STATUS.get(row["status"], text.words(row["status"])),
             text.significant(row["value"]),
             text.significant(row["target_value"]),
             text.interval(row["threshold_min"], row["threshold_max"]),
@@ -201,6 +221,12 @@ def metrics_table(run: Run) -> Table:
         for row in run["optimization_metrics"]
     )
     return Table(("metric", "status", "value", "target", "bounds", "normal range"), rows, labels=2)
+
+
+def checks_blocks(run: Run) -> list[Block]:
+    """Show the four checks: their table, the reason of each result, and what the columns mean."""
+    reasons = (f"{text.words(row['anomaly_type']).capitalize()}: {row['reason']}" for row in run["anomaly_tests"])
+    return [checks_table(run), *reasons, CHECK_NOTES]
 
 
 def checks_table(run: Run) -> Table:

@@ -44,7 +44,8 @@ def open_run(run_dir: Path) -> Path:
     with suppress(OSError, ValueError), locked(real_path(run_dir).parent):  # a name with NUL has no directory
         _clear_leftovers(real_path(run_dir))
     if not (run_dir / SUMMARY_FILE).is_file():
-        raise OutputError(f"{run_dir}: expected a Phase 19 run, found no {SUMMARY_FILE} in it")
+        found = f"no {SUMMARY_FILE} in it" if run_dir.exists() else "no such directory"
+        raise OutputError(f"{run_dir}: expected a Phase 19 run, found {found}")
     return run_dir
 
 

@@ -73,12 +73,12 @@ SCORED = "{} scores each task with each agent ({}) and maximises the sum over th
 RETRIES = SCORED.format("minimize_retries", "from 0 to 1, higher for fewer expected retries")
 EXPLORED = SCORED.format("maximize_success", "the chance of success plus a bonus for agents with few records")
 CHANCE = "chance of success"
-USUAL = BEST.format(CHANCE, "80.0 % against 99.4 %", "about one more task would fail in 5.2 such waves.")
+USUAL = BEST.format(CHANCE, "80.0 % against 99.4 %", "about one more task would fail in 5 waves like this.")
 SPREAD = (
     "maximize_throughput looks for a plan whose last agent ends early, not for each task's best agent; "
     "agent_1 is planned to need 90 s for task_3."
 )
-FEW = "less than one more task would fail in 1,000 such waves."
+FEW = "less than one more task would fail in 1,000 waves like this."
 
 
 @pytest.mark.parametrize(
@@ -104,12 +104,12 @@ FEW = "less than one more task would fail in 1,000 such waves."
         (
             TASK,
             {"agent_price": 0.02},
-            f"{USUAL} If agent_1 could take one more task, about one more task would succeed in 50 such waves.",
+            f"{USUAL} If agent_1 could take one more task, about one more task would succeed in 50 waves like this.",
         ),
         (
             FULL,
             {},
-            BETTER.format(CHANCE, "99.6 % against 99.4 %", "about one more task would fail in 40 such waves."),
+            BETTER.format(CHANCE, "99.6 % against 99.4 %", "about one more task would fail in 40 waves like this."),
         ),
         (
             FULL,

@@ -241,7 +241,7 @@ def test_an_empty_directory_is_taken_and_a_link_stays_one(tmp_path):
 
 @pytest.mark.parametrize("name", ["none", "a\0b"])
 def test_a_directory_that_holds_no_run_is_not_opened(tmp_path, name):
-    with pytest.raises(OutputError, match="expected a Phase 19 run, found no optimization_summary"):
+    with pytest.raises(OutputError, match="expected a Phase 19 run, found no such directory"):
         run_directory.open_run(tmp_path / name)
 
 

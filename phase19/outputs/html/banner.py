@@ -5,10 +5,10 @@ from typing import Any
 
 import polars as pl
 
-from phase19.errors import plural
+from phase19.errors import plural, program
 from phase19.frames import has_run
 from phase19.outputs import answers, chart_data, tables, text
-from phase19.outputs.html.markup import escaped, paragraph, section
+from phase19.outputs.html.markup import anchor, escaped, paragraph, section
 
 _MOST_ACTIONS = 3
 _BADGES = {"simulate": "Dry run", "replay": "Replay", "live": "Live"}
@@ -42,7 +42,7 @@ def banner(run: answers.Run, assigned: pl.DataFrame) -> str:
     head, _, rest = answers.verdict(run).partition(": ")
     tiles = "".join(
         f'<div class="tile"><h2>{escaped(title)}</h2><p class="big">{escaped(big)}</p>{paragraph(note)}</div>'
-        for title, big, note in (_success(run), _time(assigned), _gain(run))
+        for title, big, note in (_success(run), _time(run, assigned), _gain(run))
     )
     return (
         f'<header><p class="badge {kind}">{_BADGES[kind]}</p><h1>{escaped(head)}</h1>'
@@ -67,8 +67,8 @@ def _counts(run: answers.Run) -> tuple[int, int, dict[str, Any]]:
     return counts["completed"], counts["completed"] + counts["failed"], run["optimization_summary"]["overall_metrics"]
 
 
-def _time(assigned: pl.DataFrame) -> tuple[str, str, str]:
-    actual, planned = chart_data.run_time(assigned)
+def _time(run: answers.Run, assigned: pl.DataFrame) -> tuple[str, str, str]:
+    actual, planned = chart_data.run_time(run)
     if actual is None:
         return "Time", text.NO_DATA, "no time of a task is known"
     missing = assigned.filter(~has_run() | pl.col("actual_end_time").is_null()).height
@@ -77,17 +77,18 @@ def _time(assigned: pl.DataFrame) -> tuple[str, str, str]:
 
 
 def _gain(run: answers.Run) -> tuple[str, str, str]:
+    """Say what the plan gains: as planned if nothing was executed, since an outcome that is drawn shows only chance."""
     completed, ran, rates = _counts(run)
-    if not ran:
-        planned, rate = (
-            run["optimization_summary"]["yardsticks"][f"{name}_success_rate"] for name in ("planned", "round_robin")
-        )
+    points, side = answers.gain(completed, ran, rates) if ran else (0.0, None)
+    if not ran or run["optimization_summary"]["simulated"]:
+        planned, rate = (chart_data.strategies(run)["planned"][row] for row in (0, 1))
         gain = text.NO_DATA if planned is None or rate is None else _points(100 * (planned - rate))
-        return "Planned gain over round robin", gain, _expects(rate)
-    points, side = answers.gain(completed, ran, rates)
-    judged = (
-        "" if side is None else "; more than chance explains" if side else "; a tie: chance explains the difference"
-    )
+        drawn = f"; {_points(points)} with the outcomes drawn{', a tie' if side == 0 else ''}" if ran else ""
+        return "Planned gain over round robin", gain, _expects(rate) + drawn
+    if side == 0:
+        figure = f"{_points(points)}, which chance explains"
+        return "Gain over round robin", "A tie", f"{figure}; {_expects(rates['baseline_success_rate'])}"
+    judged = "; more than chance explains" if side else ""
     return "Gain over round robin", _points(points), _expects(rates["baseline_success_rate"]) + judged
 
 
@@ -100,11 +101,20 @@ def _expects(rate: float | None) -> str:
 
 
 def _actions(run: answers.Run) -> str:
-    found = answers.attention(run)
-    items = [f"<strong>{escaped(row.message)}</strong> {escaped(row.action)}" for row in found]
-    steps = answers.next_steps(run, Path(), None)
-    items += [f"{escaped(why)} <code>{escaped(command)}</code> (in the directory of the run)" for why, command in steps]
-    more = len(found) - _MOST_ACTIONS
+    """List what to do: after a dry run, test the forecasts first; a task is a link to what the page says about it."""
+    found, summary = answers.attention(run), run["optimization_summary"]
+    steps = [
+        f"{escaped(why)} <code>{escaped(command)}</code> (in the directory of the run)"
+        for why, command in answers.next_steps(run, Path(), None)
+    ]
+    if (task := summary["least_expected"]) and not run["scheduling_anomalies"]:
+        steps = [f'<a href="#{anchor("task", task["task_id"])}">{escaped(answers.surprise(task))}</a>.']
+    before = [
+        f"{escaped(why)} <code>{escaped(f'{program()} {command} INPUT')}</code> (INPUT: the input of this run)"
+        for why, command in answers.first_test(run)
+    ]
+    items = before + [f"<strong>{escaped(row.message)}</strong> {escaped(row.action)}" for row in found] + steps
+    more = len(before) + len(found) - _MOST_ACTIONS
     return section(
         "actions",
         "What to do",

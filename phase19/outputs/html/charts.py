@@ -88,14 +88,14 @@ def _bars(rows: Sequence[Row], busy: Sequence[Row], longest: float) -> Iterator[
     def span(row: Row, kind: str, mark: str) -> str:
         start, end = row[f"{kind}_start_ms"], row[f"{kind}_end_ms"]
         width = max(_NARROWEST, 99.0 * (end - start) / longest)
-        return f'<rect class="{mark}" x="{_x(start, longest)}" width="{width:.2f}%"/>'
+        return f'<rect{mark} x="{_x(start, longest)}" width="{width:.2f}%"/>'
 
-    yield from (span(row, "actual", "b") for row in busy)
-    yield from (span(row, "planned", "p") for row in rows)
+    yield from (span(row, "actual", ' class="b"') for row in busy)
+    yield f'<g class="p">{"".join(span(row, "planned", "") for row in rows)}</g>'
     for row in rows:
         mark = _MARKS[row["outcome"]]
         known = "planned" if row["actual_start_ms"] is None or row["actual_end_ms"] is None else "actual"
-        bar = span(row, known, mark)
+        bar = span(row, known, f' class="{mark}"')
         yield f'<a href="#{anchor("task", row["task_id"])}"><title>{escaped(row["said"])}</title>{bar}</a>'
 
 

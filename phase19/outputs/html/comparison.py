@@ -39,7 +39,7 @@ def to_html(runs: Sequence[Run], tasks: Sequence[pl.DataFrame], names: Sequence[
     pairs = comparison.paired_tasks(*tasks)
     head, _, rest = comparison.verdict(pairs).partition(": ")
     is_dry = any(run["optimization_summary"]["simulated"] for run in runs)
-    figures = comparison.figures_table(a, b, [chart_data.run_time(rows) for rows in assigned])
+    figures = comparison.figures_table(a, b, [chart_data.run_time(run) for run in runs])
     settings = comparison.settings_table(a, b, names)
     parts = (
         f"<header>{BADGE}<h1>{escaped(head)}</h1>",
@@ -79,7 +79,7 @@ def _agents(runs: Sequence[Run], assigned: Sequence[pl.DataFrame]) -> str:
         for run, rows in zip(runs, assigned, strict=True)
     )
     heads = [("agent", False)]
-    heads += [(f"{title} {run}", True) for title in ("tasks", "planned success", "success", "busy") for run in "AB"]
+    heads += [(f"{title} {run}", True) for title in ("success", "planned success", "tasks", "busy") for run in "AB"]
     rows = (
         f'<tr><th scope="row">{escaped(agent)}</th>{"".join(_agent((a.get(agent), b.get(agent))))}</tr>'
         for agent in a | b
@@ -91,7 +91,7 @@ def _agents(runs: Sequence[Run], assigned: Sequence[pl.DataFrame]) -> str:
 def _agent(of_runs: Sequence[Row | None]) -> list[str]:
     """Make the cells of an agent: each figure in run A and in run B."""
     cells = []
-    for key in ("task_count", "planned", "actual", "utilization"):
+    for key in ("actual", "planned", "task_count", "utilization"):
         for row in of_runs:
             value = None if row is None else row[key]
             written = "" if value is None else f"{value:,}" if key == "task_count" else text.percent(value)
@@ -114,7 +114,7 @@ def _tasks(pairs: pl.DataFrame) -> str:
     heads = [("task", False)]
     heads += [
         (f"{title}\n{run}", title == "planned success")
-        for title in ("agent", "planned success", "outcome")
+        for title in ("outcome", "agent", "planned success")
         for run in "AB"
     ]
     rows = "".join(map(_task, differing.head(_MOST_TASKS).iter_rows(named=True)))
@@ -126,8 +126,8 @@ def _task(row: Row) -> str:
     planned = (row["planned_success_a"], row["planned_success_b"])
     statuses = (row[f"status_{run}"] or "no outcome" for run in "ab")
     cells = (
+        *(cell(_OUTCOMES.get(status, status), is_figure=False) for status in statuses),
         *(cell(row[f"agent_id_{run}"] or "", is_figure=False) for run in "ab"),
         *(cell("" if value is None else text.percent(value), value) for value in planned),
-        *(cell(_OUTCOMES.get(status, status), is_figure=False) for status in statuses),
     )
     return f'<tr><th scope="row">{escaped(row["task_id"])}</th>{"".join(cells)}</tr>'

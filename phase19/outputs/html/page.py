@@ -29,7 +29,7 @@ def to_html(run: answers.Run, tasks: pl.DataFrame, attempts: pl.DataFrame) -> st
     order = {agent: number for number, agent in enumerate(agents["agent_id"])}
     parts = (
         banner(run, assigned),
-        timelines(assigned, shown, order),
+        timelines(run, assigned, shown, order),
         agents_section(agents),
         tasks_section(shown, list(order), _tries(attempts, shown), tasks.height),
         plan_section(run, assigned, order),
@@ -52,7 +52,7 @@ def _tries(attempts: pl.DataFrame, shown: pl.DataFrame) -> dict[str, list[Row]]:
 
 def _checks(run: answers.Run) -> str:
     said = answers.checks_sentence(run), tables.health_sentence(run)
-    return section("checks", "Checks", blocks_html(*said, tables.checks_table(run), tables.CHECK_NOTES, label="Checks"))
+    return section("checks", "Checks", blocks_html(*said, *tables.checks_blocks(run), label="Checks"))
 
 
 def _details(run: answers.Run) -> str:

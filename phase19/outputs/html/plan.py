@@ -4,12 +4,15 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from phase19.outputs import answers, chart_data, tables
+from phase19.outputs import answers, chart_data, tables, text
 from phase19.outputs.html import charts
 from phase19.outputs.html.charts import Row
 from phase19.outputs.html.markup import blocks_html, section
 from phase19.outputs.rendering import records_table
 
+_DRY_RUN = (
+    " In a dry run they always are, but for chance: outcomes are drawn from the forecasts, so it says nothing of them."
+)
 _MOST_DOTS = 500  # of the chart of times
 _MOST_MARKS = 3_000  # of single agents in the charts
 
@@ -33,6 +36,8 @@ def plan_section(run: answers.Run, assigned: pl.DataFrame, order: Mapping[str, i
     of_waves, of_bins = (_by_agent(single if is_small else single.clear(), order) for single in singles)
     step = max(1, -(-times.height // _MOST_DOTS))
     sampled = f" One in {step} tasks is drawn." if step > 1 else ""
+    summary = run["optimization_summary"]
+    cost = text.number(100 * (summary["yardsticks"]["capacity_cost"] or 0.0), 1)
     figures = (
         charts.figure(
             "wave-success",
@@ -45,7 +50,8 @@ def plan_section(run: answers.Run, assigned: pl.DataFrame, order: Mapping[str, i
             "reliability",
             "Are the forecasts right?",
             charts.reliability(bins, of_bins),
-            "Across: planned success; up: share that succeeded, with a 90 % interval. Right forecasts are on the line.",
+            "Across: planned success; up: share that succeeded, with a 90 % interval. Right forecasts are on the line."
+            + (_DRY_RUN if summary["simulated"] else ""),
             blocks_html(records_table(bins), label="Forecasts") if bins else "",
         ),
         charts.figure(
@@ -59,7 +65,8 @@ def plan_section(run: answers.Run, assigned: pl.DataFrame, order: Mapping[str, i
             "strategies",
             "Success of other ways to assign",
             charts.strategies(ways),
-            "Dashes: expected success; bars: normal range; dot: what happened.",
+            "Dashes: expected success; bars: normal range; dot: what happened. The best single agent would do all "
+            f"tasks, beyond its capacity; the capacities cost this plan {cost} points.",
             blocks_html(records_table(ways), label="Ways to assign"),
         ),
     )

@@ -12,6 +12,7 @@ from phase19.outputs.answers import side_of
 from phase19.outputs.explain import sentences
 from phase19.outputs.html.charts import Row
 from phase19.outputs.html.markup import anchor, cell, escaped, paragraph, scrolling, section, table
+from phase19.outputs.tables import SIDES
 
 MOST_TASKS = 2_000  # that the page shows; further ones are a query away
 _CLOSE = 0.001  # change of score from which on a task is no close call: one more failure in 1,000 such waves
@@ -27,10 +28,9 @@ _TASKS_NOTE = (
     "Close call: another agent would be nearly as good."
 )
 _AGENT_COLUMNS = (
-    *(("agent", False), ("tasks", True), ("planned success", True), ("succeeded", True), ("success", True)),
-    *(("normal range", True), ("busy", True), ("time against plan", True)),
+    *(("agent", False), ("succeeded", True), ("normal range", True), ("success", True), ("planned success", True)),
+    *(("tasks", True), ("busy", True), ("time against plan", True)),
 )
-_SIDES = {-1: ", below", 0: "", 1: ", above"}
 _OUTCOMES = {"completed": "succeeded", "": "not assigned"}  # others are called like their status
 
 
@@ -62,11 +62,11 @@ def agents_section(agents: pl.DataFrame) -> str:
 def _agent(row: Row, won: int | None, normal: str, side: int) -> str:
     ratio = row["time_ratio"]
     cells = (
-        cell(f"{row['task_count']:,}", row["task_count"]),
-        cell("" if row["planned"] is None else text.percent(row["planned"]), row["planned"]),
         cell("" if won is None else f"{won:,} of {row['ran_count']:,}", won),
+        cell(normal + SIDES[side], row["low"]),
         cell("" if won is None else text.percent(row["actual"]), row["actual"]),
-        cell(normal + _SIDES[side], row["low"]),
+        cell("" if row["planned"] is None else text.percent(row["planned"]), row["planned"]),
+        cell(f"{row['task_count']:,}", row["task_count"]),
         cell(text.percent(row["utilization"]), row["utilization"]),
         cell("" if ratio is None else f"{text.significant(ratio)} x", ratio),
     )
@@ -119,8 +119,8 @@ def tasks_section(
     task_count
         Number of tasks of the run.
     """
-    heads = [("task", False), ("wave", True), ("agent", False), ("risk", False), ("category", False)]
-    heads += [("planned success", True), ("outcome", False), ("time", True), ("planned time", True)]
+    heads = [("task", False), ("outcome", False), ("agent", False), ("planned success", True), ("wave", True)]
+    heads += [("risk", False), ("category", False), ("time", True), ("planned time", True)]
     bodies = (_task(row, attempts.get(row["task_id"], ()), len(heads)) for row in shown.iter_rows(named=True))
     few = f"These are {shown.height:,} of {task_count:,} tasks; python -m phase19 query reads all."
     note = f"{_TASKS_NOTE} {few}" if shown.height < task_count else _TASKS_NOTE
@@ -156,10 +156,11 @@ def _task(row: Row, attempts: Sequence[Row], width: int) -> str:
     status = row["status"] or ""
     outcome = _OUTCOMES.get(status, status) + (", late" if row["late"] else "")
     cells = (
-        cell(f"{row['wave']:,}", row["wave"]),
-        *(cell(row[name] or "", is_figure=False) for name in ("agent_id", "risk_level", "category")),
-        cell("" if planned is None else text.percent(planned), planned),
         cell(outcome, is_figure=False),
+        cell(row["agent_id"] or "", is_figure=False),
+        cell("" if planned is None else text.percent(planned), planned),
+        cell(f"{row['wave']:,}", row["wave"]),
+        *(cell(row[name] or "", is_figure=False) for name in ("risk_level", "category")),
         cell("" if time is None or not ran else text.duration(time), time),
         cell("" if planned_time is None else text.duration(planned_time), planned_time),
     )

@@ -6,6 +6,7 @@ import polars as pl
 
 from phase19.errors import plural
 from phase19.outputs import chart_data, text
+from phase19.outputs.answers import Run
 from phase19.outputs.html import charts
 from phase19.outputs.html.charts import Row
 from phase19.outputs.html.markup import paragraph, section
@@ -15,15 +16,18 @@ _OPEN_WAVES = 6  # whose timelines are open
 _NARROW = 0.001  # gaps of an agent's time that are too short to see, as a share of the wave
 _LEGEND = (
     '<p class="legend"><span class="s">succeeded</span> <span class="f">failed</span> '
-    '<span class="p">as planned</span></p>'
+    '<span class="p">as scheduled</span> The planned time of a wave is a mean over simulated runs, in which slow '
+    "attempts and retries delay the end: usually later than the schedule ends.</p>"
 )
 
 
-def timelines(assigned: pl.DataFrame, shown: pl.DataFrame, order: Mapping[str, int]) -> str:
+def timelines(run: Run, assigned: pl.DataFrame, shown: pl.DataFrame, order: Mapping[str, int]) -> str:
     """Draw each wave.
 
     Parameters
     ----------
+    run
+        The files of the run, as `tables.read_run` returns them.
     assigned
         The tasks with an agent (`frames.EXECUTIONS`).
     shown
@@ -32,7 +36,9 @@ def timelines(assigned: pl.DataFrame, shown: pl.DataFrame, order: Mapping[str, i
         Position of each agent in the table of agents.
     """
     rows = chart_data.timeline(assigned).with_columns(is_shown=pl.col("task_id").is_in(shown["task_id"].implode()))
-    figures = [_wave(tasks, order) for _, tasks in rows.group_by("wave", maintain_order=True)]
+    times = {wave: text.duration(planned) for wave, planned, _ in chart_data.wave_times(run).iter_rows()}
+    waves = rows.group_by("wave", maintain_order=True)
+    figures = [_wave(tasks, order, times[wave]) for (wave,), tasks in waves]
     first, others = figures[:_OPEN_WAVES], figures[_OPEN_WAVES:]
     more = (
         f"<details><summary>{plural(len(others), 'more wave')}</summary>{''.join(others)}</details>" if others else ""
@@ -42,16 +48,14 @@ def timelines(assigned: pl.DataFrame, shown: pl.DataFrame, order: Mapping[str, i
     return section("timeline", "Timeline", _LEGEND, sample, *first, more)
 
 
-def _wave(tasks: pl.DataFrame, order: Mapping[str, int]) -> str:
+def _wave(tasks: pl.DataFrame, order: Mapping[str, int], planned: str) -> str:
     sizes = tasks.group_by("agent_id", maintain_order=True).len().sort("len", descending=True, maintain_order=True)
     kept = tasks.join(sizes.head(_MOST_LANES), on="agent_id", how="semi", maintain_order="left")
     lanes = {agent: _rows(own.filter("is_shown"), is_told=True) for agent, own in _by_agent(kept)}
     busy = {} if kept["is_shown"].all() else {agent: _rows(own) for agent, own in _by_agent(_busy(kept))}
-    wave, actual, planned = tasks.select(
-        pl.col("wave").first(), pl.col("actual_end_ms").max(), pl.col("planned_end_ms").max()
-    ).row(0)
+    wave, actual = tasks.select(pl.col("wave").first(), pl.col("actual_end_ms").max()).row(0)
     took = f"took {text.duration(actual)}; " if actual is not None else ""
-    note = f"{took}{text.duration(planned)} planned; {plural(tasks.height, 'task')}."
+    note = f"{took}{planned} planned; {plural(tasks.height, 'task')}."
     if sizes.height > _MOST_LANES:
         note += f" Of {sizes.height:,} agents, the {_MOST_LANES} with the most tasks are shown."
     return charts.figure(f"timeline-{wave}", f"Wave {wave}", charts.timeline(wave, lanes, busy, order), note)
