@@ -135,7 +135,7 @@ def report(*, run: Path = DEFAULT_RUN, compare: tuple[Path, Path] | None = None,
     compare
         Two run directories: say which run did better, and write a page that compares them.
     output
-        The page to write with --compare; comparison.html beside run B by default.
+        The page to write with --compare; comparison-A-B.html beside run B by default.
     """
     from phase19.outputs.report import compare_runs, rebuild_report
 

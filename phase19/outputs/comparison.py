@@ -7,10 +7,11 @@ import polars as pl
 from phase19.errors import plural
 from phase19.frames import RAN
 from phase19.inputs.tasks import natural_key
-from phase19.outputs import text
+from phase19.outputs import chart_data, text
 from phase19.outputs.answers import Run
 from phase19.outputs.rendering import Table
 
+_BEYOND = "by more than chance explains"
 _CHANCE = 0.1  # a difference that chance makes more seldom is more than chance explains: the level of normal ranges
 # Title, part of the summary, key, and how its values are written.
 _FIGURES = (
@@ -36,10 +37,14 @@ def paired_tasks(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
     -------
     polars.DataFrame
         One row per task of either run, by id in natural order: task_id; agent_id_a, status_a and planned_success_a
-        [fraction]; the same of b. What a run does not have is null.
+        [fraction]; in_a (true); the same of b. What a run does not have is null.
     """
     first, second = (
-        tasks.select("task_id", pl.col("agent_id", "status", "planned_success").name.suffix(f"_{name}"))
+        tasks.select(
+            "task_id",
+            pl.col("agent_id", "status", "planned_success").name.suffix(f"_{name}"),
+            pl.lit(value=True).alias(f"in_{name}"),
+        )
         for tasks, name in ((a, "a"), (b, "b"))
     )
     return first.join(second, on="task_id", how="full", coalesce=True).sort(natural_key("task_id"), "task_id")
@@ -68,8 +73,35 @@ def chance(only_a: int, only_b: int) -> float:
     return min(1.0, 2.0 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
-def verdict(tasks: pl.DataFrame) -> str:
-    """Say which run did better on the tasks that ran in both, and whether chance explains it.
+def verdict(a: Run, b: Run, tasks: pl.DataFrame) -> str:
+    """Say which run did better; of two dry runs, first which plan is better, since their outcomes are drawn.
+
+    Parameters
+    ----------
+    a, b
+        The files of the runs, as `tables.read_run` returns them.
+    tasks
+        Their tasks, as :func:`paired_tasks` returns them.
+    """
+    shared = tasks.drop_nulls(("planned_success_a", "planned_success_b"))
+    if shared.is_empty() or not all(run["optimization_summary"]["simulated"] for run in (a, b)):
+        return outcomes(tasks)
+    rate_a, rate_b = shared.select("planned_success_a", "planned_success_b").mean().row(0)
+    said = f"{text.percent(rate_a)} success in A and {text.percent(rate_b)} in B over {plural(shared.height, 'task')}"
+    points = f"{100 * abs(rate_a - rate_b):.1f}"
+    found = [("AB"[rate_b > rate_a] if float(points) else "", f"{points} points more success", "the same success")]
+    time_a, time_b = (chart_data.run_time(run)[1] for run in (a, b))
+    if shared.height == tasks.height and time_a and time_b:
+        saved = f"{100 - 100 * min(time_a, time_b) / max(time_a, time_b):.0f}"
+        found.append(("AB"[time_b < time_a] if float(saved) else "", f"{saved} % less time", "the same time"))
+        said += f", and {text.duration(time_a)} in A and {text.duration(time_b)} in B"
+    phrases = [f"{side} plans {more}" if side else f"both plan {same}" for side, more, same in found]
+    head = " and ".join(phrases)
+    return f"{head[0].upper()}{head[1:]}: {said}. Outcomes drawn: {outcomes(tasks)}"
+
+
+def outcomes(tasks: pl.DataFrame) -> str:
+    """Say in which run more of the tasks that ran in both succeeded, and whether chance explains it.
 
     Parameters
     ----------
@@ -82,15 +114,18 @@ def verdict(tasks: pl.DataFrame) -> str:
     in_a, in_b = (ran[f"status_{of}"] == "completed" for of in "ab")
     won_a, won_b = int(in_a.sum()), int(in_b.sum())
     only_a, only_b = int((in_a & ~in_b).sum()), int((in_b & ~in_a).sum())
-    counts = f"{won_b:,} of the {plural(ran.height, 'task')} that ran in both succeeded in B, {won_a:,} in A"
-    if won_a == won_b:
-        return f"Both runs did equally well: {counts}."
-    share = chance(only_a, only_b)
-    better = "Run B did better" if won_b > won_a else "Run A did better"
-    often = f"equally good runs differ at least as much in {_share(share)} of comparisons"
-    if share > _CHANCE:
-        return f"{better}, but chance may explain it: {counts}; {often}."
-    return f"{better}, by more than chance explains: {counts}; {often}."
+    said = f"{won_a:,} of the {plural(ran.height, 'task')} that ran in both succeeded in A, {won_b:,} in B"
+    head = "Both runs did equally well"
+    if won_a != won_b:
+        share = chance(only_a, only_b)
+        head = f"Run {'AB'[won_b > won_a]} did better, {'but chance may explain it' if share > _CHANCE else _BEYOND}"
+        said += f"; equally good runs differ at least as much in {_share(share)} of comparisons"
+    alone = tasks.height - tasks.drop_nulls(("in_a", "in_b")).height
+    return f"{head}: {said}{f'; {_alone(alone)}' if alone else ''}."
+
+
+def _alone(count: int) -> str:
+    return f"{plural(count, 'task')} {'is' if count == 1 else 'are'} in one run only"
 
 
 def _share(share: float) -> str:
@@ -106,17 +141,9 @@ def settings_table(a: Run, b: Run, names: Sequence[str]) -> Table:
     return Table(("setting", "A", "B"), tuple(rows), labels=3)
 
 
-def figures_table(a: Run, b: Run, times: Sequence[tuple[float | None, float | None]]) -> Table:
-    """List the figures of two runs and their difference, B less A.
-
-    Parameters
-    ----------
-    a, b
-        The files of the runs.
-    times
-        Actual and planned time of each run [ms], as `chart_data.run_time` returns them.
-    """
-    first, second = (_figures(run, *time) for run, time in zip((a, b), times, strict=True))
+def figures_table(a: Run, b: Run) -> Table:
+    """List the figures of two runs and their difference, B less A."""
+    first, second = _figures(a), _figures(b)
     rows = [_figure(title, *first[title], second[title][0]) for title in first]
     failed = [sum(row["status"] == "found" for row in run["anomaly_tests"]) for run in (a, b)]
     rows.append(("checks failed", *map(str, failed), str(failed[1] - failed[0])))
@@ -126,13 +153,15 @@ def figures_table(a: Run, b: Run, times: Sequence[tuple[float | None, float | No
 Write = Callable[[float | None], str]
 
 
-def _figures(run: Run, time: float | None, planned_time: float | None) -> dict[str, tuple[float | None, Write]]:
+def _figures(run: Run) -> dict[str, tuple[float | None, Write]]:
     """Return the figures of a run by title, and how they are written."""
     summary, health = run["optimization_summary"], run["system_health"]["overall_health_score"]
     found: dict[str, tuple[float | None, Write]] = {
         title: (summary[part][key], write) for title, part, key, write in _FIGURES
     }
-    found |= {"time": (time, text.duration), "planned time": (planned_time, text.duration)}
+    found |= {
+        name: (ms, text.duration) for name, ms in zip(("time", "planned time"), chart_data.run_time(run), strict=True)
+    }
     for row in run["optimization_metrics"]:
         found[text.words(row["metric_name"])] = row["value"], text.significant
     return found | {"health": (health, text.significant)}

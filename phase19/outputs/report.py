@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from phase19.analysis.querying import select
-from phase19.errors import OutputError
+from phase19.errors import OutputError, UsageError
 from phase19.options import beside
 from phase19.outputs.comparison import paired_tasks, verdict
 from phase19.outputs.html import comparison
@@ -22,7 +22,6 @@ from phase19.publishing.run_directory import open_run, publish
 TITLE = "Phase 19: autonomous optimisation"
 MARKDOWN_FILE = "PHASE_19_AUTONOMOUS_OPTIMIZATION.md"
 HTML_FILE = "report.html"
-COMPARISON_FILE = "comparison.html"
 
 
 def write_report(run_dir: Path, tasks: pl.DataFrame | None = None, attempts: pl.DataFrame | None = None) -> list[Path]:
@@ -96,7 +95,8 @@ def compare_runs(first: Path, second: Path, target: Path | None = None) -> tuple
     first, second
         The run directories.
     target
-        The file to write; by default comparison.html beside the directory of run B.
+        The file to write; by default comparison-A-B.html beside the directory of run B, with the names of their
+        directories.
 
     Returns
     -------
@@ -107,25 +107,29 @@ def compare_runs(first: Path, second: Path, target: Path | None = None) -> tuple
     ------
     OutputError
         A directory is not a Phase 19 run or cannot be read, or the file cannot be written. Without `target`, only an
-        earlier comparison is replaced.
+        earlier comparison of these directories is replaced.
     UsageError
-        `target` lies in one of the runs.
+        Both are the same directory, or `target` lies in one of the runs.
     """
-    place = beside(second, COMPARISON_FILE) if target is None else target
+    places = real_path(first), real_path(second)
+    if places[0] == places[1]:
+        raise UsageError(f"--compare: expected two runs, found {first} twice")
+    place = beside(second, f"comparison-{places[0].name}-{places[1].name}.html") if target is None else target
     check_file_target(place, (first, second))
+    links = [os.path.relpath(run_dir / HTML_FILE, real_path(place).parent) for run_dir in places]
     if target is None and place.exists():
         with write_errors(place):
-            is_ours = comparison.BADGE.encode() in place.read_bytes()
-        if not is_ours:
-            raise OutputError(f"{place}: found a file of yours, which is not replaced; choose another with --output")
+            earlier = place.read_bytes()
+        if not all(comparison.link_to(link).encode() in earlier for link in links):
+            raise OutputError(f"{place}: expected a comparison of these runs or no file, found another; use --output")
     runs, tasks = [], []
     for run_dir in (first, second):
         runs.append(read_run(run_dir))
         tasks.append(select(run_dir, "from explanations"))
     names = (str(first), str(second))
-    links = [os.path.relpath(real_path(run_dir) / HTML_FILE, real_path(place).parent) for run_dir in (first, second)]
     with _known_keys(first, second):
         page = comparison.to_html(runs, tasks, names, links)
+        said = verdict(runs[0], runs[1], paired_tasks(*tasks))
     with publish_file(place) as partial:
         partial.write_text(page, "utf-8")
-    return verdict(paired_tasks(*tasks)), place
+    return said, place

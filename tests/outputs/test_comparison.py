@@ -12,7 +12,7 @@ import pytest
 import phase19
 from phase19.cli.app import main
 from phase19.errors import OutputError, UsageError
-from phase19.outputs.comparison import chance, figures_table, paired_tasks, verdict
+from phase19.outputs.comparison import chance, figures_table, outcomes, paired_tasks, verdict
 from phase19.outputs.report import compare_runs
 from phase19.outputs.tables import read_run
 
@@ -26,7 +26,7 @@ def tasks(**statuses):
     return pl.DataFrame(rows, SCHEMA, orient="row")
 
 
-def outcomes(only_a, only_b, both=0, neither=0):
+def pairs_of(only_a, only_b, both=0, neither=0):
     """Two runs of the same tasks, of which so many succeeded only in A, only in B, in both and in neither."""
     ends = [("completed", "failed")] * only_a + [("failed", "completed")] * only_b
     ends += [("completed", "completed")] * both + [("failed", "failed")] * neither
@@ -56,23 +56,23 @@ def test_chance_is_that_of_throwing_a_coin_for_each_task_that_ended_differently(
 @pytest.mark.parametrize(
     ("pairs", "head", "counts", "share"),
     [
-        (outcomes(1, 2, 3, 1), "Run B did better, but chance may explain it", "5 of the 7 4", "100 %"),
-        (outcomes(5, 0, 1), "Run A did better, by more than chance explains", "1 of the 6 6", "6.2 %"),
-        (outcomes(0, 20), "Run B did better, by more than chance explains", "20 of the 20 0", "less than 0.1 %"),
+        (pairs_of(1, 2, 3, 1), "Run B did better, but chance may explain it", "4 of the 7 5", "100 %"),
+        (pairs_of(5, 0, 1), "Run A did better, by more than chance explains", "6 of the 6 1", "6.2 %"),
+        (pairs_of(0, 20), "Run B did better, by more than chance explains", "0 of the 20 20", "less than 0.1 %"),
     ],
 )
 def test_the_verdict_counts_tasks_and_says_how_often_chance_does_that(pairs, head, counts, share):
-    in_b, in_a = counts.rsplit(" ", 1)
-    assert verdict(pairs) == (
-        f"{head}: {in_b} tasks that ran in both succeeded in B, {in_a} in A; "
+    in_a, in_b = counts.rsplit(" ", 1)
+    assert outcomes(pairs) == (
+        f"{head}: {in_a} tasks that ran in both succeeded in A, {in_b} in B; "
         f"equally good runs differ at least as much in {share} of comparisons."
     )
 
 
 def test_equal_runs_and_runs_without_a_common_task_have_verdicts_of_their_own():
-    counts = "7 of the 9 tasks that ran in both succeeded in B, 7 in A"
-    assert verdict(outcomes(2, 2, 5)) == f"Both runs did equally well: {counts}."
-    assert verdict(outcomes(0, 0)) == "The runs cannot be compared: no task ran in both."
+    counts = "7 of the 9 tasks that ran in both succeeded in A, 7 in B"
+    assert outcomes(pairs_of(2, 2, 5)) == f"Both runs did equally well: {counts}."
+    assert outcomes(pairs_of(0, 0)) == "The runs cannot be compared: no task ran in both."
 
 
 def test_tasks_that_did_not_run_in_both_runs_do_not_count():
@@ -81,20 +81,26 @@ def test_tasks_that_did_not_run_in_both_runs_do_not_count():
     pairs = paired_tasks(a, b)
     assert pairs["task_id"].to_list() == ["task_2", "task_3", "task_4", "task_5", "task_10"]
     assert pairs["status_b"].to_list() == ["failed", "completed", None, "completed", "failed"]
-    assert "0 of the 2 tasks that ran in both succeeded in B, 1 in A" in verdict(pairs)
+    said = outcomes(pairs)
+    assert "1 of the 2 tasks that ran in both succeeded in A, 0 in B; " in said
+    assert said.endswith("; 2 tasks are in one run only.")
 
 
 def test_the_figures_and_differences_are_those_of_the_files(sample_run, other_run):
     a, b = (read_run(run.run_dir) for run in (sample_run, other_run))
-    table = figures_table(a, b, [(1000.0, 2000.0), (3000.0, None)])
-    rows = {row[0]: row[1:] for row in table.rows}
+    rows = {row[0]: row[1:] for row in figures_table(a, b).rows}
     rates = [run["optimization_summary"]["overall_metrics"]["expected_success_rate"] for run in (a, b)]
     assert rows["planned success"][2] == f"{100 * (rates[1] - rates[0]):+.1f} points"
     assert [float(cell.removesuffix(" %")) / 100 for cell in rows["planned success"][:2]] == pytest.approx(
         rates, abs=0.0005
     )
-    assert rows["time"] == ("1.0 s", "3.0 s", "+2.0 s")
-    assert rows["planned time"] == ("2.0 s", "no data", "")
+    for row in a["schedule_comparisons"]:  # 100 tasks at 50 and 25 per second
+        row |= {"ran_count": 100, "planned_throughput": 50.0, "actual_throughput": 25.0}
+    for row in b["schedule_comparisons"]:  # nothing is known of the actual times
+        row["actual_throughput"] = None
+    rows |= {row[0]: row[1:] for row in figures_table(a, b).rows}
+    assert rows["time"] == ("12 s", "no data", "")
+    assert rows["planned time"] == ("6.0 s", "no data", "")
     utilization = [
         row["value"] for run in (a, b) for row in run["optimization_metrics"] if "util" in row["metric_name"]
     ]
@@ -114,10 +120,41 @@ def test_the_page_lists_each_task_that_differs_once(sample_run, other_run, tmp_p
     assert rest[1:] in text
 
 
-def test_a_run_does_as_well_as_itself(sample_run, tmp_path):
-    said, page = compare_runs(sample_run.run_dir, sample_run.run_dir, tmp_path / "page.html")
-    assert said.startswith("Both runs did equally well")
-    assert "0 ended differently, and 0 had another agent" in page.read_text("utf-8")
+def files(simulated=True, planned_ms=1000.0):
+    """The files of a run of one wave, as far as its verdict needs them."""
+    wave = {"wave": 1, "ran_count": 100, "planned_throughput": 1e5 / planned_ms, "actual_throughput": 100.0}
+    return {
+        "optimization_summary": {
+            "simulated": simulated,
+            "optimization_results": [{"wave": 1, "agent_assignments": {}}],
+        },
+        "schedule_comparisons": [wave],
+    }
+
+
+@pytest.mark.parametrize(
+    ("planned", "time", "head"),
+    [
+        (0.508, 1000.0, "B plans 0.8 points more success and both plan the same time"),
+        (0.492, 420.0, "A plans 0.8 points more success and B plans 58 % less time"),
+        (0.5, 2000.0, "Both plan the same success and A plans 50 % less time"),
+    ],
+)
+def test_of_two_dry_runs_the_plans_are_compared_first(planned, time, head):
+    a = tasks(task_1="completed", task_2="failed")
+    b = a.with_columns(planned_success=pl.lit(planned))
+    said = verdict(files(), files(planned_ms=time), paired_tasks(a, b))
+    assert said.startswith(
+        f"{head}: 50.0 % success in A and {100 * planned:.1f} % in B over 2 tasks, and 1.0 s in A and "
+    )
+    assert said.endswith(
+        ". Outcomes drawn: Both runs did equally well: 1 of the 2 tasks that ran in both succeeded in A, 1 in B."
+    )
+    assert verdict(files(), files(simulated=False), paired_tasks(a, b)) == outcomes(paired_tasks(a, b))
+    more = tasks(task_1="completed", task_3="failed")  # the times of other tasks cannot be compared
+    said = verdict(files(), files(planned_ms=time), paired_tasks(a, more))
+    assert said.startswith("Both plan the same success: 50.0 % success in A and 50.0 % in B over 1 task. ")
+    assert said.endswith("; 2 tasks are in one run only.")
 
 
 def test_links_lead_from_the_page_to_both_reports(sample_run, other_run, tmp_path):
@@ -132,28 +169,31 @@ def test_the_command_says_who_did_better_and_writes_beside_run_b(sample_run, oth
     pair = str(sample_run.run_dir), str(other_run.run_dir)
     for _ in range(2):  # an earlier comparison is replaced
         assert main(["report", "--compare", *pair]) == 0
-    page = other_run.run_dir.with_name("comparison.html")
+    names = [run.run_dir.name for run in (sample_run, other_run)]
+    page = other_run.run_dir.with_name(f"comparison-{names[0]}-{names[1]}.html")
     said, _ = compare_runs(sample_run.run_dir, other_run.run_dir)
     assert capsys.readouterr().out.splitlines() == 2 * [said, str(page)]
-    page.write_text("mine")
-    assert main(["report", "--compare", *pair]) == 2
-    assert "found a file of yours" in capsys.readouterr().err
-    assert page.read_text() == "mine"
+    for text in ("mine", page.read_text().replace("report.html", "another.html", 1)):
+        page.write_text(text)
+        assert main(["report", "--compare", *pair]) == 2
+        assert "expected a comparison of these runs or no file, found another" in capsys.readouterr().err
+        assert page.read_text() == text
     page.unlink()
 
 
-def test_what_cannot_be_compared_is_an_error(sample_run, tmp_path, capsys):
+def test_what_cannot_be_compared_is_an_error(sample_run, other_run, tmp_path, capsys):
     run = str(sample_run.run_dir)
     for arguments, problem in (
         (["--compare", run, str(tmp_path)], "Phase 19 run"),
         (["--compare", run, run, "--run", run], "--run cannot be combined with --compare"),
         (["--output", str(tmp_path / "page.html")], "--output needs --compare"),
         (["--compare", run], "--compare"),
+        (["--compare", run, f"{run}/."], "--compare: expected two runs, found"),
     ):
         assert main(["report", *arguments]) == 2, arguments
         assert problem in capsys.readouterr().err
     with pytest.raises(UsageError, match="lies in the input"):
-        compare_runs(sample_run.run_dir, sample_run.run_dir, sample_run.run_dir / "page.html")
+        compare_runs(sample_run.run_dir, other_run.run_dir, sample_run.run_dir / "page.html")
 
 
 def test_a_summary_without_a_figure_is_an_error(sample_run, tmp_path):

@@ -13,13 +13,14 @@ from phase19.outputs.html.charts import Row
 from phase19.outputs.html.frame import framed
 from phase19.outputs.html.markup import blocks_html, cell, escaped, paragraph, scrolling, section, table
 
-BADGE = '<p class="badge">Two runs</p>'
 _MOST_TASKS = 2_000  # that the page shows
 _PAIRS_NOTE = "Tasks that ended differently come first."
-_DRY_RUNS = (
-    "Outcomes of a dry run are drawn from its forecasts: compare what the runs planned rather than what happened."
-)
-_OUTCOMES = {"completed": "succeeded"}  # others are called like their status
+_DRY_RUNS = "Outcomes of a dry run are drawn from its forecasts: compare what the runs planned, not what happened."
+
+
+def link_to(report: str) -> str:
+    """Open a link to a report."""
+    return f'<a href="{quote(report)}">'
 
 
 def to_html(runs: Sequence[Run], tasks: Sequence[pl.DataFrame], names: Sequence[str], links: Sequence[str]) -> str:
@@ -37,15 +38,14 @@ def to_html(runs: Sequence[Run], tasks: Sequence[pl.DataFrame], names: Sequence[
     a, b = runs
     assigned = [rows.filter(pl.col("agent_id").is_not_null()) for rows in tasks]
     pairs = comparison.paired_tasks(*tasks)
-    head, _, rest = comparison.verdict(pairs).partition(": ")
+    head, _, rest = comparison.verdict(a, b, pairs).partition(": ")
     is_dry = any(run["optimization_summary"]["simulated"] for run in runs)
-    figures = comparison.figures_table(a, b, [chart_data.run_time(run) for run in runs])
-    settings = comparison.settings_table(a, b, names)
+    figures, settings = comparison.figures_table(a, b), comparison.settings_table(a, b, names)
     parts = (
-        f"<header>{BADGE}<h1>{escaped(head)}</h1>",
+        f'<header><p class="badge">Two runs</p><h1>{escaped(head)}</h1>',
         paragraph(rest[0].upper() + rest[1:]) if rest else "",
         *(
-            f'<p>{run}: <a href="{quote(link)}">{escaped(name)}</a>. {escaped(tables.size(own))}</p>'
+            f"<p>{run}: {link_to(link)}{escaped(name)}</a>. {escaped(tables.size(own))}</p>"
             for run, link, name, own in zip("AB", links, names, runs, strict=True)
         ),
         f"{paragraph(_DRY_RUNS) if is_dry else ''}</header>",
@@ -102,11 +102,14 @@ def _agent(of_runs: Sequence[Row | None]) -> list[str]:
 def _tasks(pairs: pl.DataFrame) -> str:
     """Make the table of the tasks that had another agent or another outcome."""
     is_same_outcome, is_same_agent = (pl.col(f"{of}_a").eq_missing(pl.col(f"{of}_b")) for of in ("status", "agent_id"))
-    differing = pairs.filter(~(is_same_outcome & is_same_agent)).sort(is_same_outcome, maintain_order=True)
-    ended = pairs.filter(~is_same_outcome).height
+    is_alone = pl.any_horizontal(pl.col("in_a", "in_b").is_null())
+    differing = pairs.filter(is_alone | ~(is_same_outcome & is_same_agent)).sort(
+        is_alone, is_same_outcome, maintain_order=True
+    )
+    alone, ended = pairs.filter(is_alone).height, pairs.filter(~is_alone & ~is_same_outcome).height
     said = (
-        f"Of {plural(pairs.height, 'task')}, {ended:,} ended differently, and {differing.height - ended:,} had another "
-        "agent but ended alike."
+        f"Of {plural(pairs.height, 'task')}, {alone:,} are in one run only, {ended:,} ended differently, and "
+        f"{differing.height - alone - ended:,} had another agent but ended alike."
     )
     if differing.is_empty():
         return paragraph(said)
@@ -124,9 +127,9 @@ def _tasks(pairs: pl.DataFrame) -> str:
 
 def _task(row: Row) -> str:
     planned = (row["planned_success_a"], row["planned_success_b"])
-    statuses = (row[f"status_{run}"] or "no outcome" for run in "ab")
+    statuses = ((row[f"status_{run}"] or "no outcome") if row[f"in_{run}"] else "not in this run" for run in "ab")
     cells = (
-        *(cell(_OUTCOMES.get(status, status), is_figure=False) for status in statuses),
+        *(cell("succeeded" if status == "completed" else status, is_figure=False) for status in statuses),
         *(cell(row[f"agent_id_{run}"] or "", is_figure=False) for run in "ab"),
         *(cell("" if value is None else text.percent(value), value) for value in planned),
     )
