@@ -94,7 +94,8 @@ CROSSED_NOTE = (
 )
 SEEN_NOTE = (
     "How small a problem a run of each size can find; less is better. Median detectable effect in runs without a "
-    "fault, and the share that could not test the type."
+    "fault, and the share that could not test the type: runs with too few tasks to rule a fault out. A fault that "
+    "shows even so, such as an agent that always fails, is still reported: see the tables above."
 )
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.exceptions import MissingArgumentError, RepeatArgumentError, UnusedCliTokensError
 
 from phase19 import __version__
 from phase19.cli import evaluations, records, runs, screen
 from phase19.cli.parsing import discard, print_errors
 from phase19.cli.runs import DONE, INTERRUPTED
-from phase19.errors import InvalidInputsError, Phase19Error, UsageError, printable, suggestion
+from phase19.errors import InvalidInputsError, Phase19Error, UsageError, plural, printable, suggestion
 
 BAD_INPUT = 2
 
@@ -98,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CycloptsError, Phase19Error) as problem:
         problems = problem.errors if isinstance(problem, InvalidInputsError) else [problem]
         for each in problems:
-            print_errors([f"error: {each}", *getattr(each, "__notes__", ())])
+            print_errors([f"error: {_message(each)}", *getattr(each, "__notes__", ())])
         return BAD_INPUT
     except KeyboardInterrupt:
         print_errors(["interrupted"])
@@ -113,3 +114,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_errors([f"error: the output cannot be written: {problem.strerror}"])
         return BAD_INPUT
     return code or DONE
+
+
+def _message(problem: Exception) -> str:
+    """The text of an error; the parser's errors about the number of values are put in our words."""
+    if isinstance(problem, UnusedCliTokensError) and problem.unused_tokens:
+        extra, command = problem.unused_tokens[0], " ".join([*(problem.command_chain or ()), "--help"])
+        return f"expected the name of an option before {extra!r}, such as --input or --run; see {command}"
+    if isinstance(problem, MissingArgumentError) and problem.argument is not None:
+        count = max(problem.argument.token_count()[0], 1)
+        found = len(problem.tokens_so_far) % count or "none"
+        return f"{problem.keyword or problem.argument.name}: expected {plural(count, 'value')}, found {found}"
+    if isinstance(problem, RepeatArgumentError):
+        return f"{problem.token.keyword}: expected it once, found it several times"
+    return str(problem)

@@ -96,7 +96,8 @@ class BacktestResult:
         }
         rates = tuple((text, percent(success[name])) for name, text in names.items())
         spans = document["round_robin_makespan_ms"], overall["makespan_ms"]
-        makespans = f"Makespan: {duration(spans[0])} by round robin, {duration(spans[1])} by the plan."
+        cause = ", since some records have no time" if None in spans else ""
+        makespans = f"Makespan: {duration(spans[0])} by round robin, {duration(spans[1])} by the plan{cause}."
         meanings = tuple((words(key), text, cell(key, scores[key])) for key, text in _SCORES.items())
         skill = ("", "90 % interval of the skill", interval(scores["skill_low"], scores["skill_high"]))
         part, moment = document["left_out"], document["split_at"]

@@ -13,6 +13,7 @@ from phase19.options import PriorityStrategy
 Rows = pl.DataFrame | Sequence[Mapping[str, Any]]
 
 _DIGITS = 40
+_NAMED = 3  # most categories named in a warning
 
 
 def by_priority(
@@ -109,11 +110,19 @@ def check_names(noun: str, planned: pl.Series, recorded: pl.Series, place: str, 
 
 
 def check_records(tasks: pl.DataFrame, attempts: pl.DataFrame) -> list[str]:
-    """Warn where no record names a planned task, and say what the forecasts then rest on."""
-    is_shared = tasks["category"].drop_nulls().is_in(attempts["category"].drop_nulls().unique().implode()).any()
-    basis = "categories" if is_shared else "risk levels alone, since tasks and records share no category"
+    """Warn where no record names a planned task or its category, and say what the forecasts then rest on."""
+    known = attempts["category"].drop_nulls().unique().sort()
+    is_known = tasks["category"].is_in(known.implode())
+    is_recorded = tasks["task_id"].is_in(attempts["task_id"].unique().implode())
+    basis = "categories" if is_known.any() else "risk levels alone, since tasks and records share no category"
     effect = f", so forecasts rest on agents and {basis}"
-    return check_names("task", tasks["task_id"], attempts["task_id"], "records", effect)
+    found = check_names("task", tasks["task_id"], attempts["task_id"], "records", effect)
+    unknown = tasks.filter(~is_known & ~is_recorded)["category"]
+    if unknown.len() and known.len() and (is_known.any() or not found):
+        such = f"such as {unknown[0]!r} (the records have {', '.join(map(repr, known.head(_NAMED)))})"
+        whose = f"the category of {plural(unknown.len(), 'task')} to plan"
+        found.append(f"records: no record has {whose}, {such}; forecasts of these rest on agents and risk levels")
+    return found
 
 
 def check_replayed(tasks: pl.DataFrame, agents: pl.DataFrame, rows: pl.DataFrame, place: str) -> list[str]:

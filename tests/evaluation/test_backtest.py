@@ -495,6 +495,20 @@ def test_a_backtest_says_that_it_does_not_test_retries(case):
     assert said not in str(phase19.backtest(case[0], split_at=SPLIT, max_retries=1).section)
 
 
+@pytest.mark.parametrize(
+    ("span", "said"),
+    [
+        (60_000, "60 s by round robin, 6.0 s by the plan."),
+        (None, "no data by round robin, 6.0 s by the plan, since some records have no time."),
+    ],
+)
+def test_an_unknown_makespan_says_why(case, span, said):
+    result = phase19.backtest(case[0], executions=case[1])
+    document = result.document | {"round_robin_makespan_ms": span}
+    document["overall"] = document["overall"] | {"makespan_ms": 6_000}
+    assert f"Makespan: {said}" in replace(result, document=document).section.blocks
+
+
 def test_from_a_table_with_open_rows_to_a_backtest_without_a_date(run_cli, tmp_path):
     """Red always passes and blue never: of 10 tasks tried by both, hour by hour, the last two are replayed."""
     passed = {"red": "yes", "blue": "no"}

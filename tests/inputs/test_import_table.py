@@ -137,7 +137,7 @@ def test_numbers_have_decimal_commas_only_between_semicolons(tmp_path):
     text = "task;agent;passed;took\na;x;0,75;1,5\nb;x;0,25;-2\n"
     rows = read(tmp_path, text, columns).rows
     assert rows.select("is_success", "duration_ms").rows() == [(True, 1500.0), (False, -2000.0)]
-    found = read(tmp_path, 'task,agent,passed,took\na,x,1,"1,500"\n', columns)  # 1.5 or 1500?
+    found = read(tmp_path, 'task,agent,passed,took\na,x,1,"1,500"\nb,x,1,2\n', columns)  # 1.5 or 1500?
     assert found.unmapped == {"took": ["1,500"]}
 
 
@@ -291,15 +291,14 @@ ODD = st.sampled_from(["", "a", "b\n", " ", "NULL", "1", "0", "0.5", "open", "-"
 @given(rows=st.lists(st.lists(ODD, min_size=5, max_size=5)), junk=st.sampled_from(["", "[1]", "null", "{", '"x"', "5"]))
 def test_every_row_is_in_exactly_one_count(tmp_path, rows, junk):
     names = ("task", "agent", "passed", "at", "s")
-    lines = [
-        json.dumps(dict(zip(names, row, strict=True))) for row in (["a", "x", "1", "2026-01-05T00:00:01Z", "3"], *rows)
-    ]
+    sound = [["a", "x", "1", f"2026-01-05T00:00:{second:02}Z", "3"] for second in range(1, len(rows) + 2)]
+    lines = [json.dumps(dict(zip(names, row, strict=True))) for row in (*sound, *rows)]
     path = tmp_path / "log.jsonl"
     path.write_text("\n".join([*lines, lines[0], junk]))
     columns = replace(TIMED, duration="s:s", threshold=0.5)
     place = Path(tempfile.mkdtemp(dir=tmp_path))
     counts = write_inputs(read_table([path], columns, drop_torn_lines=True), place)
-    assert counts["rows"] == len(rows) + 2 + bool(junk)
+    assert counts["rows"] == 2 * len(rows) + 2 + bool(junk)
     assert counts["rows"] == sum(counts[name] for name in ROW_COUNTS)
     assert load_inputs(place).attempts.height == counts["succeeded"] + counts["failed"]
 
@@ -425,6 +424,7 @@ def test_a_file_that_is_no_table_is_an_error(tmp_path):
         ("duration", "duration=duration:s"),
         ("started,ended", "duration=started,ended timestamp=started"),
         ("problems,admins,params", ""),  # no units
+        ("job,bot,Outcome,when", "task=job agent=bot success=Outcome timestamp=when"),
         ("Ticket,Area,Begin,Verdict", "task=Ticket success=Verdict category=Area timestamp=Begin"),
         ("agent.model,run.task.id,task,x.score", "task=task agent=agent.model success=x.score"),
         ("task.name,agent.model,model", "task=task.name agent=model"),
@@ -444,6 +444,51 @@ def test_fields_inside_json_objects_are_proposed_and_a_guessed_unit_is_shown(tmp
         import_records("table", log, tmp_path / "out")
     with pytest.raises(UsageError, match=r"--duration duration:ms$"):
         import_records("table", log, tmp_path / "out", duration="duration:ms")
+
+
+def test_a_column_of_dates_is_proposed_whatever_its_name(tmp_path):
+    # Numbers may be Unix times, but may also be anything else; half of the values of `note` would have to be dates.
+    log = write(
+        tmp_path, "job,who,number,note,moment\na,x,1767600000,2026-01-05,05.01.2026 10:00\nb,x,7,late,\nc,x,8,-,\n"
+    )
+    with pytest.raises(UsageError, match=r"--task job --agent COLUMN --success COLUMN --timestamp moment$"):
+        import_records("table", log, tmp_path / "out")
+    lines = write(tmp_path, '{"job": "a", "run": {"moment": "2026-01-05T10:00:00Z"}}\n', "log.jsonl")
+    with pytest.raises(UsageError, match=r"--success COLUMN --timestamp run.moment$"):
+        import_records("table", lines, tmp_path / "out")
+    with pytest.raises(UsageError, match=r"--success COLUMN --timestamp note$"):
+        import_records("table", log, tmp_path / "out", timestamp="note")
+
+
+@pytest.mark.parametrize(
+    ("duration", "message"),
+    [
+        (
+            "kind:s",
+            r"expected numbers, or times such as 0:01:30 in the column kind, found 'ui', 'db'; 2 of 3 val",
+        ),
+        (
+            "kind,at",
+            r"expected dates such as 2026-12-31 23:59 in the column kind, found 'ui', 'db'; 2 of 3 val",
+        ),
+    ],
+)
+def test_a_wrong_column_of_durations_is_an_error(tmp_path, duration, message):
+    text = (
+        "task,agent,passed,kind,at\na,x,1,ui,2026-01-05\nb,x,0,db,2026-01-05\nc,x,0,{},2026-01-05\nd,x,0,,2026-01-05\n"
+    )
+    text = text.format("2026-01-05" if "," in duration else 9)
+    with pytest.raises(UsageError, match=f"^--duration: {message}ues not understood$"):
+        read(tmp_path, text, replace(PLAIN, duration=duration))
+    half = read(tmp_path, text.replace(",db,", ",,"), replace(PLAIN, duration=duration))
+    assert half.unmapped == {"kind": ["ui"]}
+
+
+@pytest.mark.parametrize(("duration", "notes"), [("secs", 1), ("secs:s", 0)])
+def test_a_unit_taken_from_the_name_of_a_column_is_stated(tmp_path, duration, notes):
+    found = read(tmp_path, "task,agent,passed,secs\na,x,1,2\n", replace(PLAIN, duration=duration))
+    assert found.rows["duration_ms"].to_list() == [2000.0]
+    assert found.notes == ["secs is read in s, as its name says; if that is wrong, write NAME:UNIT."] * notes
 
 
 def test_times_that_are_not_understood_come_with_the_forms_that_are(tmp_path):
@@ -538,10 +583,17 @@ def test_with_a_table_of_tasks_a_row_without_an_outcome_is_void(tmp_path):
 
 def test_a_table_of_tasks_needs_a_column_of_tasks(tmp_path):
     tasks = write(tmp_path, "name,risk\nn,LOW\n", "tasks.csv")
-    with pytest.raises(UsageError, match=r"tasks.csv: expected a column named task, found name, risk"):
+    with pytest.raises(UsageError, match=r"tasks.csv: .* named one of id, task, taskid, .*; found name, risk"):
         import_records(
             "table", [write(tmp_path, LOG)], tmp_path / "out", **replace(PLAIN, task="id").given, tasks=tasks
         )
+
+
+def test_columns_of_tasks_that_are_not_used_are_listed(tmp_path):
+    tasks = write(tmp_path, "task,owner\nn,me\n", "tasks.csv")
+    log = write(tmp_path, "task,agent,passed,note\na,x,1,\n")
+    found = import_records("table", [log], tmp_path / "out", **PLAIN.given, tasks=tasks)
+    assert found.unused == ["note", "owner of tasks.csv"]
 
 
 # The input directory

@@ -11,6 +11,7 @@ from phase19.errors import UsageError
 from phase19.inputs.tasks import (
     by_priority,
     check_any,
+    check_records,
     deal_waves,
     fill_confidence,
     natural_order,
@@ -183,3 +184,25 @@ def test_natural_order_is_total(ids, random):
 def test_natural_order_agrees_with_numbers(first, second):
     ordered = natural_order([f"agent_{first}", f"agent_{second}"])
     assert ordered == [f"agent_{number}" for number in sorted([first, second])]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "categories", "said"),
+    [
+        pytest.param(["ui"], ["ui", "ui", None], None, id="all known"),
+        pytest.param(
+            ["ui"], ["ui", "docs", "ops"], "2 tasks to plan, such as 'docs' (the records have 'ui", id="unknown"
+        ),
+        pytest.param([None], ["ui", "docs", "ops"], None, id="the records have none"),
+        pytest.param(["api"], ["ui", "docs", None], "no record names one of the 3 tasks to plan", id="none is shared"),
+    ],
+)
+def test_a_category_without_records_is_pointed_out(recorded, categories, said):
+    rows = [{"task_id": f"n{i}", "category": name} for i, name in enumerate(categories)]
+    records = attempts(*({"task_id": "t", "category": name} for name in recorded))
+    found = check_records(tasks(*rows), records)
+    assert len([text for text in found if "has the category of" in text]) == (said is not None and "such as" in said)
+    assert said is None or any(said in text for text in found)
+    # A task with records of its own needs no category.
+    same = attempts(*({"task_id": f"n{i}", "category": "ui"} for i in range(3)))
+    assert check_records(tasks(*rows), same) == []

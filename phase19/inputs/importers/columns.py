@@ -19,12 +19,14 @@ _UNIT_ENDS = {
 }
 # Names that a column of each kind often has, best first; compared in lower case without punctuation.
 USUAL = {
-    "task": "task taskid taskname instanceid instance problem problemid issue case question promptid sampleid ticket",
-    "agent": "agent agentid agentname model modelid modelname solver algorithm system worker",
-    "success": "success passed issuccess resolved isresolved solved correct pass outcome status verdict result score",
+    "task": "task taskid taskname instanceid instance problem problemid issue case question promptid sampleid ticket "
+    "job",
+    "agent": "agent agentid agentname model modelid modelname solver algorithm system worker bot",
+    "success": "success passed issuccess resolved isresolved solved correct pass ok outcome status verdict result "
+    "score",
     "duration": "durationms executiontimems timems latencyms duration seconds durations runtime elapsed time latency",
     "category": "category repo repository dataset domain area component kind type benchmark",
-    "timestamp": "timestamp ts started startedat starttime start begin createdat finishedat endtime datetime date",
+    "timestamp": "timestamp ts started startedat starttime start begin createdat finishedat endtime datetime date when",
     "attempt": "attempt try retry attemptnumber",
     "trial": "trial run repetition epoch seed",
     "error": "error errormessage exception",

@@ -117,7 +117,8 @@ def import_records(
         importer = import_module(f"phase19.inputs.importers.{module}")
         imported = importer.read(places, drop_torn_lines=drop_torn_lines)
     if task_file is not None:
-        listed, unmapped = table.read_tasks(task_file, named)
+        listed, unmapped, unused = table.read_tasks(task_file, named)
+        imported.unused.extend(unused)
         imported = replace(imported, tasks=listed, unmapped=imported.unmapped | unmapped)
     counts, notes = write_inputs(imported, target), imported.notes
     if 0 in (counts["succeeded"], counts["failed"]):
@@ -133,10 +134,13 @@ def _check_named(paths: Sequence[Path], output: Path, columns: TableColumns) -> 
     """Raise UsageError with a proposal if columns are not named."""
     if columns.given.keys() >= set(_NEEDED):
         return
-    from phase19.inputs.importers.table import column_names, examples
+    from phase19.inputs.importers.table import column_names, date_columns, examples
 
     names = column_names(paths[0], is_nested=True)
     proposed = dict.fromkeys(_NEEDED, "COLUMN") | propose(names) | columns.given
+    if "timestamp" not in proposed:
+        others = [name for name in names if name not in proposed.values()]
+        proposed |= dict(zip(["timestamp"], date_columns(paths[0], others), strict=False))
     unlike = [f"--{role}" for role in _NEEDED if proposed[role] == "COLUMN"]
     hint = "if these are right, type:"
     if unlike:

@@ -116,12 +116,16 @@ def read_table(
     for role, is_bad in bad.items():
         if is_bad.any():
             unmapped[named[role]] = not_understood(text[role], is_bad)
-            counts[f"{role} not understood"] = int(is_bad.sum())
+            counts[f"{role} not understood"] = count = int(is_bad.sum())
+            if role in ("duration", "start", "end"):
+                _check_most_understood(named[role], text[role], count, unmapped[named[role]])
     between = (pl.col("end") - pl.col("start")).dt.total_microseconds() / 1e3
     made = made.with_columns(duration_ms=pl.coalesce("duration_ms", between), timestamp=pl.coalesce("timestamp", "end"))
     used = {name.partition(".")[0] for name in named.values()} | {*named.values()}
     unused = [name for name in column_names(paths[0]) if name not in used]
     notes = []
+    if columns.duration and columns.duration == named.get("duration"):
+        notes.append(f"{columns.duration} is read in {unit}, as its name says; if that is wrong, write NAME:UNIT.")
     if unmapped.keys() & {named.get(role) for role in ("timestamp", "start", "end")}:
         notes.append("Times are read as 2026-12-31 23:59:59, 31.12.2026 23:59 or Unix times.")
     if inexact_count:
@@ -135,7 +139,7 @@ def read_table(
     return Imported(kept, counts, unmapped, unused=unused, notes=notes)
 
 
-def read_tasks(path: Path, columns: TableColumns) -> tuple[pl.DataFrame, dict[str, list[str]]]:
+def read_tasks(path: Path, columns: TableColumns) -> tuple[pl.DataFrame, dict[str, list[str]], list[str]]:
     """Read a table of tasks to do.
 
     Parameters
@@ -148,8 +152,9 @@ def read_tasks(path: Path, columns: TableColumns) -> tuple[pl.DataFrame, dict[st
 
     Returns
     -------
-    polars.DataFrame, dict
-        task_id and what else of `frames.TASKS` the table has; examples of values that no rule converts, by column.
+    polars.DataFrame, dict, list
+        task_id and what else of `frames.TASKS` the table has; examples of values that no rule converts, by column; the
+        columns that are not used.
 
     Raises
     ------
@@ -163,13 +168,16 @@ def read_tasks(path: Path, columns: TableColumns) -> tuple[pl.DataFrame, dict[st
     of_log = {"task_id": columns.task, "category": columns.category}
     named |= {name: found for name, found in of_log.items() if found in known}
     if "task_id" not in named:
-        raise UsageError(f"{path}: expected a column named task, found {', '.join(known)}")
+        names = ", ".join(dict.fromkeys([*([columns.task] if columns.task else []), *USUAL["task"].split()]))
+        raise UsageError(f"{path}: expected a column of tasks, named one of {names}; found {', '.join(known)}")
     rows, _ = _read(path, named, drop_torn_lines=False)
     text = _cells(rows, named)
     made = text.select(_task_value(name) for name in named)
     bad = {name: text[name].is_not_null() & made[name].is_null() for name in named}
     unmapped = {named[name]: not_understood(text[name], is_bad) for name, is_bad in bad.items() if is_bad.any()}
-    return made.drop_nulls("task_id"), {f"{name} of {path.name}": values for name, values in unmapped.items()}
+    unused = [name for name in known if name not in named.values()]
+    of_file = {f"{name} of {path.name}": values for name, values in unmapped.items()}
+    return made.drop_nulls("task_id"), of_file, [f"{name} of {path.name}" for name in unused]
 
 
 def _task_value(name: str) -> pl.Expr:
@@ -196,6 +204,14 @@ def _cells(rows: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:
     return stripped.select(
         pl.when(~pl.col(name).is_in(empty)).then(name).alias(name) for name, empty in means_empty.items()
     )
+
+
+def _check_most_understood(column: str, text: pl.Series, bad_count: int, few: Sequence[str]) -> None:
+    """Raise UsageError if more than half of the times in a column are not understood."""
+    if 2 * bad_count > (count := text.count()):
+        found = f"{', '.join(map(repr, few))}; {bad_count:,} of {plural(count, 'value')} not understood"
+        expected = "numbers, or times such as 0:01:30" if text.name == "duration" else "dates such as 2026-12-31 23:59"
+        raise UsageError(f"--duration: expected {expected} in the column {column}, found {found}")
 
 
 def _has_seconds(text: pl.Series) -> bool:
@@ -311,6 +327,15 @@ def _torn_line(path: Path) -> int | None:
                     continue
             return number
     return None
+
+
+def date_columns(path: Path, names: Sequence[str]) -> list[str]:
+    """The columns of which at least half of the values are dates; plain numbers are none."""
+    text = _read(path, {f"column_{i}": name for i, name in enumerate(names)}, drop_torn_lines=True)[0]
+    cells = [text[f"column_{i}"].str.strip_chars().replace("", None) for i in range(len(names))]
+    dated = [cell.filter(cell.cast(pl.Float64, strict=False).is_null()) for cell in cells]
+    dates = [each.to_frame("at").select(moment(pl.col("at")).count()).item() for each in dated]
+    return [name for name, cell, count in zip(names, cells, dates, strict=True) if count and 2 * count >= cell.count()]
 
 
 def examples(path: Path, name: str) -> str:
