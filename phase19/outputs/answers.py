@@ -154,8 +154,9 @@ def next_steps(run: Run, run_dir: Path, input_dir: Path | None) -> list[tuple[st
     """
     summary, place = run["optimization_summary"], f"--run {shlex.quote(str(run_dir))}"
     steps = []
-    if input_dir is not None:
-        steps += [(why, f"{command} {shlex.quote(str(input_dir))}") for why, command in first_test(run)]
+    if input_dir is not None and is_untested(run):
+        why = "Test the forecasts on recorded outcomes before you trust the plan:"
+        steps.append((why, f"backtest --input {shlex.quote(str(input_dir))}"))
     if run["scheduling_anomalies"]:
         agent = run["scheduling_anomalies"][0]["affected_agents"][0]
         quoted = agent.replace("'", "''")
@@ -170,12 +171,10 @@ def next_steps(run: Run, run_dir: Path, input_dir: Path | None) -> list[tuple[st
     return [(why, f"{program()} {command}") for why, command in steps]
 
 
-def first_test(run: Run) -> list[tuple[str, str]]:
-    """Return the test of the forecasts that should come first, if the run has not tested them but records can."""
+def is_untested(run: Run) -> bool:
+    """Whether the run says nothing about its forecasts, as a dry run, but its records can test them."""
     summary = run["optimization_summary"]
-    if not (summary["simulated"] and summary["joins"]["agents_with_records"]):
-        return []
-    return [("Test the forecasts on recorded outcomes before you trust the plan:", "backtest --input")]
+    return bool(summary["simulated"] and summary["joins"]["agents_with_records"])
 
 
 def surprise(task: Mapping[str, Any]) -> str:

@@ -11,7 +11,6 @@ from phase19.outputs import chart_data, text
 from phase19.outputs.answers import Run
 from phase19.outputs.rendering import Table
 
-_BEYOND = "by more than chance explains"
 _CHANCE = 0.1  # a difference that chance makes more seldom is more than chance explains: the level of normal ranges
 # Title, part of the summary, key, and how its values are written.
 _FIGURES = (
@@ -118,14 +117,11 @@ def outcomes(tasks: pl.DataFrame) -> str:
     head = "Both runs did equally well"
     if won_a != won_b:
         share = chance(only_a, only_b)
-        head = f"Run {'AB'[won_b > won_a]} did better, {'but chance may explain it' if share > _CHANCE else _BEYOND}"
+        explained = "but chance may explain it" if share > _CHANCE else "by more than chance explains"
+        head = f"Run {'AB'[won_b > won_a]} did better, {explained}"
         said += f"; equally good runs differ at least as much in {_share(share)} of comparisons"
     alone = tasks.height - tasks.drop_nulls(("in_a", "in_b")).height
-    return f"{head}: {said}{f'; {_alone(alone)}' if alone else ''}."
-
-
-def _alone(count: int) -> str:
-    return f"{plural(count, 'task')} {'is' if count == 1 else 'are'} in one run only"
+    return f"{head}: {said}{f'; only one run has {alone:,} of the tasks' if alone else ''}."
 
 
 def _share(share: float) -> str:

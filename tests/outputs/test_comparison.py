@@ -83,7 +83,7 @@ def test_tasks_that_did_not_run_in_both_runs_do_not_count():
     assert pairs["status_b"].to_list() == ["failed", "completed", None, "completed", "failed"]
     said = outcomes(pairs)
     assert "1 of the 2 tasks that ran in both succeeded in A, 0 in B; " in said
-    assert said.endswith("; 2 tasks are in one run only.")
+    assert said.endswith("; only one run has 2 of the tasks.")
 
 
 def test_the_figures_and_differences_are_those_of_the_files(sample_run, other_run):
@@ -154,7 +154,7 @@ def test_of_two_dry_runs_the_plans_are_compared_first(planned, time, head):
     more = tasks(task_1="completed", task_3="failed")  # the times of other tasks cannot be compared
     said = verdict(files(), files(planned_ms=time), paired_tasks(a, more))
     assert said.startswith("Both plan the same success: 50.0 % success in A and 50.0 % in B over 1 task. ")
-    assert said.endswith("; 2 tasks are in one run only.")
+    assert said.endswith("; only one run has 2 of the tasks.")
 
 
 def test_links_lead_from_the_page_to_both_reports(sample_run, other_run, tmp_path):

@@ -5,12 +5,13 @@ from typing import Any
 
 import polars as pl
 
-from phase19.errors import plural, program
+from phase19.errors import plural
 from phase19.frames import has_run
 from phase19.outputs import answers, chart_data, tables, text
 from phase19.outputs.html.markup import anchor, escaped, paragraph, section
 
 _MOST_ACTIONS = 3
+_RUN, _INPUT = Path("RUN"), Path("INPUT")  # in commands, since a report may be read elsewhere
 _BADGES = {"simulate": "Dry run", "replay": "Replay", "live": "Live"}
 _NOTES = {
     "simulate": "Nothing was executed: every outcome is drawn from the forecasts.",
@@ -102,23 +103,24 @@ def _expects(rate: float | None) -> str:
 
 def _actions(run: answers.Run) -> str:
     """List what to do: after a dry run, test the forecasts first; a task is a link to what the page says about it."""
-    found, summary = answers.attention(run), run["optimization_summary"]
+    found, task, is_first = (
+        answers.attention(run),
+        run["optimization_summary"]["least_expected"],
+        answers.is_untested(run),
+    )
     steps = [
-        f"{escaped(why)} <code>{escaped(command)}</code> (in the directory of the run)"
-        for why, command in answers.next_steps(run, Path(), None)
+        f"{escaped(why)} <code>{escaped(command)}</code>" for why, command in answers.next_steps(run, _RUN, _INPUT)
     ]
-    if (task := summary["least_expected"]) and not run["scheduling_anomalies"]:
-        steps = [f'<a href="#{anchor("task", task["task_id"])}">{escaped(answers.surprise(task))}</a>.']
-    before = [
-        f"{escaped(why)} <code>{escaped(f'{program()} {command} INPUT')}</code> (INPUT: the input of this run)"
-        for why, command in answers.first_test(run)
-    ]
-    items = before + [f"<strong>{escaped(row.message)}</strong> {escaped(row.action)}" for row in found] + steps
-    more = len(before) + len(found) - _MOST_ACTIONS
+    if task and not run["scheduling_anomalies"]:
+        steps[is_first] = f'<a href="#{anchor("task", task["task_id"])}">{escaped(answers.surprise(task))}</a>.'
+    alerts = [f"<strong>{escaped(row.message)}</strong> {escaped(row.action)}" for row in found]
+    items = (steps[:is_first] + alerts + steps[is_first:])[:_MOST_ACTIONS]
+    more = is_first + len(found) - _MOST_ACTIONS
     return section(
         "actions",
         "What to do",
         "" if found else paragraph(answers.NOTHING),
-        f"<ol>{''.join(f'<li>{item}</li>' for item in items[:_MOST_ACTIONS])}</ol>" if items else "",
+        f"<ol>{''.join(f'<li>{item}</li>' for item in items)}</ol>",
+        paragraph("INPUT and RUN: the directories of the inputs and of the run.", "soft"),
         f'<p>{more:,} more: see <a href="#details">Details</a>.</p>' if more > 0 else "",
     )

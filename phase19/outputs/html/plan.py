@@ -10,9 +10,7 @@ from phase19.outputs.html.charts import Row
 from phase19.outputs.html.markup import blocks_html, section
 from phase19.outputs.rendering import records_table
 
-_DRY_RUN = (
-    " In a dry run they always are, but for chance: outcomes are drawn from the forecasts, so it says nothing of them."
-)
+_DRY_RUN = " This dry run cannot say whether they are: its outcomes are drawn from them."
 _MOST_DOTS = 500  # of the chart of times
 _MOST_MARKS = 3_000  # of single agents in the charts
 
