@@ -106,7 +106,7 @@ def test_quiet_prints_nothing_and_verbose_prints_the_five_metrics(run_cli, input
     quiet = run_cli("--input", inputs, "--output", tmp_path / "run", "--quiet")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
     verbose = run_cli("--input", inputs, "--output", tmp_path / "run", "--verbose")
-    assert re.search(r"^schedule_accuracy +(normal|warning|critical) ", verbose.stdout, re.MULTILINE)
+    assert re.search(r"^schedule_accuracy +(within bounds|warning|critical) ", verbose.stdout, re.MULTILINE)
 
 
 def test_warnings_go_to_stderr(run_cli, inputs, tmp_path):
