@@ -35,8 +35,8 @@ Examples
 >>> import phase19
 >>> result = phase19.run("outputs/phase18", seed=7)
 >>> result
-The plan held in the dry run: 12 of 12 tasks succeeded (11.4 expected, normal range 10 to 12); round robin would expect
-11.2: a tie, since chance explains the difference.
+The plan held in the dry run: 11 of 12 tasks succeeded (11.5 expected, normal range 10 to 12); round robin would expect
+11.3: a tie, since chance explains the difference.
 Results are in outputs/phase19
 >>> result.explain("task_3").splitlines()[0]
 'task_3 was assigned to agent_3 (wave 1, priority 1 of 4).'

@@ -86,7 +86,8 @@ def anomaly_tests(world: World) -> Rows:
                 if smallest < np.inf:
                     missing = math.ceil(error["ran_count"] * ((beyond_margin / room) ** 2 - 1))
             sure = [f"{100 * rules.detection_power:.0f} %", *fault]
-            reason = [*base, *(["No problem of a possible size"] if smallest > most else sure)]
+            shown_score = score_text if status == "clear" else []
+            reason = [*base, *shown_score, *(["No problem of a possible size"] if smallest > most else sure)]
         rows.append(
             {
                 "anomaly_type": name,

@@ -124,8 +124,8 @@ def _first_success_evidence(
     task, who = positions(executions["task_id"], first.tasks["task_id"]), agent[ran]
     planned, slope = first.task_success(task, who, executions["max_attempts"].to_numpy())
     # To first order: tasks of an agent share the error of its effect, and all tasks that of the features' coefficients.
-    own = slope * first.success.agent.sd[who]
-    features = slope[:, None] * (first.success.features[task] @ first.success.coefficient_root)
+    errors = first.success.errors(task, who)
+    own, shared = slope[:, None] * errors.agent, slope[:, None] * errors.shared
     spread = planned * (1.0 - planned)
 
     def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -133,10 +133,10 @@ def _first_success_evidence(
 
     return {
         "first_planned_success_sum": total(planned),
-        "first_success_noise": total(np.maximum(spread - own**2 - (features**2).sum(axis=1), 0.0)),
+        "first_success_noise": total(np.maximum(spread - (own**2).sum(axis=1) - (shared**2).sum(axis=1), 0.0)),
         "first_success_skew": total(np.maximum(spread * (2.0 * planned - 1.0), 0.0)),
-        "first_success_agent_sd": total(own),
-        "first_success_shared_sd": np.linalg.norm([total(values) for values in features.T], axis=0),
+        "first_success_agent_sd": np.linalg.norm([total(values) for values in own.T], axis=0),
+        "first_success_shared_sd": np.linalg.norm([total(values) for values in shared.T], axis=0),
     }
 
 

@@ -176,8 +176,8 @@ def backtest(
     --------
     >>> import phase19
     >>> phase19.backtest("outputs/phase18", executions="outputs/phase17/execution_outcomes.jsonl")  # doctest: +ELLIPSIS
-    The forecasts held: 7 of 7 tasks succeeded (...
-    Backtest: 12 tasks, 4 agents, 3 waves, maximize_success; 58.3 % of the plan and 12 of 48 pairs have records.
+    The forecasts held: 11 of 11 tasks succeeded (...
+    Backtest: 12 tasks, 4 agents, 3 waves, maximize_success; 91.7 % of the plan and 12 of 48 pairs have records.
     Actual success: plan 100 %, round robin 100 %, oracle 100 %.
     """
     options = BacktestOptions.of(input, **settings)

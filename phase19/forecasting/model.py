@@ -9,12 +9,13 @@ from typing import Self
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.confidence import ConfidenceChanges, fit_confidence
 from phase19.forecasting.durations import ASSUMED_MS, DurationPosterior, fit_durations
 from phase19.forecasting.keyed_random import id_keys, normals
-from phase19.forecasting.records import FEATURE_COUNT, logit, read_records, sigmoid
+from phase19.forecasting.records import FEATURE_COUNT, Effects, logit, read_records, sigmoid
 from phase19.forecasting.retries import each_retry, within_attempts
 from phase19.forecasting.simulation import World
 from phase19.forecasting.success import SuccessPosterior, SuccessPriors, fit_success
@@ -235,18 +236,12 @@ class ForecastModel:
     def world(self, seed: int) -> World:
         """Draw the true parameters of a dry run; random numbers depend on the ids, not on their order."""
         task_keys, agent_keys = id_keys(self.tasks["task_id"]), id_keys(self.agents["agent_id"])
-        success, duration = self.success, self.duration
-        feature_keys = np.arange(FEATURE_COUNT, dtype=np.uint64)
-        coefficients = success.coefficients + success.coefficient_root @ normals(seed, "risk", feature_keys)
+        duration = self.duration
         return World(
             seed=seed,
             task_keys=task_keys,
             agent_keys=agent_keys,
-            task_logit=success.features @ coefficients
-            + success.task.mean
-            + success.task.sd * normals(seed, "task", task_keys),
-            agent_logit=success.agent.mean + success.agent.sd * normals(seed, "agent", agent_keys),
-            pair_logit=success.pair,
+            logit=self._drawn(seed, task_keys, agent_keys),
             task_log_ms=duration.level + duration.task.mean + duration.task.sd * normals(seed, "taskms", task_keys),
             agent_log_ms=duration.agent.mean + duration.agent.sd * normals(seed, "agentms", agent_keys),
             pair_log_ms=duration.pair,
@@ -257,6 +252,26 @@ class ForecastModel:
             gains=self.gains,
             retry_success=self.retry_success,
         )
+
+    def _drawn(self, seed: int, task_keys: NDArray[np.uint64], agent_keys: NDArray[np.uint64]) -> Effects:
+        """Draw the log odds of all pairs, without their own errors, by the ids of tasks and agents; shape (n, m)."""
+        success, (n, m) = self.success, (task_keys.size, agent_keys.size)
+        each = np.arange(max(FEATURE_COUNT, success.fit.design.category_count), dtype=np.uint64)
+        places = each[: success.dimensions + 1]
+        drawn = [
+            normals(seed, "risk", each[None, :FEATURE_COUNT]),
+            normals(seed, "category", each[None, : success.fit.design.category_count]),
+            normals(seed, "agent", agent_keys[:, None], places)[None],
+            normals(seed, "task", task_keys[:, None], places[:-1])[None],
+        ]
+        found = Effects(np.empty((n, m)), np.empty((n, m)))
+        step = max(1, _CHUNK_PAIRS // max(m, 1))
+        for start in range(0, n, step):
+            here = slice(start, start + step)
+            task, agent = (index.ravel() for index in np.indices((len(found.mean[here]), m)))
+            log_odds, own = success.drawn(drawn, task + start, agent, task + start)
+            found.mean[here], found.sd[here] = log_odds.reshape(-1, m), own.reshape(-1, m)
+        return found
 
 
 def first_attempts(model: ForecastModel, tasks: slice = slice(None)) -> Forecast:

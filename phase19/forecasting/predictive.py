@@ -10,7 +10,7 @@ from phase19 import frames
 from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.durations import attempt_ms
 from phase19.forecasting.model import ForecastModel
-from phase19.forecasting.records import sigmoid
+from phase19.forecasting.records import FEATURE_COUNT, sigmoid
 from phase19.forecasting.retries import attempt_outcomes, each_retry, make_attempts, within_attempts
 
 _VALUES_PER_WAVE = 2_000_000  # about 100 MB of draws at once
@@ -117,11 +117,12 @@ def draw_wave(
     _, place = np.unique(own, return_inverse=True)
     tasks = (draws, int(place.max(initial=-1)) + 1)
     agents = (draws, model.agents.height)
-    by_agent = rng.standard_normal(agents)[:, who] * success.agent.sd[who]
-    by_feature = rng.standard_normal((draws, success.coefficients.size)) @ success.coefficient_root.T
-    by_task = rng.standard_normal(tasks)[:, place] * success.task.sd[own]
-    by_pair = rng.standard_normal(shape) * success.pair.sd[own, who]
-    first = sigmoid(success.mean(own, who) + by_feature @ success.features[own].T + (by_agent + by_task) + by_pair)
+    k, shared = success.dimensions, (FEATURE_COUNT, success.fit.design.category_count)
+    normals = [
+        rng.standard_normal((draws, *each)) for each in ((shared[0],), (shared[1],), (agents[1], 1 + k), (tasks[1], k))
+    ]
+    log_odds, own_sd = success.drawn(normals, own, who, place)
+    first = sigmoid(log_odds + rng.standard_normal(shape) * own_sd)
     log_ms = (
         duration.mean(own, who)
         + rng.standard_normal(agents)[:, who] * duration.agent.sd[who]

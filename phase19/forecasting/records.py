@@ -12,7 +12,8 @@ from phase19.frames import EVIDENCE
 from phase19.inputs.wire import Population
 
 _RISK_FEATURES = ("LOW", "MEDIUM", "HIGH")
-_CONFIDENCE = 1 + len(_RISK_FEATURES)  # column of the features
+LEVELS = slice(1, 1 + len(_RISK_FEATURES))  # columns of the features
+_CONFIDENCE = LEVELS.stop
 FEATURE_COUNT = 3 + len(_RISK_FEATURES)
 _TINY = 1e-12
 

@@ -23,8 +23,9 @@ class World:
         Seed of the random numbers.
     task_keys, agent_keys
         64-bit keys of the ids, shapes (n,) and (m,).
-    task_logit, agent_logit, pair_logit
-        Parts of the log odds that a first attempt succeeds; for pairs, mean and standard deviation, shape (n, m).
+    logit
+        Log odds that a first attempt succeeds, without the pair's own part, and the standard deviation of that part,
+        shape (n, m).
     task_log_ms, agent_log_ms, pair_log_ms
         Parts of the log duration of an attempt, log ms; for pairs, mean and standard deviation.
     outcome_log_ms
@@ -42,9 +43,7 @@ class World:
     seed: int
     task_keys: NDArray[np.uint64]
     agent_keys: NDArray[np.uint64]
-    task_logit: Floats
-    agent_logit: Floats
-    pair_logit: Effects
+    logit: Effects
     task_log_ms: Floats
     agent_log_ms: Floats
     pair_log_ms: Effects
@@ -56,8 +55,8 @@ class World:
 
     def success_probability(self, task: Ints, agent: Ints) -> Floats:
         """Compute the true probability that each pair's first attempt succeeds, shape (p,)."""
-        own = self.pair_logit.sd[task, agent] * self._normals("pair", task, agent)
-        return sigmoid(self.task_logit[task] + self.agent_logit[agent] + (self.pair_logit.mean[task, agent] + own))
+        own = self.logit.sd[task, agent] * self._normals("pair", task, agent)
+        return sigmoid(self.logit.mean[task, agent] + own)
 
     def play(self, task: Ints, agent: Ints, allowed: Ints) -> tuple[TaskOutcomes, Floats]:
         """Simulate agents attempting tasks, each task up to `allowed` times.

@@ -43,7 +43,7 @@ def runs(tmp_path_factory):
     write_sample(place, tasks=TASKS, agents=4, waves=2, seed=11)
     for name, strategy in STRATEGIES.items():
         output = place / name
-        phase19.run(input=place / "phase18", output=output, strategy=strategy, seed=3, timestamp="2026-02-05T12:00:00Z")
+        phase19.run(input=place / "phase18", output=output, strategy=strategy, seed=8, timestamp="2026-02-05T12:00:00Z")
     return place
 
 

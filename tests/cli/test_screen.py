@@ -52,7 +52,7 @@ def records(tmp_path_factory):
         "elsewhere": [{"task_id": "job", "agent_id": "agent_0", "status": "success", "execution_time_ms": 20.0}],
         # All succeed, but agent_1 takes 500 ms.
         "slow": [
-            {**pair, "status": "success", "execution_time_ms": 500.0 if pair["agent_id"] == "agent_1" else 20.0}
+            {**pair, "status": "success", "execution_time_ms": 500.0 if pair["agent_id"] == "agent_3" else 20.0}
             for pair in pairs
         ],
     }
@@ -114,7 +114,7 @@ def test_the_commands_that_the_screen_suggests_run(records, run_cli):
         commands += re.findall("^  python -m phase19 (.*)$", done.stdout, re.MULTILINE)
         for command in re.findall("^  python -m phase19 (.*)$", done.stdout, re.MULTILINE):
             assert run_cli(*shlex.split(command), cwd=records).returncode == 0, command
-    assert {command.split()[0] for command in commands} == {"explain", "validate", "query", "compare"}
+    assert {command.split()[0] for command in commands} == {"backtest", "explain", "validate", "query", "compare"}
 
 
 def test_many_waves_are_summarised_unless_asked_for(tmp_path, run_cli):

@@ -576,15 +576,8 @@ def test_p50_and_p90_are_the_median_and_the_ninth_decile_of_what_happens(count):
 def test_the_planned_time_by_hand():
     """p = .6 for sure, two attempts: .6 S + .4 F for the first, and .4 times (.55 S + .45 F) for the second."""
     fitted = model(world_rows(9, count=200, task_count=4))
-    success = replace(
-        fitted.success,
-        pair=fitted.success.pair._replace(mean=np.zeros((4, 3)), sd=np.full((4, 3), 1e-9)),
-        task=fitted.success.task._replace(mean=np.zeros(4), sd=np.zeros(4)),
-        agent=fitted.success.agent._replace(mean=np.zeros(3), sd=np.zeros(3)),
-        features=np.eye(1, fitted.success.features.shape[1]).repeat(4, axis=0),
-        coefficients=np.log(1.5) * np.eye(1, fitted.success.features.shape[1])[0],
-        coefficient_root=np.zeros_like(fitted.success.coefficient_root),
-    )
+    certain = np.full((4, 3), np.log(1.5))
+    success = replace(fitted.success, log_odds=certain, spread=np.full((4, 3), 1e-9))
     sure = replace(fitted, success=success)
     pair = np.array([1]), np.array([2])
     forecast = sure.forecast(*pair, np.array([2]))

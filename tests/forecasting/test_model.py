@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from phase19 import frames
 from phase19.forecasting.confidence import clipped_normal_mean, fit_confidence
 from phase19.forecasting.durations import DurationPriors, fit_durations
+from phase19.forecasting.joint import DISCRIMINATION
 from phase19.forecasting.model import Forecast, ForecastModel
 from phase19.forecasting.predictive import draw_wave
 from phase19.forecasting.records import FEATURE_COUNT, read_records
@@ -142,7 +143,7 @@ def test_without_records_the_forecast_is_near_the_populations_rate_and_wide():
 def test_without_tasks():
     fitted = model(task_count=0)
     assert all_pairs(fitted).planned_success.shape == (0, 3)
-    assert fitted.world(0).task_logit.shape == (0,)
+    assert fitted.world(0).logit.mean.shape[0] == 0
 
 
 def test_an_unknown_agent_is_the_populations_and_wide():
@@ -194,12 +195,15 @@ def test_records_overrule_the_multipliers():
 
 def test_the_posterior_before_any_record_is_the_prior():
     posterior, priors = model().success, SuccessPriors()
-    assert posterior.agent.sd == pytest.approx([priors.agent] * 3)
+    errors = posterior.errors(np.zeros(3, np.int64), np.arange(3))
+    assert np.linalg.norm(errors.agent, axis=1) == pytest.approx([priors.agent] * 3)
     # Tasks of no category have their own spread alone.
-    assert posterior.task.sd == pytest.approx([priors.task] * 4)
+    assert np.linalg.norm(errors.task, axis=1) == pytest.approx([priors.task] * 3)
+    assert errors.category == pytest.approx(0.0)
     # The pair's own: a rate of concentration 4 about 1/2 has variance 1/4 / (4 + 1) = 0.05, and so has the sigmoid of
-    # a normal of this standard deviation.
-    draws = 1 / (1 + np.exp(-posterior.pair.sd[0, 0] * np.random.default_rng(0).standard_normal(200_000)))
+    # a normal of this standard deviation. What agents may differ in their loadings comes on top.
+    own = np.sqrt(errors.own[0] ** 2 - (DISCRIMINATION * priors.task) ** 2)
+    draws = 1 / (1 + np.exp(-own * np.random.default_rng(0).standard_normal(200_000)))
     assert draws.var() == pytest.approx(0.05, rel=0.02)
     assert posterior.scales == priors.scales()
 
@@ -361,8 +365,11 @@ def fitted():
         {"task_id": f"t{t}", "agent_id": f"a{a}", "is_success": (t + a) % 2 == 0} for t in range(3) for a in (0, 1)
     ]
     posterior = model(random_attempts(8, 40) + contrary * 3)
-    assert (posterior.success.pair.sd > 0.3).all()
-    assert np.ptp(posterior.success.pair.mean) > 0.3
+    errors = posterior.success.errors(*(index.ravel() for index in np.indices((4, 3))))
+    assert all(
+        (np.linalg.norm(part.reshape(12, -1), axis=1) > 0.1).all() for part in errors if part is not errors.category
+    )
+    assert np.ptp(posterior.success.log_odds) > 0.3
     return posterior
 
 

@@ -1,0 +1,413 @@
+"""The joint model of success: agents, categories and several dimensions of tasks, fitted together.
+
+The log odds of a cell are features @ coefficients + category + interaction + ability + loadings @ task. A task is a
+point of Normal(0, I) in K dimensions. Every agent has an ability, and a loading on each dimension: the loadings on the
+first lie around a common value, so it is a difficulty that all agents share; the others lie around 0. An interaction
+belongs to an agent and a category.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from phase19.forecasting import Bools, Floats, Ints
+from phase19.forecasting.cells import Cells
+from phase19.forecasting.records import sigmoid
+
+DISCRIMINATION = 0.3  # standard deviation of the loadings on the first dimension, as a share of their mean
+_PROBIT = np.pi / 8.0  # the mean of a logistic function over a normal (MacKay, 1992)
+_TOLERANCE = 1e-3  # a fit has converged if log odds change by less in a sweep (root mean square)
+ROUGH = 1e-2  # the same of fits that only start others or are compared
+_MOST_SWEEPS, _FEW_SWEEPS = 100, 25  # of a fit, and of a rough one
+_LONGEST_STEP = 1.0  # of an effect in one sweep: log odds of certain outcomes have no curvature that would hold them
+_FIRST_LOADINGS = 0.5  # with which new dimensions start, in standard deviations
+_TINY = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """Cells, sorted by task, and the terms of their log odds.
+
+    The last task, agent and category stand for unknown ones, which have no effects of their own.
+
+    Attributes
+    ----------
+    cells
+        Counts of c cells.
+    task, agent
+        Indices of each cell's task and agent, shape (c,).
+    features
+        Features of n tasks, shape (n, f).
+    category
+        Each task's category, shape (n,).
+    agent_count, category_count
+        Numbers m and g of agents and categories.
+    prior_mean, prior_sd
+        Normal prior of the features' coefficients, shape (f,).
+    """
+
+    cells: Cells
+    task: Ints
+    agent: Ints
+    features: Floats
+    category: Ints
+    agent_count: int
+    category_count: int
+    prior_mean: Floats
+    prior_sd: Floats
+
+    def part(self, keep: Bools) -> "Design":
+        """Select some of the cells."""
+        return replace(self, cells=self.cells.part(keep), task=self.task[keep], agent=self.agent[keep])
+
+    def compact(self) -> "Design":
+        """Leave out the tasks without cells."""
+        kept = np.unique(np.append(self.task, self.category.size - 1))
+        task = np.searchsorted(kept, self.task)
+        return replace(self, task=task, features=self.features[kept], category=self.category[kept])
+
+    def by_task(self, values: Floats) -> Floats:
+        """Sum the cells' values by task, shape (n,)."""
+        return np.bincount(self.task, values, self.category.size).astype(np.float64)
+
+    def by_category(self, values: Floats) -> Floats:
+        """Sum the tasks' values by category, shape (g,)."""
+        return np.bincount(self.category, values, self.category_count).astype(np.float64)
+
+
+class State(NamedTuple):
+    """Means of all effects, from which another fit can start.
+
+    Coefficients (f,), categories (g,), interactions (g, m), agents (m, 1 + K) with the ability first, tasks (n, K).
+    """
+
+    coefficients: Floats
+    category: Floats
+    interaction: Floats
+    agent: Floats
+    task: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class JointFit:
+    """Normal posterior of the effects.
+
+    Attributes
+    ----------
+    design
+        The cells, and the terms of their log odds.
+    state
+        Means.
+    coefficient_root
+        Root of the covariance of the coefficients, shape (f, f).
+    category_given, category_sd
+        Slopes of the categories in the coefficients' errors, shape (g, f), and standard deviation around them, (g,).
+    absorbed
+        By how much the dimensions of a task compensate an error of its features or its category, because its own
+        records are known, shape (n, K).
+    agent_cov, task_cov
+        Covariances of agents and tasks, shapes (m, 1 + K, 1 + K) and (n, K, K).
+    interaction_var
+        Variance of each interaction, shape (g, m).
+    """
+
+    design: Design
+    state: State
+    coefficient_root: Floats
+    category_given: Floats
+    category_sd: Floats
+    absorbed: Floats
+    agent_cov: Floats
+    task_cov: Floats
+    interaction_var: Floats
+
+    def shared(self) -> Floats:
+        """What one standard deviation of each error of coefficients and category adds to a task, shape (n, f + 1)."""
+        category = self.design.category
+        direct = np.einsum("tf,fe->te", self.design.features - self.category_given[category], self.coefficient_root)
+        return np.column_stack([direct, self.category_sd[category]])
+
+    def left(self, task: Ints, agent: Ints) -> Floats:
+        """Share of the shared errors that the records of the task leave in the log odds of pairs, (p,)."""
+        return np.asarray(1.0 - np.einsum("pk,pk->p", self.state.agent[agent, 1:], self.absorbed[task]))
+
+    def fixed(self) -> Floats:
+        """Mean of each task that no agent and no dimension changes, shape (n,)."""
+        state = self.state
+        by_feature = np.einsum("tf,f->t", self.design.features, state.coefficients)
+        return np.asarray(by_feature + state.category[self.design.category])
+
+    def mean(self, task: Ints, agent: Ints) -> Floats:
+        """Mean of the log odds of p pairs."""
+        state, ability = self.state, self.state.agent[agent]
+        own = ability[:, 0] + np.einsum("pk,pk->p", ability[:, 1:], state.task[task])
+        return np.asarray(self.fixed()[task] + state.interaction[self.design.category[task], agent] + own)
+
+    def variances(self, task: Ints, agent: Ints) -> tuple[Floats, Floats]:
+        """Variance of the log odds of p pairs from errors about the task, and from all other errors."""
+        of_agent = np.einsum(
+            "ps,ps->p", self.points()[task], self.agent_cov.reshape(self.design.agent_count, -1)[agent]
+        )
+        return (
+            np.einsum("ps,ps->p", self._of_tasks()[task], self._by_agents()[agent]),
+            of_agent + self.interaction_var[self.design.category[task], agent],
+        )
+
+    def pairs(self, tasks: int) -> tuple[Floats, Floats]:
+        """Mean and variance of the log odds of the first tasks by all known agents, shape (tasks, m - 1)."""
+        state, category = self.state, self.design.category[:tasks]
+        mean = np.einsum("tk,ak->ta", np.column_stack([np.ones(tasks), state.task[:tasks]]), state.agent[:-1])
+        mean += state.interaction[category, :-1]
+        mean += self.fixed()[:tasks, None]
+        variance = np.einsum("ts,as->ta", self._of_tasks()[:tasks], self._by_agents()[:-1])
+        variance += np.einsum("ts,as->ta", self.points()[:tasks], self.agent_cov[:-1].reshape(mean.shape[1], -1))
+        return mean, variance + self.interaction_var[category, :-1]
+
+    def _by_agents(self) -> Floats:
+        """What the agents make of the errors of tasks: products of 1 and their loadings, shape (m, (1 + K)^2)."""
+        return _squares(np.column_stack([np.ones(self.design.agent_count), self.state.agent[:, 1:]]))
+
+    def _of_tasks(self) -> Floats:
+        """Second moments of the errors of tasks, shape (n, (1 + K)^2)."""
+        n, k = self.absorbed.shape
+        point = np.column_stack([np.ones(n), -self.absorbed])
+        found = (self.shared() ** 2).sum(axis=1)[:, None, None] * point[:, :, None] * point[:, None, :]
+        found[:, 1:, 1:] += self.task_cov
+        return np.asarray(found.reshape(n, (k + 1) ** 2))
+
+    def points(self) -> Floats:
+        """Second moments of tasks, by which the errors of agents are multiplied, shape (n, (1 + K)^2)."""
+        n, k = self.absorbed.shape
+        found = _squares(np.column_stack([np.ones(n), self.state.task])).reshape(n, k + 1, k + 1)
+        found[:, 1:, 1:] += self.task_cov
+        return np.asarray(found.reshape(n, (k + 1) ** 2))
+
+
+def fit_joint(
+    design: Design,
+    scales: Mapping[str, float],
+    dimensions: int,
+    start: State | None = None,
+    *,
+    tolerance: float = _TOLERANCE,
+    left_out: Bools | None = None,
+) -> JointFit:
+    """Fit the posterior by variational inference.
+
+    Parameters
+    ----------
+    design
+        Cells, and the terms of their log odds.
+    scales
+        Standard deviations of `agent`, `category` and `interaction`; `task`, the mean loading on the first dimension;
+        `loading`, the standard deviation of those on other dimensions, as a share of it; and the `concentration`.
+    dimensions
+        Number K of dimensions, at least 1.
+    start
+        Means to start from, of at most as many dimensions; by default those of the prior.
+    tolerance
+        The fit has converged if log odds change by less in a sweep (root mean square).
+    left_out
+        Cells that do not count, shape (c,).
+
+    Notes
+    -----
+    The posterior is a product of normals: of all tasks, of all agents, of all interactions; the coefficients and the
+    categories are fitted with the tasks eliminated. Each sweep takes one Newton step of each in the expected
+    log-likelihood (Gaussian variational approximation: Ormerod and Wand, 2012), with the logistic function averaged
+    over the posterior. A cell of n attempts counts as n (k + 1) / (k + n) independent ones, its information under the
+    beta-binomial distribution. New dimensions start at the leading eigenvectors of what the agents have in common
+    beyond the fit. A sweep is O(c K^2).
+    """
+    if start is None and dimensions > 1:
+        start = fit_joint(design, scales, 1, tolerance=ROUGH, left_out=left_out).state
+    fit = _Fit(design, scales, dimensions, start, left_out)
+    for _ in range(_MOST_SWEEPS if tolerance < ROUGH else _FEW_SWEEPS):
+        if fit.sweep() < tolerance:
+            break
+    return fit.now
+
+
+def prior_state(design: Design, dimensions: int, loading: float = 0.0) -> State:
+    """Means of all effects before any record; `loading` is the agents' mean loading on the first dimension."""
+    agent = np.zeros((design.agent_count, 1 + dimensions))
+    agent[:, 1] = loading
+    interaction = np.zeros((design.category_count, design.agent_count))
+    return State(design.prior_mean, interaction[:, 0], interaction, agent, np.zeros((design.category.size, dimensions)))
+
+
+class _Fit:
+    """The posterior so far, and the steps of a sweep."""
+
+    def __init__(
+        self, design: Design, scales: Mapping[str, float], dimensions: int, start: State | None, left_out: Bools | None
+    ) -> None:
+        from scipy.sparse import csr_array
+
+        self.design, cells, tries = design, design.cells, design.cells.tries
+        strength = scales["concentration"] * cells.tightness
+        count = tries * (strength + 1.0) / np.maximum(strength + tries, _TINY)
+        self.count = count if left_out is None else np.where(left_out, 0.0, count)
+        self.won = np.divide(cells.wins, tries, out=np.full(tries.size, 0.5), where=tries > 0.0)
+        n, m, g, f = design.category.size, design.agent_count, design.category_count, design.prior_sd.size
+        starts = np.searchsorted(design.task, np.arange(n + 1))
+        self.table = csr_array((np.zeros(tries.size), design.agent, starts), (n, m))
+        self.turned = self.table.T  # shares the values
+        self.group = design.category[design.task] * m + design.agent
+        others = [scales["loading"] * scales["task"]] * (dimensions - 1)
+        sds = np.array([scales["agent"], DISCRIMINATION * scales["task"], *others])
+        self.agent_prior = np.diag(sds**-2.0)
+        self.agent_mean = np.array([0.0, scales["task"], *[0.0] * (dimensions - 1)])
+        self.category_prior, self.interaction_prior = scales["category"] ** -2.0, scales["interaction"] ** -2.0
+        self.is_interaction = np.ones((g, m))
+        self.is_interaction[-1], self.is_interaction[:, -1] = 0.0, 0.0
+        self.now = JointFit(
+            design=design,
+            state=prior_state(design, dimensions, scales["task"]),
+            coefficient_root=np.diag(design.prior_sd),
+            category_given=np.zeros((g, f)),
+            category_sd=_known(np.full(g, scales["category"])),
+            absorbed=np.zeros((n, dimensions)),
+            agent_cov=_known(np.tile(np.diag(sds**2), (m, 1, 1))),
+            task_cov=_known(np.tile(np.eye(dimensions), (n, 1, 1))),
+            interaction_var=scales["interaction"] ** 2 * self.is_interaction,
+        )
+        if start is not None:
+            self.move(state=self.with_dimensions(start, dimensions, scales))
+        self.expect()
+
+    def move(self, state: State, **posterior: Any) -> None:
+        """Go to another state."""
+        self.now = replace(self.now, state=state, **posterior)
+
+    def expect(self) -> None:
+        """Compute the log odds of the cells, and the weight and the residual of each in the next step."""
+        shrink, pairs = self.design.cells.shrink, (self.design.task, self.design.agent)
+        self.log_odds = self.now.mean(*pairs)
+        scale = np.sqrt(1.0 + _PROBIT * shrink**2 * np.add(*self.now.variances(*pairs)))
+        rate = sigmoid(shrink * self.log_odds / scale)
+        self.weight = shrink**2 * self.count * rate * (1.0 - rate) / scale
+        self.residual = shrink * self.count * (self.won - rate)
+
+    def sweep(self) -> float:
+        """Take one step of each block; return the root mean square change of log odds."""
+        before = self.log_odds
+        self.step_tasks()
+        self.step_shared()
+        self.step_agents()
+        self.step_interactions()
+        self.expect()
+        return float(np.sqrt((self.count * (self.log_odds - before) ** 2).sum() / max(self.count.sum(), _TINY)))
+
+    def own(self) -> Floats:
+        """The part of the cells' log odds that agents and tasks make together."""
+        ability, task = self.now.state.agent[self.design.agent], self.now.state.task[self.design.task]
+        return np.asarray(ability[:, 0] + np.einsum("ck,ck->c", ability[:, 1:], task))
+
+    def step_tasks(self) -> None:
+        """Fit each task given all else."""
+        state, covariance, before = self.now.state, self.now.agent_cov, self.own()
+        ability, loading, k = state.agent[:, :1], state.agent[:, 1:], state.task.shape[1]
+        square = covariance[:, 1:, 1:].reshape(-1, k * k) + _squares(loading)
+        self.table.data[:] = self.weight
+        sums = self.table @ np.hstack([square, covariance[:, 0, 1:] + ability * loading, loading])
+        task_cov = _known(np.linalg.inv(sums[:, : k * k].reshape(-1, k, k) + np.eye(k)))
+        self.table.data[:] = self.residual + self.weight * before
+        known = self.table @ loading - sums[:, k * k : k * (k + 1)]
+        step = _known(_limited(np.einsum("tij,tj->ti", task_cov, known) - state.task))
+        self.sums = sums[:, k * (k + 1) :]
+        absorbed = np.einsum("tij,tj->ti", task_cov, self.sums)
+        self.move(state._replace(task=state.task + step), task_cov=task_cov, absorbed=absorbed)
+        self.residual -= self.weight * (self.own() - before)
+
+    def step_shared(self) -> None:
+        """Fit coefficients and categories together, with the tasks eliminated (Schur complement)."""
+        design, state, absorbed = self.design, self.now.state, self.now.absorbed
+        information = design.by_task(self.weight) - np.einsum("tk,tk->t", self.sums, absorbed)
+        residual = design.by_task(self.residual)
+        weighted = information[:, None] * design.features
+        slope = np.einsum("tf,t->f", design.features, residual)
+        slope -= (state.coefficients - design.prior_mean) / design.prior_sd**2
+        own = design.by_category(information) + self.category_prior
+        pull = _known(design.by_category(residual) - self.category_prior * state.category)
+        cross = _known(np.stack([design.by_category(column) for column in weighted.T], axis=1))
+        given = cross / own[:, None]
+        precision = np.einsum("tf,te->fe", design.features, weighted) + np.diag(design.prior_sd**-2.0)
+        covariance = np.linalg.inv(precision - np.einsum("gf,ge->fe", cross, given))
+        step = np.einsum("fe,e->f", covariance, slope - np.einsum("gf,g->f", given, pull))
+        step = _limited(np.append(step, pull / own - np.einsum("gf,f->g", given, step))[None])[0]
+        coefficients, category = np.split(step, [slope.size])
+        shift = np.einsum("tf,f->t", design.features, coefficients) + category[design.category]
+        self.move(
+            State(
+                state.coefficients + coefficients,
+                state.category + category,
+                state.interaction,
+                state.agent,
+                state.task - absorbed * shift[:, None],
+            ),
+            coefficient_root=np.linalg.cholesky(covariance),
+            category_given=given,
+            category_sd=_known(own**-0.5),
+        )
+        self.residual -= self.weight * shift[design.task] * self.now.left(design.task, design.agent)
+
+    def step_agents(self) -> None:
+        """Fit each agent given all else."""
+        state, size, before = self.now.state, self.now.state.agent.shape[1], self.own()
+        point = np.column_stack([np.ones(state.task.shape[0]), state.task])
+        self.table.data[:] = self.weight
+        sums = self.turned @ self.now.points()
+        agent_cov = _known(np.linalg.inv(sums.reshape(-1, size, size) + self.agent_prior))
+        self.table.data[:] = self.residual + self.weight * before
+        known = self.turned @ point + np.einsum("ij,j->i", self.agent_prior, self.agent_mean)
+        step = _known(_limited(np.einsum("aij,aj->ai", agent_cov, known) - state.agent))
+        self.move(state._replace(agent=state.agent + step), agent_cov=agent_cov)
+        self.residual -= self.weight * (self.own() - before)
+
+    def step_interactions(self) -> None:
+        """Fit each interaction given all else."""
+        state, shape = self.now.state, self.is_interaction.shape
+        sums = [np.bincount(self.group, values, shape[0] * shape[1]) for values in (self.weight, self.residual)]
+        variance = self.is_interaction / (sums[0].reshape(shape) + self.interaction_prior)
+        step = variance * (sums[1].reshape(shape) - self.interaction_prior * state.interaction)
+        step = np.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
+        self.move(state._replace(interaction=state.interaction + step), interaction_var=variance)
+
+    def with_dimensions(self, start: State, dimensions: int, scales: Mapping[str, float]) -> State:
+        """Add the dimensions that a start does not have: what the agents have in common beyond it."""
+        missing = dimensions + 1 - start.agent.shape[1]
+        if missing <= 0:
+            return start
+        shrink = self.design.cells.shrink
+        known = replace(self.now, state=start).mean(self.design.task, self.design.agent)
+        rate = sigmoid(shrink * known)
+        scores = shrink * self.count * (self.won - rate) / np.sqrt(1.0 + self.count * rate * (1.0 - rate))
+        self.table.data[:] = scores
+        table = self.table[:-1, :-1]
+        common = (table.T @ table).toarray()
+        np.fill_diagonal(common, 0.0)  # what single agents vary by themselves
+        vectors = np.linalg.eigh(common)[1][:, : -missing - 1 : -1]
+        size = _FIRST_LOADINGS * scales["loading"] * scales["task"] * len(vectors) ** 0.5
+        loadings = np.vstack([size * vectors, np.zeros((1, vectors.shape[1]))])
+        none = np.zeros((start.task.shape[0], loadings.shape[1]))
+        return start._replace(agent=np.hstack([start.agent, loadings]), task=np.hstack([start.task, none]))
+
+
+def _squares(rows: Floats) -> Floats:
+    """Products of all columns of each row, shape (r, s * s)."""
+    return np.asarray(rows[:, :, None] * rows[:, None, :]).reshape(rows.shape[0], -1)
+
+
+def _known(values: Floats) -> Floats:
+    """Set the last row, that of the unknown, to 0."""
+    values[-1] = 0.0
+    return values
+
+
+def _limited(step: Floats) -> Floats:
+    """Shorten steps, shape (r, s), whose largest component is too long."""
+    longest = np.abs(step).max(axis=1, initial=_TINY)
+    return np.asarray(step * np.minimum(1.0, _LONGEST_STEP / longest)[:, None])
