@@ -93,7 +93,7 @@ def write_rows(path: Path, rows):
 @pytest.fixture(scope="session")
 def thousand_tasks(tmp_path_factory):
     place = tmp_path_factory.mktemp("thousand_tasks") / "phase19"
-    return phase19.run(input=ROOT / "data" / "phase18", output=place, **FIXED)
+    return phase19.run(input=ROOT / "data" / "phase18", output=place, timestamp=FIXED["timestamp"])
 
 
 @pytest.fixture(scope="session")
