@@ -1,5 +1,6 @@
 """Cells of attempts of one (task, agent) pair, and the beta-binomial likelihood of their counts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.records import logit, sigmoid
 
 LOGISTIC_NORMAL = (16.0 * np.sqrt(3.0) / (15.0 * np.pi)) ** 2  # Zeger, Liang, Albert (1988), section 3
+_PROBIT = np.pi / 8.0  # the mean of a logistic function over a normal (MacKay, 1992)
 _TINY = 1e-9
 _FEW = 16  # up to this many attempts, a product is cheaper than special functions, and cannot over- or underflow
 
@@ -72,6 +74,36 @@ class Cells:
     def part(self, keep: Bools) -> "Cells":
         """Select some of the cells."""
         return Cells(self.wins[keep], self.losses[keep], self.tightness[keep], self.shrink[keep])
+
+    def likelihood(self, scales: Mapping[str, float], left_out: Bools | None) -> "CountLikelihood":
+        """Return what the counts say about log odds, given the `concentration`; cells left out do not count."""
+        strength, tries = scales["concentration"] * self.tightness, self.tries
+        count = tries * (strength + 1.0) / np.maximum(strength + tries, _TINY)
+        return CountLikelihood(
+            shrink=self.shrink,
+            effective_count=count if left_out is None else np.where(left_out, 0.0, count),
+            won=np.divide(self.wins, tries, out=np.full(tries.size, 0.5), where=tries > 0.0),
+        )
+
+
+class CountLikelihood(NamedTuple):
+    """Expected log-likelihood of the counts of c cells if log odds are normal; arrays of shape (c,).
+
+    `shrink` is as in :class:`Cells`, `won` the share of wins, and `effective_count` the number of independent
+    attempts that a cell is worth: n (k + 1) / (k + n) of n attempts, its information under the beta-binomial
+    distribution.
+    """
+
+    shrink: Floats
+    effective_count: Floats
+    won: Floats
+
+    def expect(self, mean: Floats, variance: Floats) -> tuple[Floats, Floats]:
+        """Compute the weight and the residual of each cell, with the logistic function averaged over log odds."""
+        scale = np.sqrt(1.0 + _PROBIT * self.shrink**2 * variance)
+        rate = sigmoid(self.shrink * mean / scale)
+        weight = self.shrink**2 * self.effective_count * rate * (1.0 - rate) / scale
+        return weight, self.shrink * self.effective_count * (self.won - rate)
 
 
 class CellFit(NamedTuple):

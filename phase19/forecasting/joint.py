@@ -1,24 +1,21 @@
-"""The joint model of success: agents, categories and several dimensions of tasks, fitted together.
+"""The joint model of agents, categories and several dimensions of tasks, fitted together.
 
-The log odds of a cell are features @ coefficients + category + interaction + ability + loadings @ task. A task is a
-point of Normal(0, I) in K dimensions. Every agent has an ability, and a loading on each dimension: the loadings on the
-first lie around a common value, so it is a difficulty that all agents share; the others lie around 0. An interaction
-belongs to an agent and a category.
+The predictor of a cell, such as its log odds, is features @ coefficients + category + interaction + ability +
+loadings @ task. A task is a point of Normal(0, I) in K dimensions. Every agent has an ability, and a loading on each
+dimension: the loadings on the first lie around a common value, so it is a difficulty that all agents share; the others
+lie around 0. An interaction belongs to an agent and a category.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 
 from phase19.forecasting import Bools, Floats, Ints
-from phase19.forecasting.cells import Cells
-from phase19.forecasting.records import sigmoid
 
 DISCRIMINATION = 0.3  # standard deviation of the loadings on the first dimension, as a share of their mean
-_PROBIT = np.pi / 8.0  # the mean of a logistic function over a normal (MacKay, 1992)
-_TOLERANCE = 1e-3  # a fit has converged if log odds change by less in a sweep (root mean square)
+_TOLERANCE = 1e-3  # a fit has converged if predictors change by less in a sweep (root mean square)
 ROUGH = 1e-2  # the same of fits that only start others or are compared
 _MOST_SWEEPS, _FEW_SWEEPS = 100, 25  # of a fit, and of a rough one
 _LONGEST_STEP = 1.0  # of an effect in one sweep: log odds of certain outcomes have no curvature that would hold them
@@ -26,16 +23,44 @@ _FIRST_LOADINGS = 0.5  # with which new dimensions start, in standard deviations
 _TINY = 1e-9
 
 
+class Likelihood(Protocol):
+    """What c cells say about their predictors."""
+
+    @property
+    def effective_count(self) -> Floats:
+        """Number of independent attempts that each cell is worth, shape (c,)."""
+
+    def expect(self, mean: Floats, variance: Floats) -> tuple[Floats, Floats]:
+        """Compute the weight and the residual of each cell in the next Newton step, shape (c,).
+
+        They are the expected negative second derivative and the expected slope of the log-likelihood if predictors
+        are normal with this mean and variance.
+        """
+
+
+class Observed(Protocol):
+    """What is observed of c cells."""
+
+    def part(self, keep: Bools) -> Self:
+        """Select some of the cells."""
+
+    def likelihood(self, scales: Mapping[str, float], left_out: Bools | None) -> Likelihood:
+        """Return the likelihood; cells left out, shape (c,), do not count."""
+
+
+C = TypeVar("C", bound=Observed)
+
+
 @dataclass(frozen=True, slots=True)
-class Design:
-    """Cells, sorted by task, and the terms of their log odds.
+class Design(Generic[C]):
+    """Cells, sorted by task, and the terms of their predictors.
 
     The last task, agent and category stand for unknown ones, which have no effects of their own.
 
     Attributes
     ----------
     cells
-        Counts of c cells.
+        What is observed of c cells.
     task, agent
         Indices of each cell's task and agent, shape (c,).
     features
@@ -48,7 +73,7 @@ class Design:
         Normal prior of the features' coefficients, shape (f,).
     """
 
-    cells: Cells
+    cells: C
     task: Ints
     agent: Ints
     features: Floats
@@ -58,11 +83,11 @@ class Design:
     prior_mean: Floats
     prior_sd: Floats
 
-    def part(self, keep: Bools) -> "Design":
+    def part(self, keep: Bools) -> "Design[C]":
         """Select some of the cells."""
         return replace(self, cells=self.cells.part(keep), task=self.task[keep], agent=self.agent[keep])
 
-    def compact(self) -> "Design":
+    def compact(self) -> "Design[C]":
         """Leave out the tasks without cells."""
         kept = np.unique(np.append(self.task, self.category.size - 1))
         task = np.searchsorted(kept, self.task)
@@ -91,13 +116,13 @@ class State(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class JointFit:
+class JointFit(Generic[C]):
     """Normal posterior of the effects.
 
     Attributes
     ----------
     design
-        The cells, and the terms of their log odds.
+        The cells, and the terms of their predictors.
     state
         Means.
     coefficient_root
@@ -113,7 +138,7 @@ class JointFit:
         Variance of each interaction, shape (g, m).
     """
 
-    design: Design
+    design: Design[C]
     state: State
     coefficient_root: Floats
     category_given: Floats
@@ -130,7 +155,7 @@ class JointFit:
         return np.column_stack([direct, self.category_sd[category]])
 
     def left(self, task: Ints, agent: Ints) -> Floats:
-        """Share of the shared errors that the records of the task leave in the log odds of pairs, (p,)."""
+        """Share of the shared errors that the records of the task leave in the predictors of pairs, (p,)."""
         return np.asarray(1.0 - np.einsum("pk,pk->p", self.state.agent[agent, 1:], self.absorbed[task]))
 
     def fixed(self) -> Floats:
@@ -140,13 +165,13 @@ class JointFit:
         return np.asarray(by_feature + state.category[self.design.category])
 
     def mean(self, task: Ints, agent: Ints) -> Floats:
-        """Mean of the log odds of p pairs."""
+        """Mean of the predictors of p pairs."""
         state, ability = self.state, self.state.agent[agent]
         own = ability[:, 0] + np.einsum("pk,pk->p", ability[:, 1:], state.task[task])
         return np.asarray(self.fixed()[task] + state.interaction[self.design.category[task], agent] + own)
 
     def variances(self, task: Ints, agent: Ints) -> tuple[Floats, Floats]:
-        """Variance of the log odds of p pairs from errors about the task, and from all other errors."""
+        """Variance of the predictors of p pairs from errors about the task, and from all other errors."""
         of_agent = np.einsum(
             "ps,ps->p", self.points()[task], self.agent_cov.reshape(self.design.agent_count, -1)[agent]
         )
@@ -156,7 +181,7 @@ class JointFit:
         )
 
     def pairs(self, tasks: int) -> tuple[Floats, Floats]:
-        """Mean and variance of the log odds of the first tasks by all known agents, shape (tasks, m - 1)."""
+        """Mean and variance of the predictors of the first tasks by all known agents, shape (tasks, m - 1)."""
         state, category = self.state, self.design.category[:tasks]
         mean = np.einsum("tk,ak->ta", np.column_stack([np.ones(tasks), state.task[:tasks]]), state.agent[:-1])
         mean += state.interaction[category, :-1]
@@ -186,29 +211,29 @@ class JointFit:
 
 
 def fit_joint(
-    design: Design,
+    design: Design[C],
     scales: Mapping[str, float],
     dimensions: int,
     start: State | None = None,
     *,
     tolerance: float = _TOLERANCE,
     left_out: Bools | None = None,
-) -> JointFit:
+) -> JointFit[C]:
     """Fit the posterior by variational inference.
 
     Parameters
     ----------
     design
-        Cells, and the terms of their log odds.
+        Cells, and the terms of their predictors.
     scales
         Standard deviations of `agent`, `category` and `interaction`; `task`, the mean loading on the first dimension;
-        `loading`, the standard deviation of those on other dimensions, as a share of it; and the `concentration`.
+        `loading`, the standard deviation of those on other dimensions, as a share of it; and what the likelihood needs.
     dimensions
         Number K of dimensions, at least 1.
     start
         Means to start from, of at most as many dimensions; by default those of the prior.
     tolerance
-        The fit has converged if log odds change by less in a sweep (root mean square).
+        The fit has converged if predictors change by less in a sweep (root mean square).
     left_out
         Cells that do not count, shape (c,).
 
@@ -216,10 +241,8 @@ def fit_joint(
     -----
     The posterior is a product of normals: of all tasks, of all agents, of all interactions; the coefficients and the
     categories are fitted with the tasks eliminated. Each sweep takes one Newton step of each in the expected
-    log-likelihood (Gaussian variational approximation: Ormerod and Wand, 2012), with the logistic function averaged
-    over the posterior. A cell of n attempts counts as n (k + 1) / (k + n) independent ones, its information under the
-    beta-binomial distribution. New dimensions start at the leading eigenvectors of what the agents have in common
-    beyond the fit. A sweep is O(c K^2).
+    log-likelihood (Gaussian variational approximation: Ormerod and Wand, 2012). New dimensions start at the leading
+    eigenvectors of what the agents have in common beyond the fit. A sweep is O(c K^2).
     """
     if start is None and dimensions > 1:
         start = fit_joint(design, scales, 1, tolerance=ROUGH, left_out=left_out).state
@@ -230,7 +253,7 @@ def fit_joint(
     return fit.now
 
 
-def prior_state(design: Design, dimensions: int, loading: float = 0.0) -> State:
+def prior_state(design: Design[C], dimensions: int, loading: float = 0.0) -> State:
     """Means of all effects before any record; `loading` is the agents' mean loading on the first dimension."""
     agent = np.zeros((design.agent_count, 1 + dimensions))
     agent[:, 1] = loading
@@ -238,22 +261,23 @@ def prior_state(design: Design, dimensions: int, loading: float = 0.0) -> State:
     return State(design.prior_mean, interaction[:, 0], interaction, agent, np.zeros((design.category.size, dimensions)))
 
 
-class _Fit:
+class _Fit(Generic[C]):
     """The posterior so far, and the steps of a sweep."""
 
     def __init__(
-        self, design: Design, scales: Mapping[str, float], dimensions: int, start: State | None, left_out: Bools | None
+        self,
+        design: Design[C],
+        scales: Mapping[str, float],
+        dimensions: int,
+        start: State | None,
+        left_out: Bools | None,
     ) -> None:
         from scipy.sparse import csr_array
 
-        self.design, cells, tries = design, design.cells, design.cells.tries
-        strength = scales["concentration"] * cells.tightness
-        count = tries * (strength + 1.0) / np.maximum(strength + tries, _TINY)
-        self.count = count if left_out is None else np.where(left_out, 0.0, count)
-        self.won = np.divide(cells.wins, tries, out=np.full(tries.size, 0.5), where=tries > 0.0)
+        self.design, self.likelihood = design, design.cells.likelihood(scales, left_out)
         n, m, g, f = design.category.size, design.agent_count, design.category_count, design.prior_sd.size
         starts = np.searchsorted(design.task, np.arange(n + 1))
-        self.table = csr_array((np.zeros(tries.size), design.agent, starts), (n, m))
+        self.table = csr_array((np.zeros(design.task.size), design.agent, starts), (n, m))
         self.turned = self.table.T  # shares the values
         self.group = design.category[design.task] * m + design.agent
         others = [scales["loading"] * scales["task"]] * (dimensions - 1)
@@ -283,26 +307,23 @@ class _Fit:
         self.now = replace(self.now, state=state, **posterior)
 
     def expect(self) -> None:
-        """Compute the log odds of the cells, and the weight and the residual of each in the next step."""
-        shrink, pairs = self.design.cells.shrink, (self.design.task, self.design.agent)
-        self.log_odds = self.now.mean(*pairs)
-        scale = np.sqrt(1.0 + _PROBIT * shrink**2 * np.add(*self.now.variances(*pairs)))
-        rate = sigmoid(shrink * self.log_odds / scale)
-        self.weight = shrink**2 * self.count * rate * (1.0 - rate) / scale
-        self.residual = shrink * self.count * (self.won - rate)
+        """Compute the predictors of the cells, and the weight and the residual of each in the next step."""
+        pairs = self.design.task, self.design.agent
+        self.predictor = self.now.mean(*pairs)
+        self.weight, self.residual = self.likelihood.expect(self.predictor, np.add(*self.now.variances(*pairs)))
 
     def sweep(self) -> float:
-        """Take one step of each block; return the root mean square change of log odds."""
-        before = self.log_odds
+        """Take one step of each block; return the root mean square change of predictors."""
+        before, count = self.predictor, self.likelihood.effective_count
         self.step_tasks()
         self.step_shared()
         self.step_agents()
         self.step_interactions()
         self.expect()
-        return float(np.sqrt((self.count * (self.log_odds - before) ** 2).sum() / max(self.count.sum(), _TINY)))
+        return float(np.sqrt((count * (self.predictor - before) ** 2).sum() / max(count.sum(), _TINY)))
 
     def own(self) -> Floats:
-        """The part of the cells' log odds that agents and tasks make together."""
+        """The part of the cells' predictors that agents and tasks make together."""
         ability, task = self.now.state.agent[self.design.agent], self.now.state.task[self.design.task]
         return np.asarray(ability[:, 0] + np.einsum("ck,ck->c", ability[:, 1:], task))
 
@@ -381,11 +402,9 @@ class _Fit:
         missing = dimensions + 1 - start.agent.shape[1]
         if missing <= 0:
             return start
-        shrink = self.design.cells.shrink
         known = replace(self.now, state=start).mean(self.design.task, self.design.agent)
-        rate = sigmoid(shrink * known)
-        scores = shrink * self.count * (self.won - rate) / np.sqrt(1.0 + self.count * rate * (1.0 - rate))
-        self.table.data[:] = scores
+        weight, residual = self.likelihood.expect(known, np.zeros(known.size))
+        self.table.data[:] = residual / np.sqrt(1.0 + weight)
         table = self.table[:-1, :-1]
         common = (table.T @ table).toarray()
         np.fill_diagonal(common, 0.0)  # what single agents vary by themselves

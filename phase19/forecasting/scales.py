@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from phase19.forecasting import Bools, Floats, Ints
-from phase19.forecasting.cells import averaged, fit_cells
+from phase19.forecasting.cells import Cells, averaged, fit_cells
 from phase19.forecasting.classes import Classes, fit_classes
 from phase19.forecasting.joint import ROUGH, Design, JointFit, State, fit_joint
 from phase19.forecasting.records import LEVELS, logit, sigmoid
@@ -37,7 +37,7 @@ class Choice(NamedTuple):
     states: list[State]
 
 
-def choose(design: Design, medians: Mapping[str, float], spread: float) -> tuple[dict[str, float], int]:
+def choose(design: Design[Cells], medians: Mapping[str, float], spread: float) -> tuple[dict[str, float], int]:
     """Choose scales and the number of dimensions by the likelihood of what is left out, and the prior.
 
     Parameters
@@ -84,7 +84,7 @@ def choose(design: Design, medians: Mapping[str, float], spread: float) -> tuple
     return best.scales | _class_scales(design, best, splits), best.dimensions
 
 
-def _class_scales(design: Design, joint: Choice, splits: Sequence[tuple[Bools, Bools]]) -> dict[str, float]:
+def _class_scales(design: Design[Cells], joint: Choice, splits: Sequence[tuple[Bools, Bools]]) -> dict[str, float]:
     """Choose what the classes' forecast weighs beside that of the joint model, and how strong the prior of rates is."""
     concentration, weights = joint.scales["concentration"], (0.0, *_WEIGHTS)
     found = np.zeros((2, len(_STRENGTHS), len(weights)))  # of tasks and of cells
@@ -108,7 +108,7 @@ def _class_scales(design: Design, joint: Choice, splits: Sequence[tuple[Bools, B
 
 
 def classes_of(
-    design: Design, fit: JointFit, concentration: float, strength: float, before: Classes | None = None
+    design: Design[Cells], fit: JointFit[Cells], concentration: float, strength: float, before: Classes | None = None
 ) -> Classes:
     """Fit latent classes to the cells of known tasks and agents."""
     from scipy.sparse import csr_array
@@ -136,14 +136,14 @@ def with_classes(log_odds: Floats, classes: Classes, weight: Floats, task: Ints,
     return pooled
 
 
-def _of_cells(fit: JointFit, out: Bools, concentration: float) -> float:
+def _of_cells(fit: JointFit[Cells], out: Bools, concentration: float) -> float:
     """Log-likelihood of cells left out, each by itself."""
     pairs, cells = (fit.design.task[out], fit.design.agent[out]), fit.design.cells.part(out)
     log_odds = averaged(fit.mean(*pairs), np.add(*fit.variances(*pairs)))
     return float(fit_cells(log_odds, cells, concentration).log_likelihood.sum())
 
 
-def _of_tasks(fit: JointFit, out: Bools, concentration: float) -> float:
+def _of_tasks(fit: JointFit[Cells], out: Bools, concentration: float) -> float:
     """Log-likelihood of tasks left out, each with all its cells, which share what is not known of the task."""
     if not out.any():
         return 0.0
@@ -174,7 +174,7 @@ def _searched(best: Choice, score: Callable[..., Choice], moves: Sequence[tuple[
     return best
 
 
-def _splits(design: Design) -> Iterator[tuple[Bools, Bools]]:
+def _splits(design: Design[Cells]) -> Iterator[tuple[Bools, Bools]]:
     """Yield which cells are left out, shape (c,): those of whole tasks, and single ones."""
     n, m = design.category.size, design.agent_count
     agent = _ranks(design.agent, design.cells.wins, design.cells.tries, m)
@@ -201,7 +201,7 @@ def _ranks(group: Ints, wins: Floats, tries: Floats, size: int) -> Ints:
     return np.argsort(np.lexsort((tried, won)))
 
 
-def agent_consistency(design: Design, log_odds: Floats, concentration: float, spread: float) -> Floats:
+def agent_consistency(design: Design[Cells], log_odds: Floats, concentration: float, spread: float) -> Floats:
     """Estimate each agent's factor on its pairs' concentration, shape (m,): below 1 if repeated attempts end alike.
 
     Parameters

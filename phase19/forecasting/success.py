@@ -90,7 +90,7 @@ class SuccessPosterior:
     log_odds: Floats
     spread: Floats
     shared: Floats
-    fit: JointFit
+    fit: JointFit[Cells]
     agent_root: Floats
     task_root: Floats
     scales: Mapping[str, float]
@@ -206,7 +206,7 @@ def fit_success(
     )
 
 
-def success_design(records: Records, population_rate: float, priors: SuccessPriors) -> Design:
+def success_design(records: Records, population_rate: float, priors: SuccessPriors) -> Design[Cells]:
     """Make a cell for each pair of the records, and one for all tasks of each agent judged by its summary."""
     size = np.bincount(records.pair)
     first = np.cumsum(size) - size  # records are sorted by pair
@@ -272,7 +272,7 @@ def _prior_mean(records: Records, population_rate: float, priors: SuccessPriors)
 
 def _of_pairs(
     features: Floats,
-    fit: JointFit,
+    fit: JointFit[Cells],
     cell_log_odds: Floats,
     concentration: float,
     consistency: Floats,
