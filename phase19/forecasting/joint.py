@@ -6,7 +6,7 @@ dimension: the loadings on the first lie around a common value, so it is a diffi
 lie around 0. An interaction belongs to an agent and a category.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
@@ -123,6 +123,8 @@ class JointFit(Generic[C]):
     ----------
     design
         The cells, and the terms of their predictors.
+    scales
+        Standard deviations with which it was fitted.
     state
         Means.
     coefficient_root
@@ -139,6 +141,7 @@ class JointFit(Generic[C]):
     """
 
     design: Design[C]
+    scales: Mapping[str, float]
     state: State
     coefficient_root: Floats
     category_given: Floats
@@ -218,6 +221,7 @@ def fit_joint(
     *,
     tolerance: float = _TOLERANCE,
     left_out: Bools | None = None,
+    revise: Callable[[JointFit[C]], JointFit[C]] | None = None,
 ) -> JointFit[C]:
     """Fit the posterior by variational inference.
 
@@ -227,7 +231,8 @@ def fit_joint(
         Cells, and the terms of their predictors.
     scales
         Standard deviations of `agent`, `category` and `interaction`; `task`, the mean loading on the first dimension;
-        `loading`, the standard deviation of those on other dimensions, as a share of it; and what the likelihood needs.
+        `loading`, the standard deviation of those on other dimensions, as a share of it; `discrimination`, that of
+        those on the first (0.3 by default); and what the likelihood needs.
     dimensions
         Number K of dimensions, at least 1.
     start
@@ -236,6 +241,8 @@ def fit_joint(
         The fit has converged if predictors change by less in a sweep (root mean square).
     left_out
         Cells that do not count, shape (c,).
+    revise
+        Estimates the scales again after each sweep.
 
     Notes
     -----
@@ -245,10 +252,13 @@ def fit_joint(
     eigenvectors of what the agents have in common beyond the fit. A sweep is O(c K^2).
     """
     if start is None and dimensions > 1:
-        start = fit_joint(design, scales, 1, tolerance=ROUGH, left_out=left_out).state
+        start = fit_joint(design, scales, 1, tolerance=ROUGH, left_out=left_out, revise=revise).state
     fit = _Fit(design, scales, dimensions, start, left_out)
     for _ in range(_MOST_SWEEPS if tolerance < ROUGH else _FEW_SWEEPS):
-        if fit.sweep() < tolerance:
+        change = fit.sweep()
+        if revise is not None:
+            fit.rescale(revise(fit.now))
+        if change < tolerance:
             break
     return fit.now
 
@@ -280,15 +290,12 @@ class _Fit(Generic[C]):
         self.table = csr_array((np.zeros(design.task.size), design.agent, starts), (n, m))
         self.turned = self.table.T  # shares the values
         self.group = design.category[design.task] * m + design.agent
-        others = [scales["loading"] * scales["task"]] * (dimensions - 1)
-        sds = np.array([scales["agent"], DISCRIMINATION * scales["task"], *others])
-        self.agent_prior = np.diag(sds**-2.0)
-        self.agent_mean = np.array([0.0, scales["task"], *[0.0] * (dimensions - 1)])
-        self.category_prior, self.interaction_prior = scales["category"] ** -2.0, scales["interaction"] ** -2.0
         self.is_interaction = np.ones((g, m))
         self.is_interaction[-1], self.is_interaction[:, -1] = 0.0, 0.0
+        sds = _agent_sds(scales, dimensions)
         self.now = JointFit(
             design=design,
+            scales=scales,
             state=prior_state(design, dimensions, scales["task"]),
             coefficient_root=np.diag(design.prior_sd),
             category_given=np.zeros((g, f)),
@@ -298,9 +305,17 @@ class _Fit(Generic[C]):
             task_cov=_known(np.tile(np.eye(dimensions), (n, 1, 1))),
             interaction_var=scales["interaction"] ** 2 * self.is_interaction,
         )
+        self.rescale(self.now)
         if start is not None:
             self.move(state=self.with_dimensions(start, dimensions, scales))
         self.expect()
+
+    def rescale(self, now: JointFit[C]) -> None:
+        """Go to another state and other scales."""
+        self.now, self.design, scales, dimensions = now, now.design, now.scales, now.absorbed.shape[1]
+        self.agent_prior = np.diag(_agent_sds(scales, dimensions) ** -2.0)
+        self.agent_mean = np.array([0.0, scales["task"], *[0.0] * (dimensions - 1)])
+        self.category_prior, self.interaction_prior = scales["category"] ** -2.0, scales["interaction"] ** -2.0
 
     def move(self, state: State, **posterior: Any) -> None:
         """Go to another state."""
@@ -413,6 +428,12 @@ class _Fit(Generic[C]):
         loadings = np.vstack([size * vectors, np.zeros((1, vectors.shape[1]))])
         none = np.zeros((start.task.shape[0], loadings.shape[1]))
         return start._replace(agent=np.hstack([start.agent, loadings]), task=np.hstack([start.task, none]))
+
+
+def _agent_sds(scales: Mapping[str, float], dimensions: int) -> Floats:
+    """Prior standard deviations of an agent's ability and loadings, shape (1 + K,)."""
+    first = scales.get("discrimination", DISCRIMINATION) * scales["task"]
+    return np.array([scales["agent"], first, *[scales["loading"] * scales["task"]] * (dimensions - 1)])
 
 
 def _squares(rows: Floats) -> Floats:

@@ -1,20 +1,19 @@
 """Success of a first attempt: the joint model of agents, categories and tasks, and what records add for each pair."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
-from phase19.forecasting import Floats, Ints
+from phase19.forecasting import Floats
 from phase19.forecasting.cells import LOGISTIC_NORMAL, Cells, averaged, fit_cells, logit_sd, mean_log_odds
 from phase19.forecasting.classes import Classes
 from phase19.forecasting.joint import DISCRIMINATION, Design, JointFit, fit_joint, prior_state
+from phase19.forecasting.posterior import JointPosterior, root
 from phase19.forecasting.records import Records, logit, sigmoid
 from phase19.forecasting.scales import agent_consistency, choose, classes_of, with_classes
 
 _AVERAGED = 1e6  # multiple of the concentration for a mean over tasks, which has no spread of its own
-_TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,98 +52,26 @@ class SuccessPriors:
         return {name: getattr(self, name) for name in names}
 
 
-class Errors(NamedTuple):
-    """Independent errors of the log odds of p pairs, as what one standard deviation of each adds.
-
-    Those of the f coefficients, shape (p, f); of the task's category, (p, 1); of the agent, (p, 1 + K); of the task,
-    (p, K); and the pair's own, (p,).
-    """
-
-    shared: Floats
-    category: Floats
-    agent: Floats
-    task: Floats
-    own: Floats
-
-
 @dataclass(frozen=True, slots=True)
-class SuccessPosterior:
+class SuccessPosterior(JointPosterior):
     """Normal posterior of the log odds that a first attempt succeeds.
 
     Attributes
     ----------
-    log_odds, spread
-        Mean and standard deviation of the log odds of all pairs of the run's tasks and agents, shape (n, m).
-    shared
-        What one standard deviation of each error of the coefficients and of its category adds to a task without
-        records, shape (n, f + 1).
-    fit
-        What tasks and agents have in common.
-    agent_root, task_root
-        Roots of the covariances of agents and of tasks, shapes (m, 1 + K, 1 + K) and (n, K, K).
-    scales, dimensions, chosen_on
-        Standard deviations and concentration by name, the number K of dimensions, and the number of attempts from
-        which they were chosen.
+    scales, chosen_on
+        Standard deviations and concentration by name, and the number of attempts from which they and the number of
+        dimensions were chosen.
+    classes
+        Latent classes of tasks, if they count.
     """
 
-    log_odds: Floats
-    spread: Floats
-    shared: Floats
-    fit: JointFit[Cells]
-    agent_root: Floats
-    task_root: Floats
     scales: Mapping[str, float]
-    dimensions: int
     classes: Classes | None
     chosen_on: int
 
-    def mean(self, task: Ints, agent: Ints) -> Floats:
-        """Posterior mean of the log odds of pairs; `task` and `agent` are indices that broadcast."""
-        return np.asarray(self.log_odds[task, agent])
-
-    def sd(self, task: Ints, agent: Ints) -> Floats:
-        """Posterior standard deviation of the log odds of pairs."""
-        return np.asarray(self.spread[task, agent])
-
     def task_log_odds(self) -> Floats:
         """Posterior mean of the log odds of each task, averaged over agents, shape (n,)."""
-        return np.asarray(self.log_odds.mean(axis=1))
-
-    def errors(self, task: Ints, agent: Ints) -> Errors:
-        """Split the posterior of p pairs into independent errors; `task` and `agent` have shape (p,)."""
-        fit, loading = self.fit, self.fit.state.agent[agent, 1:]
-        point = np.column_stack([np.ones(task.size), fit.state.task[task]])
-        shared = fit.left(task, agent)[:, None] * self.shared[task]
-        found = (
-            shared[:, :-1],
-            shared[:, -1:],
-            np.einsum("pi,pij->pj", point, self.agent_root[agent]),
-            np.einsum("pi,pij->pj", loading, self.task_root[task]),
-        )
-        known = sum((part**2).sum(axis=1) for part in found)
-        return Errors(*found, own=np.sqrt(np.maximum(self.spread[task, agent] ** 2 - known, 0.0)))
-
-    def drawn(self, normals: Sequence[Floats], task: Ints, agent: Ints, place: Ints) -> tuple[Floats, Floats]:
-        """Draw the log odds of p pairs without their own errors.
-
-        Parameters
-        ----------
-        normals
-            Standard normals of s draws for the coefficients, (s, f); the categories, (s, g); the agents, (s, m, 1 + K);
-            and the tasks, (s, t, K).
-        task, agent, place
-            Indices of the pairs' tasks and agents, and of the tasks among those drawn, shape (p,).
-
-        Returns
-        -------
-        numpy.ndarray, numpy.ndarray
-            Log odds, shape (s, p), and the standard deviation of the pairs' own errors, (p,).
-        """
-        errors, category = self.errors(task, agent), self.fit.design.category[task]
-        away = np.einsum("sf,pf->sp", normals[0], errors.shared) + normals[1][:, category] * errors.category[:, 0]
-        away += np.einsum("spk,pk->sp", normals[2][:, agent], errors.agent)
-        away += np.einsum("spk,pk->sp", normals[3][:, place], errors.task)
-        return self.log_odds[task, agent] + away, errors.own
+        return np.asarray(self.center.mean(axis=1))
 
 
 def fit_success(
@@ -193,14 +120,13 @@ def fit_success(
         records.task_features, fit, log_odds, scales["concentration"], consistency, classes=classes, weight=weight
     )
     return SuccessPosterior(
-        log_odds=mean,
+        center=mean,
         spread=sd,
         shared=fit.shared()[: records.task_features.shape[0]],
         fit=fit,
-        agent_root=_root(fit.agent_cov),
-        task_root=_root(fit.task_cov[: records.task_features.shape[0]]),
+        agent_root=root(fit.agent_cov),
+        task_root=root(fit.task_cov[: records.task_features.shape[0]]),
         scales=dict(scales),
-        dimensions=dimensions,
         classes=classes,
         chosen_on=chosen_on,
     )
@@ -304,9 +230,3 @@ def _of_pairs(
     rate = fit_cells(cell_log_odds, cells, concentration).rate[here]
     mean[pair], variance[pair] = mean_log_odds(rate, known) + boost[pair[0]], known
     return mean, np.sqrt(variance)
-
-
-def _root(covariance: Floats) -> Floats:
-    """Roots of covariances, shape (r, s, s); that of nothing unknown is 0."""
-    jitter = _TINY * np.eye(covariance.shape[-1])
-    return np.asarray(np.linalg.cholesky(covariance + jitter))

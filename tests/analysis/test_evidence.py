@@ -97,7 +97,7 @@ def success(wave, model, mine, a):
     own, shared = np.zeros(1 + posterior.dimensions), np.zeros(6)
     for task, agent, allowed in pairs(wave, model, mine, a):
         p = model.expected(task, agent, allowed).planned_success.item()
-        moved = [replace(posterior, log_odds=posterior.log_odds + h) for h in (-step, step)]
+        moved = [replace(posterior, center=posterior.center + h) for h in (-step, step)]
         low, high = (replace(model, success=m).expected(task, agent, allowed).planned_success.item() for m in moved)
         slope = (high - low) / (2 * step)
         errors = posterior.errors(task, agent)

@@ -577,7 +577,7 @@ def test_the_planned_time_by_hand():
     """p = .6 for sure, two attempts: .6 S + .4 F for the first, and .4 times (.55 S + .45 F) for the second."""
     fitted = model(world_rows(9, count=200, task_count=4))
     certain = np.full((4, 3), np.log(1.5))
-    success = replace(fitted.success, log_odds=certain, spread=np.full((4, 3), 1e-9))
+    success = replace(fitted.success, center=certain, spread=np.full((4, 3), 1e-9))
     sure = replace(fitted, success=success)
     pair = np.array([1]), np.array([2])
     forecast = sure.forecast(*pair, np.array([2]))

@@ -369,7 +369,7 @@ def fitted():
     assert all(
         (np.linalg.norm(part.reshape(12, -1), axis=1) > 0.1).all() for part in errors if part is not errors.category
     )
-    assert np.ptp(posterior.success.log_odds) > 0.3
+    assert np.ptp(posterior.success.center) > 0.3
     return posterior
 
 

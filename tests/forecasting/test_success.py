@@ -344,7 +344,7 @@ def test_an_agents_way_with_a_category_goes_to_new_tasks_of_it_and_no_others():
     ]
     frame = tasks(*({"task_id": f"t{i}", "category": kind} for i, kind in enumerate(("docs", None, "code"))))
     fitted = ForecastModel.fit(frame, agents("a0", "a1"), attempts(*rows), POPULATION)
-    docs, none, code = -np.diff(fitted.success.log_odds)[:, 0]
+    docs, none, code = -np.diff(fitted.success.center)[:, 0]
     assert docs > none + 0.3 > code + 0.6
     again = all_pairs(ForecastModel.fit(frame[::-1], agents("a0", "a1"), attempts(*rows), POPULATION))
     assert again.success_probability[::-1] == pytest.approx(all_pairs(fitted).success_probability, rel=1e-9)
