@@ -142,6 +142,9 @@ STATEMENTS = Schema(
     confidence=rate("Phase 18's confidence in it; the attempts that it counts as", nullable=True),
 )
 
+# A column of numbers for each feature follows, in the order of their names; null where unknown.
+FEATURES = Schema("features", task_id=identifier("task that they describe", key=True))
+
 EVIDENCE = STATEMENTS.select(
     "evidence",
     "task_id agent_id risk_level category success_rate confidence",

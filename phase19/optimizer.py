@@ -648,7 +648,7 @@ class AdaptiveOptimizer:
         if self.previous is not None:
             evidence = evidence.join(records[-1], on=["task_id", "agent_id"], how="anti", maintain_order="left")
         known = pl.concat([self.heuristics.claims(pl.concat(records)), *self._observed])
-        return ForecastModel.fit(tasks, agents, known, inputs.population, evidence=evidence)
+        return ForecastModel.fit(tasks, agents, known, inputs.population, evidence=evidence, features=inputs.features)
 
     @property
     def _agents(self) -> pl.DataFrame:

@@ -511,7 +511,7 @@ class AdaptiveScheduler:
         inputs, rows = self.inputs, rows_of(rows, "task", "planned_duration_ms")
         tasks = task_rows(rows.with_columns(estimated_duration_ms="planned_duration_ms"))
         agents = agent_rows(natural_order(set(rows["agent_id"])), inputs.agents)
-        model = ForecastModel.fit(tasks, agents, inputs.attempts, inputs.population)
+        model = ForecastModel.fit(tasks, agents, inputs.attempts, inputs.population, features=inputs.features)
         return SimulateExecutor(model.world(self.seed), tasks["task_id"], agents["agent_id"])
 
 

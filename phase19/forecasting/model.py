@@ -66,6 +66,8 @@ class ForecastModel:
         `frames.TASKS` and `frames.AGENTS`; indices of tasks and agents are row numbers.
     attempts, evidence
         `frames.ATTEMPTS` and `frames.EVIDENCE`: everything that the model has learned from.
+    features
+        `frames.FEATURES` of tasks; None without.
     population
         Phase 18's summary, used without records.
     priors
@@ -84,6 +86,7 @@ class ForecastModel:
     agents: pl.DataFrame
     attempts: pl.DataFrame
     evidence: pl.DataFrame | None
+    features: pl.DataFrame | None
     population: Population
     priors: SuccessPriors
     success: SuccessPosterior
@@ -102,6 +105,7 @@ class ForecastModel:
         population: Population,
         *,
         evidence: pl.DataFrame | None = None,
+        features: pl.DataFrame | None = None,
         priors: SuccessPriors | None = None,
         before: Self | None = None,
     ) -> Self:
@@ -117,6 +121,8 @@ class ForecastModel:
             Phase 18's summary, used without records.
         evidence
             `frames.EVIDENCE` of patterns and signals; none by default.
+        features
+            `frames.FEATURES` of tasks, planned or recorded; none by default.
         priors
             Priors of the success model; the defaults if None.
         before
@@ -133,6 +139,7 @@ class ForecastModel:
             agents=agents,
             attempts=attempts,
             evidence=evidence,
+            features=features,
             population=population,
             priors=priors,
             success=success,
@@ -149,7 +156,14 @@ class ForecastModel:
             return self
         known = pl.concat([self.attempts, attempts])
         return self.fit(
-            self.tasks, self.agents, known, self.population, evidence=self.evidence, priors=self.priors, before=self
+            self.tasks,
+            self.agents,
+            known,
+            self.population,
+            evidence=self.evidence,
+            features=self.features,
+            priors=self.priors,
+            before=self,
         )
 
     def expected(self, task: Ints, agent: Ints, allowed: Ints) -> Expected:

@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 from operator import attrgetter
@@ -121,7 +121,7 @@ def decode_lines(path: Path, rows: Rows, select: Sequence[pl.Expr] = (), report:
     -------
     Decoded
         Its `value` is a frame with one row per line, in file order. Absent fields are null. Timestamps are in UTC;
-        those without an offset count as UTC. Fields that accept any JSON are JSON text.
+        those without an offset count as UTC. Fields that accept any JSON, or numbers by name, are JSON text.
 
     Raises
     ------
@@ -168,6 +168,16 @@ def decode_lines(path: Path, rows: Rows, select: Sequence[pl.Expr] = (), report:
     if rows.key:
         check_unique(path, whole, rows.key, report)
     return Decoded(whole, digest.digest(), unknown, naive_count)
+
+
+def key_names(path: Path) -> list[str]:
+    """Sorted names of the keys in a JSONL file; lines that are no objects have none."""
+    names, decode = set[str](), msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+    with open_file(path) as stream:
+        for line in stream:
+            with suppress(*_REFUSED):
+                names.update(decode(line.removeprefix(_BYTE_ORDER_MARK)))
+    return sorted(names)
 
 
 def check_unique(path: Path, frame: pl.DataFrame, keys: Sequence[str], report: Report = raise_error) -> None:
@@ -280,6 +290,8 @@ def _series(name: str, values: Iterator[Any], dtype: Any) -> pl.Series:
         return pl.Series(name, list(map(list, places)), dtype=dtype).gather(pl.Series(rows, dtype=pl.UInt32))
     if isinstance(dtype, pl.Datetime):
         present = [v if v is None or v.tzinfo else v.replace(tzinfo=UTC) for v in present]
+    if dtype == pl.Object:
+        present, dtype = [None if v is None else msgspec.json.encode(v).decode() for v in present], pl.String
     if dtype == pl.Binary:
         present = [None if v is None or bytes(v) == b"null" else bytes(v) for v in present]
         return pl.Series(name, present, dtype=dtype).cast(pl.String)
@@ -368,8 +380,12 @@ def _mismatch(document: Any, shape: Any, problem: str) -> tuple[str, str, _Place
     reason, _, place = problem.rpartition(" - at `") if " - at `" in problem else (problem, "", "")
     is_key = place.startswith("key` in ")
     node, field = document, tuple[str | int, ...]()
-    for name, index in re.findall(r"\.([^.[`]+)|\[(\d+|\.\.\.)\]", place + "[...]" * is_key):
-        step = name or (_refused_member(document, node, shape, problem) if index == "..." else int(index))
+    steps = re.findall(r"\.([^.[`]+)|\[(\d+|\.\.\.)\]", place + "[...]" * is_key)
+    # A name at the top may contain any character.
+    names = getattr(shape, "__struct_encode_fields__", ())
+    steps = next(([(own, "")] for own in names if place == f"$.{own}`"), steps)
+    for name, index in steps:
+        step = name if not index else int(index) if index != "..." else _refused_member(document, node, shape, problem)
         node, field = node[step], (*field, step)
     if missing := re.fullmatch("Object missing required field `(.*)`", reason):
         others = [name for name in node if name not in getattr(shape, "__struct_encode_fields__", ())]

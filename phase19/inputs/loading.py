@@ -11,9 +11,9 @@ from typing import Any, ParamSpec, TypeVar, cast
 import polars as pl
 
 from phase19.errors import InputError, InvalidInputsError, plural, suggestion
-from phase19.frames import AGENTS, ATTEMPTS, BASELINES, EVIDENCE, HEURISTICS, SOURCES, STATEMENTS, TASKS
-from phase19.inputs import summaries, wire
-from phase19.inputs.decoding import LINE, TEXT_HASH, Decoded, decode_document, decode_lines
+from phase19.frames import AGENTS, ATTEMPTS, BASELINES, EVIDENCE, FEATURES, HEURISTICS, SOURCES, STATEMENTS, TASKS
+from phase19.inputs import features, summaries, wire
+from phase19.inputs.decoding import LINE, TEXT_HASH, Decoded, decode_document, decode_lines, key_names, shorten
 from phase19.inputs.directories import Directory, list_directory, unread_records
 from phase19.inputs.heuristics import read_heuristics
 from phase19.inputs.history import attempt_columns, judged_attempts
@@ -27,6 +27,7 @@ _TASK_OUTCOMES = "task_outcomes.jsonl"
 _WAVE_OUTCOMES = f"wave_*/*/{_TASK_OUTCOMES}"
 _IN_WAVE = re.compile(rf"wave_[^/]*/[^/]+/{re.escape(_TASK_OUTCOMES)}")
 _EVEN_ODDS = Population(success_rate=0.5, agent_count=0, task_count=0)
+_MOST_FEATURES = 4096
 _NAMED = 10  # names in one warning; further ones are counted
 
 
@@ -42,6 +43,8 @@ class Inputs:
         ATTEMPTS: Phase 17's rows (source ``phase17``), then Phase 18's (source ``phase18``), each in file order.
     agents
         AGENTS in natural order: all agents named in a file, and further ``agent_i`` until there are total_agents.
+    features
+        FEATURES: numbers that describe tasks, which may be planned or recorded; sorted by task id.
     heuristics, sources
         HEURISTICS, SOURCES, in file order.
     statements, evidence, baselines
@@ -59,6 +62,7 @@ class Inputs:
     tasks: pl.DataFrame = field(default_factory=TASKS.empty)
     attempts: pl.DataFrame = field(default_factory=ATTEMPTS.empty)
     agents: pl.DataFrame = field(default_factory=AGENTS.empty)
+    features: pl.DataFrame = field(default_factory=FEATURES.empty)
     heuristics: pl.DataFrame = field(default_factory=HEURISTICS.empty)
     statements: pl.DataFrame = field(default_factory=STATEMENTS.empty)
     evidence: pl.DataFrame = field(default_factory=EVIDENCE.empty)
@@ -131,6 +135,7 @@ def load_inputs(
     limits = log.lines("phase18", "agents.jsonl", wire.AGENT_ROWS)
     capacity: dict[str, int | None] = dict(limits.select("agent_id", "capacity").rows())
     tasks, task_source = _tasks(log, recorded, population.task_count)
+    described = _features(log, tasks, task_source)
     log.raise_errors()  # what follows compares files, so it needs all of them
     statements, evidence = summaries.read_statements(patterns, signals, attempts)
     baselines = summaries.baselines(health, metrics, performance)
@@ -153,13 +158,12 @@ def load_inputs(
         )
     log.warnings += check_records(tasks, attempts)
     log.warnings += check_names("agent", pl.Series(list(capacity), dtype=pl.String), attempts["agent_id"], "records")
-    if log.path("phase18", "features.jsonl") is not None:
-        log.warnings.append("features.jsonl is ignored: forecasts do not use features of tasks yet")
     log.warn_of_unread()
     return Inputs(
-        tasks=tasks.drop(LINE),
+        tasks=tasks.drop(LINE, features.COLUMN),
         attempts=attempts,
         agents=agents,
+        features=described,
         heuristics=heuristics.select(HEURISTICS.columns.keys()),
         statements=statements,
         evidence=evidence,
@@ -205,6 +209,10 @@ class _Log:
         """The path of an optional file; None if it does not exist. A dangling link counts as existing."""
         directory = self.directories.get(phase)
         return directory.path / name if directory is not None and name in directory.entries else None
+
+    def place(self, task_source: str) -> Path | None:
+        """The path of the file that lists the tasks; None if none does."""
+        return self.path("phase18", task_source) or self.path("phase16", task_source)
 
     def report(self, error: InputError) -> None:
         """Keep an error; raise when there are enough."""
@@ -318,19 +326,35 @@ def _tasks(log: _Log, attempts: pl.DataFrame, total_tasks: int) -> tuple[pl.Data
         if frame.height:
             for other in files[number:]:
                 log.skip(*other)
-            return frame.select(*TASKS.fill(wire.TASK_ROWS.dtypes), LINE), name
+            return frame.select(*TASKS.fill(wire.TASK_ROWS.dtypes), LINE, features.COLUMN), name
         if log.path(phase, name) is not None:
             log.warnings.append(f"{name} is empty; the next source of tasks is used")
-    no_line = pl.lit(None, dtype=pl.UInt32).alias(LINE)
+    unknown = pl.lit(None, dtype=pl.UInt32).alias(LINE), pl.lit(None, dtype=pl.String).alias(features.COLUMN)
     if attempts.is_empty():
         names = pl.select(task_id=pl.format("task_{}", pl.int_range(total_tasks)))
-        return names.select(*TASKS.fill(names.columns), no_line), "synthetic"
-    return recorded_tasks(attempts).with_columns(no_line), "records"
+        return names.select(*TASKS.fill(names.columns), *unknown), "synthetic"
+    return recorded_tasks(attempts).with_columns(unknown), "records"
+
+
+def _features(log: _Log, tasks: pl.DataFrame, task_source: str) -> pl.DataFrame:
+    """The numbers that features.jsonl and the lines of the tasks have for each task."""
+    path = log.path("phase18", features.FILE)
+    names = [] if path is None else log.check(key_names, path)
+    if names is None:
+        return FEATURES.empty()
+    names = [name for name in names if name != "task_id"]
+    if len(names) > _MOST_FEATURES:  # each one takes memory for every task
+        expected, found = f"at most {_MOST_FEATURES:,} features", f"{len(names):,}, such as {shorten(names[0])!r}"
+        log.report(InputError(str(path), expected=expected, found=found))
+        return FEATURES.empty()
+    rows = log.lines("phase18", features.FILE, wire.feature_rows(names)).drop(LINE, TEXT_HASH)
+    separate = rows.rename(dict(zip(rows.columns, ["task_id", *names], strict=True)))
+    return features.join_features(separate, tasks, log.place(task_source), log.report)
 
 
 def _check_agents_of_tasks(log: _Log, tasks: pl.DataFrame, task_source: str, known: pl.Series) -> None:
     """Report required agents that nothing else names, and warn of such excluded agents."""
-    path = log.path("phase18", task_source) or log.path("phase16", task_source)
+    path = log.place(task_source)
     for name in ("required_agents", "excluded_agents"):
         named = tasks.explode(name).drop_nulls(name)
         unknown = named.filter(~pl.col(name).is_in(known.implode())).unique(name, keep="first", maintain_order=True)

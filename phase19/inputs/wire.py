@@ -4,7 +4,7 @@ Rows that become a frame take their fields from the frame's schema. Fields that 
 they cause no warning.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -66,7 +66,8 @@ def _type(name: str, column: Column) -> Any:
         bounds = Meta(ge=low, le=largest if column.high is None else column.high)
         return Annotated[int if is_whole else float, bounds]
     text = Id if name.endswith("_id") else str
-    return {frames.STRINGS: list[Id], pl.String: text, pl.Boolean: bool}.get(column.dtype, datetime)
+    others = {frames.STRINGS: list[Id], pl.String: text, pl.Boolean: bool, pl.Object: dict[str, float | None]}
+    return others.get(column.dtype, datetime)
 
 
 # How an attempt ended, and whether it succeeded; None for a void one, which nobody could judge.
@@ -86,12 +87,25 @@ _AGENT_ATTEMPT = _ATTEMPT | {"agent_id": frames.identifier("agent that attempted
 # Phase 18
 TASK_OUTCOMES = _rows(_AGENT_ATTEMPT, "task_id agent_id status")
 # Phase 18's tasks.jsonl and Phase 16's planned_tasks.jsonl
-TASK_ROWS = _rows(frames.TASKS.without("task", "confidence_boost").columns, "task_id")
+TASK_ROWS = _rows(
+    frames.TASKS.without("task", "confidence_boost").columns
+    | {"features": Column(pl.Object, "numbers that describe the task, by name")},
+    "task_id",
+)
 AGENT_ROWS = _rows(frames.AGENTS.select("agents", "agent_id capacity").columns, "agent_id")
 SIGNAL_ROWS = _rows(
     frames.SIGNALS.columns | dict.fromkeys(("recommendation", "supporting_evidence", "timestamp")),
     "signal_id",
 )
+
+
+def feature_rows(names: Sequence[str]) -> Rows:
+    """Rows of features.jsonl with features of these names; the columns after task_id are in their order."""
+    named = {f"feature_{position}": name for position, name in enumerate(names)}
+    feature = frames.number("a number that describes the task")
+    return _rows(frames.FEATURES.columns | dict.fromkeys(named, feature), "task_id", named)
+
+
 # Phase 17
 EXECUTION_OUTCOMES = _rows(
     _ATTEMPT,

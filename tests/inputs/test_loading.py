@@ -423,11 +423,6 @@ def test_what_looks_like_records_and_is_not_read_is_said(root, name, instead):
     assert said == [f"{root}/{name} looks like records but is not read; its name would have to be {instead}"]
 
 
-def test_features_that_nothing_reads_are_said(root):
-    write(root, "phase18/features.jsonl", "no JSON")
-    assert load(root).warnings == ("features.jsonl is ignored: forecasts do not use features of tasks yet",)
-
-
 def test_other_files_are_not_taken_for_records(root):
     for name in ("README.md", "notes.txt", "phase19_feedback.jsonl", ".tasks.jsonl.swp", "metrics.jsonl"):
         write(root, f"phase18/{name}", "x")
@@ -574,6 +569,7 @@ def test_sources_say_what_was_read(root):
         ("agents.jsonl", 0, "absent"),
         ("tasks.jsonl", 0, "absent"),
         ("planned_tasks.jsonl", 3, "used"),
+        ("features.jsonl", 0, "absent"),
     ]
 
 
@@ -587,7 +583,7 @@ def test_earlier_phases_may_be_absent():
     inputs = load_inputs(SMALL / "phase18")
     assert inputs.heuristics.is_empty()
     assert inputs.attempts["source"].unique().to_list() == ["phase18"]
-    assert inputs.sources.filter(status="absent").height == 9
+    assert inputs.sources.filter(status="absent").height == 10
 
 
 def test_unknown_fields_are_left_out_and_counted_once_a_file(root):
