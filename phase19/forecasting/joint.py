@@ -1,9 +1,9 @@
 """The joint model of agents, categories and several dimensions of tasks, fitted together.
 
-The predictor of a cell, such as its log odds, is features @ coefficients + category + interaction + ability +
-loadings @ task. A task is a point of Normal(0, I) in K dimensions. Every agent has an ability, and a loading on each
-dimension: the loadings on the first lie around a common value, so it is a difficulty that all agents share; the others
-lie around 0. An interaction belongs to an agent and a category.
+The predictor of a cell, such as its log odds, is covariates @ coefficients + category + interaction + ability +
+loadings @ task. A task is a point of Normal(scores @ weights, I) in K dimensions, with scores of its numeric features.
+Every agent has an ability, and a loading on each dimension: the loadings on the first lie around a common value, so it
+is a difficulty that all agents share; the others lie around 0. An interaction belongs to an agent and a category.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,12 +13,14 @@ from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 import numpy as np
 
 from phase19.forecasting import Bools, Floats, Ints
+from phase19.forecasting.features import Points, step_weights
 
 DISCRIMINATION = 0.3  # standard deviation of the loadings on the first dimension, as a share of their mean
 _TOLERANCE = 1e-3  # a fit has converged if predictors change by less in a sweep (root mean square)
 ROUGH = 1e-2  # the same of fits that only start others or are compared
-_MOST_SWEEPS, _FEW_SWEEPS = 100, 25  # of a fit, and of a rough one
+_MOST_SWEEPS, _FEW_SWEEPS = 100, 10  # of a fit, and of a rough one
 _LONGEST_STEP = 1.0  # of an effect in one sweep: log odds of certain outcomes have no curvature that would hold them
+_SWEEPS_PER_STEP = 3  # of the weights of features, which are costly and move slowly
 _FIRST_LOADINGS = 0.5  # with which new dimensions start, in standard deviations
 _TINY = 1e-9
 
@@ -63,25 +65,28 @@ class Design(Generic[C]):
         What is observed of c cells.
     task, agent
         Indices of each cell's task and agent, shape (c,).
-    features
-        Features of n tasks, shape (n, f).
+    covariates
+        Covariates of n tasks, shape (n, f).
     category
         Each task's category, shape (n,).
     agent_count, category_count
         Numbers m and g of agents and categories.
     prior_mean, prior_sd
-        Normal prior of the features' coefficients, shape (f,).
+        Normal prior of the covariates' coefficients, shape (f,).
+    scores
+        Scores of the tasks' numeric features, shape (n, q).
     """
 
     cells: C
     task: Ints
     agent: Ints
-    features: Floats
+    covariates: Floats
     category: Ints
     agent_count: int
     category_count: int
     prior_mean: Floats
     prior_sd: Floats
+    scores: Floats
 
     def part(self, keep: Bools) -> "Design[C]":
         """Select some of the cells."""
@@ -91,7 +96,8 @@ class Design(Generic[C]):
         """Leave out the tasks without cells."""
         kept = np.unique(np.append(self.task, self.category.size - 1))
         task = np.searchsorted(kept, self.task)
-        return replace(self, task=task, features=self.features[kept], category=self.category[kept])
+        of_tasks = {name: getattr(self, name)[kept] for name in ("covariates", "category", "scores")}
+        return replace(self, task=task, **of_tasks)
 
     def by_task(self, values: Floats) -> Floats:
         """Sum the cells' values by task, shape (n,)."""
@@ -105,7 +111,8 @@ class Design(Generic[C]):
 class State(NamedTuple):
     """Means of all effects, from which another fit can start.
 
-    Coefficients (f,), categories (g,), interactions (g, m), agents (m, 1 + K) with the ability first, tasks (n, K).
+    Coefficients (f,), categories (g,), interactions (g, m), agents (m, 1 + K) with the ability first, tasks (n, K), and
+    weights of scores (q, K).
     """
 
     coefficients: Floats
@@ -113,6 +120,7 @@ class State(NamedTuple):
     interaction: Floats
     agent: Floats
     task: Floats
+    weights: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +140,7 @@ class JointFit(Generic[C]):
     category_given, category_sd
         Slopes of the categories in the coefficients' errors, shape (g, f), and standard deviation around them, (g,).
     absorbed
-        By how much the dimensions of a task compensate an error of its features or its category, because its own
+        By how much the dimensions of a task compensate an error of its covariates or its category, because its own
         records are known, shape (n, K).
     agent_cov, task_cov
         Covariances of agents and tasks, shapes (m, 1 + K, 1 + K) and (n, K, K).
@@ -154,7 +162,7 @@ class JointFit(Generic[C]):
     def shared(self) -> Floats:
         """What one standard deviation of each error of coefficients and category adds to a task, shape (n, f + 1)."""
         category = self.design.category
-        direct = np.einsum("tf,fe->te", self.design.features - self.category_given[category], self.coefficient_root)
+        direct = np.einsum("tf,fe->te", self.design.covariates - self.category_given[category], self.coefficient_root)
         return np.column_stack([direct, self.category_sd[category]])
 
     def left(self, task: Ints, agent: Ints) -> Floats:
@@ -164,7 +172,7 @@ class JointFit(Generic[C]):
     def fixed(self) -> Floats:
         """Mean of each task that no agent and no dimension changes, shape (n,)."""
         state = self.state
-        by_feature = np.einsum("tf,f->t", self.design.features, state.coefficients)
+        by_feature = np.einsum("tf,f->t", self.design.covariates, state.coefficients)
         return np.asarray(by_feature + state.category[self.design.category])
 
     def mean(self, task: Ints, agent: Ints) -> Floats:
@@ -232,7 +240,8 @@ def fit_joint(
     scales
         Standard deviations of `agent`, `category` and `interaction`; `task`, the mean loading on the first dimension;
         `loading`, the standard deviation of those on other dimensions, as a share of it; `discrimination`, that of
-        those on the first (0.3 by default); and what the likelihood needs.
+        those on the first (0.3 by default); `features`, the standard deviation that numeric features give tasks in
+        each dimension (0 by default: they do not count); and what the likelihood needs.
     dimensions
         Number K of dimensions, at least 1.
     start
@@ -268,7 +277,8 @@ def prior_state(design: Design[C], dimensions: int, loading: float = 0.0) -> Sta
     agent = np.zeros((design.agent_count, 1 + dimensions))
     agent[:, 1] = loading
     interaction = np.zeros((design.category_count, design.agent_count))
-    return State(design.prior_mean, interaction[:, 0], interaction, agent, np.zeros((design.category.size, dimensions)))
+    task, weights = (np.zeros((size, dimensions)) for size in (design.category.size, design.scores.shape[1]))
+    return State(design.prior_mean, interaction[:, 0], interaction, agent, task, weights)
 
 
 class _Fit(Generic[C]):
@@ -290,6 +300,7 @@ class _Fit(Generic[C]):
         self.table = csr_array((np.zeros(design.task.size), design.agent, starts), (n, m))
         self.turned = self.table.T  # shares the values
         self.group = design.category[design.task] * m + design.agent
+        self.sweeps = 0
         self.is_interaction = np.ones((g, m))
         self.is_interaction[-1], self.is_interaction[:, -1] = 0.0, 0.0
         sds = _agent_sds(scales, dimensions)
@@ -331,6 +342,9 @@ class _Fit(Generic[C]):
         """Take one step of each block; return the root mean square change of predictors."""
         before, count = self.predictor, self.likelihood.effective_count
         self.step_tasks()
+        if self.sweeps % _SWEEPS_PER_STEP == 0 and self.now.scales.get("features"):
+            self.step_weights()
+        self.sweeps += 1
         self.step_shared()
         self.step_agents()
         self.step_interactions()
@@ -352,10 +366,24 @@ class _Fit(Generic[C]):
         task_cov = _known(np.linalg.inv(sums[:, : k * k].reshape(-1, k, k) + np.eye(k)))
         self.table.data[:] = self.residual + self.weight * before
         known = self.table @ loading - sums[:, k * k : k * (k + 1)]
+        known += self.design.scores @ state.weights
         step = _known(_limited(np.einsum("tij,tj->ti", task_cov, known) - state.task))
         self.sums = sums[:, k * (k + 1) :]
         absorbed = np.einsum("tij,tj->ti", task_cov, self.sums)
         self.move(state._replace(task=state.task + step), task_cov=task_cov, absorbed=absorbed)
+        self.residual -= self.weight * (self.own() - before)
+
+    def step_weights(self) -> None:
+        """Fit the weights of the scores, with the tasks eliminated."""
+        state, given, before = self.now.state, self.now.task_cov, self.own()
+        loading_square = (state.agent[:, 1:] ** 2).sum(axis=0)
+        points = Points(state.task[:-1], given[:-1])
+        scale = self.now.scales["features"]
+        found = step_weights(self.design.scores[:-1], state.weights, points, loading_square, scale)
+        task, task_cov = state.task.copy(), given.copy()
+        task[:-1] += np.einsum("tij,tj->ti", given[:-1], found.shift)
+        task_cov[:-1] += np.einsum("tik,tk,tjk->tij", given[:-1], found.leverage, given[:-1])
+        self.move(state._replace(task=task, weights=found.weights), task_cov=task_cov)
         self.residual -= self.weight * (self.own() - before)
 
     def step_shared(self) -> None:
@@ -363,26 +391,24 @@ class _Fit(Generic[C]):
         design, state, absorbed = self.design, self.now.state, self.now.absorbed
         information = design.by_task(self.weight) - np.einsum("tk,tk->t", self.sums, absorbed)
         residual = design.by_task(self.residual)
-        weighted = information[:, None] * design.features
-        slope = np.einsum("tf,t->f", design.features, residual)
+        weighted = information[:, None] * design.covariates
+        slope = np.einsum("tf,t->f", design.covariates, residual)
         slope -= (state.coefficients - design.prior_mean) / design.prior_sd**2
         own = design.by_category(information) + self.category_prior
         pull = _known(design.by_category(residual) - self.category_prior * state.category)
         cross = _known(np.stack([design.by_category(column) for column in weighted.T], axis=1))
         given = cross / own[:, None]
-        precision = np.einsum("tf,te->fe", design.features, weighted) + np.diag(design.prior_sd**-2.0)
+        precision = np.einsum("tf,te->fe", design.covariates, weighted) + np.diag(design.prior_sd**-2.0)
         covariance = np.linalg.inv(precision - np.einsum("gf,ge->fe", cross, given))
         step = np.einsum("fe,e->f", covariance, slope - np.einsum("gf,g->f", given, pull))
         step = _limited(np.append(step, pull / own - np.einsum("gf,f->g", given, step))[None])[0]
         coefficients, category = np.split(step, [slope.size])
-        shift = np.einsum("tf,f->t", design.features, coefficients) + category[design.category]
+        shift = np.einsum("tf,f->t", design.covariates, coefficients) + category[design.category]
         self.move(
-            State(
-                state.coefficients + coefficients,
-                state.category + category,
-                state.interaction,
-                state.agent,
-                state.task - absorbed * shift[:, None],
+            state._replace(
+                coefficients=state.coefficients + coefficients,
+                category=state.category + category,
+                task=state.task - absorbed * shift[:, None],
             ),
             coefficient_root=np.linalg.cholesky(covariance),
             category_given=given,
@@ -427,7 +453,11 @@ class _Fit(Generic[C]):
         size = _FIRST_LOADINGS * scales["loading"] * scales["task"] * len(vectors) ** 0.5
         loadings = np.vstack([size * vectors, np.zeros((1, vectors.shape[1]))])
         none = np.zeros((start.task.shape[0], loadings.shape[1]))
-        return start._replace(agent=np.hstack([start.agent, loadings]), task=np.hstack([start.task, none]))
+        return start._replace(
+            agent=np.hstack([start.agent, loadings]),
+            task=np.hstack([start.task, none]),
+            weights=np.hstack([start.weights, np.zeros((len(start.weights), loadings.shape[1]))]),
+        )
 
 
 def _agent_sds(scales: Mapping[str, float], dimensions: int) -> Floats:

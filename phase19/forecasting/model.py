@@ -15,7 +15,7 @@ from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.confidence import ConfidenceChanges, fit_confidence
 from phase19.forecasting.durations import ASSUMED_MS, DurationPosterior, fit_durations
 from phase19.forecasting.keyed_random import id_keys, normals
-from phase19.forecasting.records import FEATURE_COUNT, Effects, logit, read_records, sigmoid
+from phase19.forecasting.records import COVARIATE_COUNT, Effects, logit, read_records, sigmoid
 from phase19.forecasting.retries import each_retry, within_attempts
 from phase19.forecasting.simulation import World
 from phase19.forecasting.success import SuccessPosterior, SuccessPriors, fit_success
@@ -130,7 +130,7 @@ class ForecastModel:
             doubled.
         """
         priors = priors or SuccessPriors()
-        records = read_records(attempts, tasks, agents, population, evidence)
+        records = read_records(attempts, tasks, agents, population, evidence, features=features)
         estimated_ms = tasks["estimated_duration_ms"].to_numpy().astype(float)
         success_before, duration_before = (before.success, before.duration) if before else (None, None)
         success = fit_success(records, records.population_rate, priors, success_before)
@@ -270,10 +270,10 @@ class ForecastModel:
     def _drawn(self, seed: int, task_keys: NDArray[np.uint64], agent_keys: NDArray[np.uint64]) -> Effects:
         """Draw the log odds of all pairs, without their own errors, by the ids of tasks and agents; shape (n, m)."""
         success, (n, m) = self.success, (task_keys.size, agent_keys.size)
-        each = np.arange(max(FEATURE_COUNT, success.fit.design.category_count), dtype=np.uint64)
+        each = np.arange(max(COVARIATE_COUNT, success.fit.design.category_count), dtype=np.uint64)
         places = each[: success.dimensions + 1]
         drawn = [
-            normals(seed, "risk", each[None, :FEATURE_COUNT]),
+            normals(seed, "risk", each[None, :COVARIATE_COUNT]),
             normals(seed, "category", each[None, : success.fit.design.category_count]),
             normals(seed, "agent", agent_keys[:, None], places)[None],
             normals(seed, "task", task_keys[:, None], places[:-1])[None],

@@ -10,7 +10,7 @@ from phase19 import frames
 from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.durations import attempt_ms
 from phase19.forecasting.model import ForecastModel
-from phase19.forecasting.records import FEATURE_COUNT, sigmoid
+from phase19.forecasting.records import COVARIATE_COUNT, sigmoid
 from phase19.forecasting.retries import attempt_outcomes, each_retry, make_attempts, within_attempts
 
 _VALUES_PER_WAVE = 2_000_000  # about 100 MB of draws at once
@@ -117,7 +117,7 @@ def draw_wave(
     _, place = np.unique(own, return_inverse=True)
     tasks = (draws, int(place.max(initial=-1)) + 1)
     agents = (draws, model.agents.height)
-    k, shared = success.dimensions, (FEATURE_COUNT, success.fit.design.category_count)
+    k, shared = success.dimensions, (COVARIATE_COUNT, success.fit.design.category_count)
     normals = [
         rng.standard_normal((draws, *each)) for each in ((shared[0],), (shared[1],), (agents[1], 1 + k), (tasks[1], k))
     ]

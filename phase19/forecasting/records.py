@@ -7,14 +7,15 @@ import numpy as np
 import polars as pl
 
 from phase19.forecasting import Bools, Floats, Ints
+from phase19.forecasting.features import TaskScores, task_scores
 from phase19.forecasting.retries import split_rate
 from phase19.frames import EVIDENCE
 from phase19.inputs.wire import Population
 
-_RISK_FEATURES = ("LOW", "MEDIUM", "HIGH")
-LEVELS = slice(1, 1 + len(_RISK_FEATURES))  # columns of the features
+_RISK_LEVELS = ("LOW", "MEDIUM", "HIGH")
+LEVELS = slice(1, 1 + len(_RISK_LEVELS))  # columns of the covariates
 _CONFIDENCE = LEVELS.stop
-FEATURE_COUNT = 3 + len(_RISK_FEATURES)
+COVARIATE_COUNT = 3 + len(_RISK_LEVELS)
 _TINY = 1e-12
 
 
@@ -65,8 +66,8 @@ class Records:
     agent that is not recorded or not in the run. `pair` numbers the (task, agent) pairs; rows are sorted by it.
     `weight` (r,) is the number of attempts that a row counts as in the success model, with the mean outcome `outcome`.
     `is_attempt` is false for rows of patterns and signals, which are no attempts.
-    `features` (r, k) and `task_features` (n, k) are 1, LOW, MEDIUM, HIGH, centred log odds of confidence, and what a
-    heuristic's boost adds to these log odds.
+    `covariates` (r, k) and `task_covariates` (n, k) are 1, LOW, MEDIUM, HIGH, centred log odds of confidence, and what
+    a heuristic's boost adds to these log odds.
     `task_category` and `task_risk` are the numbers of every task's category and risk level, -1 for no category.
     `population_tasks` is the number of tasks behind Phase 18's summary, `population_rate` the success rate of first
     attempts in it.
@@ -74,6 +75,7 @@ class Records:
     `summary_rate` is after retries, `summary_first_rate` that of first attempts.
     `retry_success` (m,) is the probability that an agent's retries, all together, succeed. It is known of agents judged
     by a summary, and NaN for the others.
+    `scores` are those of the numeric features of every task.
     """
 
     task: Ints
@@ -85,8 +87,8 @@ class Records:
     duration_ms: Floats
     is_censored: Bools
     confidence_delta: Floats
-    features: Floats
-    task_features: Floats
+    covariates: Floats
+    task_covariates: Floats
     task_category: Ints
     task_risk: Ints
     population_tasks: float
@@ -97,6 +99,7 @@ class Records:
     summary_duration_ms: Floats
     summary_confidence_delta: Floats
     retry_success: Floats
+    scores: TaskScores
 
     @property
     def agent_count(self) -> int:
@@ -108,11 +111,11 @@ class Records:
         """Number of tasks, in the run or only in the records."""
         return self.task_category.size
 
-    def typical_features(self) -> Floats:
-        """Average the features of the run's tasks, without boosts, shape (k,); only the intercept without tasks."""
-        if not self.task_features.shape[0]:
-            return np.asarray(np.eye(1, FEATURE_COUNT)[0])
-        return np.append(self.task_features[:, :-1].mean(axis=0), 0.0)
+    def typical_covariates(self) -> Floats:
+        """Average the covariates of the run's tasks, without boosts, shape (k,); only the intercept without tasks."""
+        if not self.task_covariates.shape[0]:
+            return np.asarray(np.eye(1, COVARIATE_COUNT)[0])
+        return np.append(self.task_covariates[:, :-1].mean(axis=0), 0.0)
 
     def pair_counts(self, tasks: int) -> Ints:
         """Count the recorded attempts of each (task, agent) pair, shape (tasks, m)."""
@@ -127,6 +130,8 @@ def read_records(
     agents: pl.DataFrame,
     population: Population,
     evidence: pl.DataFrame | None = None,
+    *,
+    features: pl.DataFrame | None = None,
 ) -> Records:
     """Convert frames to arrays.
 
@@ -141,6 +146,8 @@ def read_records(
         Phase 18's summary. If no agent has records at the start, it also judges the agents without a summary.
     evidence
         `frames.EVIDENCE`: rows that count only in the success model, as fractions of an attempt.
+    features
+        `frames.FEATURES` of tasks of the run or of the records.
 
     Notes
     -----
@@ -186,13 +193,13 @@ def read_records(
     recorded = rows["confidence"].filter(is_attempt).drop_nulls()
     stated = (recorded if recorded.len() else tasks["confidence"].drop_nulls()).to_numpy().astype(float)
     centre = float(_bounded_logit(stated).mean()) if stated.size else 0.0
-    features, task_features = _features(rows, centre), _features(tasks, centre)
+    covariates, task_covariates = _covariates(rows, centre), _covariates(tasks, centre)
     # A task with records keeps the mean confidence before its attempts. A confidence stated later may reflect these
     # attempts, so using it would count the same evidence twice.
     is_stated = (rows["confidence"].is_not_null() & is_attempt).to_numpy() & (task < tasks.height)
     count = np.bincount(task[is_stated], minlength=tasks.height)
-    total = np.bincount(task[is_stated], weights=features[is_stated, _CONFIDENCE], minlength=tasks.height)
-    task_features[count > 0, _CONFIDENCE] = total[count > 0] / count[count > 0]
+    total = np.bincount(task[is_stated], weights=covariates[is_stated, _CONFIDENCE], minlength=tasks.height)
+    task_covariates[count > 0, _CONFIDENCE] = total[count > 0] / count[count > 0]
     return Records(
         task=task,
         agent=agent,
@@ -203,8 +210,8 @@ def read_records(
         duration_ms=rows["duration_ms"].to_numpy().astype(float),
         is_censored=rows["is_censored"].to_numpy(),
         confidence_delta=rows["confidence_delta"].to_numpy().astype(float),
-        features=features,
-        task_features=task_features,
+        covariates=covariates,
+        task_covariates=task_covariates,
         task_category=_task_codes(tasks["category"], rows["category"], task, codes.len()),
         task_risk=_task_codes(tasks["risk_level"], rows["risk_level"].fill_null("MEDIUM"), task, codes.len()),
         population_tasks=population.task_count,
@@ -215,6 +222,7 @@ def read_records(
         summary_duration_ms=_summary(agents, "summary_duration_ms", np.nan),
         summary_confidence_delta=_summary(agents, "summary_confidence_delta", np.nan),
         retry_success=retry_success,
+        scores=task_scores(features, codes),
     )
 
 
@@ -256,9 +264,9 @@ def _bounded_logit(confidence: Floats) -> Floats:
     return logit(np.clip(confidence, 0.02, 0.98))
 
 
-def _features(rows: pl.DataFrame, centre: float) -> Floats:
-    """Compute the features of tasks or attempts, shape (rows, k); a missing confidence counts as average."""
-    levels = [(rows["risk_level"] == level).fill_null(value=False).to_numpy().astype(float) for level in _RISK_FEATURES]
+def _covariates(rows: pl.DataFrame, centre: float) -> Floats:
+    """Compute the covariates of tasks or attempts, shape (rows, k); a missing confidence counts as average."""
+    levels = [(rows["risk_level"] == level).fill_null(value=False).to_numpy().astype(float) for level in _RISK_LEVELS]
     confidence = rows["confidence"].fill_null(0.5).to_numpy().astype(float)
     own = _bounded_logit(confidence)
     stated = np.where(rows["confidence"].is_null().to_numpy(), 0.0, own - centre)

@@ -18,6 +18,7 @@ _CELLS = 12_000  # to choose from; of more, whole tasks are sampled
 _MOST_SPLITS = 4  # of few cells
 _SHARE = 0.2  # of tasks, and of the other tasks' cells, left out in a split
 _MIN_GAIN = 0.1  # smallest gain of log-likelihood that is worth a step
+_MIN_GAIN_OF_FEATURES = 1.0  # the same of features, whose search changes other scales too
 _FACTORS = (2.0, 1.4)
 _OF_DIMENSIONS = ("task", "loading", "interaction")  # scales that change with the number of dimensions
 _STRENGTHS, _WEIGHTS = (1.0, 2.0, 6.0, 16.0), (0.3, 0.5, 0.7, 1.0)  # of latent classes, and of their forecast
@@ -53,11 +54,11 @@ def choose(design: Design[Cells], medians: Mapping[str, float], spread: float) -
     categories say of a task never seen, the latter what agents do with tasks that others have tried. One scale at a
     time is multiplied by a factor while the score improves, first with one dimension, then with more while that helps.
     The search ignores risk levels, because a level may have been set from the outcomes that are left out. It would then
-    forecast them too well, and tasks would seem to differ only by their level.
+    forecast them too well, and tasks would seem to differ only by their level. Last, features count if they help.
     """
-    features = design.features.copy()
-    features[:, LEVELS] = features[:, LEVELS].mean(axis=0)
-    design = replace(design, features=features)
+    covariates = design.covariates.copy()
+    covariates[:, LEVELS] = covariates[:, LEVELS].mean(axis=0)
+    design = replace(design, covariates=covariates)
     step = -(-design.task.size // _CELLS)
     design = design.part((design.task % step == 0) | (design.task == design.category.size - 1)).compact()
     splits = list(_splits(design))
@@ -75,13 +76,18 @@ def choose(design: Design[Cells], medians: Mapping[str, float], spread: float) -
 
     best = score(dict(medians), 1, [None] * len(splits))
     best = _searched(best, score, [(factor, name) for factor in _FACTORS for name in names if name != "loading"])
-    for dimensions in _DIMENSIONS[1:] if design.agent_count <= _MOST_AGENTS else ():
-        more = score(best.scales, dimensions, best.states)
-        more = _searched(more, score, [(_FACTORS[-1], name) for name in _OF_DIMENSIONS])
-        if more.score <= best.score + _MIN_GAIN:
-            break
-        best = more
-    return best.scales | _class_scales(design, best, splits), best.dimensions
+    most = _DIMENSIONS[-1] if design.agent_count <= _MOST_AGENTS else 1
+    best = _with_dimensions(best, score, most)
+    of_classes = _class_scales(design, best, splits)
+    if design.scores.size:
+        more = score(best.scales | {"features": 1.0}, best.dimensions, best.states)
+        more = _searched(more, score, [(factor, "features") for factor in _FACTORS])
+        more = _searched(more, score, [(_FACTORS[-1], name) for name in (*names, "features")])
+        more = _with_dimensions(more, score, most)
+        if more.score > best.score + _MIN_GAIN_OF_FEATURES:
+            # Classes know nothing of the features of tasks never seen.
+            best, of_classes = more, _class_scales(design, more, splits) | {"class_weight_new": 0.0}
+    return best.scales | of_classes, best.dimensions
 
 
 def _class_scales(design: Design[Cells], joint: Choice, splits: Sequence[tuple[Bools, Bools]]) -> dict[str, float]:
@@ -171,6 +177,18 @@ def _searched(best: Choice, score: Callable[..., Choice], moves: Sequence[tuple[
                 if found.score <= best.score + _MIN_GAIN:
                     break
                 best = found
+    return best
+
+
+def _with_dimensions(best: Choice, score: Callable[..., Choice], most: int) -> Choice:
+    """Add dimensions while the score improves."""
+    for dimensions in _DIMENSIONS:
+        if best.dimensions < dimensions <= most:
+            more = score(best.scales, dimensions, best.states)
+            more = _searched(more, score, [(_FACTORS[-1], name) for name in _OF_DIMENSIONS])
+            if more.score <= best.score + _MIN_GAIN:
+                break
+            best = more
     return best
 
 

@@ -117,15 +117,15 @@ def fit_success(
     if chosen_on >= priors.least_attempts:
         consistency = agent_consistency(design, log_odds, scales["concentration"], priors.consistency)
     mean, sd = _of_pairs(
-        records.task_features, fit, log_odds, scales["concentration"], consistency, classes=classes, weight=weight
+        records.task_covariates, fit, log_odds, scales["concentration"], consistency, classes=classes, weight=weight
     )
     return SuccessPosterior(
         center=mean,
         spread=sd,
-        shared=fit.shared()[: records.task_features.shape[0]],
+        shared=fit.shared()[: records.task_covariates.shape[0]],
         fit=fit,
         agent_root=root(fit.agent_cov),
-        task_root=root(fit.task_cov[: records.task_features.shape[0]]),
+        task_root=root(fit.task_cov[: records.task_covariates.shape[0]]),
         scales=dict(scales),
         classes=classes,
         chosen_on=chosen_on,
@@ -157,7 +157,7 @@ def success_design(records: Records, population_rate: float, priors: SuccessPrio
             tightness=np.where(is_summary, _AVERAGED, tightness),
             shrink=np.where(is_summary, 1.0 / between, 1.0),
         ),
-        features=_features(records),
+        covariates=_covariates(records),
         prior_mean=_prior_mean(records, population_rate, priors),
         # A boost changes the stated confidence, so it has the same prior as a stated confidence.
         prior_sd=np.array([priors.intercept_sd, *[priors.risk_sd] * 3, *[priors.confidence_slope_sd] * 2]),
@@ -166,17 +166,18 @@ def success_design(records: Records, population_rate: float, priors: SuccessPrio
         category=np.append(np.where(records.task_category < 0, categories, records.task_category), categories),
         agent_count=records.agent_count + 1,
         category_count=categories + 1,
+        scores=np.vstack([records.scores.values, np.zeros((1, records.scores.values.shape[1]))]),
     )
 
 
-def _features(records: Records) -> Floats:
-    """Features of all tasks as their records have them; last, those of a typical task."""
+def _covariates(records: Records) -> Floats:
+    """Covariates of all tasks as their records have them; last, those of a typical task."""
     count = np.bincount(records.task, minlength=records.task_count)
-    total = [np.bincount(records.task, values, records.task_count) for values in records.features.T]
+    total = [np.bincount(records.task, values, records.task_count) for values in records.covariates.T]
     found = np.column_stack(total) / np.maximum(count, 1)[:, None]
     # A heuristic that boosts a task now did not boost its records.
-    found[: records.task_features.shape[0], :-1] = records.task_features[:, :-1]
-    return np.vstack([found, records.typical_features()])
+    found[: records.task_covariates.shape[0], :-1] = records.task_covariates[:, :-1]
+    return np.vstack([found, records.typical_covariates()])
 
 
 def _prior_mean(records: Records, population_rate: float, priors: SuccessPriors) -> Floats:
@@ -192,12 +193,12 @@ def _prior_mean(records: Records, population_rate: float, priors: SuccessPriors)
     rate = float(np.clip(population_rate, margin, 1.0 - margin))
     moved = logit(np.clip(rate * np.array(priors.risk_factors), 0.02, 0.98)) - logit(np.clip(rate, 0.02, 0.98))
     slopes = scale * np.array([*moved, *[priors.confidence_slope] * 2])
-    mix = records.typical_features()[1:]
+    mix = records.typical_covariates()[1:]
     return np.array([scale * float(logit(rate)) - float(mix @ slopes), *slopes])
 
 
 def _of_pairs(
-    features: Floats,
+    covariates: Floats,
     fit: JointFit[Cells],
     cell_log_odds: Floats,
     concentration: float,
@@ -210,9 +211,9 @@ def _of_pairs(
 
     The mean of a pair without records is the model's probability, that of a pair with records its Beta posterior mean.
     """
-    design, n, m = fit.design, features.shape[0], fit.design.agent_count - 1
+    design, n, m = fit.design, covariates.shape[0], fit.design.agent_count - 1
     mean, variance = fit.pairs(n)
-    boost = np.einsum("tf,f->t", features - design.features[:n], fit.state.coefficients)
+    boost = np.einsum("tf,f->t", covariates - design.covariates[:n], fit.state.coefficients)
     mean += boost[:, None]
     own_sd = float(logit_sd(np.zeros(1), concentration)[0])
     mean *= np.sqrt((1.0 + LOGISTIC_NORMAL * (variance + own_sd**2)) / (1.0 + LOGISTIC_NORMAL * variance))

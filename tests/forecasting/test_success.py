@@ -32,12 +32,13 @@ def design_of(wins, losses, level=None, category=None) -> Design:
         cells=Cells(wins.ravel()[seen].astype(float), losses.ravel()[seen].astype(float), ones, ones),
         task=task,
         agent=agent,
-        features=np.vstack([features, features.mean(axis=0)]),
+        covariates=np.vstack([features, features.mean(axis=0)]),
         category=np.append(groups, count),
         agent_count=m + 1,
         category_count=count + 1,
         prior_mean=np.zeros(4),
         prior_sd=np.array([1.0, 0.4, 0.4, 0.4]),
+        scores=np.zeros((n + 1, 0)),
     )
 
 
