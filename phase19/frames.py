@@ -234,6 +234,12 @@ PLANS = Schema(
     scheduled_start_time=milliseconds("planned start, from the start of the wave"),
     scheduled_end_time=milliseconds("planned end, from the start of the wave"),
     record_count=count("recorded attempts of this task by this agent"),
+    main_features=strings(
+        "up to three features of the task that change success_probability most, the largest change first", default=[]
+    ),
+    success_without_features=rate(
+        "success_probability if all features of the task were average; null if features do not count", nullable=True
+    ),
     deadline_ms=TASKS.columns["deadline_ms"],
 )
 

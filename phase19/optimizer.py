@@ -600,6 +600,7 @@ class AdaptiveOptimizer:
         ranked = by_priority(wave.tasks, heuristics=self.heuristics)["task_id"]
         forecast = model.forecast(task, wave.agent_index, wave.max_attempts)
         plans = _plan_rows(wave, forecast, why, confidence, ranked)
+        plans = plans.with_columns(model.feature_columns(task, wave.agent_index))
         wave = replace(wave, draws=draws, slot_value=why.slot_value, plans=plans)
         kept = self._plans[wave.number] = _kept_plan(wave)
         width = mean(wave.plans["success_high"] - wave.plans["success_low"])

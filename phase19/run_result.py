@@ -231,7 +231,9 @@ def open_run(run_dir: Path | str = DEFAULT_RUN) -> RunResult:
     12
     """
     place = converted("run_dir", Path, run_dir)
-    rows = select(place, _EXECUTIONS).with_columns(pl.col("heuristics_applied").str.json_decode(STRINGS))
+    rows = select(place, _EXECUTIONS).with_columns(
+        pl.col("heuristics_applied", "main_features").str.json_decode(STRINGS)
+    )
     order = ("wave", natural_key("agent_id"), "scheduled_start_time", natural_key("task_id"))
     executions = rows.select(EXECUTIONS.fill(rows.columns)).sort(order)
     is_interrupted = executions.filter(status="interrupted").height > 0

@@ -262,7 +262,9 @@ from rows_of('planned_tasks.jsonl', {
     'is_best_agent_full': 'boolean',
     'best_score': 'double',
     'best_margin': 'double',
-    'record_count': 'bigint'
+    'record_count': 'bigint',
+    'main_features': 'varchar[]',
+    'success_without_features': 'double'
 });
 comment on view plans is 'one row per scheduled task: the forecast that it was planned with, and the next best agent';
 comment on column plans.task_id is 'task';
@@ -296,6 +298,10 @@ comment on column plans.is_best_agent_full is 'that agent has as many tasks in t
 comment on column plans.best_score is 'that agent''s score';
 comment on column plans.best_margin is 'loss of the sum if that agent did it; null if another task would have no agent';
 comment on column plans.record_count is 'recorded attempts of this task by this agent';
+comment on column plans.main_features is
+'up to three features of the task that change success_probability most, the largest change first';
+comment on column plans.success_without_features is
+'success_probability if all features of the task were average; null if features do not count [fraction]';
 
 create or replace temp view executions as
 select

@@ -10,6 +10,8 @@ from phase19.forecasting import Floats
 
 _LONGEST_STEP = 1.0  # of the tasks in one step of the weights (root mean square)
 _MOST_SCORES = 256  # that count at once: a step is O(scores^3)
+_MAIN = 3  # features are named: those that change a forecast most
+_SMALLEST_EFFECT = 0.05  # log odds: about one percentage point
 _TINY = 1e-9
 
 
@@ -102,6 +104,24 @@ def step_weights(scores: Floats, weights: Floats, tasks: Points, loading_square:
         shift[:, k] += length * moved
         leverage[:, k] = ((own @ covariance) * own).sum(axis=1)
     return WeightStep(weights, shift, leverage)
+
+
+def main_features(effects: Floats, names: Sequence[str]) -> pl.Series:
+    """Name the features with the largest effects on the log odds of p pairs, the largest first.
+
+    Parameters
+    ----------
+    effects
+        What each score adds to the log odds, shape (p, q).
+    names
+        Names of the features, in the order of the scores.
+    """
+    size = np.abs(effects.reshape(len(effects), len(names), -1).sum(axis=2))
+    order = np.argsort(-size, axis=1, kind="stable")[:, :_MAIN]
+    is_large = np.take_along_axis(size, order, axis=1) >= _SMALLEST_EFFECT
+    places = pl.DataFrame(np.where(is_large, order, len(names)))
+    named = places.select(pl.all().replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String))
+    return named.select(main_features=pl.concat_list(pl.all()).list.drop_nulls()).to_series()
 
 
 def _relevance(scores: Floats, weights: Floats, tasks: Points, loading_square: Floats) -> Floats:

@@ -144,6 +144,8 @@ class JointFit(Generic[C]):
         records are known, shape (n, K).
     agent_cov, task_cov
         Covariances of agents and tasks, shapes (m, 1 + K, 1 + K) and (n, K, K).
+    task_given
+        Covariances of tasks if the weights of the scores were known, shape (n, K, K).
     interaction_var
         Variance of each interaction, shape (g, m).
     """
@@ -157,6 +159,7 @@ class JointFit(Generic[C]):
     absorbed: Floats
     agent_cov: Floats
     task_cov: Floats
+    task_given: Floats
     interaction_var: Floats
 
     def shared(self) -> Floats:
@@ -190,6 +193,11 @@ class JointFit(Generic[C]):
             np.einsum("ps,ps->p", self._of_tasks()[task], self._by_agents()[agent]),
             of_agent + self.interaction_var[self.design.category[task], agent],
         )
+
+    def of_scores(self, task: Ints, agent: Ints) -> Floats:
+        """What each score adds to the predictors of p pairs, shape (p, q)."""
+        by_dimension = np.einsum("pk,pkj->pj", self.state.agent[agent, 1:], self.task_given[task])
+        return np.asarray(self.design.scores[task] * (by_dimension @ self.state.weights.T))
 
     def pairs(self, tasks: int) -> tuple[Floats, Floats]:
         """Mean and variance of the predictors of the first tasks by all known agents, shape (tasks, m - 1)."""
@@ -313,7 +321,8 @@ class _Fit(Generic[C]):
             category_sd=_known(np.full(g, scales["category"])),
             absorbed=np.zeros((n, dimensions)),
             agent_cov=_known(np.tile(np.diag(sds**2), (m, 1, 1))),
-            task_cov=_known(np.tile(np.eye(dimensions), (n, 1, 1))),
+            task_cov=(task_cov := _known(np.tile(np.eye(dimensions), (n, 1, 1)))),
+            task_given=task_cov,
             interaction_var=scales["interaction"] ** 2 * self.is_interaction,
         )
         self.rescale(self.now)
@@ -370,7 +379,7 @@ class _Fit(Generic[C]):
         step = _known(_limited(np.einsum("tij,tj->ti", task_cov, known) - state.task))
         self.sums = sums[:, k * (k + 1) :]
         absorbed = np.einsum("tij,tj->ti", task_cov, self.sums)
-        self.move(state._replace(task=state.task + step), task_cov=task_cov, absorbed=absorbed)
+        self.move(state._replace(task=state.task + step), task_cov=task_cov, task_given=task_cov, absorbed=absorbed)
         self.residual -= self.weight * (self.own() - before)
 
     def step_weights(self) -> None:

@@ -4,6 +4,7 @@ Other modules use only :class:`ForecastModel`: `forecast` for the plan, `world` 
 different model would replace only the three fits.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.confidence import ConfidenceChanges, fit_confidence
 from phase19.forecasting.durations import ASSUMED_MS, DurationPosterior, fit_durations
+from phase19.forecasting.features import main_features
 from phase19.forecasting.keyed_random import id_keys, normals
 from phase19.forecasting.records import COVARIATE_COUNT, Effects, logit, read_records, sigmoid
 from phase19.forecasting.retries import each_retry, within_attempts
 from phase19.forecasting.simulation import World
 from phase19.forecasting.success import SuccessPosterior, SuccessPriors, fit_success
+from phase19.frames import STRINGS
 from phase19.inputs.wire import Population
 
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
@@ -68,6 +71,8 @@ class ForecastModel:
         `frames.ATTEMPTS` and `frames.EVIDENCE`: everything that the model has learned from.
     features
         `frames.FEATURES` of tasks; None without.
+    feature_names
+        Names of the features that differ between tasks.
     population
         Phase 18's summary, used without records.
     priors
@@ -87,6 +92,7 @@ class ForecastModel:
     attempts: pl.DataFrame
     evidence: pl.DataFrame | None
     features: pl.DataFrame | None
+    feature_names: Sequence[str]
     population: Population
     priors: SuccessPriors
     success: SuccessPosterior
@@ -140,6 +146,7 @@ class ForecastModel:
             attempts=attempts,
             evidence=evidence,
             features=features,
+            feature_names=records.scores.names,
             population=population,
             priors=priors,
             success=success,
@@ -221,8 +228,7 @@ class ForecastModel:
         They are NaN if no time is known.
         """
         mean, sd = self.success.mean(task, agent), self.success.sd(task, agent)
-        nodes = zip(_NODES, _NODE_WEIGHTS, strict=True)
-        first = np.asarray(sum(weight * sigmoid(mean + node * sd) for node, weight in nodes))
+        first = _first_attempt(mean, sd)
         median_ms, high_ms = self.duration.times(task, agent).quantiles_ms(first, 0.5, 0.9)
         return Forecast(
             success_probability=np.clip(first, 0.0, 1.0),
@@ -234,6 +240,17 @@ class ForecastModel:
             record_count=self.record_count[task, agent],
             **vars(self.expected(task, agent, allowed)),
         )
+
+    def feature_columns(self, task: Ints, agent: Ints) -> list[pl.Series]:
+        """The columns `main_features` and `success_without_features` of `frames.PLANS` for p pairs."""
+        main = pl.Series("main_features", [[]], STRINGS).new_from_index(0, task.size)
+        without = pl.Series("success_without_features", [None], pl.Float64).new_from_index(0, task.size)
+        if self.success.scales.get("features"):
+            effects = self.success.fit.of_scores(task, agent)
+            mean = self.success.mean(task, agent) - effects.sum(axis=1)
+            main = main_features(effects, self.feature_names)
+            without = pl.Series(without.name, _first_attempt(mean, self.success.sd(task, agent)))
+        return [main, without]
 
     def updated_confidence(self) -> Floats:
         """Compute the confidence in each task after boosts and the outcomes of earlier waves, shape (n,).
@@ -286,6 +303,12 @@ class ForecastModel:
             log_odds, own = success.drawn(drawn, task + start, agent, task + start)
             found.mean[here], found.sd[here] = log_odds.reshape(-1, m), own.reshape(-1, m)
         return found
+
+
+def _first_attempt(mean: Floats, sd: Floats) -> Floats:
+    """Probability that the first attempt succeeds, given mean and standard deviation of its log odds."""
+    nodes = zip(_NODES, _NODE_WEIGHTS, strict=True)
+    return np.asarray(sum(weight * sigmoid(mean + node * sd) for node, weight in nodes))
 
 
 def first_attempts(model: ForecastModel, tasks: slice = slice(None)) -> Forecast:

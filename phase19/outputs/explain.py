@@ -91,9 +91,21 @@ def sentences(task: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} was assigned to {agent} ({place}).",
         f"Its chance of success there is {chance}; {records}.",
+        *_of_features(task),
         *_reasons(task),
         *([_outcome(task)] if "status" in task else []),  # a plan has none
     ]
+
+
+def _of_features(task: Mapping[str, Any]) -> list[str]:
+    """Say what the features of the task change, and which of them change most."""
+    without, names = task["success_without_features"], task["main_features"]
+    if without is None or not names:
+        return []
+    change = task["success_probability"] - without
+    verb = "raise" if change > 0 else "lower"
+    changed = f"from {percent(without)} to {percent(task['success_probability'])}"
+    return [f"The features of the task {verb} the chance of its first attempt {changed}; main: {', '.join(names)}."]
 
 
 def _reasons(task: Mapping[str, Any]) -> list[str]:
