@@ -143,7 +143,7 @@ STATEMENTS = Schema(
 )
 
 # A column of numbers for each feature follows, in the order of their names; null where unknown.
-FEATURES = Schema("features", task_id=identifier("task that they describe", key=True))
+FEATURES = Schema("features", task_id=identifier("task that the numbers describe", key=True))
 
 EVIDENCE = STATEMENTS.select(
     "evidence",

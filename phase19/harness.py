@@ -210,7 +210,7 @@ class Phase19Harness:
             executor = ReplayExecutor(replayed)
         else:
             executor = SimulateExecutor(model.world(options.seed), model.tasks["task_id"], model.agents["agent_id"])
-        self.joins = joined_counts(model.tasks, model.agents, inputs.attempts, replayed)
+        self.joins = joined_counts(model.tasks, model.agents, inputs.attempts, inputs.features, replayed)
         self.prepare_waves(optimizer, executor)
         return optimizer
 

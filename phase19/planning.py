@@ -1,5 +1,6 @@
 """Plans and forecasts without executing anything, and checks of inputs."""
 
+import math
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from phase19.forecasting.model import forecast_table
 from phase19.inputs.history import population_of
 from phase19.inputs.loading import Inputs, load_inputs
 from phase19.inputs.tasks import sorted_by_id
-from phase19.inputs.wire import AGENT_ROWS, TASK_OUTCOMES, TASK_ROWS, Rows
+from phase19.inputs.wire import AGENT_ROWS, TASK_OUTCOMES, TASK_ROWS, Rows, feature_rows
 from phase19.optimizer import AdaptiveOptimizer
 from phase19.options import InputOptions, PlanOptions, takes_settings
 from phase19.outputs.explain import sentences
@@ -34,14 +35,19 @@ _FIRST = (
     *("planned_duration_ms", "duration_ms_p50", "duration_ms_p90", "score", "runner_up_agent_id", "runner_up_score"),
 )
 _MOST_ROWS = 10  # of a table in a notebook
-_FILES = {"history": "task_outcomes.jsonl", "tasks": "tasks.jsonl", "agents": "agents.jsonl"}
+_FILES = {
+    "history": "task_outcomes.jsonl",
+    "tasks": "tasks.jsonl",
+    "agents": "agents.jsonl",
+    "features": "features.jsonl",
+}
 _NAMES = {file: name for name, file in _FILES.items()}
 _IDS = {"task_id", "agent_id"}
 # What `success` means, by its text.
 _FLAGS = dict.fromkeys(("True", "true", "1", "1.0"), "success") | dict.fromkeys(
     ("False", "false", "0", "0.0"), "failed"
 )
-_FORMATS = {"history": TASK_OUTCOMES, "tasks": TASK_ROWS, "agents": AGENT_ROWS}
+_FORMATS = {"history": TASK_OUTCOMES, "tasks": TASK_ROWS, "agents": AGENT_ROWS, "features": feature_rows(())}
 # The other files of an input directory, which say nothing.
 _EMPTY = {
     "multi_agent_summary.json": b'{"total_agents": 0, "total_tasks": 0, "success_rate": 0.5}',
@@ -229,6 +235,7 @@ def plan(
     agents: Table | None = None,
     history: Table | None = None,
     *,
+    features: Table | None = None,
     waves: int | None = None,
     seed: int = 0,
     **settings: "Unpack[PlanSettings]",
@@ -246,6 +253,9 @@ def plan(
         Rows with `task_id`, `agent_id` and `status` (or `success`: True, False, 1, 0 or a word of `status`), and any
         other field of task_outcomes.jsonl, such as `execution_time_ms`, `category` or `timestamp`; without it, nothing
         is known of the agents. Ids that are whole numbers become text.
+    features
+        Rows with `task_id` and any number of columns of numbers that describe the task, such as its size or an
+        embedding of its text; for tasks to plan and tasks of `history`. None, null and NaN are unknown.
     waves
         Split the tasks into this many waves of about equal size.
     seed
@@ -280,7 +290,7 @@ def plan(
     ['red']
     """
     options = PlanOptions.of(**settings)
-    parts = {"history": history, "tasks": tasks, "agents": agents}
+    parts = {"history": history, "tasks": tasks, "agents": agents, "features": features}
     given = {name: _lines(name, rows) for name, rows in parts.items() if rows is not None}
     first_row = history[0] if isinstance(history, Sequence) else getattr(history, "columns", ())
     inputs = _load(given, is_flag="success" in first_row and "status" not in first_row)
@@ -296,12 +306,14 @@ def _lines(name: str, rows: Any) -> bytes:
         rows = listed()
     is_list, place = isinstance(rows, Sequence) and not isinstance(rows, str), name
     try:
-        if is_list and rows and name != "history" and all(isinstance(row, str | int) for row in rows):
+        if is_list and rows and name in {"tasks", "agents"} and all(isinstance(row, str | int) for row in rows):
             rows = pl.DataFrame({f"{name.removesuffix('s')}_id": map(str, rows)})
         elif hasattr(rows, "to_json") and len(rows):  # a pandas frame
+            _refuse_infinite(rows.isin([math.inf, -math.inf]).to_numpy().any())
             text = rows.to_json(orient="records", lines=True, date_format="iso", date_unit="us", double_precision=15)
             rows = pl.read_ndjson(text.encode(), infer_schema_length=None)
         if isinstance(rows, pl.DataFrame) and rows.height:
+            _refuse_infinite(rows.select(pl.any_horizontal(selectors.float().is_infinite().any())).item())
             return _standard(rows, _FORMATS[name]).write_ndjson().encode()
         if not is_list or not rows or not all(isinstance(row, Mapping) for row in rows):
             raise UsageError(f"{name}: expected a Polars or pandas frame or a list of dicts, found {rows!r:.100}")
@@ -309,7 +321,8 @@ def _lines(name: str, rows: Any) -> bytes:
         for position, row in enumerate(rows, 1):
             place = f"{name}, row {position}"
             plain = {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}  # of numpy
-            if "success" in plain and "status" not in plain:
+            _refuse_infinite(any(isinstance(value, float) and math.isinf(value) for value in plain.values()))
+            if name == "history" and "success" in plain and "status" not in plain:
                 success = plain.pop("success")
                 plain["status"] = _FLAGS.get(str(success), success)
             plain |= {key: str(plain[key]) for key in plain.keys() & _IDS if isinstance(plain[key], int)}
@@ -319,9 +332,15 @@ def _lines(name: str, rows: Any) -> bytes:
         raise UsageError(f"{place}: expected values that JSON can hold, found others: {problem}") from problem
 
 
+def _refuse_infinite(is_infinite: bool) -> None:
+    """Raise ValueError if there is an infinite number, which JSON would write as null."""
+    if is_infinite:
+        raise ValueError("infinity")
+
+
 def _standard(rows: pl.DataFrame, format: Rows) -> pl.DataFrame:
     """Write success as status, ids as text, and whole numbers as such: pandas keeps them as fractions with a gap."""
-    if "success" in rows.columns and "status" not in rows.columns:
+    if format is TASK_OUTCOMES and "success" in rows.columns and "status" not in rows.columns:
         status = pl.col("success").cast(pl.String).replace(_FLAGS)
         rows = rows.with_columns(status.alias("status")).drop("success")
     rows = rows.with_columns((selectors.integer() & selectors.by_name(_IDS, require_all=False)).cast(pl.String))
@@ -344,15 +363,20 @@ def _load(given: Mapping[str, bytes], *, is_flag: bool) -> Inputs:
             where, field, expected = (
                 f"{name}, row {problem.line}" if problem.line else name,
                 problem.field,
-                problem.expected,
+                _with_arguments(problem.expected),
             )
             if is_flag and field == "status":
                 field, expected = "success", "True, False, 1, 0 or a word of status such as passed, failed or void"
             raise InputError(where, field=field, expected=expected, found=problem.found) from None
     if inputs.tasks.is_empty():
         raise UsageError("tasks: expected at least one task, here or in history, found none")
-    warnings = tuple(re.sub("|".join(_NAMES), lambda name: _NAMES[name[0]], text) for text in inputs.warnings)
+    warnings = tuple(map(_with_arguments, inputs.warnings))
     return replace(inputs, warnings=warnings, population=population_of(inputs.attempts))
+
+
+def _with_arguments(text: str) -> str:
+    """Name the arguments in place of their files."""
+    return re.sub("|".join(_NAMES), lambda name: _NAMES[name[0]], text)
 
 
 @takes_settings(InputOptions)

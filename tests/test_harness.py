@@ -173,7 +173,9 @@ class TestPhase19Integration:
         replayed = phase19.run(input=copied, output=tmp_path / "replayed", **replay, **even)
         assert replayed.summary["simulated"] is False
         assert replayed["joins"] == {
-            "tasks": 12, "tasks_with_records": 12, "agents": 4, "agents_with_records": 4,
+            "tasks": 12, "tasks_with_records": 12, "tasks_with_features": 0, "recorded_tasks": 12,
+            "recorded_tasks_with_features": 0, "other_tasks_with_features": 0, "features": 0,
+            "agents": 4, "agents_with_records": 4,
             "replayed_rows": 144, "replayed_rows_in_plan": 144,
         }  # fmt: skip
         done = replayed.executions

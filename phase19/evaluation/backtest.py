@@ -577,7 +577,7 @@ def leave_out_records(inputs: Inputs, part: Literal["trials", "tasks"], seed: in
 
 def _without(inputs: Inputs, history: pl.DataFrame, later: pl.DataFrame) -> tuple[Inputs, pl.DataFrame]:
     """Inputs that know only `history`, to plan the tasks of `later`; and `later`, with attempts numbered by pair."""
-    unjoined = check_records(inputs.tasks, inputs.attempts)  # of tasks left out here
+    unjoined = check_records(inputs.tasks, inputs.attempts, inputs.features)  # of tasks left out here
     tasks = recorded_tasks(inputs.attempts.join(later, on="task_id", how="semi"))
     listed = inputs.tasks.join(tasks, on="task_id", how="semi", maintain_order="left")
     counts, count = history.group_by("agent_id").agg(record_count=pl.len()), pl.col("record_count").fill_null(0)

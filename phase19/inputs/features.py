@@ -1,10 +1,11 @@
 """Join the numbers that describe tasks: those of features.jsonl and those on the lines of the tasks."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
-from phase19.errors import InputError, Report
+from phase19.errors import InputError, Report, plural
 from phase19.inputs.decoding import LINE
 
 FILE = "features.jsonl"
@@ -46,3 +47,23 @@ def join_features(separate: pl.DataFrame, tasks: pl.DataFrame, path: Path | None
     both = pl.concat([separate, own], how="diagonal").group_by("task_id").max()
     names = sorted(name for name in both.columns if name != "task_id" and both[name].count())
     return both[["task_id", *names]].filter(pl.any_horizontal(pl.exclude("task_id").is_not_null())).sort("task_id")
+
+
+def check_joined(features: pl.DataFrame, tasks: pl.DataFrame, attempts: pl.DataFrame) -> list[str]:
+    """A warning if tasks have features and none of these tasks is planned or recorded; else nothing."""
+    known = pl.concat([tasks["task_id"], attempts["task_id"]])
+    if features.is_empty() or features["task_id"].is_in(known.implode()).any():
+        return []
+    found = f"none of its {plural(features.height, 'task')}, such as {features['task_id'][0]!r}, is planned or recorded"
+    return [f"{FILE}: {found}; if these are the same tasks, make the names equal"]
+
+
+def sentence(joins: Mapping[str, int | None]) -> str:
+    """Say how many tasks have features, given the counts of `tasks.joined_counts`; empty if there are no features."""
+    if not joins["features"]:
+        return ""
+    nouns = {"tasks": "task", "recorded_tasks": "recorded task"}
+    counts = [f"{joins[f'{kind}_with_features']} of {plural(joins[kind] or 0, noun)}" for kind, noun in nouns.items()]
+    if other := joins["other_tasks_with_features"]:
+        counts.append(plural(other, "other task"))
+    return f" {', '.join(counts[:-1])} and {counts[-1]} have features (number of features: {joins['features']:,})."

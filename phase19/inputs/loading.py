@@ -75,15 +75,15 @@ class Inputs:
 
     @property
     def joins(self) -> dict[str, int | None]:
-        """Numbers of tasks and agents, and how many of them have records."""
-        return joined_counts(self.tasks, self.agents, self.attempts)
+        """Numbers of tasks, agents and features, and how many of the tasks and agents have records or features."""
+        return joined_counts(self.tasks, self.agents, self.attempts, self.features)
 
     def __repr__(self) -> str:
         tasks, agents, joins = plural(self.tasks.height, "task"), plural(self.agents.height, "agent"), self.joins
         return (
             f"The inputs are valid: {tasks} ({self.task_source}), {agents}, "
             f"{plural(self.attempts.height, 'recorded attempt')}. {joins['tasks_with_records']} of {tasks} and "
-            f"{joins['agents_with_records']} of {agents} have records."
+            f"{joins['agents_with_records']} of {agents} have records.{features.sentence(joins)}"
         )
 
 
@@ -156,8 +156,12 @@ def load_inputs(
         log.warnings.append(
             "no record, summary or estimate has a time; plans count each task as 1,000 ms, and a dry run has no times"
         )
-    log.warnings += check_records(tasks, attempts)
+    log.warnings += check_records(tasks, attempts, described)
     log.warnings += check_names("agent", pl.Series(list(capacity), dtype=pl.String), attempts["agent_id"], "records")
+    unjoined = features.check_joined(described, tasks, attempts)
+    log.warnings += unjoined
+    if described.height and not unjoined:
+        deciding.add(features.FILE)
     log.warn_of_unread()
     return Inputs(
         tasks=tasks.drop(LINE, features.COLUMN),
@@ -177,9 +181,10 @@ def load_inputs(
 
 
 def _sources(log: "_Log", deciding: Collection[str], baselines: pl.DataFrame, *, has_rules: bool) -> pl.DataFrame:
-    """SOURCES of all files; `deciding` names patterns and signals and the sources of attempts, if they decide."""
+    """SOURCES of all files; `deciding` names patterns, signals, features and sources of attempts, if they decide."""
     used = {
         **{(18, name): "forecast" if name in deciding else "shown" for name in (summaries.PATTERNS, summaries.SIGNALS)},
+        (18, features.FILE): "forecast" if features.FILE in deciding else "nothing",
         (16, "heuristics.jsonl"): "forecast" if has_rules else "shown",
         (17, "execution_outcomes.jsonl"): "forecast" if "phase17" in deciding else "nothing",
         **{(18, name): "forecast" if "phase18" in deciding else "nothing" for name in (_TASK_OUTCOMES, _WAVE_OUTCOMES)},

@@ -109,19 +109,20 @@ def check_names(noun: str, planned: pl.Series, recorded: pl.Series, place: str, 
     return [f"{place}: no record names one of the {plural(planned.len(), noun)} to plan, {names}; {same}"]
 
 
-def check_records(tasks: pl.DataFrame, attempts: pl.DataFrame) -> list[str]:
+def check_records(tasks: pl.DataFrame, attempts: pl.DataFrame, features: pl.DataFrame) -> list[str]:
     """Warn where no record names a planned task or its category, and say what the forecasts then rest on."""
     known = attempts["category"].drop_nulls().unique().sort()
     is_known = tasks["category"].is_in(known.implode())
     is_recorded = tasks["task_id"].is_in(attempts["task_id"].unique().implode())
     basis = "categories" if is_known.any() else "risk levels alone, since tasks and records share no category"
-    effect = f", so forecasts rest on agents and {basis}"
+    agents = "agents, features" if tasks["task_id"].is_in(features["task_id"].implode()).any() else "agents"
+    effect = f", so forecasts rest on {agents} and {basis}"
     found = check_names("task", tasks["task_id"], attempts["task_id"], "records", effect)
     unknown = tasks.filter(~is_known & ~is_recorded)["category"]
     if unknown.len() and known.len() and (is_known.any() or not found):
         such = f"such as {unknown[0]!r} (the records have {', '.join(map(repr, known.head(_NAMED)))})"
         whose = f"the category of {plural(unknown.len(), 'task')} to plan"
-        found.append(f"records: no record has {whose}, {such}; forecasts of these rest on agents and risk levels")
+        found.append(f"records: no record has {whose}, {such}; forecasts of these rest on {agents} and risk levels")
     return found
 
 
@@ -132,17 +133,28 @@ def check_replayed(tasks: pl.DataFrame, agents: pl.DataFrame, rows: pl.DataFrame
 
 
 def joined_counts(
-    tasks: pl.DataFrame, agents: pl.DataFrame, attempts: pl.DataFrame, replayed: pl.DataFrame | None = None
+    tasks: pl.DataFrame,
+    agents: pl.DataFrame,
+    attempts: pl.DataFrame,
+    features: pl.DataFrame,
+    replayed: pl.DataFrame | None = None,
 ) -> dict[str, int | None]:
-    """Count the planned tasks and agents with records, and the replayed rows of planned tasks by planned agents."""
+    """Count the tasks and agents with records, those with features, and the replayed rows that the plan has."""
 
     def is_known(rows: pl.DataFrame, known: pl.DataFrame, name: str) -> pl.Series:
         return rows[name].is_in(known[name].drop_nulls().unique().implode())
 
+    recorded = attempts.unique("task_id")
+    is_featured = is_known(features, pl.concat([tasks["task_id"], recorded["task_id"]]).to_frame(), "task_id")
     rows = None if replayed is None else is_known(replayed, tasks, "task_id") & is_known(replayed, agents, "agent_id")
     return {
         "tasks": tasks.height,
         "tasks_with_records": int(is_known(tasks, attempts, "task_id").sum()),
+        "tasks_with_features": int(is_known(tasks, features, "task_id").sum()),
+        "recorded_tasks": recorded.height,
+        "recorded_tasks_with_features": int(is_known(recorded, features, "task_id").sum()),
+        "other_tasks_with_features": int((~is_featured).sum()),
+        "features": features.width - 1,
         "agents": agents.height,
         "agents_with_records": int(is_known(agents, attempts, "agent_id").sum()),
         "replayed_rows": None if replayed is None else replayed.height,

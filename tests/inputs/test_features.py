@@ -7,15 +7,20 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import phase19
 from phase19 import frames
 from phase19.errors import InputError, InvalidInputsError
+from phase19.evaluation.backtest import leave_out_records
+from phase19.forecasting.model import ForecastModel
 from phase19.inputs.loading import Inputs, load_inputs
 from phase19.optimizer import AdaptiveOptimizer
+from phase19.scheduler import AdaptiveScheduler
 
 SMALL = Path(__file__).parents[1] / "data" / "small"  # plans a, b and c; the records are of a and b
 FILE, TASKS = "features.jsonl", "tasks.jsonl"
@@ -217,3 +222,132 @@ def test_the_model_gets_and_keeps_the_features(root):
     assert optimizer.model.features is not None and optimizer.model.features.equals(inputs.features)
     observed = optimizer.model.observe(inputs.attempts)
     assert observed.features is not None and observed.features.equals(inputs.features)
+
+
+def test_a_scheduler_without_a_plan_simulates_with_the_features(root, monkeypatch):
+    inputs = load(root, features=lines({"task_id": "a", "size": 12}))
+    fit, given_features = ForecastModel.fit, []
+
+    def watched(*args, features=None, **settings):
+        given_features.append(features)
+        return fit(*args, features=features, **settings)
+
+    monkeypatch.setattr(ForecastModel, "fit", watched)
+    scheduler = AdaptiveScheduler(inputs=inputs)
+    rows = scheduler.assign_tasks_to_agents([{"task_id": "a", "confidence": 0.5}], {"agent_2": ["a"]}, 1)
+    scheduler.execute_schedule(1, rows)
+    assert [frame.equals(inputs.features) for frame in given_features] == [True]
+
+
+def test_a_backtest_knows_the_features(root):
+    inputs = load(root, features=lines({"task_id": "a", "size": 12}))
+    known, _ = leave_out_records(inputs, "tasks")
+    assert known.features.equals(inputs.features)
+
+
+def test_a_run_with_other_features_has_another_id(root):
+    digests = [load(root, features=lines({"task_id": "a", "size": size})).digest for size in (1, 2, 1)]
+    assert digests[0] == digests[2] != digests[1]
+
+
+# What `validate` says of them
+
+CLOSE = lines({"task_id": "a", "x": 1, "y": 2}, {"task_id": "c", "x": 3}, {"task_id": "b", "x": None})
+
+
+def test_validate_counts_the_tasks_with_features(root):
+    load(root, features=CLOSE + lines({"task_id": "d", "x": 1}, {"task_id": "e", "x": 1}))
+    found = phase19.validate(root / "phase18")
+    text = "2 of 3 tasks, 1 of 2 recorded tasks and 2 other tasks have features (number of features: 2)."
+    assert repr(found).endswith(f"have records. {text}")
+    assert {name: count for name, count in found.joins.items() if "features" in name or "recorded" in name} == {
+        "tasks_with_features": 2, "recorded_tasks": 2, "recorded_tasks_with_features": 1,
+        "other_tasks_with_features": 2, "features": 2,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["", lines({"task_id": "a"}, {"task_id": "b", "x": None})])
+def test_validate_says_nothing_where_no_task_has_features(root, text):
+    assert "feature" not in repr(load(root, features=text))
+    assert load(root, features=text).sources.filter(file=FILE)["used_for"].item() == "nothing"
+
+
+def test_features_of_other_tasks_alone_are_pointed_out(root):
+    found = load(root, features=lines({"task_id": "A", "x": 1}, {"task_id": "B", "x": 1}))
+    assert found.warnings[-1] == (
+        "features.jsonl: none of its 2 tasks, such as 'A', is planned or recorded; if these are the same tasks, make "
+        "the names equal"
+    )
+    assert found.sources.filter(file=FILE)["used_for"].item() == "nothing"
+    for known in ("b", "c"):  # recorded, planned
+        found = load(root, features=lines({"task_id": "A", "x": 1}, {"task_id": known, "x": 1}))
+        assert not [text for text in found.warnings if "features.jsonl" in text]
+        assert found.sources.filter(file=FILE)["used_for"].item() == "forecast"
+
+
+def test_a_name_like_the_file_is_pointed_out(root):
+    (root / "phase18/Feature.jsonl").write_text("", "utf-8")
+    assert any("Feature.jsonl looks like records but is not read" in text for text in load(root).warnings)
+
+
+# From Python
+
+HISTORY = [{"task_id": f"old_{i}", "agent_id": "red", "success": True} for i in range(2)]
+ROWS = [{"task_id": "new", "size": 12, "success": 1.0}, {"task_id": "old_1", "size": None, "success": 0.5}]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ROWS,
+        pl.DataFrame(ROWS),
+        pl.DataFrame(ROWS).with_columns(pl.col("size").cast(pl.Float64).fill_null(float("nan"))),
+        [{name: np.float64(v) if isinstance(v, float) else v for name, v in row.items()} for row in ROWS],
+    ],
+    ids=["dicts", "frame", "NaN", "numpy"],
+)
+def test_plan_takes_features_of_new_and_recorded_tasks(rows):
+    tasks = [{"task_id": "new", "features": {"depth": 3}}]
+    plan = phase19.plan(tasks, history=HISTORY, features=rows)
+    expected = {"task_id": ["new", "old_1"], "depth": [3.0, None], "size": [12.0, None], "success": [1.0, 0.5]}
+    found = plan.optimizer.model.features
+    assert found is not None and found.equals(pl.DataFrame(expected))
+
+
+def test_ids_may_be_whole_numbers():
+    history = pl.DataFrame({"task_id": [1, 2], "agent_id": "red", "success": True})
+    for rows in ([{"task_id": 1, "x": 2}], pl.DataFrame({"task_id": [1], "x": [2]})):
+        plan = phase19.plan([3], history=history, features=rows)
+        assert plan.optimizer.inputs.features.to_dicts() == [{"task_id": "1", "x": 2.0}]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"task_id": "new", "x": "3"}], "^features, row 1: field 'x': expected a number or null, found \"3\"$"),
+        ([{"x": 3}], "^features, row 1: field 'task_id': expected this required field, found nothing"),
+        ([{"task_id": "new", "x": 3}] * 2, "^features, row 2: field 'task_id': expected no repeated key"),
+        (pl.DataFrame({"task_id": ["new"], "x": [[1.0]]}), r"^features, row 1: field 'x': .* found \[1\.0\]$"),
+        ([{"task_id": "new", "x": float("inf")}], "^features, row 1: expected values that JSON can hold.* infinity$"),
+        (pl.DataFrame({"task_id": "new", "x": [float("-inf")]}), "^features: .* others: infinity$"),
+        (["new"], "^features: expected a Polars or pandas frame or a list of dicts"),
+        ([], "^features: expected a Polars or pandas frame or a list of dicts"),
+        (
+            [{"task_id": "new", "size": 1}],
+            r"^tasks, row 1: field 'features\.size': expected 1\.0, as in features, .* 2",
+        ),
+    ],
+)
+def test_bad_features_are_named_by_argument_and_row(rows, message):
+    tasks = [{"task_id": "new", "features": {"size": 2}}]
+    with pytest.raises(phase19.Phase19Error, match=message):
+        phase19.plan(tasks, history=HISTORY, features=rows)
+
+
+def test_infinite_numbers_of_pandas_are_refused():
+    pandas = pytest.importorskip("pandas")
+    rows = pandas.DataFrame({"task_id": ["new", "old_1"], "x": [1.0, float("nan")]})
+    found = phase19.plan(["new"], history=HISTORY, features=rows).optimizer.inputs.features
+    assert found.to_dicts() == [{"task_id": "new", "x": 1.0}]
+    with pytest.raises(phase19.Phase19Error, match=r"^features: .* infinity$"):
+        phase19.plan(["new"], history=HISTORY, features=rows.fillna(float("inf")))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phase19 import frames
 from phase19.errors import UsageError
 from phase19.inputs.tasks import (
     by_priority,
@@ -200,9 +201,12 @@ def test_natural_order_agrees_with_numbers(first, second):
 def test_a_category_without_records_is_pointed_out(recorded, categories, said):
     rows = [{"task_id": f"n{i}", "category": name} for i, name in enumerate(categories)]
     records = attempts(*({"task_id": "t", "category": name} for name in recorded))
-    found = check_records(tasks(*rows), records)
+    found = check_records(tasks(*rows), records, frames.FEATURES.empty())
     assert len([text for text in found if "has the category of" in text]) == (said is not None and "such as" in said)
     assert said is None or any(said in text for text in found)
+    described = pl.DataFrame({"task_id": ["n1"], "size": [1.0]})
+    expected = [text.replace("rest on agents and", "rest on agents, features and") for text in found]
+    assert check_records(tasks(*rows), records, described) == expected
     # A task with records of its own needs no category.
     same = attempts(*({"task_id": f"n{i}", "category": "ui"} for i in range(3)))
-    assert check_records(tasks(*rows), same) == []
+    assert check_records(tasks(*rows), same, frames.FEATURES.empty()) == []

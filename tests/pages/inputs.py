@@ -50,6 +50,13 @@ FILES = (
         "for `--executions` have this format too",
     ),
     File(18, "tasks.jsonl", wire.TASK_ROWS.struct, OPTIONAL, "the tasks to plan"),
+    File(
+        18,
+        "features.jsonl",
+        wire.feature_rows(["any other name"]).struct,
+        OPTIONAL,
+        "numbers that describe planned or recorded tasks; the field `features` of `tasks.jsonl` may state them instead",
+    ),
     File(18, "agents.jsonl", wire.AGENT_ROWS.struct, OPTIONAL, "the capacity of agents, and agents without records"),
     File(
         17, "execution_outcomes.jsonl", wire.EXECUTION_OUTCOMES.struct, OPTIONAL, "records, as in `task_outcomes.jsonl`"
@@ -82,7 +89,7 @@ from the formats that the command checks.
 
 `--input` names the directory of Phase 18. `phase17` and `phase16` beside it are read if they exist. In a file whose
 name ends in `.jsonl`, every line is one JSON object. Unknown fields are ignored with a warning; null means the same as
-a missing field. `features.jsonl`, which `import aslib` writes, is not used yet.
+a missing field.
 
 Under `inputs`, a run's summary says what each file was used for: `forecast` (it changes the plan), `baseline` (the run
 is compared with it), `shown` (the report repeats it) or `nothing`.
@@ -132,6 +139,8 @@ def kind(value: dict) -> str:
         return kind(value["anyOf"][0])
     if "enum" in value:
         return " or ".join(f"`{choice}`" for choice in value["enum"])
+    if "additionalProperties" in value and "anyOf" in value["additionalProperties"]:
+        return "object of numbers"
     if value.get("type") == "array":
         return f"list of {kind(value['items'])}s"
     low, high = value.get("minimum"), value.get("maximum")

@@ -98,6 +98,11 @@ tasks_from | text | | the file that lists the tasks, or how they were named
 joins | object | | how the names of the files fit together
 joins.tasks | whole number | tasks | planned tasks
 joins.tasks_with_records | whole number | tasks | those with records
+joins.tasks_with_features | whole number | tasks | planned tasks with features
+joins.recorded_tasks | whole number | tasks | tasks in the records
+joins.recorded_tasks_with_features | whole number | tasks | those with features
+joins.other_tasks_with_features | whole number | tasks | tasks with features that are neither planned nor recorded
+joins.features | whole number | | number of features
 joins.agents | whole number | agents | agents of the run
 joins.agents_with_records | whole number | agents | those with records
 joins.replayed_rows | whole number | rows | rows of the replayed file; null if nothing is replayed
