@@ -63,7 +63,9 @@ def sentence(joins: Mapping[str, int | None]) -> str:
     if not joins["features"]:
         return ""
     nouns = {"tasks": "task", "recorded_tasks": "recorded task"}
-    counts = [f"{joins[f'{kind}_with_features']} of {plural(joins[kind] or 0, noun)}" for kind, noun in nouns.items()]
+    kinds = {noun: (joins[f"{kind}_with_features"], joins[kind]) for kind, noun in nouns.items()}
+    counts = [f"{described} of {plural(count, noun)}" for noun, (described, count) in kinds.items() if count]
     if other := joins["other_tasks_with_features"]:
         counts.append(plural(other, "other task"))
-    return f" {', '.join(counts[:-1])} and {counts[-1]} have features (number of features: {joins['features']:,})."
+    listed = f"{', '.join(counts[:-1])} and {counts[-1]}".removeprefix(" and ")
+    return f" {listed} have features (number of features: {joins['features']:,})."

@@ -79,8 +79,8 @@ def test_a_feature_may_have_any_name_but_task_id(root):
 
 
 def test_blank_lines_and_a_byte_order_mark_are_allowed(root):
-    text = "\ufeff" + '{"task_id": "a", "x": 1}\r\n\n{"task_id": "b", "x": 2}'
-    assert load(root, features=text).features["x"].to_list() == [1.0, 2.0]
+    text = "\ufeff" + '{"task_id": "a", "x": 1}\r\n\n{"task_id": "b", "y": 2}'
+    assert load(root, features=text).features["x", "y"].rows() == [(1.0, None), (None, 2.0)]
 
 
 _NAMES = st.sampled_from(["size", "depth", "line", "x.y"])
@@ -252,18 +252,23 @@ def test_a_run_with_other_features_has_another_id(root):
 
 # What `validate` says of them
 
-CLOSE = lines({"task_id": "a", "x": 1, "y": 2}, {"task_id": "c", "x": 3}, {"task_id": "b", "x": None})
+DESCRIBED = lines({"task_id": "a", "x": 1, "y": 2}, {"task_id": "c", "x": 3}, {"task_id": "b", "x": None})
 
 
 def test_validate_counts_the_tasks_with_features(root):
-    load(root, features=CLOSE + lines({"task_id": "d", "x": 1}, {"task_id": "e", "x": 1}))
+    load(root, features=DESCRIBED + lines(*({"task_id": task, "x": 1} for task in "def")))
     found = phase19.validate(root / "phase18")
-    text = "2 of 3 tasks, 1 of 2 recorded tasks and 2 other tasks have features (number of features: 2)."
+    text = "2 of 3 tasks, 1 of 2 recorded tasks and 3 other tasks have features (number of features: 2)."
     assert repr(found).endswith(f"have records. {text}")
     assert {name: count for name, count in found.joins.items() if "features" in name or "recorded" in name} == {
         "tasks_with_features": 2, "recorded_tasks": 2, "recorded_tasks_with_features": 1,
-        "other_tasks_with_features": 2, "features": 2,
+        "other_tasks_with_features": 3, "features": 2,
     }  # fmt: skip
+
+
+def test_validate_counts_no_recorded_tasks_where_there_are_none():
+    plan = phase19.plan(["new", "other"], ["red"], features=[{"task_id": "new", "size": 1}])
+    assert repr(plan.optimizer.inputs).endswith("records. 1 of 2 tasks have features (number of features: 1).")
 
 
 @pytest.mark.parametrize("text", ["", lines({"task_id": "a"}, {"task_id": "b", "x": None})])
