@@ -120,3 +120,30 @@ def test_a_fit_between_waves_keeps_the_features(plain, with_features):
     late = first_attempts(early.observe(attempts(*rows[-60:]))).success_probability
     assert late == pytest.approx(with_features, abs=0.15)
     assert np.corrcoef(late.ravel(), with_features.ravel())[0, 1] > 0.98
+
+
+def test_the_features_that_changed_a_forecast_are_named_and_what_it_would_be_without_them(plain):
+    features, rows, _ = plain
+    frame = tasks(*({"task_id": f"t{t}"} for t in range(TASKS, TASKS + NEW)))
+    noise = pl.Series("noise", np.random.default_rng(6).normal(size=TASKS + NEW))
+    team = agents(*(f"a{a}" for a in range(AGENTS)))
+    fitted = ForecastModel.fit(frame, team, attempts(*rows), POPULATION, features=features.with_columns(noise))
+    task = np.arange(NEW)
+    main, without = fitted.feature_columns(task, np.zeros(NEW, np.int64))
+    # Of two useful features, the one with the larger part in the truth is named first.
+    known = features[TASKS:]
+    size = np.abs(np.column_stack([2.0 * known["x"].to_numpy(), 1.2 * known["y"].to_numpy()]))
+    is_clear = np.abs(size[:, 0] - size[:, 1]) > 1.0
+    first = main.list.first().to_numpy()[is_clear]
+    assert (first == np.where(size[is_clear, 0] > size[is_clear, 1], "x", "y")).mean() > 0.9
+    assert main.explode().value_counts().filter(main_features="noise")["count"].sum() < NEW
+    assert main.list.len().max() <= 3
+    # Without features, all these tasks are nearly alike: some are less certain than others.
+    assert without.std() < 0.25 * first_attempts(fitted).success_probability[:, 0].std()
+
+
+def test_without_features_no_feature_is_named():
+    fitted = ForecastModel.fit(tasks(count=2), agents("a0"), attempts({"task_id": "t0"}), POPULATION)
+    main, without = fitted.feature_columns(np.arange(2), np.zeros(2, np.int64))
+    assert main.to_list() == [[], []]
+    assert without.null_count() == 2

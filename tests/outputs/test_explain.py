@@ -60,7 +60,7 @@ TASK = {
     "score": 0.994, "score_margin": 0.194, "runner_up_agent_id": "agent_17", "runner_up_score": 0.8,
     "best_agent_id": "agent_1", "best_score": 0.994, "best_margin": 0.0, "best_agent_task_count": 5,
     "is_best_agent_full": True, "agent_price": 0.0, "wave_strategy": "maximize_success", "wave_task_count": 12,
-    "simulated": False,
+    "simulated": False, "success_probability": 0.9, "success_without_features": None, "main_features": [],
 }  # fmt: skip
 FULL = {**TASK, "best_agent_id": "agent_9", "best_score": 0.996, "best_margin": 0.025}
 BEST = "No agent has a higher {}. The best other choice is agent_17 ({}): with task_3 there, {}"
@@ -165,6 +165,21 @@ def test_the_other_sentences_say_where_the_task_went_and_what_happened():
     unassigned = {**TASK, "agent_id": None, "unassigned_reason": None, "decision": "deferred", "reason": "HIGH risk"}
     assert sentences(unassigned) == ["task_3 was not assigned: its safety gate deferred it (HIGH risk)."]
     assert sentences({**unassigned, "unassigned_reason": "no room"}) == ["task_3 was not assigned: no room."]
+
+
+@pytest.mark.parametrize(
+    ("without", "names", "expected"),
+    [
+        (0.5, ["size", "depth"], "raise the chance of its first attempt from 50.0 % to 80.0 %; main: size, depth."),
+        (0.9, ["size"], "lower the chance of its first attempt from 90.0 % to 80.0 %; main: size."),
+        (0.8, [], None),
+        (None, [], None),
+    ],
+)
+def test_features_that_change_the_chance_are_named(without, names, expected):
+    task = {**TASK, "success_probability": 0.8, "success_without_features": without, "main_features": names}
+    found = [sentence for sentence in sentences(task) if "features" in sentence]
+    assert found == ([] if expected is None else [f"The features of the task {expected}"])
 
 
 def test_a_task_whose_best_agent_is_full_is_told_with_the_numbers_of_its_wave(tmp_path):
