@@ -19,6 +19,7 @@ _TURNS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))  # starts: multiples of the 
 _LEAST_AGENTS = 3  # with fewer there are no two disagreements
 _MOST_AGENTS = 2_000  # disagreements are found in a matrix of agents by agents
 _ROUNDS, _MORE_ROUNDS = 40, 5  # of expectation-maximization from a start, and from an earlier fit
+_TOLERANCE = 2e-3  # a start has converged if rates change by less in a round (root mean square)
 _EDGE, _TINY = 1e-3, 1e-9
 
 
@@ -70,15 +71,17 @@ def fit_classes(
         rounds, starts = _ROUNDS, _starts(wins, tries, ability, is_known)
     memberships, rates = [], []
     for start in starts:
-        member, rate, level = start, np.empty(0), np.full(CLASSES, total)
+        member, rate, level = start, np.zeros((ability.size, CLASSES)), np.full(CLASSES, total)
         for _ in range(rounds):
             member = member * is_known[:, None]
             won, tried = wins.T @ member, tries.T @ member  # (m, CLASSES)
             level = _levels(won, tried, ability, level, total)
             prior = np.clip(sigmoid(ability[:, None] + level), _EDGE, 1.0 - _EDGE)
-            rate = (won + strength * prior) / (tried + strength)
+            rate, last = (won + strength * prior) / (tried + strength), rate
             log_share = np.log(_shares(member, category))
             member = _normalised(wins @ logit(rate) + tries @ np.log1p(-rate) + log_share[category])
+            if ((rate - last) ** 2).mean() < _TOLERANCE**2:
+                break
         memberships.append(member / len(starts))
         rates.append(rate.T)
     return Classes(np.hstack(memberships), np.vstack(rates))
@@ -132,5 +135,7 @@ def _standardised(score: Floats, is_known: Bools) -> Floats:
 
 def _normalised(log_weight: Floats) -> Floats:
     """Convert log weights, shape (n, q), to weights with sum 1."""
-    weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
-    return np.asarray(weight / weight.sum(axis=1, keepdims=True))
+    weight = log_weight - log_weight.max(axis=1, keepdims=True)
+    np.exp(weight, out=weight)
+    weight /= weight.sum(axis=1, keepdims=True)
+    return weight
