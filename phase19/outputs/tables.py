@@ -225,7 +225,7 @@ def metrics_table(run: Run) -> Table:
 
 def checks_blocks(run: Run) -> list[Block]:
     """Show the four checks: their table, the reason of each result, and what the columns mean."""
-    reasons = (f"{text.words(row['anomaly_type']).capitalize()}: {row['reason']}" for row in run["anomaly_tests"])
+    reasons = (f"{text.words(row['anomaly_type']).capitalize()}. {row['reason']}" for row in run["anomaly_tests"])
     return [checks_table(run), *reasons, CHECK_NOTES]
 
 

@@ -50,7 +50,7 @@ def recorded(tasks: list[str], *, late: float = 1.0, falling: float = 0.1, first
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> list[Path]:
-    """Two dry runs of other sizes, and replays of other histories, the later two after the one before."""
+    """Two dry runs of other sizes, and replays of other histories with features, the later two after the one before."""
     place = tmp_path_factory.mktemp("moved")
     write_sample(place, tasks=160, agents=5, waves=4, seed=3)
     planned = [json.loads(line) for line in (place / "phase16/planned_tasks.jsonl").read_text().splitlines()]
@@ -63,6 +63,10 @@ def runs(tmp_path_factory) -> list[Path]:
     rules = place / "thresholds.toml"
     rules.write_text("[rules]\n" + "".join(f"{name} = {value}\n" for name, value in RULES.items()))
     names = dry.executions["task_id"].to_list()
+    rows = (place / "phase18/task_outcomes.jsonl").read_text().splitlines()
+    described = sorted({*names[:40], *(json.loads(row)["task_id"] for row in rows[:30]), "another"})
+    features = [json.dumps({"task_id": name, "size": i}) + "\n" for i, name in enumerate(described)]
+    (place / "phase18/features.jsonl").write_text("".join(features))
     histories = {
         "steady": {"falling": 0.8},
         "mild": {"late": 1.3, "falling": 0.5, "first": 0.5},
