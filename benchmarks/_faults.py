@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from phase19 import frames
+from phase19.forecasting.attempt_times import Residuals
 from phase19.forecasting.confidence import ConfidenceChanges
-from phase19.forecasting.durations import attempt_ms
 from phase19.forecasting.keyed_random import id_keys
 from phase19.forecasting.records import Effects, sigmoid
 from phase19.forecasting.retries import attempts_allowed, within_attempts
@@ -101,12 +101,12 @@ def draw_world(size: Size, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, World
             task_keys=id_keys(tasks["task_id"]),
             agent_keys=id_keys(agents["agent_id"]),
             logit=Effects(difficulty[:, None] + rng.normal(0.0, 0.5, m) + special[category] + pair, np.zeros((n, m))),
-            task_log_ms=rng.normal(7.0, 0.4, n),
-            agent_log_ms=rng.normal(0.0, 0.3, m),
-            pair_log_ms=Effects(rng.normal(0.0, 0.2, (n, m)), np.zeros((n, m))),
+            log_ms=Effects(
+                rng.normal(7.0, 0.4, n)[:, None] + rng.normal(0.0, 0.3, m) + rng.normal(0.0, 0.2, (n, m)),
+                np.zeros((n, m)),
+            ),
             outcome_log_ms=np.array([0.3, 0.0]),  # failures take a third longer
-            residual_sd=np.full(2, 0.5),
-            limit_ms=np.full(n, np.inf),
+            residuals=Residuals(np.full((2, m), 0.5), np.zeros(2), np.ones(2), np.full(n, np.inf)),
             gains=ConfidenceChanges(np.full(m, GAINS[1]), np.full(m, GAINS[0]), 0.02, GAINS[1], GAINS[0]),
             retry_success=np.full(m, np.nan),
         ),
@@ -119,14 +119,8 @@ def fit_history(size: Size, tasks: pl.DataFrame, agents: pl.DataFrame, world: Wo
     task = np.repeat(np.arange(tasks.height), size.recorders)
     agent = rng.permuted(np.tile(np.arange(size.agents), (tasks.height, 1)), axis=1)[:, : size.recorders].ravel()
     won = rng.random((RECORDS_A_PAIR, task.size)) < world.success_probability(task, agent)
-    duration_ms = attempt_ms(
-        world.task_log_ms[task] + world.agent_log_ms[agent] + world.pair_log_ms.mean[task, agent],
-        world.outcome_log_ms,
-        world.residual_sd,
-        world.limit_ms[task],
-        is_success=won,
-        normals=rng.standard_normal(won.shape),
-    )
+    times = world.residuals.times(world.log_ms.mean[task, agent], world.outcome_log_ms, task, agent)
+    duration_ms = times.drawn_ms(won, rng.standard_normal(won.shape))
     records = pl.DataFrame(
         {
             "task_id": tasks["task_id"].gather(np.tile(task, RECORDS_A_PAIR)),

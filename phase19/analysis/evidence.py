@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from phase19 import frames
 from phase19.balancing.local_search import busy_time
-from phase19.forecasting.confidence import clipped_normal_mean
 from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.predictive import WaveDraws
 from phase19.inputs.history import Previous
@@ -149,26 +148,24 @@ def _duration_evidence(
     row = positions(attempts["task_id"], tasks["task_id"])
     task, who = positions(tasks["task_id"], forecast.tasks["task_id"])[row], agent[row]
     outcome = attempts["is_success"].to_numpy().astype(np.int64)
-    mean = model.mean(task, who) + model.outcome.shift()[outcome]
-    sd = model.residual_sd[outcome]
-    # An attempt is stopped at its task's limit.
-    room = np.minimum((np.log(model.limit_ms[task]) - mean) / sd, _FAR_SDS)
-    expected = mean + sd * clipped_normal_mean(np.zeros(sd.size), 1.0, np.full(sd.size, -_FAR_SDS), room)
+    each = np.arange(outcome.size)
+    times = model.residuals.times(model.mean(task, who), model.outcome.shift(), task, who)
+    expected, variance = (moment[outcome, each] for moment in times.log_moments())
+    errors = model.errors(task, who)
     log_ms = np.log(attempts["duration_ms"].to_numpy())
     # Attempts share the forecast error of their task, that of their agent, and that of the level and the outcomes.
     tries = np.bincount(row, minlength=tasks.height)[row]
-    own = model.task.sd[task] ** 2 + model.pair.sd[task, who] ** 2
-    count = np.bincount(who, minlength=m)
+    own = (errors.task**2).sum(axis=1) + errors.own**2
 
     def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.bincount(who, values, m).astype(np.float64)
 
     return {
-        "duration_count": count,
+        "duration_count": np.bincount(who, minlength=m),
         "log_duration_sum": total(log_ms),
         "log_duration_residual_sum": total(log_ms - expected),
-        "log_duration_noise": total(sd**2 + tries * own),
-        "log_duration_agent_sd": count * model.agent.sd,
+        "log_duration_noise": total(variance + tries * own),
+        "log_duration_agent_sd": np.linalg.norm([total(values) for values in errors.agent.T], axis=0),
         "log_duration_shared_sd": np.hypot(
             total(model.level_sd(task, who)), total(model.outcome.sd * model.outcome.code[outcome])
         ),

@@ -49,7 +49,7 @@ class SimulateExecutor:
                 "attempt": attempt + 1,
                 "is_success": is_last & played.succeeded[row],
                 "duration_ms": pl.Series(attempt_ms[attempt, row]).fill_nan(None),
-                "is_censored": attempt_ms[attempt, row] >= self.world.limit_ms[task[row]],
+                "is_censored": attempt_ms[attempt, row] >= self.world.residuals.limit_ms[task[row]],
                 "confidence_delta": pl.Series(np.where(is_last, change[row], np.nan)).fill_nan(None),
             }
         )

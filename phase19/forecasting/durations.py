@@ -1,145 +1,51 @@
-"""Time of one attempt at a task by an agent, given its outcome: the fit to records, and the forecast distribution."""
+"""Log durations of attempts: the joint model of agents, categories and tasks, fitted to recorded and censored times."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from phase19.forecasting import Bools, Floats, Ints
-from phase19.forecasting.records import Effects, Grouping, Records
+from phase19.forecasting.attempt_times import AttemptTimes, OutcomeContrast, Residuals
+from phase19.forecasting.components import VarianceComponents, coefficient_sds, prior_scales
+from phase19.forecasting.joint import Design, JointFit, fit_joint, prior_state
+from phase19.forecasting.posterior import JointPosterior, root
+from phase19.forecasting.records import Records
+from phase19.forecasting.timed_cells import DurationPriors, Spread, TimedCells, TimeLikelihood
 
 ASSUMED_MS = 1000.0  # planned time of a task if nothing tells how long tasks take
-_HALVINGS = 10  # bisections: a quantile is exact to 1/2,000 of the distance between the outcomes' quantiles
 _FEW_RESIDUALS = 50  # with fewer, a normal describes the tails better than the sample
-_MAX_ROUNDS = 40  # most backfitting rounds
-_TOLERANCE = 3e-4  # a fit has converged if durations change by less than 0.03 % (root mean square)
-_STATED_SD = 0.5  # of a level that comes from a stated mean or from estimates, without any recorded time
+_TOLERANCE = 3e-3  # a fit has converged if durations change by less than 0.3 % in a sweep (root mean square)
+_DIMENSIONS = (2, 3)  # that are tried, in this order, until one more gains nothing
+_LEAST_CELLS, _MOST_CELLS = 20, 12_000  # left out, and in all, to choose them; of more, whole tasks are sampled
+_MOST_AGENTS = 2_000  # with more, there is one dimension: others are found in a matrix of agents by agents
+_SHARE, _MIN_GAIN = 0.2, 1.0  # of cells left out, and the gain of log-likelihood that is worth a dimension
+_PLASTIC = (0.7548776662466927, 0.5698402909980532)  # irrational steps whose multiples spread evenly (Roberts, 2018)
 _TINY = 1e-12
-
-
-@dataclass(frozen=True, slots=True)
-class DurationPriors:
-    """Prior variances of the log duration.
-
-    The prior of a variance counts as much as `variance_weight` agents, tasks or pairs, or `kind_weight` risk levels or
-    categories, that of the residual variance as much as `residual_weight` attempts. Half of `task_variance` counts if
-    tasks differ by risk level or category too. Log durations of failures and successes differ by Normal(0,
-    `outcome_variance`).
-    """
-
-    agent_variance: float = 0.1
-    risk_variance: float = 0.02
-    category_variance: float = 0.03
-    task_variance: float = 0.1
-    pair_variance: float = 0.05
-    outcome_variance: float = 0.25
-    residual_variance: float = 0.2
-    variance_weight: float = 10.0
-    kind_weight: float = 2.0
-    residual_weight: float = 5.0
-
-
 _PRIORS = DurationPriors()
 
 
-class OutcomeContrast(NamedTuple):
-    """Log duration of a failure minus that of a success, Normal(mean, sd^2), and its split between the two.
+class Kept(NamedTuple):
+    """What a fit to more records keeps: scales, variances of attempts, and on how many records they rest."""
 
-    `code` is the part of a failure and of a success. The parts differ by 1 and average about 0 over the records.
-    """
-
-    mean: float
-    sd: float
-    code: Floats
-
-    def shift(self, normal: Floats | float = 0.0) -> Floats:
-        """Log duration of a failure and of a success, minus that of an average attempt; shape (..., 2)."""
-        return np.asarray((self.mean + self.sd * np.asarray(normal))[..., None] * self.code)
+    scales: Mapping[str, float]
+    spread: Spread
+    estimated_on: int
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptTimes:
-    """Distribution of the time of one attempt, for pairs in an array of any shape.
-
-    Attributes
-    ----------
-    mean, sd
-        Mean and standard deviation of the normal log time of a failure and of a success, shape (2, ...).
-    limit_ms
-        Time at which an attempt is stopped, infinite if never; broadcast against `mean`.
-    smearing
-        As in :class:`DurationPosterior`, shape (2,).
-    """
-
-    mean: Floats
-    sd: Floats
-    limit_ms: Floats
-    smearing: Floats
-
-    def expected_ms(self) -> Floats:
-        """Expected time of a failed and of a successful attempt [ms], shape (2, ...).
-
-        Notes
-        -----
-        E min(X, L) = exp(mean + sd^2 / 2) P(Z < room - sd) + L P(Z > room), where room = (log L - mean) / sd and
-        `mean` includes `smearing`.
-        """
-        from scipy.special import ndtr
-
-        mean = self.mean + self.smearing.reshape(2, *[1] * (self.mean.ndim - 1))
-        room = (np.log(self.limit_ms) - mean) / self.sd
-        limit_ms = np.where(np.isfinite(self.limit_ms), self.limit_ms, 0.0)
-        return np.asarray(np.exp(mean + 0.5 * self.sd**2) * ndtr(room - self.sd) + limit_ms * ndtr(-room))
-
-    def quantiles_ms(self, success_probability: Floats, *levels: float) -> list[Floats]:
-        """Quantiles of the time over both outcomes [ms], given the success probability.
-
-        Notes
-        -----
-        The quantile of the mixture lies between those of the two outcomes, and bisection finds it.
-        """
-        from scipy.special import ndtr, ndtri
-
-        chance = np.stack([1.0 - success_probability, success_probability])
-        found = []
-        for level in levels:
-            ends = self.mean + self.sd * ndtri(level)
-            low, high = ends.min(axis=0), ends.max(axis=0)
-            for _ in range(_HALVINGS):
-                middle = 0.5 * (low + high)
-                is_below = (chance * ndtr((middle - self.mean) / self.sd)).sum(axis=0) < level
-                low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
-            found.append(np.minimum(np.exp(0.5 * (low + high)), self.limit_ms))
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class DurationPosterior:
+class DurationPosterior(JointPosterior):
     """Normal posterior of the log duration of one attempt, and the distribution of attempts around it.
 
     Attributes
     ----------
-    level
-        Log duration of an average attempt, log ms; NaN if no record, summary or estimate tells any time.
-    agent, task
-        Effects of shapes (m,) and (n,), log ms; a task's includes those of its risk level and category.
-    pair
-        Effects of shape (n, m), log ms.
     outcome
         What a failure and a success add, log ms.
-    residual_sd
-        Standard deviation of the log duration of a pair's failures and of its successes, shape (2,).
-    smearing
-        Correction to the log time of a failure and of a success, log ms, shape (2,). It makes expected and drawn times
-        right on average even if they are not log-normal.
-    limit_ms
-        Time at which an attempt at a task is stopped, infinite if never, shape (n,).
-    variances, estimated_on
-        Variances of the effects by name, and the number of records from which they and `residual_sd` were estimated.
-    shared_sd
-        Standard deviation of each task's log duration from errors that tasks share: that of the level, and those of the
-        effects of risk levels and categories, log ms, shape (2, n).
+    residuals
+        Distribution of attempts around the log duration of their pair.
+    kept
+        Variances, and the number of records from which they were estimated.
 
     Notes
     -----
@@ -147,67 +53,32 @@ class DurationPosterior:
     latent duration, so an agent that is often stopped is forecast to be slow.
     """
 
-    level: float
-    agent: Effects
-    task: Effects
-    pair: Effects
     outcome: OutcomeContrast
-    residual_sd: Floats
-    smearing: Floats
-    limit_ms: Floats
-    variances: Mapping[str, float]
-    estimated_on: int
-    shared_sd: Floats
+    residuals: Residuals
+    kept: Kept
 
-    def mean(self, task: Ints, agent: Ints) -> Floats:
-        """Posterior mean of the log duration of an average attempt by each pair; indices broadcast."""
-        return np.asarray(self.level + self.task.mean[task] + self.agent.mean[agent] + self.pair.mean[task, agent])
+    @property
+    def level(self) -> float:
+        """Log duration of an average attempt, log ms; NaN if no record, summary or estimate tells any time."""
+        return float(self.fit.state.coefficients[0])
 
     def level_sd(self, task: Ints, agent: Ints) -> Floats:
-        """Standard deviation of the log duration of pairs from the errors that tasks share.
+        """Standard deviation of the log duration of p pairs from the errors that tasks share.
 
         Notes
         -----
-        Records of the agent, the task or its kind compensate an error of the level: an effect that is shrunk by B from
-        its own records' mean carries 1 - B of the error, and 1 - B is its posterior variance over its prior variance.
-        An error of a kind counts by the chance that two tasks of the run are of the same kind.
+        An error of a category counts by the chance that two tasks of the run are of the same category.
         """
-        level, kinds = (sd[task] for sd in self.shared_sd)
-        kept = np.minimum(1.0, self.agent.sd[agent] ** 2 / max(self.variances["agent"], _TINY))
-        return np.asarray(np.hypot(level * kept, kinds))
+        errors, size = self.errors(task, agent), np.bincount(self.fit.design.category[: len(self.center)])
+        common = float((size**2).sum()) / max(size.sum(), 1) ** 2
+        return np.asarray(np.sqrt((errors.shared**2).sum(axis=1) + common * errors.category[:, 0] ** 2))
 
     def times(self, task: Ints, agent: Ints) -> AttemptTimes:
         """Distribution of the time of one attempt by each pair; indices broadcast."""
-        mean = self.mean(task, agent)
-        variance = self.task.sd[task] ** 2 + self.agent.sd[agent] ** 2 + self.pair.sd[task, agent] ** 2
-        by_outcome = (self.outcome.sd * self.outcome.code) ** 2 + self.residual_sd**2
-        return AttemptTimes(
-            mean=np.stack([mean + shift for shift in self.outcome.shift()]),
-            sd=np.sqrt(np.stack([variance + outcome for outcome in by_outcome])),
-            limit_ms=self.limit_ms[task],
-            smearing=self.smearing,
-        )
-
-
-def attempt_ms(
-    log_ms: Floats, shift: Floats, residual_sd: Floats, limit_ms: Floats, *, is_success: Bools, normals: Floats
-) -> Floats:
-    """Compute the time of each attempt [ms], in the shape (k, ..., p) of `normals`.
-
-    Parameters
-    ----------
-    log_ms
-        Log duration of an average attempt by each pair, shape (..., p).
-    shift
-        What a failure and a success add, log ms, shape (..., 2).
-    residual_sd, limit_ms
-        As in :class:`DurationPosterior`; the limits are those of the pairs' tasks, shape (p,).
-    is_success, normals
-        Outcome of each attempt, and the standard normal of its residual.
-    """
-    outcome = np.where(is_success, shift[..., 1:], shift[..., :1])
-    latent_ms = np.exp(log_ms + outcome + np.where(is_success, residual_sd[1], residual_sd[0]) * normals)
-    return np.asarray(np.minimum(latent_ms, limit_ms))
+        mean, variance = self.mean(task, agent), self.sd(task, agent) ** 2
+        of_outcome = (self.outcome.sd * self.outcome.code) ** 2
+        variance = np.stack([variance + own for own in of_outcome])
+        return self.residuals.times(mean, self.outcome.shift(), task, agent, variance)
 
 
 def fit_durations(
@@ -231,206 +102,211 @@ def fit_durations(
     priors
         Prior variances.
     before
-        An earlier fit to fewer records. Its variances stay until the number of records has doubled, because new
-        estimates after each wave would make intervals drift.
+        An earlier fit to fewer records, from which the fit starts. Its variances stay until the number of records has
+        doubled, because new estimates after each wave would make intervals drift.
 
     Notes
     -----
-    Log duration = level + agent + risk + category + task + pair + outcome + residual. Each effect is shrunk by its
-    variance component. Risk levels, and categories, count if at least two have recorded times; tasks without a category
-    are one more. Failures and successes have residuals of their own variance. Effects are fitted in turn until
-    durations hardly change (backfitting: Buja, Hastie, Tibshirani, 1989). Before each round, a censored time is
-    replaced by its mean above the limit, and its remaining variance counts as residual (EM: Schmee, Hahn, 1979). The
-    level counts one additional attempt at the mean recorded time, which keeps it finite if all attempts were censored.
-    Time is O(r) per round.
+    Log duration = level + risk + category + interaction + agent + loading of the agent x task + pair + outcome +
+    residual: the joint model with a normal likelihood, see :class:`TimeLikelihood`. Variances are estimated while it is
+    fitted. Risk levels, and categories, count if at least two have recorded times; tasks without a category are one
+    more. More dimensions of tasks are added while they raise the likelihood of cells left out.
     """
     is_timed = np.isfinite(records.duration_ms) & (records.duration_ms > 0)
-    recorded, is_censored = np.log(records.duration_ms[is_timed]), records.is_censored[is_timed]
-    outcome = records.outcome[is_timed].astype(np.int64)
-    task = Grouping(records.task[is_timed], records.task_count, "task")
-    kinds = _kinds(records, task)
-    groupings = {
-        "agent": Grouping(records.agent[is_timed], records.agent_count, "agent"),
-        **{name: Grouping(kind.index[task.index], kind.size, name) for name, kind in kinds.items()},
-        "task": task,
-        "pair": Grouping(records.pair[is_timed], int(records.pair.max(initial=-1)) + 1, "pair"),
-    }
-    prior_variances = {name: getattr(priors, f"{name}_variance") for name in groupings}
-    prior_variances["task"] *= 0.5 if kinds else 1.0
-    kept = before if before is not None and recorded.size < 2 * before.estimated_on else None
-    variances = prior_variances | dict(kept.variances if kept else {})
-    residual_variance = kept.residual_sd**2 if kept else np.full(2, priors.residual_variance)
-    # A stated mean is over agents, tasks and attempts, so its log exceeds the level by half their variance.
-    stated = _stated_log_ms(population_ms, records.summary_duration_ms, estimated_ms) - 0.5 * (
-        sum(variances.values()) + priors.residual_variance
-    )
-    level = typical = float(recorded.mean() if recorded.size else stated)
-    effects: dict[str, Effects] = {}
-    fitted = dict.fromkeys(groupings, np.zeros(recorded.size))
-    code = (np.bincount(outcome, minlength=2)[::-1] + 1.0) / (outcome.size + 2.0) * np.array([1.0, -1.0])
-    contrast = OutcomeContrast(0.0, priors.outcome_variance**0.5, code)
-    sign, mean = code[outcome], np.full(recorded.size, level)
-    for _ in range(_MAX_ROUNDS):
-        log_ms, left = _completed(recorded, is_censored, mean, residual_variance[outcome])
-        weight, level_before = 1.0 / residual_variance[outcome], level
-        level = float(log_ms.sum() + typical) / (log_ms.size + 1.0)
-        residual, own_variance = log_ms - mean + (level_before - level), np.zeros(recorded.size)
-        for name, group in groupings.items():
-            own = residual + fitted[name]
-            if name in kinds:
-                known, signal = _of_kind(kinds[name], task, own + fitted["task"], weight, variances["task"])
-            else:
-                known, signal = group.gather(weight), group.gather(weight * own)
-            if kept is None and name in kinds:
-                variances[name] = likely_variance(known, signal, prior_variances[name], priors.kind_weight)
-            elif kept is None:
-                doubt = sum(effects[kind].sd[kinds[kind].index] ** 2 for kind in kinds) if group is task else 0.0
-                variances[name] = variance_component(group, own, prior_variances[name], priors.variance_weight, doubt)
-            precision = known + 1.0 / max(variances[name], _TINY)
-            effects[name] = Effects(signal / precision, 1.0 / np.sqrt(precision))
-            fitted[name] = group.spread(effects[name].mean)
-            residual = own - fitted[name]
-            if name not in kinds:
-                own_variance += group.spread(effects[name].sd ** 2)
-        information = float(weight @ sign**2) + 1.0 / priors.outcome_variance
-        difference = float((weight * sign) @ (residual + sign * contrast.mean)) / information
-        residual += sign * (contrast.mean - difference)
-        contrast = OutcomeContrast(difference, information**-0.5, code)
-        if kept is None:
-            residual_variance = _residual_variance(residual**2 + left + own_variance, outcome, priors)
-        last, mean = mean, log_ms - residual
-        if ((mean - last) ** 2).sum() <= _TOLERANCE**2 * mean.size:
-            break
-    # An agent's summary is a mean over tasks and attempts, but not over agents.
-    within = float(np.abs(code[::-1]) @ residual_variance) + sum(variances.values()) - variances["agent"]
-    task_effects, shared_sd = _task_effects(
-        effects,
-        variances,
-        kinds,
-        estimated_ms,
-        _mean_sd(groupings.values(), variances, float(residual_variance.max()), recorded.size),
-    )
+    count, n = int(is_timed.sum()), estimated_ms.size
+    stated = _stated_log_ms(population_ms, records.summary_duration_ms, estimated_ms)
+    if before is not None and count < 2 * before.kept.estimated_on:
+        kept, fit = before.kept, before.fit
+    else:
+        design = _design(records, is_timed, stated, priors)
+        components = VarianceComponents(design, priors)
+        fit = _estimated(design, components, _dimensions(design, components))
+        kept = Kept(fit.scales, cast("TimeLikelihood", fit.likelihood).spread, count)
+    fit = _refitted(_design(records, is_timed, stated, priors, kept), fit)
+    likelihood = cast("TimeLikelihood", fit.likelihood)
+    center, spread = _of_pairs(fit, likelihood, estimated_ms)
     return DurationPosterior(
-        level=level,
-        agent=_with_summaries(effects["agent"], records, level, within),
-        task=task_effects,
-        pair=_pair_effects(effects["pair"], variances["pair"] ** 0.5, records, estimated_ms.size),
-        outcome=contrast,
-        residual_sd=np.sqrt(residual_variance),
-        smearing=_smearing(recorded - mean, outcome, is_censored, residual_variance),
-        limit_ms=_limits(recorded, groupings["task"], is_censored)[: estimated_ms.size],
-        variances=variances,
-        estimated_on=kept.estimated_on if kept else recorded.size,
-        shared_sd=shared_sd,
+        center=center,
+        spread=spread,
+        shared=fit.shared()[:n],
+        fit=fit,
+        agent_root=root(fit.agent_cov),
+        task_root=root(fit.task_cov[:n]),
+        outcome=likelihood.contrast,
+        residuals=_residuals(fit, likelihood, _limits(records, is_timed)[:n]),
+        kept=kept._replace(spread=likelihood.spread),
     )
 
 
-def variance_component(
-    group: Grouping, residual: Floats, prior: float, weight: float, doubt: Floats | float = 0.0
-) -> float:
-    """Estimate the variance between groups of rows (method of moments).
+def _design(
+    records: Records, is_timed: Bools, stated: float, priors: DurationPriors, kept: Kept | None = None
+) -> Design[TimedCells]:
+    """Make a cell for each pair with recorded times, and one for all tasks of each agent judged by its summary."""
+    n, m, task = records.task_count, records.agent_count, records.task[is_timed]
+    log_ms, agent = np.log(records.duration_ms[is_timed]), records.agent[is_timed]
+    summarised = np.flatnonzero((records.summary_trials > 0) & (records.summary_duration_ms > 0))
+    category, risk = (_kinds(codes, task) for codes in (records.task_category, records.task_risk))
+    covariates = np.column_stack([np.ones(n + 1), np.eye(risk.max() + 1)[risk][:, :-1]])
+    # Without records, summaries tell how agents differ from what is stated, not how the run's tasks do.
+    covariates[-1, 0] = float(log_ms.size > 0)
+    if kept is None:
+        ratio = priors.pair_variance / priors.residual_variance
+        spread = Spread(np.full(2, priors.residual_variance), ratio, np.ones(m + 1), 0.0)
+        scales: Mapping[str, float] = prior_scales(priors, has_kinds=category.max() + risk.max() > 0)
+    else:
+        scales, spread = kept.scales, kept.spread
+    # A summary is a mean over tasks and attempts, whose log exceeds the mean log by half their variance.
+    within = scales["task"] ** 2 * (1.0 + scales["discrimination"] ** 2) + (1.0 + spread.pair) * spread.residual.max()
+    typical = stated - 0.5 * (within + scales["agent"] ** 2 + scales["level"] ** 2)
+    cells, cell = np.unique(task * (m + 1) + np.where(agent < 0, m, agent), return_inverse=True)
+    own, told = np.arange(summarised.size), np.log(records.summary_duration_ms[summarised]) - 0.5 * within
+    return Design(
+        cells=TimedCells(
+            log_ms=np.append(log_ms, told if log_ms.size else told - 0.5 * scales["level"] ** 2 - typical),
+            is_censored=np.append(records.is_censored[is_timed], own < 0),
+            outcome=np.append(records.outcome[is_timed], own < 0).astype(np.int64),
+            cell=np.append(cell, cells.size + own),
+            stated_variance=np.append(np.zeros(log_ms.size), within / records.summary_trials[summarised]),
+            agent=np.append(cells % (m + 1), summarised),
+            priors=priors,
+            spread=spread,
+            is_kept=kept is not None,
+        ),
+        task=np.append(cells // (m + 1), n + 0 * own),
+        agent=np.append(cells % (m + 1), summarised),
+        covariates=covariates,
+        category=category,
+        agent_count=m + 1,
+        category_count=int(category.max()) + 1,
+        prior_mean=np.append(log_ms.mean() if log_ms.size else typical, np.zeros(covariates.shape[1] - 1)),
+        prior_sd=coefficient_sds(scales, covariates.shape[1]),
+        scores=records.scores.with_unknown(),
+    )
 
-    Parameters
-    ----------
-    group
-        The groups; rows without a group are ignored.
-    residual
-        Observed minus expected, shape (rows,).
-    prior, weight
-        The variance without data, and the number of groups that it counts as.
-    doubt
-        Variance of the error that the expected values of a group's rows share, shape (size,).
 
-    Notes
-    -----
-    E[(sum r)^2 - sum r^2] = (tau^2 - doubt) (n^2 - n) for groups of n > 1 rows; the variance within a group cancels.
-    If each group has one row, nothing tells the groups' variance from that of rows; if the prior is more than half of
-    the sum of both, the half counts as what the groups say.
+def _kinds(codes: Ints, recorded: Ints) -> Ints:
+    """Number the kinds of all tasks, with none as a kind of its own; last, that of the unknown task.
+
+    All kinds are unknown unless the recorded tasks have at least two.
     """
-    total, square, count = (group.gather(values) for values in (residual, residual**2, np.ones(residual.size)))
-    is_informative = count > 1
-    if not is_informative.any():
-        half = 0.5 * float(residual @ residual) / max(residual.size, 1)
-        return (weight * prior + residual.size * min(prior, half)) / (weight + residual.size)
-    groups = float(is_informative.sum())
-    pairs = count**2 - count
-    moment, scale = (total**2 - square + pairs * doubt)[is_informative].sum(), pairs.sum()
-    return (weight * prior + groups * max(0.0, float(moment / scale))) / (weight + groups)
+    if np.unique(codes[recorded]).size <= 1:
+        return np.zeros(codes.size + 1, dtype=np.int64)
+    return np.append(codes + 1, codes.max() + 2)
 
 
-def _completed(recorded: Floats, is_censored: Bools, mean: Floats, variance: Floats) -> tuple[Floats, Floats]:
-    """Replace each censored log time by its mean above the limit; return the times and their remaining variances."""
-    log_ms, left, sd = recorded.copy(), np.zeros(recorded.size), np.sqrt(variance[is_censored])
-    excess, share = truncated_normal_moments((recorded - mean)[is_censored] / sd)
-    log_ms[is_censored], left[is_censored] = mean[is_censored] + sd * excess, sd**2 * share
-    return log_ms, left
+def _estimated(
+    design: Design[TimedCells],
+    components: VarianceComponents,
+    dimensions: int,
+    before: JointFit[TimedCells] | None = None,
+    left_out: Bools | None = None,
+) -> JointFit[TimedCells]:
+    """Fit effects and variances, with one dimension first."""
+    scales, start = components.scales(), None
+    if dimensions > 1:
+        before = before or _estimated(design, components, 1, left_out=left_out)
+        spread = cast("TimeLikelihood", before.likelihood).spread
+        design = replace(before.design, cells=replace(design.cells, spread=spread))
+        scales, start = {**before.scales, "loading": scales["loading"]}, before.state
+    return fit_joint(
+        design, scales, dimensions, start, tolerance=_TOLERANCE, left_out=left_out, revise=components.revise
+    )
 
 
-def _residual_variance(square: Floats, outcome: Ints, priors: DurationPriors) -> Floats:
-    """Mean square of the residuals of failures and of successes, each shrunk to that of all; shape (2,)."""
-    weight = priors.residual_weight
-    pooled = (square.sum() + weight * priors.residual_variance) / (square.size + weight)
-    count, total = (np.bincount(outcome, weights, minlength=2) for weights in (None, square))
-    return np.asarray((total + weight * pooled) / (count + weight))
+def _refitted(design: Design[TimedCells], before: JointFit[TimedCells]) -> JointFit[TimedCells]:
+    """Fit effects with the variances of an earlier fit, and start from it if it knew all tasks and categories."""
+    dimensions, start, agent_cov = before.absorbed.shape[1], before.state, before.agent_cov
+    if [part.shape for part in start] != [part.shape for part in prior_state(design, dimensions)]:
+        return fit_joint(design, before.scales, dimensions, tolerance=_TOLERANCE)
+    return fit_joint(design, before.scales, dimensions, start, tolerance=_TOLERANCE, agent_cov=agent_cov)
 
 
-def _kinds(records: Records, task: Grouping) -> dict[str, Grouping]:
-    """Group all tasks by risk level and by category, where the timed attempts have at least two."""
-    codes = {"risk": records.task_risk, "category": records.task_category}
-    recorded = {name: own for name, own in codes.items() if np.unique(own[task.index]).size > 1}
-    return {name: Grouping(own + 1, int(own.max()) + 2, name) for name, own in recorded.items()}
+def _dimensions(design: Design[TimedCells], components: VarianceComponents) -> int:
+    """Choose the number of dimensions by the likelihood of a fifth of the cells, which is left out."""
+    step = -(-design.task.size // _MOST_CELLS)
+    design = design.part((design.task % step == 0) | (design.task == design.category.size - 1)).compact()
+    components = VarianceComponents(design, components.priors)
+    left_out, chosen, best, fit = _left_out(design), 1, -np.inf, None
+    if left_out.sum() < _LEAST_CELLS or design.agent_count > _MOST_AGENTS:
+        return 1
+    for dimensions in (1, *_DIMENSIONS):
+        fit = _estimated(design, components, dimensions, fit, left_out)
+        pairs, likelihood = (design.task, design.agent), cast("TimeLikelihood", fit.likelihood)
+        each = likelihood.log_likelihood(fit.mean(*pairs), np.add(*fit.variances(*pairs)))
+        found = float(each[left_out[design.cells.cell]].sum())
+        if found < best + _MIN_GAIN:
+            break
+        chosen, best = dimensions, found
+    return chosen
 
 
-def _of_kind(
-    kind: Grouping, task: Grouping, residual: Floats, weight: Floats, task_variance: float
-) -> tuple[Floats, Floats]:
-    """Precision of each kind's mean, averaged over the tasks' own effects, and the mean times this precision."""
-    total = task.gather(weight)
-    share = 1.0 / (1.0 + task_variance * total)  # a task counts at most as one, however many attempts it has
-    return kind.gather(share * total), kind.gather(share * task.gather(weight * residual))
+def _left_out(design: Design[TimedCells]) -> Bools:
+    """Choose cells of known tasks and agents by the ranks of their total log times, so that names hardly matter."""
+    cells, is_known = design.cells, (design.task < design.category.size - 1) & (design.agent < design.agent_count - 1)
+    total = np.bincount(cells.cell, cells.log_ms, design.task.size)
+    place = np.zeros(design.task.size)
+    for index, step in ((design.task, _PLASTIC[0]), (design.agent, _PLASTIC[1])):
+        place += step * np.argsort(np.argsort(np.bincount(index, total)))[index]
+    return np.asarray(is_known & (place % 1.0 < _SHARE))
 
 
-def likely_variance(known: Floats, signal: Floats, prior: float, weight: float) -> float:
-    """Estimate the variance between few groups of very different size (EM).
+def _of_pairs(fit: JointFit[TimedCells], likelihood: TimeLikelihood, estimated_ms: Floats) -> tuple[Floats, Floats]:
+    """Return mean and standard deviation of the log durations of all pairs of the run, shape (n, m).
 
-    Parameters
-    ----------
-    known, signal
-        Precision of each group's mean, 0 without records, and the mean times this precision, shape (groups,).
-    prior, weight
-        The variance without data, and the number of groups that it counts as.
+    Only ratios of Phase 16's estimates count: those between the tasks of a kind less the more records the task has,
+    those between kinds less the more records the kind has.
     """
-    variance, is_recorded = prior, known > 0
-    for _ in range(_MAX_ROUNDS):
-        precision = known + 1.0 / max(variance, _TINY)
-        square = ((signal / precision) ** 2 + 1.0 / precision)[is_recorded]
-        variance = float(weight * prior + square.sum()) / (weight + square.size)
-    return variance
+    design, n = fit.design, estimated_ms.size
+    mean, variance = fit.pairs(n)
+    m = mean.shape[1]
+    here = np.flatnonzero((design.task < n) & (design.agent < m))
+    pair = design.task[here], design.agent[here]
+    known = likelihood.kept()[here] ** 2 * variance[pair] + likelihood.pair_variance[here]
+    variance += likelihood.spread.of_pairs()[:-1]
+    mean[pair] += likelihood.pair[here]
+    variance[pair] = known
+    if (stated := estimated_ms > 0).any():
+        left = 1.0 - fit.absorbed[:n] @ fit.state.agent[:-1, 1:].T
+        mean += left * _relative(fit, np.log(estimated_ms, out=np.zeros(n), where=stated), stated)[:, None]
+    return mean, np.sqrt(variance)
 
 
-def truncated_normal_moments(limit: Floats) -> tuple[Floats, Floats]:
-    """Compute mean and variance of a standard normal that exceeds `limit`, in the shape of `limit`.
+def _relative(fit: JointFit[TimedCells], estimate: Floats, stated: Bools) -> Floats:
+    """What estimates say of the run's tasks beyond the mean of the kind, as far as records tell this mean; (n,)."""
+    design, n, scales = fit.design, estimate.size, fit.scales
+    centred = np.where(stated, estimate - estimate.sum() / stated.sum(), 0.0)
+    kinds = np.column_stack([design.covariates[:n, 1:], design.category[:n]])
+    _, kind = np.unique(kinds, axis=0, return_inverse=True)
+    of_kind = (np.bincount(kind, centred) / np.maximum(np.bincount(kind, stated), 1.0))[kind]
+    doubt, prior = np.zeros(n), 0.0
+    if design.category_count > 1:
+        doubt, prior = doubt + fit.category_variance()[design.category[:n]], prior + scales["category"] ** 2
+    if design.prior_sd.size > 1:
+        of_level = (fit.coefficient_root[1:] ** 2).sum(axis=1)
+        doubt, prior = doubt + design.covariates[:n, 1:] @ of_level, prior + scales["risk"] ** 2
+    return np.where(stated, centred - of_kind, 0.0) + doubt / max(prior, _TINY) * of_kind
 
-    Notes
-    -----
-    For a limit a, let h = density(a) / P(Z > a), the inverse Mills ratio. The mean is h, the variance 1 - h (h - a).
-    """
-    from scipy.special import log_ndtr
 
-    hazard = np.exp(-0.5 * limit**2 - 0.5 * np.log(2.0 * np.pi) - log_ndtr(-limit))
-    return hazard, np.clip(1.0 - hazard * (hazard - limit), 0.0, 1.0)
-
-
-def _smearing(residual: Floats, outcome: Ints, is_censored: Bools, variance: Floats) -> Floats:
-    """Log of the mean of exp(residual), minus that of a normal (Duan, 1983); 0 if few attempts or any was stopped."""
-    found = np.zeros(2)
-    for ended, variance_of_one in enumerate(variance):
-        own = outcome == ended
-        if own.sum() >= _FEW_RESIDUALS and not is_censored[own].any():
+def _residuals(fit: JointFit[TimedCells], likelihood: TimeLikelihood, limit_ms: Floats) -> Residuals:
+    """Describe the attempts around the log durations of their pairs."""
+    cells, spread = fit.design.cells, likelihood.spread
+    is_attempt = cells.stated_variance == 0.0
+    score = likelihood.residuals(fit.mean(fit.design.task, fit.design.agent)) / np.sqrt(likelihood.variances())
+    smearing, counts = np.zeros(2), np.zeros((2, 2))
+    for ended, variance in enumerate(spread.residual):
+        own = is_attempt & (cells.outcome == ended)
+        counts[:, ended] = (own & cells.is_censored).sum(), (own & ~cells.is_censored).sum()
+        if counts[1, ended] >= _FEW_RESIDUALS and not cells.is_censored.any():
             # Residuals from fitted effects are too small, so scale them to the estimated variance.
-            scaled = residual[own] * (variance_of_one / max(residual[own].var(), _TINY)) ** 0.5
-            found[ended] = np.log(np.exp(scaled).mean()) - 0.5 * variance_of_one
-    return found
+            scaled = score[own] * (variance / max(score[own].var(), _TINY)) ** 0.5
+            smearing[ended] = np.log(np.exp(scaled).mean()) - 0.5 * variance
+    share = (counts + 0.5) / (counts + 0.5).sum(axis=1, keepdims=True)
+    return Residuals(
+        sd=np.sqrt(spread.residual[:, None] * spread.factor),
+        smearing=smearing,
+        stopped_odds=share[0] / share[1],
+        limit_ms=limit_ms,
+    )
 
 
 def _stated_log_ms(population_ms: float | None, summary_ms: Floats, estimated_ms: Floats) -> float:
@@ -441,77 +317,16 @@ def _stated_log_ms(population_ms: float | None, summary_ms: Floats, estimated_ms
     return float("nan")
 
 
-def _mean_sd(groupings: Iterable[Grouping], variances: Mapping[str, float], residual: float, count: int) -> float:
-    """Standard deviation of the mean recorded log time, from the variances of effects and residuals."""
-    if not count:
-        return _STATED_SD
-    sizes = [(variances[group.scale], group.gather(np.ones(count))) for group in groupings]
-    return float(np.sqrt(residual / count + sum(own * (n**2).sum() for own, n in sizes) / count**2))
-
-
-def _with_summaries(agent: Effects, records: Records, level: float, within: float) -> Effects:
-    """Update the effects of agents with only a summary: its mean duration counts as `summary_trials` records."""
-    stated = np.isfinite(records.summary_duration_ms) & (records.summary_trials > 0) & (records.summary_duration_ms > 0)
-    mean, sd = agent.mean.copy(), agent.sd.copy()
-    effect = np.log(records.summary_duration_ms[stated]) - 0.5 * within - level
-    weight, known = records.summary_trials[stated] / within, 1.0 / sd[stated] ** 2
-    mean[stated] = (weight * effect + known * mean[stated]) / (weight + known)
-    sd[stated] = 1.0 / np.sqrt(weight + known)
-    return Effects(mean, sd)
-
-
-def _task_effects(
-    effects: Mapping[str, Effects],
-    variances: Mapping[str, float],
-    kinds: Mapping[str, Grouping],
-    estimated_ms: Floats,
-    mean_sd: float,
-) -> tuple[Effects, Floats]:
-    """Effects of the run's tasks with those of their kinds (risk levels and categories), and the `shared_sd`.
-
-    Only ratios of Phase 16's estimates count: those between the tasks of a kind less the more records the task has,
-    those between kinds less the more records the kind has.
-    """
-    n = estimated_ms.size
-    mean, sd = (part[:n] for part in effects["task"])
-    left = sd**2 / max(variances["task"], _TINY)  # weight of what is known without the task's own records
-    cell, cells = np.zeros(n, np.int64), 1
-    shared, doubt, common, level_sd = np.zeros(n), np.zeros(n), np.zeros(n), np.full(n, mean_sd)
-    for name, kind in kinds.items():
-        own = kind.index[:n]
-        cell, cells = cell * kind.size + own, cells * kind.size
-        shared, variance = shared + effects[name].mean[own], effects[name].sd[own] ** 2
-        doubt, level_sd = doubt + variance, level_sd * variance / max(variances[name], _TINY)
-        common = common + variance * float((np.bincount(own) ** 2).sum()) / max(n, 1) ** 2
-    stated = estimated_ms > 0
-    estimate = np.log(estimated_ms, out=np.zeros(n), where=stated)
-    centred = np.where(stated, estimate - estimate.sum() / max(stated.sum(), 1), 0.0)
-    alike = Grouping(cell, cells, "cell")
-    of_kind = alike.spread(alike.gather(centred) / np.maximum(alike.gather(stated.astype(float)), 1.0))
-    unknown = doubt / max(sum(variances[name] for name in kinds), _TINY)
-    relative = np.where(stated, centred - of_kind, 0.0) + unknown * of_kind
-    found = Effects(mean + shared + left * relative, np.sqrt(sd**2 + left**2 * doubt))
-    return found, left * np.stack([level_sd, np.sqrt(common)])
-
-
-def _pair_effects(recorded: Effects, unseen_sd: float, records: Records, tasks: int) -> Effects:
-    """Effects of all pairs of the run's tasks and agents, shape (tasks, m)."""
-    ours = (records.agent >= 0) & (records.task < tasks)
-    task, agent, pair = records.task[ours], records.agent[ours], records.pair[ours]
-    found = Effects(*(np.full((tasks, records.agent_count), unseen) for unseen in (0.0, unseen_sd)))
-    found.mean[task, agent], found.sd[task, agent] = recorded.mean[pair], recorded.sd[pair]
-    return found
-
-
-def _limits(log_ms: Floats, task: Grouping, is_censored: Bools) -> Floats:
+def _limits(records: Records, is_timed: Bools) -> Floats:
     """Estimate the time at which each task's attempts are stopped [ms], shape (tasks,).
 
     For a task with a stopped attempt, it is the task's longest time; for any other task, the longest time of all tasks.
     It is infinite if no attempt was ever stopped.
     """
-    if not is_censored.any():
-        return np.full(task.size, np.inf)
-    longest = np.full(task.size, -np.inf)
-    np.maximum.at(longest, task.index, log_ms)
-    has_stopped = task.gather(is_censored.astype(float)) > 0
-    return np.exp(np.where(has_stopped, longest, log_ms.max()))
+    is_stopped, task = records.is_censored[is_timed], records.task[is_timed]
+    if not is_stopped.any():
+        return np.full(records.task_count, np.inf)
+    limit_ms = np.zeros(records.task_count)
+    np.maximum.at(limit_ms, task, records.duration_ms[is_timed])
+    has_stopped = np.bincount(task, is_stopped, records.task_count) > 0
+    return np.where(has_stopped, limit_ms, limit_ms.max())

@@ -21,6 +21,10 @@ class TaskScores(NamedTuple):
     names: Sequence[str]
     values: Floats
 
+    def with_unknown(self) -> Floats:
+        """Add the unknown task, an average one, shape (n + 1, q)."""
+        return np.vstack([self.values, np.zeros((1, self.values.shape[1]))])
+
 
 class Points(NamedTuple):
     """Posterior of n tasks in K dimensions given the weights: `mean` (n, K) and `covariance` (n, K, K)."""

@@ -17,6 +17,7 @@ from phase19.forecasting.features import Points, step_weights
 
 DISCRIMINATION = 0.3  # standard deviation of the loadings on the first dimension, as a share of their mean
 _TOLERANCE = 1e-3  # a fit has converged if predictors change by less in a sweep (root mean square)
+_STEADY = 0.02  # and if no scale changes by more
 ROUGH = 1e-2  # the same of fits that only start others or are compared
 _MOST_SWEEPS, _FEW_SWEEPS = 100, 10  # of a fit, and of a rough one
 _LONGEST_STEP = 1.0  # of an effect in one sweep: log odds of certain outcomes have no curvature that would hold them
@@ -131,6 +132,8 @@ class JointFit(Generic[C]):
     ----------
     design
         The cells, and the terms of their predictors.
+    likelihood
+        What the cells say about their predictors.
     scales
         Standard deviations with which it was fitted.
     state
@@ -151,6 +154,7 @@ class JointFit(Generic[C]):
     """
 
     design: Design[C]
+    likelihood: Likelihood
     scales: Mapping[str, float]
     state: State
     coefficient_root: Floats
@@ -167,6 +171,11 @@ class JointFit(Generic[C]):
         category = self.design.category
         direct = np.einsum("tf,fe->te", self.design.covariates - self.category_given[category], self.coefficient_root)
         return np.column_stack([direct, self.category_sd[category]])
+
+    def category_variance(self) -> Floats:
+        """Variance of the effects of categories, shape (g,)."""
+        by_coefficient = np.einsum("gf,fe->ge", self.category_given, self.coefficient_root)
+        return np.asarray(self.category_sd**2 + (by_coefficient**2).sum(axis=1))
 
     def left(self, task: Ints, agent: Ints) -> Floats:
         """Share of the shared errors that the records of the task leave in the predictors of pairs, (p,)."""
@@ -237,6 +246,7 @@ def fit_joint(
     *,
     tolerance: float = _TOLERANCE,
     left_out: Bools | None = None,
+    agent_cov: Floats | None = None,
     revise: Callable[[JointFit[C]], JointFit[C]] | None = None,
 ) -> JointFit[C]:
     """Fit the posterior by variational inference.
@@ -258,6 +268,8 @@ def fit_joint(
         The fit has converged if predictors change by less in a sweep (root mean square).
     left_out
         Cells that do not count, shape (c,).
+    agent_cov
+        Covariances of the agents at the start, shape (m, 1 + K, 1 + K); by default those of the prior.
     revise
         Estimates the scales again after each sweep.
 
@@ -271,11 +283,14 @@ def fit_joint(
     if start is None and dimensions > 1:
         start = fit_joint(design, scales, 1, tolerance=ROUGH, left_out=left_out, revise=revise).state
     fit = _Fit(design, scales, dimensions, start, left_out)
+    if agent_cov is not None:
+        fit.move(fit.now.state, agent_cov=agent_cov)
     for _ in range(_MOST_SWEEPS if tolerance < ROUGH else _FEW_SWEEPS):
-        change = fit.sweep()
+        change, scales, moved = fit.sweep(), fit.now.scales, 0.0
         if revise is not None:
             fit.rescale(revise(fit.now))
-        if change < tolerance:
+            moved = max(abs(fit.now.scales[name] / value - 1.0) for name, value in scales.items())
+        if change < tolerance and moved < _STEADY:
             break
     return fit.now
 
@@ -314,6 +329,7 @@ class _Fit(Generic[C]):
         sds = _agent_sds(scales, dimensions)
         self.now = JointFit(
             design=design,
+            likelihood=self.likelihood,
             scales=scales,
             state=prior_state(design, dimensions, scales["task"]),
             coefficient_root=np.diag(design.prior_sd),

@@ -17,7 +17,8 @@ from phase19.forecasting.confidence import ConfidenceChanges, fit_confidence
 from phase19.forecasting.durations import ASSUMED_MS, DurationPosterior, fit_durations
 from phase19.forecasting.features import main_features
 from phase19.forecasting.keyed_random import id_keys, normals
-from phase19.forecasting.records import COVARIATE_COUNT, Effects, logit, read_records, sigmoid
+from phase19.forecasting.posterior import JointPosterior
+from phase19.forecasting.records import Effects, logit, read_records, sigmoid
 from phase19.forecasting.retries import each_retry, within_attempts
 from phase19.forecasting.simulation import World
 from phase19.forecasting.success import SuccessPosterior, SuccessPriors, fit_success
@@ -267,42 +268,41 @@ class ForecastModel:
     def world(self, seed: int) -> World:
         """Draw the true parameters of a dry run; random numbers depend on the ids, not on their order."""
         task_keys, agent_keys = id_keys(self.tasks["task_id"]), id_keys(self.agents["agent_id"])
-        duration = self.duration
+        outcome_normal = normals(seed, "outcomems", np.zeros(1, np.uint64))[0]
         return World(
             seed=seed,
             task_keys=task_keys,
             agent_keys=agent_keys,
-            logit=self._drawn(seed, task_keys, agent_keys),
-            task_log_ms=duration.level + duration.task.mean + duration.task.sd * normals(seed, "taskms", task_keys),
-            agent_log_ms=duration.agent.mean + duration.agent.sd * normals(seed, "agentms", agent_keys),
-            pair_log_ms=duration.pair,
-            outcome_log_ms=duration.outcome.shift(normals(seed, "outcomems", np.zeros(1, np.uint64)))[0]
-            + duration.smearing,
-            residual_sd=duration.residual_sd,
-            limit_ms=duration.limit_ms,
+            logit=_drawn(self.success, "", seed, task_keys, agent_keys),
+            log_ms=_drawn(self.duration, "ms", seed, task_keys, agent_keys),
+            outcome_log_ms=self.duration.outcome.shift(outcome_normal),
+            residuals=self.duration.residuals,
             gains=self.gains,
             retry_success=self.retry_success,
         )
 
-    def _drawn(self, seed: int, task_keys: NDArray[np.uint64], agent_keys: NDArray[np.uint64]) -> Effects:
-        """Draw the log odds of all pairs, without their own errors, by the ids of tasks and agents; shape (n, m)."""
-        success, (n, m) = self.success, (task_keys.size, agent_keys.size)
-        each = np.arange(max(COVARIATE_COUNT, success.fit.design.category_count), dtype=np.uint64)
-        places = each[: success.dimensions + 1]
-        drawn = [
-            normals(seed, "risk", each[None, :COVARIATE_COUNT]),
-            normals(seed, "category", each[None, : success.fit.design.category_count]),
-            normals(seed, "agent", agent_keys[:, None], places)[None],
-            normals(seed, "task", task_keys[:, None], places[:-1])[None],
-        ]
-        found = Effects(np.empty((n, m)), np.empty((n, m)))
-        step = max(1, _CHUNK_PAIRS // max(m, 1))
-        for start in range(0, n, step):
-            here = slice(start, start + step)
-            task, agent = (index.ravel() for index in np.indices((len(found.mean[here]), m)))
-            log_odds, own = success.drawn(drawn, task + start, agent, task + start)
-            found.mean[here], found.sd[here] = log_odds.reshape(-1, m), own.reshape(-1, m)
-        return found
+
+def _drawn(
+    posterior: JointPosterior, suffix: str, seed: int, task_keys: NDArray[np.uint64], agent_keys: NDArray[np.uint64]
+) -> Effects:
+    """Draw the predictors of all pairs, without their own errors, by the ids of tasks and agents; shape (n, m)."""
+    n, m = task_keys.size, agent_keys.size
+    (covariates,), (categories,), (_, ways), _ = posterior.shapes(n)
+    each = np.arange(max(covariates, categories, ways), dtype=np.uint64)
+    drawn = [
+        normals(seed, f"risk{suffix}", each[None, :covariates]),
+        normals(seed, f"category{suffix}", each[None, :categories]),
+        normals(seed, f"agent{suffix}", agent_keys[:, None], each[:ways])[None],
+        normals(seed, f"task{suffix}", task_keys[:, None], each[: ways - 1])[None],
+    ]
+    found = Effects(np.empty((n, m)), np.empty((n, m)))
+    step = max(1, _CHUNK_PAIRS // max(m, 1))
+    for start in range(0, n, step):
+        here = slice(start, start + step)
+        task, agent = (index.ravel() for index in np.indices((len(found.mean[here]), m)))
+        mean, own = posterior.drawn(drawn, task + start, agent, task + start)
+        found.mean[here], found.sd[here] = mean.reshape(-1, m), own.reshape(-1, m)
+    return found
 
 
 def _first_attempt(mean: Floats, sd: Floats) -> Floats:

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from phase19 import frames
 from phase19.forecasting import Bools, Floats, Ints
-from phase19.forecasting.durations import attempt_ms
 from phase19.forecasting.model import ForecastModel
-from phase19.forecasting.records import COVARIATE_COUNT, sigmoid
+from phase19.forecasting.records import sigmoid
 from phase19.forecasting.retries import attempt_outcomes, each_retry, make_attempts, within_attempts
 
 _VALUES_PER_WAVE = 2_000_000  # about 100 MB of draws at once
@@ -115,31 +114,18 @@ def draw_wave(
     rng = np.random.default_rng([seed, 19, wave])
     success, duration, shape = model.success, model.duration, (draws, task.size)
     _, place = np.unique(own, return_inverse=True)
-    tasks = (draws, int(place.max(initial=-1)) + 1)
-    agents = (draws, model.agents.height)
-    k, shared = success.dimensions, (COVARIATE_COUNT, success.fit.design.category_count)
-    normals = [
-        rng.standard_normal((draws, *each)) for each in ((shared[0],), (shared[1],), (agents[1], 1 + k), (tasks[1], k))
-    ]
-    log_odds, own_sd = success.drawn(normals, own, who, place)
-    first = sigmoid(log_odds + rng.standard_normal(shape) * own_sd)
-    log_ms = (
-        duration.mean(own, who)
-        + rng.standard_normal(agents)[:, who] * duration.agent.sd[who]
-        + rng.standard_normal(tasks)[:, place] * duration.task.sd[own]
-        + rng.standard_normal(shape) * duration.pair.sd[own, who]
-    )
+    tasks = int(place.max(initial=-1)) + 1
+    predictors = []
+    for posterior in (success, duration):
+        normals = [rng.standard_normal((draws, *each)) for each in posterior.shapes(tasks)]
+        mean, own_sd = posterior.drawn(normals, own, who, place)
+        predictors.append(mean + rng.standard_normal(shape) * own_sd)
+    first, log_ms = sigmoid(predictors[0]), predictors[1]
     attempts = (int(allowed.max(initial=1)), *shape)
     retry = each_retry(model.retry_success[who], allowed)
     won = attempt_outcomes(first, rng.random(attempts), retry)
-    spent_ms = attempt_ms(
-        log_ms,
-        duration.outcome.shift(rng.standard_normal(draws)) + duration.smearing,
-        duration.residual_sd,
-        duration.limit_ms[own],
-        is_success=won,
-        normals=rng.standard_normal(attempts),
-    )
+    shift = duration.outcome.shift(rng.standard_normal((draws, 1)))
+    spent_ms = duration.residuals.times(log_ms, shift, own, who).drawn_ms(won, rng.standard_normal(attempts))
     outcomes = make_attempts(won, allowed, spent_ms)
     confidence = model.tasks["confidence"].to_numpy()[own]
     change = model.gains.drawn(outcomes.succeeded, who, confidence, rng.standard_normal(shape))

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phase19.forecasting import Bools, Floats, Ints
+from phase19.forecasting.attempt_times import Residuals
 from phase19.forecasting.confidence import ConfidenceChanges
-from phase19.forecasting.durations import attempt_ms
 from phase19.forecasting.keyed_random import normals, uniforms
 from phase19.forecasting.records import Effects, sigmoid
 from phase19.forecasting.retries import TaskOutcomes, attempt_outcomes, each_retry, make_attempts
@@ -26,14 +26,13 @@ class World:
     logit
         Log odds that a first attempt succeeds, without the pair's own part, and the standard deviation of that part,
         shape (n, m).
-    task_log_ms, agent_log_ms, pair_log_ms
-        Parts of the log duration of an attempt, log ms; for pairs, mean and standard deviation.
+    log_ms
+        Log duration of an average attempt, log ms, without the pair's own part, and the standard deviation of that
+        part, shape (n, m).
     outcome_log_ms
         What a failure and a success add, log ms, shape (2,).
-    residual_sd
-        Standard deviation of the log duration of a pair's failures and of its successes, shape (2,).
-    limit_ms
-        Time at which an attempt at a task is stopped, infinite if never, shape (n,).
+    residuals
+        Distribution of attempts around the log duration of their pair.
     gains
         Change of confidence after each outcome.
     retry_success
@@ -44,12 +43,9 @@ class World:
     task_keys: NDArray[np.uint64]
     agent_keys: NDArray[np.uint64]
     logit: Effects
-    task_log_ms: Floats
-    agent_log_ms: Floats
-    pair_log_ms: Effects
+    log_ms: Effects
     outcome_log_ms: Floats
-    residual_sd: Floats
-    limit_ms: Floats
+    residuals: Residuals
     gains: ConfidenceChanges
     retry_success: Floats
 
@@ -73,21 +69,15 @@ class World:
         """
         attempt = np.arange(1, int(allowed.max(initial=1)) + 1, dtype=np.uint64)[:, None]
         keys = (self.task_keys[task], self.agent_keys[agent], attempt)
-        own, spread = (part[task, agent] for part in self.pair_log_ms)
-        own = own + spread * self._normals("pairms", task, agent)
+        mean, spread = (part[task, agent] for part in self.log_ms)
+        log_ms = mean + spread * self._normals("pairms", task, agent)
         won = attempt_outcomes(
             self.success_probability(task, agent),
             uniforms(self.seed, "outcome", *keys),
             each_retry(self.retry_success[agent], allowed),
         )
-        spent_ms = attempt_ms(
-            self.task_log_ms[task] + self.agent_log_ms[agent] + own,
-            self.outcome_log_ms,
-            self.residual_sd,
-            self.limit_ms[task],
-            is_success=won,
-            normals=normals(self.seed, "duration", *keys),
-        )
+        times = self.residuals.times(log_ms, self.outcome_log_ms, task, agent)
+        spent_ms = times.drawn_ms(won, normals(self.seed, "duration", *keys))
         return make_attempts(won, allowed, spent_ms), spent_ms
 
     def confidence_change(self, task: Ints, agent: Ints, succeeded: Bools, confidence: Floats) -> Floats:

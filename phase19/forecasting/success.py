@@ -166,7 +166,7 @@ def success_design(records: Records, population_rate: float, priors: SuccessPrio
         category=np.append(np.where(records.task_category < 0, categories, records.task_category), categories),
         agent_count=records.agent_count + 1,
         category_count=categories + 1,
-        scores=np.vstack([records.scores.values, np.zeros((1, records.scores.values.shape[1]))]),
+        scores=records.scores.with_unknown(),
     )
 
 

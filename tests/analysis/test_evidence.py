@@ -33,7 +33,8 @@ def first():
 
 @pytest.mark.parametrize("limit_ms", [math.inf, 800.0], ids=["no limit", "a limit"])
 def test_evidence_of_agents_agrees_with_a_recomputation_task_by_task(wave, first, limit_ms):
-    limited = replace(wave.model.duration, limit_ms=np.full(wave.tasks.height, limit_ms))
+    residuals = replace(wave.model.duration.residuals, limit_ms=np.full(wave.tasks.height, limit_ms))
+    limited = replace(wave.model.duration, residuals=residuals)
     wave = replace(wave, model=replace(wave.model, duration=limited))
     found = wave_frames(wave, first)["agent_evidence"]
     frames.AGENT_EVIDENCE.validate(found)
@@ -68,24 +69,31 @@ def pairs(wave, model, mine, a):
 def times(wave, model, mine, a):
     """An agent's log times against a forecast, attempt by attempt."""
     duration, residual, noise, level, outcome, count = model.duration, 0.0, 0.0, 0.0, 0.0, 0
+    of_agent = np.zeros(1 + duration.dimensions)
     for (task, agent, _), i in zip(pairs(wave, model, mine, a), mine, strict=True):
         own = wave.attempts.filter(task_id=wave.executions["task_id"][int(i)]).to_dicts()
-        noise += len(own) ** 2 * (duration.task.sd[task] ** 2 + duration.pair.sd[task, agent] ** 2).item()
+        errors = duration.errors(task, agent)
+        noise += len(own) ** 2 * ((errors.task**2).sum() + errors.own**2).item()
+        of_agent += len(own) * errors.agent[0]
         level += len(own) * duration.level_sd(task, agent).item()
         count += len(own)
         for made in own:
             won = int(made["is_success"])
-            mean = duration.mean(task, agent).item() + duration.outcome.shift()[won]
-            points = norm.ppf((np.arange(10_000) + 0.5) / 10_000, scale=duration.residual_sd[won])
-            expected = np.minimum(points, math.log(duration.limit_ms[task].item()) - mean).mean()
-            residual += math.log(made["duration_ms"]) - mean - expected
-            noise += duration.residual_sd[won] ** 2
+            mean, residuals = duration.mean(task, agent).item() + duration.outcome.shift()[won], duration.residuals
+            points = mean + norm.ppf((np.arange(10_000) + 0.5) / 10_000, scale=residuals.sd[won, a])
+            limit = math.log(residuals.limit_ms[task].item())
+            finished, odds = points[points < limit], residuals.stopped_odds[won]
+            stopped = odds * (1 - finished.size / 10_000)
+            stopped /= stopped + finished.size / 10_000
+            expected = stopped * min(limit, 1e9) + (1 - stopped) * finished.mean()
+            residual += math.log(made["duration_ms"]) - expected
+            noise += (1 - stopped) * (finished**2).mean() + stopped * min(limit, 1e9) ** 2 - expected**2
             outcome += duration.outcome.sd * duration.outcome.code[won]
     return {
         "duration_count": count,
         "log_duration_residual_sum": residual,
         "log_duration_noise": noise,
-        "log_duration_agent_sd": count * duration.agent.sd[a],
+        "log_duration_agent_sd": float(np.linalg.norm(of_agent)),
         "log_duration_shared_sd": math.hypot(level, outcome),
     }
 

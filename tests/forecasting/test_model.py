@@ -9,13 +9,14 @@ from msgspec.structs import replace
 
 from phase19 import frames
 from phase19.forecasting.confidence import clipped_normal_mean, fit_confidence
-from phase19.forecasting.durations import DurationPriors, fit_durations
+from phase19.forecasting.durations import fit_durations
 from phase19.forecasting.joint import DISCRIMINATION
 from phase19.forecasting.model import Forecast, ForecastModel
 from phase19.forecasting.predictive import draw_wave
 from phase19.forecasting.records import COVARIATE_COUNT, read_records
 from phase19.forecasting.retries import within_attempts
 from phase19.forecasting.success import SuccessPriors
+from phase19.forecasting.timed_cells import DurationPriors
 from phase19.inputs.tasks import fill_confidence
 from phase19.inputs.wire import Population
 from tests.builders import POPULATION, agents, all_pairs, attempts, model, parts, random_attempts, tasks
@@ -258,7 +259,11 @@ def test_a_summarys_duration_is_used_and_then_learned_beyond():
     fitted = fit_with_summary([], **told)
     before = all_pairs(fitted).duration_ms_p50
     assert (before[:, 0] > 2 * before[:, 1]).all()
-    seen = [{"task_id": "x", "agent_id": a, "duration_ms": ms} for a, ms in (("a0", 500.0), ("a1", 4000.0))] * 40
+    seen = [
+        {"task_id": f"x{i}", "agent_id": a, "duration_ms": ms}
+        for i in range(40)
+        for a, ms in (("a0", 500.0), ("a1", 4000.0))
+    ]
     after = all_pairs(fitted.observe(attempts(*seen))).duration_ms_p50
     alone = all_pairs(fit_with_summary(seen)).duration_ms_p50
     ratio, records_ratio = after[:, 0] / after[:, 1], alone[:, 0] / alone[:, 1]
@@ -285,8 +290,8 @@ def test_durations_not_recorded_are_no_record(unrecorded):
     blank = [{"task_id": "t0", "agent_id": "a0", "duration_ms": unrecorded, "is_success": True}] * 20
     one, two = model(rows).duration, model(rows + blank).duration
     assert two.level == pytest.approx(one.level, rel=1e-12)
-    assert two.agent.mean == pytest.approx(one.agent.mean, rel=1e-12)
-    assert two.task.sd == pytest.approx(one.task.sd, rel=1e-12)
+    assert two.center == pytest.approx(one.center, rel=1e-12)
+    assert two.spread == pytest.approx(one.spread, rel=1e-12)
 
 
 def test_a_slow_agent_and_a_long_task_are_found():
@@ -581,9 +586,12 @@ def test_records_by_hand():
 
 def test_priors_can_be_changed():
     records = read_records(frames.ATTEMPTS.empty(), tasks(count=1), agents("a0"), POPULATION)
-    posterior = fit_durations(records, 50.0, np.array([np.nan]), DurationPriors(task_variance=0.7))
+    posterior, other = (
+        fit_durations(records, 50.0, np.array([np.nan]), DurationPriors(task_variance=variance, loading=0.3))
+        for variance in (0.7, 0.2)
+    )
     pair = (np.array([0]), np.array([0]))
-    assert posterior.task.sd**2 == pytest.approx([0.7])
+    assert posterior.spread**2 - other.spread**2 == pytest.approx(0.5 * (1 + 0.3**2))
     assert posterior.times(*pair).expected_ms() == pytest.approx(np.full((2, 1), 50.0), rel=0.05)
     assert SuccessPriors().risk_factors == (1.05, 0.95, 0.85)  # Phase 17's multipliers
 

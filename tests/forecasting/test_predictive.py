@@ -162,13 +162,11 @@ def test_pairs_of_one_task_or_one_agent_vary_together_as_the_posterior_says():
     task, agent, one = np.array([3, 3, 1]), np.array([0, 1, 0]), np.ones(3, np.int64)
     draws = draw_wave(known, task, agent, one, seed=2, wave=1, draws=40_000)
     chance = draws.success_probability
-    errors = success.errors(task, agent)
-    shared = errors.shared @ errors.shared[0]
-    of_task, of_agent = errors.task @ errors.task[0], errors.agent @ errors.agent[0]
-    for values, expected in (
-        (np.log(chance / (1 - chance)), [of_task[1] + shared[1], of_agent[2] + shared[2]]),
-        (np.log(draws.busy_ms), [duration.task.sd[3] ** 2, duration.agent.sd[0] ** 2]),
-    ):
+    for values, posterior in ((np.log(chance / (1 - chance)), success), (np.log(draws.busy_ms), duration)):
+        errors = posterior.errors(task, agent)
+        shared = errors.shared @ errors.shared[0]
+        of_task, of_agent = errors.task @ errors.task[0], errors.agent @ errors.agent[0]
+        expected = [of_task[1] + shared[1], of_agent[2] + shared[2]]
         covariance = np.cov(values, rowvar=False)
         assert covariance[0, 1:] == pytest.approx(expected, abs=5 * covariance[0, 0] / np.sqrt(40_000))
         assert min(expected) > 10 * covariance[0, 0] / np.sqrt(40_000)
