@@ -138,4 +138,4 @@ def _normalised(log_weight: Floats) -> Floats:
     weight = log_weight - log_weight.max(axis=1, keepdims=True)
     np.exp(weight, out=weight)
     weight /= weight.sum(axis=1, keepdims=True)
-    return weight
+    return np.asarray(weight)

@@ -18,13 +18,14 @@ class VarianceComponents:
 
     Notes
     -----
-    A variance is the mean square of its recorded effects, posterior variance included, with the prior's weight. The
+    A variance is the mean square of its recorded effects, posterior variance included, with the prior's weight; that of
+    features, of the tasks' means that their weights give. The
     common loading on the first dimension is the mean of the agents' loadings. Tasks are scaled to unit variance and the
     loadings by the inverse, which does not change the predictors and makes EM fast (parameter expansion: Liu, Rubin,
     Wu, 1998).
     """
 
-    def __init__(self, design: Design[TimedCells], priors: DurationPriors) -> None:
+    def __init__(self, design: Design[TimedCells], priors: DurationPriors, *, use_features: bool) -> None:
         self.priors, n, m, g = priors, design.category.size, design.agent_count, design.category_count
         category = design.category[design.task]
         self.is_task, self.is_agent, self.is_category = (
@@ -35,6 +36,8 @@ class VarianceComponents:
         self.is_pair &= self.is_category[:, None] & self.is_agent
         self.is_level = design.covariates[self.is_task, 1:].any(axis=0)
         self.prior = prior_scales(priors, has_kinds=g > 1 or design.prior_sd.size > 1)
+        if use_features:
+            self.prior["features"] = 1.0
 
     def scales(self) -> dict[str, float]:
         """Scales before any record."""
@@ -53,6 +56,9 @@ class VarianceComponents:
             scales["discrimination"] = min(_sd(priors.loading**2, priors.loading_weight, away), 1.0)
             others = (agent[:, 2:].T ** 2 + variance[2:]) / scales["task"] ** 2
             scales["loading"] = _sd(priors.loading**2, 0.0, others.ravel()) if others.size else priors.loading
+        if "features" in scales:
+            explained = (fit.design.scores @ state.weights)[self.is_task] ** 2 + fit.leverage[self.is_task]
+            scales["features"] = _sd(1.0, weight, explained.ravel())
         square = state.category**2 + fit.category_variance()
         scales["category"] = _sd(priors.category_variance, priors.kind_weight, square[self.is_category])
         square = state.interaction[self.is_pair] ** 2 + fit.interaction_var[self.is_pair]
@@ -68,14 +74,17 @@ class VarianceComponents:
     def _normalised(self, fit: JointFit[TimedCells]) -> JointFit[TimedCells]:
         """Give the recorded tasks' points unit variance, where the prior counts as tasks that have it."""
         state, weight = fit.state, self.priors.variance_weight
-        square = state.task[self.is_task] ** 2 + np.einsum("tkk->tk", fit.task_cov[self.is_task])
+        away, given = (state.task - fit.design.scores @ state.weights)[self.is_task], fit.task_given[self.is_task]
+        square = away**2 + np.einsum("tkk->tk", given)
+        square += ((np.eye(away.shape[1]) - given) ** 2 @ fit.leverage[self.is_task][:, :, None])[:, :, 0]
         size = np.sqrt((weight + square.sum(axis=0)) / (weight + len(square)))
         of_agent = np.append(1.0, size)
         return replace(
             fit,
-            state=state._replace(agent=state.agent * of_agent, task=state.task / size),
+            state=state._replace(agent=state.agent * of_agent, task=state.task / size, weights=state.weights / size),
             agent_cov=fit.agent_cov * np.outer(of_agent, of_agent),
-            task_cov=fit.task_cov / np.outer(size, size),
+            task_given=fit.task_given / np.outer(size, size),
+            leverage=fit.leverage / size**2,
             absorbed=fit.absorbed / size,
         )
 

@@ -22,6 +22,7 @@ _LEAST_CELLS, _MOST_CELLS = 20, 12_000  # left out, and in all, to choose them; 
 _MOST_AGENTS = 2_000  # with more, there is one dimension: others are found in a matrix of agents by agents
 _SHARE, _MIN_GAIN = 0.2, 1.0  # of cells left out, and the gain of log-likelihood that is worth a dimension
 _PLASTIC = (0.7548776662466927, 0.5698402909980532)  # irrational steps whose multiples spread evenly (Roberts, 2018)
+_GOLDEN = 0.6180339887498949  # the same of tasks alone
 _TINY = 1e-12
 _PRIORS = DurationPriors()
 
@@ -119,8 +120,8 @@ def fit_durations(
         kept, fit = before.kept, before.fit
     else:
         design = _design(records, is_timed, stated, priors)
-        components = VarianceComponents(design, priors)
-        fit = _estimated(design, components, _dimensions(design, components))
+        dimensions, use_features = _dimensions(design, priors)
+        fit = _estimated(design, VarianceComponents(design, priors, use_features=use_features), dimensions)
         kept = Kept(fit.scales, cast("TimeLikelihood", fit.likelihood).spread, count)
     fit = _refitted(_design(records, is_timed, stated, priors, kept), fit)
     likelihood = cast("TimeLikelihood", fit.likelihood)
@@ -221,33 +222,48 @@ def _refitted(design: Design[TimedCells], before: JointFit[TimedCells]) -> Joint
     return fit_joint(design, before.scales, dimensions, start, tolerance=_TOLERANCE, agent_cov=agent_cov)
 
 
-def _dimensions(design: Design[TimedCells], components: VarianceComponents) -> int:
-    """Choose the number of dimensions by the likelihood of a fifth of the cells, which is left out."""
+def _dimensions(design: Design[TimedCells], priors: DurationPriors) -> tuple[int, bool]:
+    """Choose the number of dimensions, and whether features count, by the likelihood of what is left out.
+
+    It is that of a fifth of the cells for dimensions, and of a fifth of the tasks for features.
+    """
     step = -(-design.task.size // _MOST_CELLS)
     design = design.part((design.task % step == 0) | (design.task == design.category.size - 1)).compact()
-    components = VarianceComponents(design, components.priors)
-    left_out, chosen, best, fit = _left_out(design), 1, -np.inf, None
-    if left_out.sum() < _LEAST_CELLS or design.agent_count > _MOST_AGENTS:
-        return 1
-    for dimensions in (1, *_DIMENSIONS):
-        fit = _estimated(design, components, dimensions, fit, left_out)
-        pairs, likelihood = (design.task, design.agent), cast("TimeLikelihood", fit.likelihood)
-        each = likelihood.log_likelihood(fit.mean(*pairs), np.add(*fit.variances(*pairs)))
-        found = float(each[left_out[design.cells.cell]].sum())
+    plain, of_features = (VarianceComponents(design, priors, use_features=use) for use in (False, True))
+    left_out, left_out_tasks = _left_out(design)
+    chosen, best, fit = 1, -np.inf, None
+    if left_out.sum() < _LEAST_CELLS:
+        return 1, False
+    for dimensions in (1, *_DIMENSIONS) if design.agent_count <= _MOST_AGENTS else (1,):
+        fit = _estimated(design, plain, dimensions, fit, left_out)
+        found = _likelihood(fit, left_out)
         if found < best + _MIN_GAIN:
             break
         chosen, best = dimensions, found
-    return chosen
+    if not design.scores.size or left_out_tasks.sum() < _LEAST_CELLS:
+        return chosen, False
+    both = (_estimated(design, each, chosen, left_out=left_out_tasks) for each in (plain, of_features))
+    without, with_features = (_likelihood(fit, left_out_tasks) for fit in both)
+    return chosen, with_features > without + _MIN_GAIN
 
 
-def _left_out(design: Design[TimedCells]) -> Bools:
-    """Choose cells of known tasks and agents by the ranks of their total log times, so that names hardly matter."""
+def _likelihood(fit: JointFit[TimedCells], left_out: Bools) -> float:
+    """Log-likelihood of the cells left out, shape (c,), each by itself."""
+    pairs, likelihood = (fit.design.task, fit.design.agent), cast("TimeLikelihood", fit.likelihood)
+    each = likelihood.log_likelihood(fit.mean(*pairs), np.add(*fit.variances(*pairs)))
+    return float(each[left_out[fit.design.cells.cell]].sum())
+
+
+def _left_out(design: Design[TimedCells]) -> tuple[Bools, Bools]:
+    """Choose cells of known tasks and agents, and cells of whole tasks, shape (c,).
+
+    They are chosen by the ranks of their total log times, so that names hardly matter.
+    """
     cells, is_known = design.cells, (design.task < design.category.size - 1) & (design.agent < design.agent_count - 1)
     total = np.bincount(cells.cell, cells.log_ms, design.task.size)
-    place = np.zeros(design.task.size)
-    for index, step in ((design.task, _PLASTIC[0]), (design.agent, _PLASTIC[1])):
-        place += step * np.argsort(np.argsort(np.bincount(index, total)))[index]
-    return np.asarray(is_known & (place % 1.0 < _SHARE))
+    ranks = [np.argsort(np.argsort(np.bincount(index, total)))[index] for index in (design.task, design.agent)]
+    place = sum(step * rank for step, rank in zip(_PLASTIC, ranks, strict=True))
+    return is_known & (place % 1.0 < _SHARE), is_known & (_GOLDEN * ranks[0] % 1.0 < _SHARE)
 
 
 def _of_pairs(fit: JointFit[TimedCells], likelihood: TimeLikelihood, estimated_ms: Floats) -> tuple[Floats, Floats]:

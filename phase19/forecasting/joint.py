@@ -145,10 +145,11 @@ class JointFit(Generic[C]):
     absorbed
         By how much the dimensions of a task compensate an error of its covariates or its category, because its own
         records are known, shape (n, K).
-    agent_cov, task_cov
-        Covariances of agents and tasks, shapes (m, 1 + K, 1 + K) and (n, K, K).
-    task_given
-        Covariances of tasks if the weights of the scores were known, shape (n, K, K).
+    agent_cov
+        Covariances of agents, shape (m, 1 + K, 1 + K).
+    task_given, leverage
+        Covariances of tasks if the weights of the scores were known, shape (n, K, K), and the variance of their prior
+        means from errors of the weights, (n, K).
     interaction_var
         Variance of each interaction, shape (g, m).
     """
@@ -162,9 +163,17 @@ class JointFit(Generic[C]):
     category_sd: Floats
     absorbed: Floats
     agent_cov: Floats
-    task_cov: Floats
     task_given: Floats
+    leverage: Floats
     interaction_var: Floats
+
+    @property
+    def task_cov(self) -> Floats:
+        """Covariances of tasks, shape (n, K, K)."""
+        given = self.task_given
+        if not self.leverage.any():
+            return given
+        return np.asarray(given + np.einsum("tik,tk,tjk->tij", given, self.leverage, given))
 
     def shared(self) -> Floats:
         """What one standard deviation of each error of coefficients and category adds to a task, shape (n, f + 1)."""
@@ -337,8 +346,8 @@ class _Fit(Generic[C]):
             category_sd=_known(np.full(g, scales["category"])),
             absorbed=np.zeros((n, dimensions)),
             agent_cov=_known(np.tile(np.diag(sds**2), (m, 1, 1))),
-            task_cov=(task_cov := _known(np.tile(np.eye(dimensions), (n, 1, 1)))),
-            task_given=task_cov,
+            task_given=_known(np.tile(np.eye(dimensions), (n, 1, 1))),
+            leverage=np.zeros((n, dimensions)),
             interaction_var=scales["interaction"] ** 2 * self.is_interaction,
         )
         self.rescale(self.now)
@@ -388,27 +397,27 @@ class _Fit(Generic[C]):
         square = covariance[:, 1:, 1:].reshape(-1, k * k) + _squares(loading)
         self.table.data[:] = self.weight
         sums = self.table @ np.hstack([square, covariance[:, 0, 1:] + ability * loading, loading])
-        task_cov = _known(np.linalg.inv(sums[:, : k * k].reshape(-1, k, k) + np.eye(k)))
+        given = _known(np.linalg.inv(sums[:, : k * k].reshape(-1, k, k) + np.eye(k)))
         self.table.data[:] = self.residual + self.weight * before
         known = self.table @ loading - sums[:, k * k : k * (k + 1)]
         known += self.design.scores @ state.weights
-        step = _known(_limited(np.einsum("tij,tj->ti", task_cov, known) - state.task))
+        step = _known(_limited(np.einsum("tij,tj->ti", given, known) - state.task))
         self.sums = sums[:, k * (k + 1) :]
-        absorbed = np.einsum("tij,tj->ti", task_cov, self.sums)
-        self.move(state._replace(task=state.task + step), task_cov=task_cov, task_given=task_cov, absorbed=absorbed)
+        absorbed = np.einsum("tij,tj->ti", given, self.sums)
+        self.move(state._replace(task=state.task + step), task_given=given, absorbed=absorbed)
         self.residual -= self.weight * (self.own() - before)
 
     def step_weights(self) -> None:
         """Fit the weights of the scores, with the tasks eliminated."""
-        state, given, before = self.now.state, self.now.task_cov, self.own()
+        state, given, before = self.now.state, self.now.task_given, self.own()
         loading_square = (state.agent[:, 1:] ** 2).sum(axis=0)
         points = Points(state.task[:-1], given[:-1])
         scale = self.now.scales["features"]
         found = step_weights(self.design.scores[:-1], state.weights, points, loading_square, scale)
-        task, task_cov = state.task.copy(), given.copy()
+        task, leverage = state.task.copy(), np.zeros(state.task.shape)
         task[:-1] += np.einsum("tij,tj->ti", given[:-1], found.shift)
-        task_cov[:-1] += np.einsum("tik,tk,tjk->tij", given[:-1], found.leverage, given[:-1])
-        self.move(state._replace(task=task, weights=found.weights), task_cov=task_cov)
+        leverage[:-1] = found.leverage
+        self.move(state._replace(task=task, weights=found.weights), leverage=leverage)
         self.residual -= self.weight * (self.own() - before)
 
     def step_shared(self) -> None:
