@@ -91,17 +91,18 @@ class AttemptTimes:
         -----
         The quantile of the attempts that finish lies between those of the two outcomes, and bisection finds it.
         """
-        from scipy.special import log_ndtr, ndtri_exp
+        from scipy.special import log_ndtr, ndtr, ndtri_exp
 
         below = log_ndtr(self._room())
         share = np.stack([1.0 - success_probability, success_probability]) * (1.0 - self.stopped())
         finished, found = share.sum(axis=0), []
+        scale = np.exp(-np.maximum(below, -0.5 * _FAR_SDS**2))
         for level in levels:
             ends = self.mean + self.sd * ndtri_exp(np.log(level / np.maximum(finished, level + _TINY)) + below)
             low, high = ends.min(axis=0), ends.max(axis=0)
             for _ in range(_HALVINGS):
                 middle = 0.5 * (low + high)
-                cdf = np.exp(np.minimum(log_ndtr((middle - self.mean) / self.sd) - below, 0.0))
+                cdf = np.minimum(ndtr((middle - self.mean) / self.sd) * scale, 1.0)
                 is_below = (share * cdf).sum(axis=0) < level
                 low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
             found.append(np.where(level >= finished, self.limit_ms, np.exp(0.5 * (low + high))))
