@@ -53,20 +53,18 @@ def task_scores(features: pl.DataFrame | None, task_ids: pl.Series) -> TaskScore
     Each feature gives two standardised columns: the normal scores of its ranks, which no outlier or change of unit
     affects (Van der Waerden, 1952), and their squares. Features that do not differ between tasks give none.
     """
-    from scipy.special import ndtri
-    from scipy.stats import rankdata
-
-    if features is None or features.width == 1:  # only task_id
+    known = pl.DataFrame({"task_id": task_ids})
+    if features is not None:
+        known = known.join(features, on="task_id", how="left", maintain_order="left")
+    known = known.select(name for name in known.columns[1:] if known[name].drop_nulls().n_unique() > 1)
+    if not known.width:
         return TaskScores([], np.zeros((task_ids.len(), 0)))
-    known = pl.DataFrame({"task_id": task_ids}).join(features, on="task_id", how="left", maintain_order="left")
-    values = known.drop("task_id").to_numpy().astype(np.float64)
-    count = np.isfinite(values).sum(axis=0)
-    ranks = rankdata(values, axis=0, nan_policy="omit")
-    score = _standardised(ndtri((ranks - 0.5) / np.maximum(count, 1)))
-    both = np.stack([score, _standardised(np.where(np.isfinite(values), score, np.nan) ** 2)], axis=2)
-    differs = np.nan_to_num(ranks).max(axis=0) > np.nan_to_num(ranks, nan=np.inf).min(axis=0)
-    names = [name for name, is_kept in zip(known.columns[1:], differs, strict=True) if is_kept]
-    return TaskScores(names, both[:, differs].reshape(task_ids.len(), -1))
+    from scipy.special import ndtri
+
+    level = known.select((pl.all().rank("average") - 0.5) / pl.all().count()).to_numpy()
+    score = _standardised(ndtri(level))
+    both = np.stack([score, _standardised(np.where(np.isfinite(level), score, np.nan) ** 2)], axis=2)
+    return TaskScores(known.columns, both.reshape(task_ids.len(), -1))
 
 
 def step_weights(scores: Floats, weights: Floats, tasks: Points, loading_square: Floats, scale: float) -> WeightStep:
