@@ -25,6 +25,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _RUN_TIME = re.compile(
     rb'"execution_time_ms": [^,}\s]+'
 )  # the only text of the summary that differs between identical runs
+_MANY_FILES = 1000  # to sync one by one
 _NAMED = 3  # most files named in an error message
 _EXCHANGE = 2  # the flag has this value on Linux and on macOS
 
@@ -141,8 +142,9 @@ def publish(target: Path, *, is_same_run: bool = False) -> Iterator[Path]:
         with write_errors(target, only=NO_SPACE):
             yield staging
         with write_errors(target):
-            write_json(staging / MANIFEST_FILE, {"files": _entries(staging)})
-            _sync_tree(staging)
+            entries = _entries(staging)
+            write_json(staging / MANIFEST_FILE, {"files": entries})
+            _sync_tree(staging, len(entries))
             with locked(target.parent):
                 try:
                     check_target(target, is_same_run=is_same_run)
@@ -209,20 +211,26 @@ def journal(directory: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
 
 def _entries(top: Path) -> dict[str, str]:
     """SHA-256 of every file of a run, by path; empty text for links and empty directories."""
-    found = {}
+    found: dict[str, str] = {}
 
-    def refuse(problem: OSError) -> None:
-        raise problem
+    def read(directory: str, prefix: str) -> None:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                name = prefix + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    before = len(found)
+                    read(entry.path, f"{name}/")
+                    if len(found) == before:
+                        found[name] = ""
+                elif entry.is_file(follow_symlinks=False):
+                    with open(entry.path, "rb") as file:  # noqa: PTH123 - Path is slow where there are thousands of agents
+                        content = file.read()
+                    content = _RUN_TIME.sub(b"", content) if entry.name == SUMMARY_FILE else content
+                    found[name] = hashlib.sha256(content).hexdigest()
+                else:
+                    found[name] = ""
 
-    for directory, folders, files in os.walk(top, onerror=refuse):
-        place = Path(directory)
-        for path in (place / name for name in (*files, *folders)):
-            if path.is_file() and not path.is_symlink():
-                content = path.read_bytes()
-                content = _RUN_TIME.sub(b"", content) if path.name == SUMMARY_FILE else content
-                found[path.relative_to(top).as_posix()] = hashlib.sha256(content).hexdigest()
-            elif not path.is_dir() or path.is_symlink() or not any(path.iterdir()):
-                found[path.relative_to(top).as_posix()] = ""
+    read(str(top), "")
     return {name: found[name] for name in sorted(found) if name != MANIFEST_FILE}
 
 
@@ -247,8 +255,18 @@ def _exchange(one: Path, other: Path) -> None:
         raise OSError(ctypes.get_errno(), f"its file system cannot exchange two directories ({problem})")
 
 
-def _sync_tree(top: Path) -> None:
-    for directory, _, files in os.walk(top, topdown=False):
-        for name in files:
-            sync(Path(directory, name))
-        sync(directory)
+def _sync_tree(top: Path, count: int) -> None:
+    """Flush a directory with all it contains to disk, `count` files: a large one with its whole file system (Linux)."""
+    sync_file_system = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if count < _MANY_FILES or sync_file_system is None:
+        for directory, _, files in os.walk(top, topdown=False):
+            for name in files:
+                sync(Path(directory, name))
+            sync(directory)
+        return
+    descriptor = os.open(top, os.O_RDONLY)
+    try:
+        if sync_file_system(descriptor):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    finally:
+        os.close(descriptor)

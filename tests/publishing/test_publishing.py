@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ from phase19.errors import OutputError
 from phase19.publishing import run_directory
 from phase19.publishing.delivery import deliver_feedback
 from phase19.publishing.files import SUMMARY_FILE, agent_directories, publish_file, write_agent_rows, write_json
-from phase19.publishing.run_directory import MANIFEST_FILE, publish
+from phase19.publishing.run_directory import MANIFEST_FILE, check_target, publish
 
 IDS = st.lists(st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=60), unique=True, max_size=12)
 
@@ -170,6 +171,21 @@ def test_everything_is_synced_before_it_is_renamed(tmp_path, monkeypatch):
         name = staging.name
     assert sorted(synced[:5]) == sorted([MANIFEST_FILE, SUMMARY_FILE, "rows.jsonl", "wave_1", name])
     assert synced[5:] == [tmp_path.name]
+
+
+def test_a_run_of_many_files_is_synced_with_its_file_system(tmp_path, monkeypatch):
+    if not hasattr(ctypes.CDLL(None), "syncfs"):
+        pytest.skip("only Linux syncs a file system")
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), fsync(descriptor)))
+    target = tmp_path / "phase19"
+    with publish(target) as staging:
+        fill(staging, "x")
+        for number in range(1000):
+            (staging / f"{number}.json").write_text("{}")
+    assert len(synced) == 1  # the parent directory
+    check_target(target)
+    assert len(json.loads((target / MANIFEST_FILE).read_bytes())["files"]) == 1002
 
 
 FOREIGN = {
