@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import polars as pl
@@ -49,6 +50,24 @@ class Schema:
         """A frame of this schema without rows."""
         return pl.DataFrame(schema=self.dtypes)
 
+    @cached_property
+    def _bad_values(self) -> dict[str, pl.Expr]:
+        """Whether a value breaks the declaration of its column, for each column that has limits; null for false."""
+        rules: dict[str, list[pl.Expr]] = {}
+        for name, column in self.columns.items():
+            value, broken = pl.col(name), rules.setdefault(name, [])
+            if not column.nullable:
+                broken.append(value.is_null())
+            if column.dtype == pl.Float64:
+                broken.append(~value.is_finite())
+            if column.low is not None:
+                broken.append(value < column.low)
+            if column.high is not None:
+                broken.append(value > column.high)
+            if column.values:
+                broken.append(~value.is_in(list(column.values)))
+        return {name: pl.any_horizontal(broken) for name, broken in rules.items() if broken}
+
     def fill(self, known: Iterable[str], /, **made: pl.Expr) -> list[pl.Expr]:
         """Expressions for the schema's columns: from `made`, else from `known`, else null; defaults replace null."""
         exprs = {name: pl.col(name) for name in known} | made
@@ -93,20 +112,13 @@ class Schema:
         """Check dtypes, nulls, bounds and the key; raise :class:`Phase19Error` naming the column and the row."""
         if frame.schema != pl.Schema(self.dtypes):
             raise Phase19Error(f"{self.name}: expected columns {self.dtypes}, found {dict(frame.schema)}")
-        for name, column in self.columns.items():
-            values = frame.get_column(name)
-            bad = values.is_null() & (not column.nullable)
-            if column.dtype == pl.Float64:
-                bad |= values.is_finite().not_().fill_null(False)
-            if column.low is not None:
-                bad |= (values < column.low).fill_null(False)
-            if column.high is not None:
-                bad |= (values > column.high).fill_null(False)
-            if column.values:
-                bad |= values.is_in(list(column.values)).not_().fill_null(False)
-            if bad.any():
-                row = bad.arg_max() or 0
-                raise Phase19Error(f"{self.name}: row {row + 1}, column {name!r}: found {values[row]!r} ({column.doc})")
+        # One select for all columns: a series at a time takes ten times longer.
+        broken = frame.select(bad.any().alias(name) for name, bad in self._bad_values.items())
+        for name, is_broken in zip(broken.columns, broken.row(0) if broken.width else (), strict=True):
+            if is_broken:
+                row = frame.select(self._bad_values[name].fill_null(value=False).arg_max()).item()
+                found, doc = frame.get_column(name)[row], self.columns[name].doc
+                raise Phase19Error(f"{self.name}: row {row + 1}, column {name!r}: found {found!r} ({doc})")
         if self.grain and (repeated := frame.select(self.grain).is_duplicated()).any():
             key = frame.select(self.grain).row(repeated.arg_max() or 0, named=True)
             raise Phase19Error(f"{self.name}: the key {key} occurs twice")

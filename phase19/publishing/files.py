@@ -5,10 +5,11 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from phase19.interrupts import cleaning_up
 SUMMARY_FILE = "optimization_summary.json"  # a directory with this file is a Phase 19 run
 MAX_NAME_BYTES = 120  # file systems allow 255
 HASHED_NAME_BYTES = 100
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")  # text that percent-encoding keeps
 
 
 def agent_directories(agent_ids: Sequence[str]) -> dict[str, str]:
@@ -64,6 +66,8 @@ def agent_directories(agent_ids: Sequence[str]) -> dict[str, str]:
 
 
 def _percent_encoded(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return text
     encoded = quote(text, safe="").replace("~", "%7E")
     return encoded.replace(".", "%2E") if text in {".", ".."} else encoded
 
@@ -244,11 +248,13 @@ def write_agent_rows(
     rows = frame.partition_by("wave", as_dict=True)
     with write_errors(staging):
         for wave in waves:
+            (staging / f"wave_{wave}").mkdir(parents=True, exist_ok=True)
             lines = _lines_by_agent(rows[wave,]) if (wave,) in rows else {}
             for agent, name in directories.items():
                 # There may be thousands of idle agents, and Path takes longer than the system for an empty file.
                 directory = f"{staging}/wave_{wave}/{name}"
-                os.makedirs(directory, exist_ok=True)  # noqa: PTH103
+                with suppress(FileExistsError):
+                    os.mkdir(directory)  # noqa: PTH102
                 with open(f"{directory}/{file_name}", "wb") as file:  # noqa: PTH123
                     file.write(lines.get(agent, b""))
 
