@@ -17,12 +17,19 @@ class Query:
         SQL aggregate over the table's rows that makes one JSON document. None writes one JSON object per row.
     is_per_task
         Whether the table has one row per task. Such a table is not returned as a frame.
+    condition
+        SQL that selects a row if the table can have rows; otherwise the file is not run, which saves the time to bind
+        it. None runs it always.
+    columns
+        Columns and types of the table that then stays empty; needed with a condition.
     """
 
     stem: str
     outputs: tuple[str, ...] = ()
     document: str | None = None
     is_per_task: bool = False
+    condition: str | None = None
+    columns: str = ""
 
 
 QUERIES = (
@@ -37,7 +44,16 @@ QUERIES = (
     Query("optimization_failure_tests"),
     Query("prediction_error_tests"),
     Query("anomaly_tests", ("anomaly_tests.jsonl",)),
-    Query("scheduling_anomalies", ("scheduling_anomalies.jsonl", "anomalies.jsonl")),
+    Query(
+        "scheduling_anomalies",
+        ("scheduling_anomalies.jsonl", "anomalies.jsonl"),
+        condition="from anomaly_tests where status = 'found'",
+        columns=(
+            "anomaly_id varchar, anomaly_type varchar, severity varchar, description varchar, affected_waves bigint[], "
+            "affected_agents varchar[], recommendation varchar, timestamp varchar, effect double, statistic double, "
+            "threshold double, effect_low double, effect_high double, evidence varchar[]"
+        ),
+    ),
     Query("alerts", ("alerts.jsonl",)),
     Query("convergence", ("convergence.jsonl",)),
     Query("convergence_trend"),

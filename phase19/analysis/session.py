@@ -6,6 +6,7 @@ is copied to the query's output files.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -69,8 +70,12 @@ def analyse(
         lock(connection, [str(staging.resolve())])
         for name, frame in frames.items():
             connection.register(name, ArrowStream(frame))
+        connection.begin()  # one transaction for all tables
         for query in queries:
-            connection.execute(f"create table {query.stem} as {read_sql(query.stem)}")
+            if query.condition is None or connection.execute(f"{query.condition} limit 1").fetchone():
+                connection.execute(f"create table {query.stem} as {read_sql(query.stem)}")
+            else:
+                connection.execute(f"create table {query.stem} ({query.columns})")
             _write(connection, query, frames["wave_plans"]["wave"].to_list(), staging)
         results = [query.stem for query in queries if not query.is_per_task]
         return {stem: pl.DataFrame(ArrowStream(connection.table(stem))) for stem in results}
@@ -134,11 +139,16 @@ def _write(connection: DuckDBPyConnection, query: Query, waves: Sequence[int], s
     import duckdb  # already loaded by the connection
 
     copy = _ROWS if query.document is None else _DOCUMENT.replace("{document}", query.document)
+    written: Path | None = None
     for output in query.outputs:
         for wave in waves if "{wave}" in output else [0]:
             path = staging.resolve() / output.format(wave=wave)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                connection.execute(copy.format(source=query.stem, wave=wave), {"path": str(path)})
+                if written is not None and "{wave}" not in output:
+                    shutil.copyfile(written, path)
+                else:
+                    connection.execute(copy.format(source=query.stem, wave=wave), {"path": str(path)})
             except (OSError, duckdb.IOException) as problem:
                 raise OutputError(f"{path}: cannot be written: {problem}") from problem
+            written = path

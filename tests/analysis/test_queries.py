@@ -43,6 +43,17 @@ def test_query_gives_its_golden_rows(stem, tables, golden):
     golden.rows(f"sql/{stem}", json_rows(tables[stem]))
 
 
+def test_a_query_is_not_run_where_nothing_was_found_and_its_table_keeps_its_columns(tables, tmp_path):
+    quiet = every_table(synthetic_run(seed=3), tmp_path)
+    conditional = [query.stem for query in QUERIES if query.condition]
+    assert conditional == ["scheduling_anomalies"]
+    for stem in conditional:
+        assert quiet[stem].is_empty()
+        assert tables[stem].height
+        assert quiet[stem].schema == tables[stem].schema
+    assert (tmp_path / "scheduling_anomalies.jsonl").read_bytes() == (tmp_path / "anomalies.jsonl").read_bytes() == b""
+
+
 def test_every_sql_file_is_run_and_has_a_golden_and_no_golden_is_an_orphan():
     files = {path.stem for path in sql_directory().glob("*.sql")}
     assert files == set(STEMS) | SUPPORT
