@@ -71,11 +71,19 @@ class Schema:
     def fill(self, known: Iterable[str], /, **made: pl.Expr) -> list[pl.Expr]:
         """Expressions for the schema's columns: from `made`, else from `known`, else null; defaults replace null."""
         exprs = {name: pl.col(name) for name in known} | made
-        defaults = {name: pl.lit(column.default, dtype=column.dtype) for name, column in self.columns.items()}
         return [
-            (exprs[name].cast(column.dtype).fill_null(defaults[name]) if name in exprs else defaults[name]).alias(name)
-            for name, column in self.columns.items()
+            self._filled(exprs[name], name) if name in exprs else self._defaults[name].alias(name)
+            for name in self.columns
         ]
+
+    def _filled(self, expr: pl.Expr, name: str) -> pl.Expr:
+        converted = expr.cast(self.columns[name].dtype)
+        is_filled = self.columns[name].default is not None
+        return (converted.fill_null(self._defaults[name]) if is_filled else converted).alias(name)
+
+    @cached_property
+    def _defaults(self) -> dict[str, pl.Expr]:
+        return {name: pl.lit(column.default, dtype=column.dtype) for name, column in self.columns.items()}
 
     def conform(self, data: pl.DataFrame | Sequence[dict[str, Any]]) -> pl.DataFrame:
         """Bring a frame or a list of dicts into this schema, and check it.

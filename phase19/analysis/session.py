@@ -83,7 +83,12 @@ def analyse(
 
 def sql_directory() -> Path:
     """Return the directory of the SQL files: `sql/` beside the package in a checkout, inside it once installed."""
-    package = Path(__file__).resolve().parent.parent
+    return _sql_beside(__file__)
+
+
+@cache
+def _sql_beside(module: str) -> Path:
+    package = Path(module).resolve().parent.parent
     return next(path for path in (package / "sql", package.parent / "sql") if (path / "macros.sql").is_file())
 
 
