@@ -173,6 +173,19 @@ def test_a_pair_that_differs_is_found_and_others_are_left():
     assert found.spread[:, :2].max() < 0.7 * found.spread[:, 2].min()
 
 
+@pytest.mark.parametrize(("of_pairs", "of_attempts"), [(0.6, 0.2), (0.05, 0.6)])
+def test_repeated_attempts_tell_pairs_from_attempts(of_pairs, of_attempts):
+    rng = np.random.default_rng(5)
+    pair = of_pairs * rng.standard_normal((40, 5))
+    rows = [
+        {"task_id": f"t{t}", "agent_id": f"a{a}", "duration_ms": float(np.exp(8 + pair[t, a] + of_attempts * z))}
+        for (t, a, _), z in np.ndenumerate(rng.standard_normal((40, 5, 3)))
+    ]
+    found = fit(rows, task_count=40, names=tuple(f"a{a}" for a in range(5)))
+    assert residual_sd(found)[1] == pytest.approx(of_attempts, rel=0.1)
+    assert np.sqrt(found.kept.spread.of_pairs()[:5]).mean() == pytest.approx(of_pairs, rel=0.2, abs=0.15)
+
+
 def test_records_of_nobody_known_are_no_pair_of_the_agent_before():
     rows = timed(1000, 3000, agent_id=None) + timed(1500, agent_id="stranger") + timed(2000, task_id="t1")
     found = fit(rows, replace(BARE, pair_variance=1.0))
@@ -305,7 +318,8 @@ def test_a_category_learned_in_a_wave_counts_in_the_next():
     assert moved[17].min() > 2 and moved[16].max() < 1.5  # t17 is a y, t16 an x, neither was tried
 
 
-def test_intervals_of_new_tasks_cover():
+@pytest.mark.parametrize("limit_log_ms", [np.inf, 7.5], ids=["no limit", "a limit that stops a third"])
+def test_intervals_of_new_tasks_cover(limit_log_ms):
     """p50 and p90 of tasks never tried, of categories with 1 to 11 recorded tasks, in 40 drawn worlds."""
     below = []
     for seed in range(40):
@@ -319,18 +333,26 @@ def test_intervals_of_new_tasks_cover():
                 "task_id": [f"t{i}" for i in task],
                 "agent_id": [f"a{i}" for i in agent],
                 "category": names[kind[task]],
-                "duration_ms": np.exp(log_ms[task, agent]),
-                "is_success": True,
+                "duration_ms": np.exp(np.minimum(log_ms, limit_log_ms)[task, agent]),
+                "is_success": log_ms[task, agent] < limit_log_ms,
+                "is_censored": log_ms[task, agent] > limit_log_ms,
                 "source": "phase18",
             }
         )
         frame = tasks(*({"task_id": f"t{i}", "risk_level": "LOW", "category": names[kind[i]]} for i in range(40)))
         records = read_records(frames.ATTEMPTS.conform(rows), frame, agents("a0", "a1"), POPULATION)
         times = fit_durations(records, None, np.full(40, np.nan)).times(np.arange(40)[:, None], np.arange(2)[None, :])
-        quantiles = times.quantiles_ms(np.ones((40, 2)), 0.5, 0.9)
-        below.append([(np.exp(log_ms[:40]) <= bound).mean() for bound in quantiles])
+        chance = norm.cdf((limit_log_ms - times.mean[1]) / times.sd[1])
+        quantiles = [np.log(found) for found in times.quantiles_ms(chance, 0.5, 0.9)]
+        is_told = [bound < min(limit_log_ms - 1e-6, 99.0) for bound in quantiles]  # others promise the limit only
+        below.append(
+            [
+                (log_ms[:40] <= bound)[told].mean() if told.any() else np.nan
+                for bound, told in zip(quantiles, is_told, strict=True)
+            ]
+        )
     # Errors are shared within a world: its shares vary by about 0.12 and 0.06, their means by a sixth of that.
-    assert np.mean(below, axis=0) == pytest.approx([0.5, 0.9], abs=0.05)
+    assert np.nanmean(below, axis=0) == pytest.approx([0.5, 0.9], abs=0.05)
 
 
 def test_the_error_of_a_category_is_shared_by_its_tasks():
