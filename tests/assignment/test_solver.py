@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -459,3 +461,15 @@ def test_contests_that_grow_end_in_an_optimum(seed, n, m, monkeypatch):
     monkeypatch.setattr(assignment, "_is_small", IS_SMALL)
     scores, capacity = skill(np.random.default_rng(seed), n, m).round(2), np.full(m, n // m)
     assert solve(scores, capacity).gap < 1e-9
+
+
+@pytest.mark.parametrize("before", ["", "import scipy.optimize; "], ids=["alone", "with scipy.optimize"])
+def test_a_small_problem_is_solved_whether_or_not_scipy_optimize_is_imported(before):
+    code = (
+        f"{before}import sys; import numpy as np; from phase19.assignment.solver import solve; "
+        "found = solve(np.eye(3)[[2, 0, 1]], np.ones(3, dtype=np.int64)); "
+        "print(found.agent_index.tolist(), found.algorithm, 'scipy.optimize' in sys.modules); "
+        "from scipy.optimize import linear_sum_assignment; print(linear_sum_assignment(np.eye(2))[1].tolist())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"[2, 0, 1] linear_sum_assignment {bool(before)}\n[1, 0]\n"

@@ -295,3 +295,12 @@ def test_agents_with_many_tasks_are_looked_at_in_part(monkeypatch):
     search = evened(planned, np.full(3, 60))
     assert search.load.max() < 1.05 * planned.sum() / 9
     assert search.load.tolist() == pytest.approx(busy_time(planned, search.agent_index).tolist())
+
+
+def test_the_work_does_not_grow_with_the_number_of_idle_agents(monkeypatch):
+    rng, asked, steps = np.random.default_rng(1), [], LocalSearch.steps
+    monkeypatch.setattr(LocalSearch, "steps", lambda search, agent: (asked.append(agent), steps(search, agent))[1])
+    planned = rng.lognormal(3.0, 0.5, (4, 1)) * rng.lognormal(0.0, 0.3, (4, 400))
+    found = minimize_makespan(planned, np.full(400, 2))
+    assert found.makespan_ms == pytest.approx(planned.min(axis=1).max())
+    assert len(asked) < 100
