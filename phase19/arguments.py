@@ -117,10 +117,15 @@ def _read_path(_: type, value: Any) -> Path:
 
 
 def _refusal(name: str, kind: Any, value: object) -> UsageError:
-    """Make the error for a value that does not fit its declared type; it suggests the nearest choice."""
+    expected, found = mismatch(kind, value)
+    return UsageError(f"{name}: expected {expected}, found {found}")
+
+
+def mismatch(kind: Any, value: object) -> tuple[str, str]:
+    """Describe what a declared type expects, and a value that does not fit it with the nearest choice."""
     is_long = isinstance(value, int) and abs(value) > _LONGEST_SHOWN
     found = "a number too long to print" if is_long else f"{value!r:.100}"
-    return UsageError(f"{name}: expected {in_words(kind)}, found {found}{suggestion(value, _choices(kind))}")
+    return in_words(kind), f"{found}{suggestion(value, _choices(kind))}"
 
 
 def _choices(kind: Any) -> tuple[str, ...]:

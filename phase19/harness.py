@@ -102,6 +102,7 @@ class Phase19Harness:
         self._check_output()
         inputs = self._load_phase18_data()
         optimizer = self._initialize_optimizer(inputs, waves, agents)
+        self._avoid_live_run()
         with ExitStack() as held:
             if isinstance(executor := self.scheduler.executor, LiveExecutor):
                 place = real_path(self.output_dir)
@@ -113,6 +114,16 @@ class Phase19Harness:
             self._monitor_optimization(analysis)
             result = self._generate_reports(analysis)
         return self._deliver_feedback(result)
+
+    def run_in_memory(self) -> dict[str, pl.DataFrame]:
+        """Run everything but write nothing, and return the tables of the run by name, as `RunResult.tables` has them.
+
+        The options `output` and `deliver_feedback` have no effect.
+        """
+        inputs = self._load_phase18_data()
+        optimizer = self._initialize_optimizer(inputs)
+        finished = [wave_frames(wave, self.model) for wave in self.run_waves(optimizer)]
+        return self._tables(finished, inputs, None)
 
     def run_waves(self, optimizer: AdaptiveOptimizer) -> Iterator[Wave]:
         """Run the waves in order, each planned with the outcomes of earlier ones.
@@ -163,6 +174,13 @@ class Phase19Harness:
         if options.output is not None or not holds_live_run(target):
             check_target(target)
 
+    def _avoid_live_run(self) -> None:
+        """Write beside the default output directory if it contains a live run."""
+        if self.options.output is None and holds_live_run(self.output_dir):
+            self._warnings.append(f"{self.output_dir} contains a live run, which is never replaced")
+            self.output_dir = self.output_dir.with_name(f"{self.output_dir.name}-{self.run_id}")
+            check_target(self.output_dir)
+
     def _load_phase18_data(self) -> Inputs:
         """Read the records, the thresholds and the earlier run."""
         options = self.options
@@ -191,10 +209,6 @@ class Phase19Harness:
         optimizer.previous, optimizer.timestamp = self.previous, options.timestamp or optimizer.timestamp
         # This reads every file of the options: an unreadable file must stop a live run before it starts.
         self.run_id = derive_run_id(options, inputs, self.previous, self.thresholds, optimizer.timestamp)
-        if options.output is None and holds_live_run(self.output_dir):
-            self._warnings.append(f"{self.output_dir} contains a live run, which is never replaced")
-            self.output_dir = self.output_dir.with_name(f"{self.output_dir.name}-{self.run_id}")
-            check_target(self.output_dir)
         optimizer.wave_count, optimizer.agent_count = options.waves, options.agents
         optimizer.check_waves()
         model = self.model = optimizer.model
@@ -269,12 +283,18 @@ class Phase19Harness:
 
     def _analyse(self, waves: list[dict[str, pl.DataFrame]], inputs: Inputs, staging: Path) -> Analysis:
         """Compute the tables of the run; the SQL writes its files to the staging directory."""
+        return Analysis(staging, self._tables(waves, inputs, staging))
+
+    def _tables(
+        self, waves: list[dict[str, pl.DataFrame]], inputs: Inputs, staging: Path | None
+    ) -> dict[str, pl.DataFrame]:
+        """Compute the tables of the run by name; without a staging directory, the SQL writes no files."""
         tables = analysis_frames(waves, inputs.heuristics, self.previous)
         run = run_row(self.options, self.run_id, self.optimizer.timestamp, self.model, tables["wave_plans"].height)
         made = pl.concat([done.attempts for done in self.scheduler.executed.values()])
         attempts = attempt_log(made, is_simulated=run["is_simulated"].item())
         tables |= {"agents": self.model.agents, "attempts": attempts, "run": run, **self.thresholds.frames()}
-        return Analysis(staging, {**tables, **analyse(tables, staging)})
+        return {**tables, **analyse(tables, staging)}
 
     def _generate_feedback(self, analysis: Analysis) -> None:
         """Write the feedback files."""

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
@@ -271,6 +271,26 @@ class CompareOptions(WaveOptions):
     """Options of `compare`, which plans with every strategy."""
 
     not_taken = ("strategy", "allow_unassigned")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions(RunOptions):
+    """Options of one run of a sweep, which writes no run directory."""
+
+    not_taken = ("timestamp", "output", "deliver_feedback")
+    executor: Literal["simulate", "replay"] = _option(_EXECUTING, "simulate")
+    """Simulate outcomes (a dry run), or replay recorded ones."""
+
+    def files(self) -> dict[str, Path]:
+        """The files and directories that the run reads, by option."""
+        named = dict(zip(("input", "phase16", "phase17"), self.sources, strict=True))
+        named |= {name: getattr(self, name) for name in ("previous", "thresholds", "executions", "approve")}
+        return {name: path for name, path in named.items() if path is not None}
+
+    def with_absolute_paths(self) -> Self:
+        """The same options, independent of the current directory."""
+        paths: dict[str, Any] = {name: path.absolute() for name, path in self.files().items()}
+        return replace(self, **paths)
 
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -36,7 +36,7 @@ class Analysis:
 
 
 def analyse(
-    frames: Mapping[str, pl.DataFrame], staging: Path, queries: Sequence[Query] = QUERIES
+    frames: Mapping[str, pl.DataFrame], staging: Path | None, queries: Sequence[Query] = QUERIES
 ) -> dict[str, pl.DataFrame]:
     """Run every query over the frames of a run, and write the analytical outputs into a directory.
 
@@ -46,7 +46,7 @@ def analyse(
         Those of :func:`phase19.analysis.evidence.analysis_frames`, and `agents`, `run` (one row: run_id, timestamp in
         UTC, strategy, executor, is_simulated, seed, agent_count, task_count, wave_count), `metric_bounds` and `rules`.
     staging
-        Existing directory to write to; the session can access nothing else.
+        Existing directory to write to; the session can access nothing else. None writes nothing.
     queries
         All of :data:`QUERIES`, or some in the same order that include the queries they read.
 
@@ -67,7 +67,7 @@ def analyse(
     """
     with connect() as connection:
         define_functions(connection)
-        lock(connection, [str(staging.resolve())])
+        lock(connection, [] if staging is None else [str(staging.resolve())])
         for name, frame in frames.items():
             connection.register(name, ArrowStream(frame))
         connection.begin()  # one transaction for all tables
@@ -76,7 +76,8 @@ def analyse(
                 connection.execute(f"create table {query.stem} as {read_sql(query.stem)}")
             else:
                 connection.execute(f"create table {query.stem} ({query.columns})")
-            _write(connection, query, frames["wave_plans"]["wave"].to_list(), staging)
+            if staging is not None:
+                _write(connection, query, frames["wave_plans"]["wave"].to_list(), staging)
         results = [query.stem for query in queries if not query.is_per_task]
         return {stem: pl.DataFrame(ArrowStream(connection.table(stem))) for stem in results}
 

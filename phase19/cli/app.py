@@ -41,6 +41,7 @@ for position, command in enumerate(
         evaluations.forecast,
         evaluations.backtest,
         evaluations.compare,
+        evaluations.sweep,
         runs.query,
         runs.explain,
         runs.report,

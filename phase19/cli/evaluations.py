@@ -1,12 +1,18 @@
 """Commands that evaluate forecasts and plans. Each imports what it needs when it runs."""
 
+import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from cyclopts import Parameter
+from msgspec import Meta
+
+from phase19.arguments import converted
 from phase19.cli import screen
-from phase19.cli.parsing import OutputFile, takes_options, warn
+from phase19.cli.parsing import Count, OutputFile, takes_options, warn
 from phase19.cli.rows import Format, Limit, print_rows
 from phase19.errors import OutputError, UsageError
 from phase19.options import BacktestOptions, CompareOptions, InputOptions
@@ -93,6 +99,44 @@ def compare(options: CompareOptions, *, output: OutputFile = None) -> None:
     target = _target(options, output, "strategy_comparison.jsonl", "strategy")
     result = evaluate(options)
     _publish_evaluation(result, result.table, target)
+
+
+def sweep(
+    grid: Path,
+    /,
+    *,
+    engine: Literal["local", "dask"] = "local",
+    workers: Annotated[Count | None, Parameter(show_default=False)] = None,
+    scheduler: Annotated[str | None, Parameter(show_default=False)] = None,
+    output: OutputFile = None,
+) -> None:
+    """Run every combination of inputs, options and seeds of a grid, and summarise each setting.
+
+    Parameters
+    ----------
+    grid
+        A TOML file with the options of all runs in [options], and lists of values in [vary].
+    engine
+        Use processes of this machine, or a Dask cluster.
+    workers
+        Number of processes; by default one per processor.
+    scheduler
+        Address of the scheduler of a Dask cluster that runs, such as tcp://host:8786.
+    output
+        The directory to write; NAME-sweep beside NAME.toml by default. A second start skips finished runs.
+    """
+    if scheduler is not None and (engine != "dask" or workers is not None):
+        raise UsageError("--scheduler needs --engine dask, and cannot be combined with --workers")
+    wanted = (os.cpu_count() or 1) if workers is None else workers
+    count = converted("--workers", Annotated[int, Meta(ge=1, le=1_000)], wanted)
+    from phase19.evaluation.engines import run_locally, run_on_dask
+    from phase19.evaluation.sweep import sweep as evaluate
+
+    chosen = partial(run_on_dask, scheduler=scheduler) if engine == "dask" else run_locally
+    with screen.wave_progress(sys.stderr) as progress:
+        result = evaluate(grid, partial(chosen, workers=count), output=output, progress=progress)
+    warn(result.warnings)
+    screen.show(result.section.blocks, title=result.section.title, results=str(result.directory))
 
 
 def _target(options: InputOptions, output: Path | None, name: str, first_key: str, *sources: Path | None) -> Path:

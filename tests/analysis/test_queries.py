@@ -25,7 +25,7 @@ from tests.synthetic import (
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "sql"
 STEMS = [query.stem for query in QUERIES]
-SUPPORT = {"macros", "views"}
+SUPPORT = {"macros", "views", "sweep_summary"}
 
 
 def json_rows(table: pl.DataFrame) -> list[dict]:

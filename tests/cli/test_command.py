@@ -46,6 +46,7 @@ def tree(directory):
         "forecast",
         "backtest",
         "compare",
+        "sweep",
         "query",
         "explain",
         "report",
