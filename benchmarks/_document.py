@@ -16,7 +16,7 @@ def machine(*libraries: str, threads: int = 1) -> str:
     found = [
         f"{library} {importlib.metadata.version(library)}"
         for library in ("numpy", "scipy", *libraries)
-        if importlib.util.find_spec({"lapx": "lap"}.get(library, library))
+        if importlib.util.find_spec({"lapx": "lap", "pot": "ot"}.get(library, library))
     ]
     used = "One thread" if threads == 1 else f"{threads} threads"
     return f"{used} of {name}, Python {platform.python_version()}, {', '.join(found)}."
