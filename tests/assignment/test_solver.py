@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from phase19.assignment import solver as assignment
+from phase19.assignment.pairs import Pairs
+from phase19.assignment.prices import price
 from phase19.assignment.solver import solve
 from phase19.errors import InfeasibleError, UsageError
 
@@ -473,3 +475,26 @@ def test_a_small_problem_is_solved_whether_or_not_scipy_optimize_is_imported(bef
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"[2, 0, 1] linear_sum_assignment {bool(before)}\n[1, 0]\n"
+
+
+def forecasts(n, m):
+    """Chances as the forecasts of a large wave have them: within a category, tasks differ by little but difficulty."""
+    rng = np.random.default_rng(19)
+    level = rng.normal(3.0, 0.5, m) + rng.normal(0.0, 0.6, (6, m))
+    difficulty, loading = rng.normal(size=n).round(3), rng.normal(1.0, 0.03, m)
+    return 1 / (1 + np.exp(np.outer(difficulty, loading) - level[rng.integers(6, size=n)]))
+
+
+def test_prices_leave_few_of_many_alike_tasks_over_capacity():
+    """Each of them costs a search of all agents."""
+    capacity = np.full(50, 240)
+    choices = price(Pairs(forecasts(6_000, 50)), capacity)
+    assert np.maximum(choices.load() - capacity, 0).sum() <= 50
+
+
+@pytest.mark.parametrize("room", [1, 2])
+def test_many_alike_tasks_are_assigned_optimally(room, algorithm):
+    if algorithm == "linear_sum_assignment":
+        pytest.skip("takes minutes")
+    found = solve(forecasts(2_000, 20), np.full(20, 100 * room))
+    assert found.gap <= 1e-9
