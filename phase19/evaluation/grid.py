@@ -12,7 +12,8 @@ import polars as pl
 
 from phase19.arguments import converted, mismatch
 from phase19.errors import InputError, UsageError, suggestion
-from phase19.inputs.decoding import decode_toml, line_of, shorten
+from phase19.inputs.decoding import decode_toml
+from phase19.inputs.refusals import line_of, shorten
 from phase19.options import READERS, SweepOptions
 
 MOST_RUNS = 100_000

@@ -13,10 +13,11 @@ import polars as pl
 from phase19.errors import InputError, InvalidInputsError, plural, suggestion
 from phase19.frames import AGENTS, ATTEMPTS, BASELINES, EVIDENCE, FEATURES, HEURISTICS, SOURCES, STATEMENTS, TASKS
 from phase19.inputs import features, summaries, wire
-from phase19.inputs.decoding import LINE, TEXT_HASH, Decoded, decode_document, decode_lines, key_names, shorten
+from phase19.inputs.decoding import LINE, TEXT_HASH, Decoded, decode_document, decode_lines, key_names
 from phase19.inputs.directories import Directory, list_directory, unread_records
 from phase19.inputs.heuristics import read_heuristics
 from phase19.inputs.history import attempt_columns, judged_attempts
+from phase19.inputs.refusals import shorten
 from phase19.inputs.tasks import check_names, check_records, joined_counts, natural_order, recorded_tasks
 from phase19.inputs.wire import Pattern, Population
 

@@ -11,7 +11,8 @@ from typing import Any
 import polars as pl
 
 from phase19.errors import InputError, suggestion
-from phase19.inputs.decoding import decode_toml, line_of, shorten
+from phase19.inputs.decoding import decode_toml
+from phase19.inputs.refusals import line_of, shorten
 
 _DEFAULTS = Path(__file__).with_name("thresholds.toml")
 _UNBOUNDED = ("throughput_efficiency", "confidence_trajectory")  # metrics that may exceed 1

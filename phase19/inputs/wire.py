@@ -19,7 +19,8 @@ _MAX_INTEGER = 2**63 - 1
 MAX_DURATION_MS = 1e15  # above any real duration; sums cannot overflow
 
 # Control characters are those of the general category Cc: C0, DEL and C1.
-Id = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]+\Z")]
+ID_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+\Z"
+Id = Annotated[str, Meta(pattern=ID_PATTERN)]
 Rate = Annotated[float, Meta(ge=0.0, le=1.0)]
 Change = Annotated[float, Meta(ge=-1.0, le=1.0)]
 Duration = Annotated[float, Meta(ge=0.0, le=MAX_DURATION_MS)]

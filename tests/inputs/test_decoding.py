@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phase19.errors import InputError
@@ -82,6 +82,83 @@ def test_whatever_stands_in_a_file_it_is_read_or_refused_with_a_message(path, da
         except InputError as error:
             message = str(error)
         assert message.startswith(str(path))
+
+
+TOKENS = [
+    *("NaN", "Infinity", "1e999", "-1e999", "1e-999", "1e15", "1.0", "-0", "-0.0", "01", "1.", ".5", "+1", "5"),
+    *("0.30000000000000004", "123456789012345678", "1234567890123456789", "9223372036854775807", "9223372036854775808"),
+    *("179769313486231580793728971405301e276", "0." + "3" * 400, "7" * 400, "2.2250738585072011e-308", "1" * 5000),
+    *("null", "true", "false", "True", "tru", "[]", "{}", '""', '"5"', '"true"', '"null"', '"LOW"', '"low"'),
+    *('["a", "b"]', '[ "a"]', '["a","a",]', '[""]', '["a\\u0041"]', '["a" "b"]', '[["a"]]', "[null]", '["]"]'),
+    *('"\\u00e9"', '"\\ud800"', '"a\tb"', '"a\x7fb"', '"a\x85b"', '"\u2028"', '"é"', '"\\"', '"\\\\"', '"{}"', "'a'"),
+    *('"2026-02-05T12:00:00Z"', '"2026-02-05T12:00:00"', '"2026-02-05T12:00:00.1234567Z"', '"2026-02-05t12:00:00z"'),
+    *('"2026-02-30T12:00:00Z"', '"2026-02-05T24:00:00Z"', '"2026-02-05T12:00:60Z"', '"0000-01-01T00:00:00Z"'),
+    *('"2026-13-05T12:00:00Z"', '"2026-02-05T12:00:00+00:00"', '"2026-02-05T12:00:00.5-00:00"', '"20260205T120000Z"'),
+    *('"2024-02-29T23:59:59.999999Z"', '"2026-02-05T12:00Z"', '"2026-02-05 12:00:00Z"', "1770292800", '{"x": NaN}'),
+]  # fmt: skip
+members = st.tuples(st.sampled_from([*KNOWN, "mood", "task_id ", "Wave", "é"]), st.sampled_from(TOKENS))
+
+
+@st.composite
+def changed_lines(draw):
+    """Lines that are valid, but for a few changes of members or characters."""
+    lines = []
+    shape = draw(outcomes)
+    for own in draw(st.lists(outcomes, min_size=1, max_size=4)):
+        row = {name: own.get(name, value) for name, value in shape.items()} if draw(st.booleans()) else own
+        parts = [(name, json.dumps(value, ensure_ascii=draw(st.booleans()))) for name, value in row.items()]
+        for name, token in draw(st.lists(members, max_size=2)):
+            places = [place for place, (other, _) in enumerate(parts) if other == name]
+            if places and draw(st.booleans()):
+                parts[places[0]] = (name, token)
+            else:
+                parts.insert(draw(st.integers(0, len(parts))), (name, token))
+        colon, comma = draw(st.sampled_from([(":", ","), (": ", ", "), (" :\t", " , ")]))
+        line = "{" + comma.join(f'"{name}"{colon}{token}' for name, token in parts) + "}"
+        for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
+            at = draw(st.integers(0, len(line)))
+            line = (
+                line[:at]
+                + draw(st.sampled_from([*'"{}[],:\\ \r\n\t0e-', "", "\x00", "é"]))
+                + line[at + draw(st.integers(0, 1)) :]
+            )
+        lines.append(line)
+    return "\n".join(lines).encode() + draw(st.sampled_from([b"", b"\n", b"\r\n", b"\n\n", b"\xff", b"{}"]))
+
+
+def read_by(path, shape, pattern_bytes):
+    errors = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoding, "PATTERN_BYTES", pattern_bytes)
+        try:
+            decoded = decode_lines(path, shape, report=lambda error: errors.append(str(error)))
+        except InputError as error:
+            return str(error)
+    frame = decoded.value
+    return frame.to_dicts(), frame.schema, errors, decoded.unknown, decoded.naive_count, decoded.digest
+
+
+STRICT, BY_PATTERNS = 1 << 40, 0  # least bytes of a block that patterns read
+SHAPES = (wire.TASK_OUTCOMES, wire.EXECUTION_OUTCOMES, wire.TASK_ROWS)
+
+
+@settings(max_examples=50)
+@given(changed_lines())
+def test_patterns_accept_what_the_strict_decoder_accepts_and_find_the_same_values(path, data):
+    path.write_bytes(data)
+    for shape in SHAPES:
+        assert read_by(path, shape, BY_PATTERNS) == read_by(path, shape, STRICT)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=["task_outcomes", "execution_outcomes", "tasks"])
+def test_patterns_accept_the_same_values_of_each_field_as_the_strict_decoder(path, shape):
+    for name in (*shape.struct.__struct_encode_fields__, "mood"):
+        lines = []
+        for number, token in enumerate(TOKENS):
+            row = {"task_id": f'"{number}"', "agent_id": '"a"', "status": '"failed"'} | {name: token}
+            lines.append("{" + ",".join(f'"{key}": {value}' for key, value in row.items()) + "}")
+        path.write_text("\n".join(lines), encoding="utf-8")
+        assert read_by(path, shape, BY_PATTERNS) == read_by(path, shape, STRICT), name
 
 
 def test_rows_across_blocks_keep_their_order_and_line_numbers(path, monkeypatch):

@@ -97,7 +97,8 @@ def read_map(path: Path) -> dict[str, Any]:
     InputError
         The file cannot be read or is not TOML, a key is unknown, or a value is no name.
     """
-    from phase19.inputs.decoding import decode_toml, line_of, shorten
+    from phase19.inputs.decoding import decode_toml
+    from phase19.inputs.refusals import line_of, shorten
 
     text, document = decode_toml(path)
     known = [field.name for field in fields(TableColumns)]

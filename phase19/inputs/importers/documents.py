@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from phase19.errors import InputError, UsageError
-from phase19.inputs.decoding import shorten
+from phase19.inputs.refusals import shorten
 from phase19.schema import ArrowStream
 
 _BATCH_BYTES = 2**26  # text held at once, unless one file has more
