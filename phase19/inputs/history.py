@@ -112,6 +112,8 @@ def _first(attempts: pl.DataFrame, is_repeated: pl.Series) -> str:
 def _missing_attempts(attempts: pl.DataFrame) -> pl.DataFrame:
     """The failed attempts that later attempts of the same source, task and agent imply and no row records."""
     pair = ["source", "task_id", "agent_id"]
+    later = attempts.filter(pl.col("attempt") > 1).select(pair).unique()
+    attempts = attempts.join(later, on=pair, how="semi", nulls_equal=True, maintain_order="left")
     counts = attempts.group_by(*pair, "attempt").len()
     numbers = counts.group_by(pair).agg(attempt=pl.int_range(1, pl.col("attempt").max() + 1)).explode("attempt")
     gaps = (

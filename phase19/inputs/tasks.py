@@ -12,7 +12,8 @@ from phase19.options import PriorityStrategy
 
 Rows = pl.DataFrame | Sequence[Mapping[str, Any]]
 
-_DIGITS = 40
+_DIGITS, _FEW_DIGITS = 40, 8  # longest number that counts in ids, and one that takes a quarter of the time
+_FEW = 100  # names
 _NAMED = 3  # most categories named in a warning
 
 
@@ -101,10 +102,13 @@ def fill_confidence(tasks: pl.DataFrame, attempts: pl.DataFrame, success_rate: f
 
 def check_names(noun: str, planned: pl.Series, recorded: pl.Series, place: str, effect: str = "") -> list[str]:
     """A warning where records are there and none has one of the planned names, with its effect; else nothing."""
-    known = recorded.drop_nulls().unique().sort()
-    if planned.is_empty() or known.is_empty() or planned.is_in(known.implode()).any():
+    few = planned.head(_FEW)  # mostly one of them is recorded, which takes little time to find
+    if planned.is_empty() or recorded.is_in(few.implode()).any():
         return []
-    names = f"such as {planned[0]!r} (the records name {known[0]!r}){effect}"
+    known = recorded.drop_nulls().unique()
+    if known.is_empty() or planned.is_in(known.implode()).any():
+        return []
+    names = f"such as {planned[0]!r} (the records name {known.min()!r}){effect}"
     same = f"if these are the same {noun}s, make the names equal"
     return [f"{place}: no record names one of the {plural(planned.len(), noun)} to plan, {names}; {same}"]
 
@@ -113,12 +117,12 @@ def check_records(tasks: pl.DataFrame, attempts: pl.DataFrame, features: pl.Data
     """Warn where no record names a planned task or its category, and say what the forecasts then rest on."""
     known = attempts["category"].drop_nulls().unique().sort()
     is_known = tasks["category"].is_in(known.implode())
-    is_recorded = tasks["task_id"].is_in(attempts["task_id"].unique().implode())
     basis = "categories" if is_known.any() else "risk levels alone, since tasks and records share no category"
     agents = "agents, features" if tasks["task_id"].is_in(features["task_id"].implode()).any() else "agents"
     effect = f", so forecasts rest on {agents} and {basis}"
     found = check_names("task", tasks["task_id"], attempts["task_id"], "records", effect)
-    unknown = tasks.filter(~is_known & ~is_recorded)["category"]
+    others = tasks.filter(~is_known)
+    unknown = others.filter(~others["task_id"].is_in(attempts["task_id"].implode()))["category"]
     if unknown.len() and known.len() and (is_known.any() or not found):
         such = f"such as {unknown[0]!r} (the records have {', '.join(map(repr, known.head(_NAMED)))})"
         whose = f"the category of {plural(unknown.len(), 'task')} to plan"
@@ -212,9 +216,19 @@ def sorted_by_id(rows: pl.DataFrame, name: str = "task_id") -> pl.DataFrame:
 
 
 def natural_key(name: str) -> pl.Expr:
-    """Text by which ids sort in natural order: every number with the same count of digits, up to 40."""
-    padded = pl.col(name).str.replace_all(r"([0-9]+)", f"{'0' * _DIGITS}${{1}}")
-    return padded.str.replace_all(rf"[0-9]*([0-9]{{{_DIGITS}}})", "${1}")
+    """Text by which ids sort in natural order: in one column, every number has the same count of digits, up to 40."""
+    return pl.col(name).map_batches(_padded, pl.String)
+
+
+def _padded(ids: pl.Series) -> pl.Series:
+    parts = ids.str.extract_groups(r"^([^0-9]*)([0-9]{1,40})([^0-9]*)$").struct.unnest()
+    head, number, tail = (parts[name] for name in parts.columns)
+    if number.null_count() == 0:  # ids with one number each; this is 20 times as fast as what follows
+        longest = pl.lit(number.str.len_bytes().max())
+        return pl.select(pl.concat_str(head, pl.lit(number).str.zfill(longest), tail)).to_series()
+    digits = _DIGITS if ids.str.contains(f"[0-9]{{{_FEW_DIGITS + 1}}}").any() else _FEW_DIGITS
+    padded = ids.str.replace_all(r"([0-9]+)", f"{'0' * digits}${{1}}")
+    return padded.str.replace_all(rf"[0-9]*([0-9]{{{digits}}})", "${1}")
 
 
 def task_rows(tasks: Rows, known: pl.DataFrame | None = None) -> pl.DataFrame:
