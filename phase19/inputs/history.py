@@ -83,9 +83,11 @@ def judged_attempts(attempts: pl.DataFrame, place: str, warnings: list[str]) -> 
     is_repeated, duration_ms = ~attempts[TEXT_HASH].is_first_distinct(), pl.col("duration_ms")
     is_too_short = duration_ms < _CLOCK_MS
     again, alike = (is_repeated & attempts[_IS_NUMBERED]), (is_repeated & ~attempts[_IS_NUMBERED])
-    once = attempts.filter(~again).drop(TEXT_HASH, LINE, _IS_NUMBERED)
+    # A filter copies all columns even if it keeps every row.
+    once = (attempts.filter(~again) if again.any() else attempts).drop(TEXT_HASH, LINE, _IS_NUMBERED)
     missing = _missing_attempts(once)
-    judged = pl.concat([once.drop_nulls("is_success"), missing])
+    judged = once.drop_nulls("is_success") if once["is_success"].null_count() else once
+    judged = pl.concat([judged, missing]) if missing.height else judged
     smallest = judged.select(duration_ms.filter(~is_too_short).min() / 2).item()
     is_much = int(alike.sum()) > _MANY_ALIKE * attempts.height
     taken = "unknown" if smallest is None else f"{smallest:g} ms, half the smallest longer time"

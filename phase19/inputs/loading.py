@@ -129,6 +129,7 @@ def load_inputs(
     rules = log.check(read_heuristics, heuristics, path=f"{phase16}/heuristics.jsonl")
     recorded = pl.concat(_attempts(log))
     attempts = judged_attempts(recorded, "records", log.warnings)
+    recorded = recorded.select("task_id", "agent_id", "risk_level", "category", "source")
     metrics = log.lines("phase17", summaries.METRICS, wire.METRIC_ROWS)
     health[17] = log.document("phase17", summaries.HEALTH, wire.SystemHealth, wire.SystemHealth())
     performance = log.document("phase17", summaries.PERFORMANCE, dict[wire.Id, wire.HeuristicPerformance], {})
