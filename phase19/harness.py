@@ -108,7 +108,7 @@ class Phase19Harness:
                 place = real_path(self.output_dir)
                 executor.record = held.enter_context(journal(place.with_name(f"{place.name}-{self.run_id}.journal")))
             staging = held.enter_context(publish(self.output_dir))
-            finished = [wave_frames(wave, self.model) for wave in self.run_waves(optimizer)]
+            finished = list(map(self._frames, self.run_waves(optimizer)))
             analysis = self._analyse(finished, inputs, staging)
             self._generate_feedback(analysis)
             self._monitor_optimization(analysis)
@@ -122,8 +122,12 @@ class Phase19Harness:
         """
         inputs = self._load_phase18_data()
         optimizer = self._initialize_optimizer(inputs)
-        finished = [wave_frames(wave, self.model) for wave in self.run_waves(optimizer)]
+        finished = list(map(self._frames, self.run_waves(optimizer)))
         return self._tables(finished, inputs, None)
+
+    def _frames(self, wave: Wave) -> dict[str, pl.DataFrame]:
+        """The frames of a finished wave; the caller keeps no reference to it while the next one is planned."""
+        return wave_frames(wave, self.model)
 
     def run_waves(self, optimizer: AdaptiveOptimizer) -> Iterator[Wave]:
         """Run the waves in order, each planned with the outcomes of earlier ones.
