@@ -43,9 +43,18 @@ create macro row_id(prefix, rank) as printf('%s_%03d', prefix, rank);
 
 -- VARCHAR: text by which ids sort in natural order, task_2 before task_10: numbers padded to 40 digits.
 create macro natural_key(id) as
-regexp_replace(
-    regexp_replace(id, '([0-9]+)', repeat('0', 40) || '\1', 'g'), '[0-9]*([0-9]{40})', '\1', 'g'
-);
+case
+    -- An id with one number takes a tenth of the time.
+    when regexp_full_match(id, '[^0-9]*[0-9]{1,40}[^0-9]*')
+        then
+            regexp_extract(id, '^[^0-9]*')
+            || lpad(regexp_extract(id, '[0-9]+'), 40, '0')
+            || regexp_extract(id, '[^0-9]*$')
+    else
+        regexp_replace(
+            regexp_replace(id, '([0-9]+)', repeat('0', 40) || '\1', 'g'), '[0-9]*([0-9]{40})', '\1', 'g'
+        )
+end;
 
 -- VARCHAR: a number of things, such as 1 task or 2 tasks.
 create macro counted(number, noun) as printf('%d %s%s', number, noun, if(number = 1, '', 's'));
