@@ -146,12 +146,13 @@ def positions(ids: pl.Series, among: pl.Series) -> NDArray[np.int64]:
     UsageError
         One of `ids` is not in `among`.
     """
-    try:
-        found = ids.replace_strict(among, pl.int_range(among.len(), eager=True), return_dtype=pl.Int64)
-    except pl.exceptions.InvalidOperationError as problem:
-        unknown = next(name for name in ids if name not in among)
-        raise UsageError(f"{ids.name}: found {unknown!r}, which is not known{suggestion(unknown, among)}") from problem
-    return found.cast(pl.Int64).to_numpy()  # with no ids, Polars keeps the input type
+    places = among.alias("id").to_frame().with_row_index("place")
+    named = ids.cast(among.dtype).alias("id").to_frame()  # without ids, the type may be Null
+    found = named.join(places, on="id", how="left", maintain_order="left").get_column("place")
+    if found.null_count():
+        unknown = ids[found.is_null().arg_max() or 0]
+        raise UsageError(f"{ids.name}: found {unknown!r}, which is not known{suggestion(unknown, among)}")
+    return found.cast(pl.Int64).to_numpy()
 
 
 def agent_assignments(rows: pl.DataFrame, agents: pl.Series) -> dict[str, list[str]]:

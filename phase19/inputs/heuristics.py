@@ -3,7 +3,7 @@
 Rules of a known kind are checked strictly. Other rules are ignored.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import polars as pl
 from msgspec import MsgspecError, Struct, convert, json
 
 from phase19.errors import InputError
-from phase19.frames import RiskLevel
+from phase19.frames import STRINGS, RiskLevel
 from phase19.inputs.wire import Change, Rate
 
 _BOOST, _RELAX, _RETRY = "boost_confidence_by", "adjust_policy", "retry_with_confidence_recalibration"
@@ -155,8 +155,21 @@ def _first(cases: Iterable[tuple[pl.Expr, float | str]], otherwise: float | pl.E
 
 def append_heuristic(heuristic_id: pl.Expr | pl.Series) -> pl.Expr:
     """Append a heuristic id to `heuristics_applied`, unless it is null or already in the list."""
-    lists = pl.col("heuristics_applied")
-    return pl.concat_list(lists, heuristic_id).list.drop_nulls().list.unique(maintain_order=True)
+    ids = pl.lit(heuristic_id) if isinstance(heuristic_id, pl.Series) else heuristic_id
+    return pl.map_batches(["heuristics_applied", ids], _appended, return_dtype=STRINGS)
+
+
+def _appended(lists_and_ids: Sequence[pl.Series]) -> pl.Series:
+    """Each list with its id. Tasks have few different lists, so build each of them once."""
+    lists, ids = lists_and_ids
+    ids = ids if ids.len() == lists.len() else ids.new_from_index(0, lists.len())  # a literal
+    rows = pl.DataFrame({"lists": lists, "id": ids})
+    rows = rows.with_columns(
+        text=pl.concat_str(pl.col("lists").list.join("\0"), pl.col("id").fill_null(""), separator="\1")
+    )
+    longer = pl.concat_list("lists", "id").list.drop_nulls().list.unique(maintain_order=True)
+    made = rows.unique("text").select("text", made=longer)
+    return rows.join(made, on="text", how="left", maintain_order="left", nulls_equal=True).get_column("made")
 
 
 def read_heuristics(
