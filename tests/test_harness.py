@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 from pathlib import Path
@@ -16,6 +17,7 @@ from phase19 import OptimizationStrategy, Phase19Harness, RunOptions
 from phase19.errors import InfeasibleError, InputError, OutputError, UsageError
 from phase19.execution.live import LiveResult
 from phase19.inputs.sample import write_sample
+from phase19.wave import ExecutedWave
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "outputs" / "phase18"
@@ -617,3 +619,16 @@ def keeps_the_rules(run: phase19.RunResult, capacity: int) -> None:
         assert solved["objective"] == pytest.approx(objective)
         assert solved["gap"] == pytest.approx(solved["upper_bound"] - solved["objective"], abs=1e-9)
         assert solved["gap"] < 1e-7 or solved["moved_count"] > 0 or is_makespan
+
+
+def test_a_wave_is_freed_before_the_next_one_is_planned(copied, tmp_path):
+    alive = []
+
+    def progress(stage, *_):
+        if stage == "waves":
+            gc.collect()
+            alive.append(sum(type(thing) is ExecutedWave for thing in gc.get_objects()))
+
+    phase19.run(copied, output=tmp_path / "run", progress=progress)
+    assert set(alive) == {alive[0]}
+    assert len(alive) > 2
