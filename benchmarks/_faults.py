@@ -12,7 +12,7 @@ from phase19 import frames
 from phase19.forecasting.attempt_times import Residuals
 from phase19.forecasting.confidence import ConfidenceChanges
 from phase19.forecasting.keyed_random import id_keys
-from phase19.forecasting.records import Effects, sigmoid
+from phase19.forecasting.records import sigmoid
 from phase19.forecasting.retries import attempts_allowed, within_attempts
 from phase19.forecasting.simulation import World
 from phase19.inputs.loading import Inputs
@@ -93,6 +93,8 @@ def draw_world(size: Size, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, World
     agents = frames.AGENTS.conform(
         [{"agent_id": f"agent_{i:02d}", "record_count": 0, "evidence": "records"} for i in range(m)]
     )
+    log_odds = difficulty[:, None] + rng.normal(0.0, 0.5, m) + special[category] + pair
+    log_ms = rng.normal(7.0, 0.4, n)[:, None] + rng.normal(0.0, 0.3, m) + rng.normal(0.0, 0.2, (n, m))
     return (
         tasks,
         agents,
@@ -100,11 +102,8 @@ def draw_world(size: Size, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, World
             seed=seed,
             task_keys=id_keys(tasks["task_id"]),
             agent_keys=id_keys(agents["agent_id"]),
-            logit=Effects(difficulty[:, None] + rng.normal(0.0, 0.5, m) + special[category] + pair, np.zeros((n, m))),
-            log_ms=Effects(
-                rng.normal(7.0, 0.4, n)[:, None] + rng.normal(0.0, 0.3, m) + rng.normal(0.0, 0.2, (n, m)),
-                np.zeros((n, m)),
-            ),
+            log_odds=lambda task, agent: log_odds[task, agent],
+            log_ms=lambda task, agent: log_ms[task, agent],
             outcome_log_ms=np.array([0.3, 0.0]),  # failures take a third longer
             residuals=Residuals(np.full((2, m), 0.5), np.zeros(2), np.ones(2), np.full(n, np.inf)),
             gains=ConfidenceChanges(np.full(m, GAINS[1]), np.full(m, GAINS[0]), 0.02, GAINS[1], GAINS[0]),
@@ -119,7 +118,7 @@ def fit_history(size: Size, tasks: pl.DataFrame, agents: pl.DataFrame, world: Wo
     task = np.repeat(np.arange(tasks.height), size.recorders)
     agent = rng.permuted(np.tile(np.arange(size.agents), (tasks.height, 1)), axis=1)[:, : size.recorders].ravel()
     won = rng.random((RECORDS_A_PAIR, task.size)) < world.success_probability(task, agent)
-    times = world.residuals.times(world.log_ms.mean[task, agent], world.outcome_log_ms, task, agent)
+    times = world.residuals.times(world.log_ms(task, agent), world.outcome_log_ms, task, agent)
     duration_ms = times.drawn_ms(won, rng.standard_normal(won.shape))
     records = pl.DataFrame(
         {

@@ -401,7 +401,7 @@ class AdaptiveOptimizer:
         if agent_performance is not None:
             self.observe(agent_performance)
         model, known = self._model_for(tasks, None) if model is None else (model, task_rows(tasks))
-        confidence = model.updated_confidence()[positions(known["task_id"], model.tasks["task_id"])]
+        confidence = model.updated_confidence(positions(known["task_id"], model.tasks["task_id"]))
         return known.select("task_id", confidence=pl.Series(confidence, dtype=pl.Float64))
 
     def simulate_schedule(self, result: OptimizationResult, seed: int | None = None) -> dict[str, Any]:

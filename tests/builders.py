@@ -11,6 +11,7 @@ import polars as pl
 from phase19 import frames
 from phase19.execution.protocol import Executor
 from phase19.forecasting.model import Forecast, ForecastModel
+from phase19.forecasting.posterior import JointPosterior
 from phase19.harness import Phase19Harness
 from phase19.inputs.heuristics import Heuristics
 from phase19.inputs.loading import Inputs
@@ -115,6 +116,21 @@ def all_pairs(fitted: ForecastModel, allowed: int = 3) -> Forecast:
     """Forecast of every (task, agent) pair."""
     n, m = fitted.tasks.height, fitted.agents.height
     return fitted.forecast(np.arange(n)[:, None], np.arange(m)[None, :], np.full((n, 1), allowed))
+
+
+def center(posterior: JointPosterior) -> np.ndarray:
+    """Mean of the predictors of every (task, agent) pair."""
+    return posterior.mean(*_every_pair(posterior))
+
+
+def spread(posterior: JointPosterior) -> np.ndarray:
+    """Standard deviation of the predictors of every (task, agent) pair."""
+    return posterior.sd(*_every_pair(posterior))
+
+
+def _every_pair(posterior: JointPosterior) -> tuple[np.ndarray, np.ndarray]:
+    n, m = posterior.known.starts.size - 1, posterior.fit.design.agent_count - 1
+    return np.arange(n)[:, None], np.arange(m)[None, :]
 
 
 def parts(forecast: Forecast) -> list[Any]:

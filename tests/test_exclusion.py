@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import phase19
@@ -35,10 +36,10 @@ def test_records_of_what_is_left_out_still_teach(inputs):
         phase19.AdaptiveOptimizer(inputs=phase19.load_inputs(inputs), options=phase19.PlanOptions(exclude_agent=names))
         for names in ((), ("agent_0", "agent_2", "agent_3"))
     )
-    first = whole.model.success.mean([0], [1])
+    first = whole.model.success.mean(np.array([0]), np.array([1]))
     assert less.model.agents["agent_id"].to_list() == ["agent_1"]
     assert less.model.attempts.height == whole.model.attempts.height
-    assert less.model.success.mean([0], [0]) == pytest.approx(first, abs=0.1)
+    assert less.model.success.mean(np.array([0]), np.array([0])) == pytest.approx(first, abs=0.1)
 
 
 def test_what_is_excluded_decides_the_run_whatever_its_order(inputs):

@@ -1,6 +1,6 @@
 """Distribution of the time of one attempt, given its outcome, around the log duration of its pair."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ from phase19.forecasting import Bools, Floats, Ints
 
 _HALVINGS = 10  # bisections: a quantile is exact to 1/2,000 of the distance between the outcomes' quantiles
 _FAR_SDS = 30.0  # a limit that is as far as this is never reached
+_NEAR_SDS = 6.0  # a limit that is farther stops one attempt in a billion, which is left out
 _TINY = 1e-12
 
 
@@ -35,8 +36,9 @@ class AttemptTimes:
     ----------
     mean, sd
         Mean and standard deviation of the log time that a failure and a success take without a limit, shape (2, ...).
+        `sd` broadcasts against `mean`.
     limit_ms
-        Time at which an attempt is stopped, infinite if never; broadcast against `mean`.
+        Time at which an attempt is stopped, infinite if never; broadcasts against `mean`.
     smearing, stopped_odds
         As in :class:`Residuals`, shape (2,).
 
@@ -53,12 +55,16 @@ class AttemptTimes:
     smearing: Floats
     stopped_odds: Floats
 
+    def part(self, *index: Ints) -> "AttemptTimes":
+        """Select some pairs by their indices."""
+        shape = self.mean.shape
+        sd, limit_ms = (np.broadcast_to(part, shape) for part in (self.sd, self.limit_ms))
+        mean, sd = (np.stack([outcome[index] for outcome in part]) for part in (self.mean, sd))
+        return replace(self, mean=mean, sd=sd, limit_ms=limit_ms[0][index])
+
     def stopped(self) -> Floats:
         """Probability that a failure and a success are stopped, shape (2, ...)."""
-        from scipy.special import expit, log_ndtr
-
-        room = self._room()
-        return np.asarray(expit(self._each(np.log(self.stopped_odds)) + log_ndtr(-room) - log_ndtr(room)))
+        return self._stopped(self._room(), self._each(self.stopped_odds))
 
     def expected_ms(self) -> Floats:
         """Expected time of a failed and of a successful attempt [ms], shape (2, ...).
@@ -70,11 +76,15 @@ class AttemptTimes:
         """
         from scipy.special import log_ndtr
 
-        mean, stopped = self.mean + self._each(self.smearing), self.stopped()
+        mean = self.mean + self._each(self.smearing)
         room = (np.log(self.limit_ms) - mean) / self.sd
-        finished_ms = np.exp(mean + 0.5 * self.sd**2 + log_ndtr(room - self.sd) - log_ndtr(room))
-        limit_ms = np.where(np.isfinite(self.limit_ms), self.limit_ms, 0.0)
-        return np.asarray((1.0 - stopped) * finished_ms + stopped * limit_ms)
+        found: Floats = np.exp(mean + 0.5 * self.sd**2)
+        if (near := np.nonzero(room - self.sd < _NEAR_SDS))[0].size:
+            stopped = self._stopped(self._room()[near], self.stopped_odds[near[0]])
+            sd, limit_ms = (np.broadcast_to(part, found.shape)[near] for part in (self.sd, self.limit_ms))
+            found[near] *= np.exp(log_ndtr(room[near] - sd) - log_ndtr(room[near]))
+            found[near] = (1.0 - stopped) * found[near] + stopped * limit_ms
+        return found
 
     def log_moments(self) -> tuple[Floats, Floats]:
         """Mean and variance of the log time of a failed and of a successful attempt, shape (2, ...)."""
@@ -112,16 +122,28 @@ class AttemptTimes:
         """Compute the time of attempts [ms] from their outcomes and standard normals, in the shape of both."""
         from scipy.special import log_ndtr, ndtri_exp
 
-        mean = np.where(is_success, *(self.mean + self._each(self.smearing))[::-1])
-        sd = np.where(is_success, self.sd[1], self.sd[0])
+        mean, sd = (np.where(is_success, part[1], part[0]) for part in (self.mean, self.sd))
+        shift, odds = (np.where(is_success, part[1], part[0]) for part in (self.smearing, self.stopped_odds))
+        found: Floats = np.exp(mean + shift + sd * normals)
         if not np.isfinite(self.limit_ms).any():
-            return np.asarray(np.exp(mean + sd * normals))
-        stopped = np.where(is_success, *self.stopped()[::-1])
+            return found
+        room = (np.log(self.limit_ms) - mean) / sd
+        near = np.nonzero(room < _NEAR_SDS)
+        limit_ms = np.broadcast_to(self.limit_ms, found.shape)[near]
+        mean, sd, room = mean[near] + shift[near], sd[near], room[near]
         # The highest part of the distribution is stopped, the rest has the normal's quantiles below the limit.
-        rank = log_ndtr(normals) - np.log1p(-np.minimum(stopped, 1.0 - _TINY))
-        below = log_ndtr((np.log(self.limit_ms) - mean) / sd)
+        left = 1.0 - self._stopped(room, odds[near])
+        rank = log_ndtr(normals[near]) - np.log(np.maximum(left, _TINY))
+        below = log_ndtr((np.log(limit_ms) - mean) / sd)
         finished_ms = np.exp(mean + sd * ndtri_exp(np.minimum(rank, 0.0) + below))
-        return np.where(rank < 0.0, np.minimum(finished_ms, self.limit_ms), self.limit_ms)
+        found[near] = np.where(rank < 0.0, finished_ms, limit_ms)
+        return np.asarray(np.minimum(found, self.limit_ms))
+
+    @staticmethod
+    def _stopped(room: Floats, odds: Floats) -> Floats:
+        from scipy.special import expit, log_ndtr
+
+        return np.asarray(expit(np.log(odds) + log_ndtr(-room) - log_ndtr(room)))
 
     def _room(self) -> Floats:
         """Distance of the limits from the mean, in standard deviations; shape (2, ...)."""
@@ -169,11 +191,9 @@ class Residuals:
         variance
             Variance of `log_ms` and `shift`, which broadcasts against (2, ...).
         """
-        mean = np.stack([log_ms + shift[0], log_ms + shift[1]])
-        own = np.stack([np.broadcast_to(sd**2, mean.shape[1:]) for sd in self.sd[:, agent]])
         return AttemptTimes(
-            mean=mean,
-            sd=np.sqrt(own + variance),
+            mean=np.stack([log_ms + shift[0], log_ms + shift[1]]),
+            sd=np.sqrt(self.sd[:, agent] ** 2 + variance),
             limit_ms=self.limit_ms[task],
             smearing=self.smearing,
             stopped_odds=self.stopped_odds,

@@ -18,7 +18,7 @@ _TURN = 0.7  # weight of what agents disagree on in a start, beside the difficul
 _TURNS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))  # starts: multiples of the two leading disagreements
 _LEAST_AGENTS = 3  # with fewer there are no two disagreements
 _MOST_AGENTS = 2_000  # disagreements are found in a matrix of agents by agents
-_ROUNDS, _MORE_ROUNDS = 40, 5  # of expectation-maximization from a start, and from an earlier fit
+_ROUNDS = 40  # of expectation-maximization, at most
 _TOLERANCE = 2e-3  # a start has converged if rates change by less in a round (root mean square)
 _EDGE, _TINY = 1e-3, 1e-9
 
@@ -66,13 +66,13 @@ def fit_classes(
     total = float(logit(_smoothed(wins.sum(), tries.sum(), 0.5)))
     if before is not None and before.membership.shape[0] == is_known.size:
         count = before.rate.shape[0] // CLASSES
-        rounds, starts = _MORE_ROUNDS, [count * start for start in np.split(before.membership, count, axis=1)]
+        starts = [count * start for start in np.split(before.membership, count, axis=1)]
     else:
-        rounds, starts = _ROUNDS, _starts(wins, tries, ability, is_known)
+        starts = _starts(wins, tries, ability, is_known)
     memberships, rates = [], []
     for start in starts:
         member, rate, level = start, np.zeros((ability.size, CLASSES)), np.full(CLASSES, total)
-        for _ in range(rounds):
+        for _ in range(_ROUNDS):
             member = member * is_known[:, None]
             won, tried = wins.T @ member, tries.T @ member  # (m, CLASSES)
             level = _levels(won, tried, ability, level, total)

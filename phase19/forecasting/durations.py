@@ -10,7 +10,7 @@ from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.attempt_times import AttemptTimes, OutcomeContrast, Residuals
 from phase19.forecasting.components import VarianceComponents, coefficient_sds, prior_scales
 from phase19.forecasting.joint import Design, JointFit, fit_joint, prior_state
-from phase19.forecasting.posterior import JointPosterior, root
+from phase19.forecasting.posterior import JointPosterior, KnownPairs
 from phase19.forecasting.records import Records
 from phase19.forecasting.timed_cells import DurationPriors, Spread, TimedCells, TimeLikelihood
 
@@ -47,6 +47,8 @@ class DurationPosterior(JointPosterior):
         Distribution of attempts around the log duration of their pair.
     kept
         Variances, and the number of records from which they were estimated.
+    estimated
+        What Phase 16's estimates of the tasks' durations add to what records leave unknown, log ms, shape (n,).
 
     Notes
     -----
@@ -57,6 +59,16 @@ class DurationPosterior(JointPosterior):
     outcome: OutcomeContrast
     residuals: Residuals
     kept: Kept
+    estimated: Floats
+
+    def _without_records(self, mean: Floats, variance: Floats, task: Ints, agent: Ints) -> tuple[Floats, Floats]:
+        """Log durations with the pairs' own variance, and with what the estimates say."""
+        variance = variance + self.kept.spread.of_pairs()[agent]
+        if self.estimated.any():
+            absorbed, loading = self.fit.absorbed[task.ravel()], self.fit.state.agent[agent.ravel(), 1:]
+            known = absorbed @ loading.T if task.ndim > 1 else np.einsum("pk,pk->p", absorbed, loading)
+            mean = mean + (1.0 - known) * self.estimated[task]
+        return mean, variance
 
     @property
     def level(self) -> float:
@@ -70,15 +82,15 @@ class DurationPosterior(JointPosterior):
         -----
         An error of a category counts by the chance that two tasks of the run are of the same category.
         """
-        errors, size = self.errors(task, agent), np.bincount(self.fit.design.category[: len(self.center)])
+        errors, size = self.errors(task, agent), np.bincount(self.fit.design.category[: self.estimated.size])
         common = float((size**2).sum()) / max(size.sum(), 1) ** 2
         return np.asarray(np.sqrt((errors.shared**2).sum(axis=1) + common * errors.category[:, 0] ** 2))
 
     def times(self, task: Ints, agent: Ints) -> AttemptTimes:
         """Distribution of the time of one attempt by each pair; indices broadcast."""
-        mean, variance = self.mean(task, agent), self.sd(task, agent) ** 2
+        mean, sd = self.moments(task, agent)
         of_outcome = (self.outcome.sd * self.outcome.code) ** 2
-        variance = np.stack([variance + own for own in of_outcome])
+        variance = np.stack([sd**2 + own for own in of_outcome])
         return self.residuals.times(mean, self.outcome.shift(), task, agent, variance)
 
 
@@ -125,17 +137,17 @@ def fit_durations(
         kept = Kept(fit.scales, cast("TimeLikelihood", fit.likelihood).spread, count)
     fit = _refitted(_design(records, is_timed, stated, priors, kept), fit)
     likelihood = cast("TimeLikelihood", fit.likelihood)
-    center, spread = _of_pairs(fit, likelihood, estimated_ms)
+    has_estimate = estimated_ms > 0
+    estimated = np.zeros(n)
+    if has_estimate.any():
+        estimated = _relative(fit, np.log(estimated_ms, out=estimated.copy(), where=has_estimate), has_estimate)
     return DurationPosterior(
-        center=center,
-        spread=spread,
-        shared=fit.shared()[:n],
         fit=fit,
-        agent_root=root(fit.agent_cov),
-        task_root=root(fit.task_cov[:n]),
+        known=_known_pairs(fit, likelihood, estimated),
         outcome=likelihood.contrast,
         residuals=_residuals(fit, likelihood, _limits(records, is_timed)[:n]),
         kept=kept._replace(spread=likelihood.spread),
+        estimated=estimated,
     )
 
 
@@ -266,25 +278,15 @@ def _left_out(design: Design[TimedCells]) -> tuple[Bools, Bools]:
     return is_known & (place % 1.0 < _SHARE), is_known & (_GOLDEN * ranks[0] % 1.0 < _SHARE)
 
 
-def _of_pairs(fit: JointFit[TimedCells], likelihood: TimeLikelihood, estimated_ms: Floats) -> tuple[Floats, Floats]:
-    """Return mean and standard deviation of the log durations of all pairs of the run, shape (n, m).
-
-    Only ratios of Phase 16's estimates count: those between the tasks of a kind less the more records the task has,
-    those between kinds less the more records the kind has.
-    """
-    design, n = fit.design, estimated_ms.size
-    mean, variance = fit.pairs(n)
-    m = mean.shape[1]
-    here = np.flatnonzero((design.task < n) & (design.agent < m))
-    pair = design.task[here], design.agent[here]
-    known = likelihood.kept()[here] ** 2 * variance[pair] + likelihood.pair_variance[here]
-    variance += likelihood.spread.of_pairs()[:-1]
-    mean[pair] += likelihood.pair[here]
-    variance[pair] = known
-    if (stated := estimated_ms > 0).any():
-        left = 1.0 - fit.absorbed[:n] @ fit.state.agent[:-1, 1:].T
-        mean += left * _relative(fit, np.log(estimated_ms, out=np.zeros(n), where=stated), stated)[:, None]
-    return mean, np.sqrt(variance)
+def _known_pairs(fit: JointFit[TimedCells], likelihood: TimeLikelihood, estimated: Floats) -> KnownPairs:
+    """Make the log durations of the run's pairs with records; `estimated` is as in the posterior."""
+    design, n = fit.design, estimated.size
+    here = np.flatnonzero((design.task < n) & (design.agent < design.agent_count - 1))
+    task, agent = design.task[here], design.agent[here]
+    variance = np.add(*fit.variances(task, agent))
+    mean = fit.mean(task, agent) + likelihood.pair[here] + fit.left(task, agent) * estimated[task]
+    known = likelihood.kept()[here] ** 2 * variance + likelihood.pair_variance[here]
+    return KnownPairs.of(task, agent, n, mean, np.sqrt(known))
 
 
 def _relative(fit: JointFit[TimedCells], estimate: Floats, stated: Bools) -> Floats:

@@ -24,6 +24,7 @@ _LONGEST_STEP = 1.0  # of an effect in one sweep: log odds of certain outcomes h
 _SWEEPS_PER_STEP = 3  # of the weights of features, which are costly and move slowly
 _FIRST_LOADINGS = 0.5  # with which new dimensions start, in standard deviations
 _TINY = 1e-9
+ALL = slice(None)
 
 
 class Likelihood(Protocol):
@@ -167,19 +168,21 @@ class JointFit(Generic[C]):
     leverage: Floats
     interaction_var: Floats
 
-    @property
-    def task_cov(self) -> Floats:
-        """Covariances of tasks, shape (n, K, K)."""
-        given = self.task_given
-        if not self.leverage.any():
+    def task_cov(self, task: Ints | slice = ALL) -> Floats:
+        """Covariances of t tasks, shape (t, K, K)."""
+        given, leverage = self.task_given[task], self.leverage[task]
+        if not leverage.any():
             return given
-        return np.asarray(given + np.einsum("tik,tk,tjk->tij", given, self.leverage, given))
+        return np.asarray(given + np.einsum("tik,tk,tjk->tij", given, leverage, given))
 
-    def shared(self) -> Floats:
-        """What one standard deviation of each error of coefficients and category adds to a task, shape (n, f + 1)."""
-        category = self.design.category
-        direct = np.einsum("tf,fe->te", self.design.covariates - self.category_given[category], self.coefficient_root)
-        return np.column_stack([direct, self.category_sd[category]])
+    def shared(self, task: Ints | slice = ALL) -> Floats:
+        """What one standard deviation of each error of coefficients and category adds to t tasks, shape (t, f + 1).
+
+        It is that of tasks without records.
+        """
+        category = self.design.category[task]
+        away = self.design.covariates[task] - self.category_given[category]
+        return np.column_stack([np.einsum("tf,fe->te", away, self.coefficient_root), self.category_sd[category]])
 
     def category_variance(self) -> Floats:
         """Variance of the effects of categories, shape (g,)."""
@@ -190,25 +193,23 @@ class JointFit(Generic[C]):
         """Share of the shared errors that the records of the task leave in the predictors of pairs, (p,)."""
         return np.asarray(1.0 - np.einsum("pk,pk->p", self.state.agent[agent, 1:], self.absorbed[task]))
 
-    def fixed(self) -> Floats:
-        """Mean of each task that no agent and no dimension changes, shape (n,)."""
+    def fixed(self, task: Ints | slice = ALL) -> Floats:
+        """Mean of t tasks that no agent and no dimension changes, shape (t,)."""
         state = self.state
-        by_feature = np.einsum("tf,f->t", self.design.covariates, state.coefficients)
-        return np.asarray(by_feature + state.category[self.design.category])
+        by_feature = np.einsum("tf,f->t", self.design.covariates[task], state.coefficients)
+        return np.asarray(by_feature + state.category[self.design.category[task]])
 
     def mean(self, task: Ints, agent: Ints) -> Floats:
         """Mean of the predictors of p pairs."""
         state, ability = self.state, self.state.agent[agent]
         own = ability[:, 0] + np.einsum("pk,pk->p", ability[:, 1:], state.task[task])
-        return np.asarray(self.fixed()[task] + state.interaction[self.design.category[task], agent] + own)
+        return np.asarray(self._each(self.fixed, task) + state.interaction[self.design.category[task], agent] + own)
 
     def variances(self, task: Ints, agent: Ints) -> tuple[Floats, Floats]:
         """Variance of the predictors of p pairs from errors about the task, and from all other errors."""
-        of_agent = np.einsum(
-            "ps,ps->p", self.points()[task], self.agent_cov.reshape(self.design.agent_count, -1)[agent]
-        )
+        of_agent = np.einsum("ps,ps->p", self._each(self.points, task), self._agent_errors()[agent])
         return (
-            np.einsum("ps,ps->p", self._of_tasks()[task], self._by_agents()[agent]),
+            np.einsum("ps,ps->p", self._each(self._task_errors, task), self._by_agents()[agent]),
             of_agent + self.interaction_var[self.design.category[task], agent],
         )
 
@@ -217,34 +218,43 @@ class JointFit(Generic[C]):
         by_dimension = np.einsum("pk,pkj->pj", self.state.agent[agent, 1:], self.task_given[task])
         return np.asarray(self.design.scores[task] * (by_dimension @ self.state.weights.T))
 
-    def pairs(self, tasks: int) -> tuple[Floats, Floats]:
-        """Mean and variance of the predictors of the first tasks by all known agents, shape (tasks, m - 1)."""
-        state, category = self.state, self.design.category[:tasks]
-        mean = np.einsum("tk,ak->ta", np.column_stack([np.ones(tasks), state.task[:tasks]]), state.agent[:-1])
+    def rows(self, task: Ints) -> tuple[Floats, Floats]:
+        """Mean and variance of the predictors of t tasks by all known agents, shape (t, m - 1)."""
+        state, category = self.state, self.design.category[task]
+        mean = np.einsum("tk,ak->ta", np.column_stack([np.ones(task.size), state.task[task]]), state.agent[:-1])
         mean += state.interaction[category, :-1]
-        mean += self.fixed()[:tasks, None]
-        variance = np.einsum("ts,as->ta", self._of_tasks()[:tasks], self._by_agents()[:-1])
-        variance += np.einsum("ts,as->ta", self.points()[:tasks], self.agent_cov[:-1].reshape(mean.shape[1], -1))
+        mean += self.fixed(task)[:, None]
+        variance = np.einsum("ts,as->ta", self._task_errors(task), self._by_agents()[:-1])
+        variance += np.einsum("ts,as->ta", self.points(task), self._agent_errors()[:-1])
         return mean, variance + self.interaction_var[category, :-1]
+
+    def _each(self, of_tasks: Callable[[Ints | slice], Floats], task: Ints) -> Floats:
+        """Evaluate a function of tasks for pairs: once for each task if there are more pairs than tasks."""
+        return of_tasks(ALL)[task] if task.size > self.design.category.size else of_tasks(task)
+
+    def _agent_errors(self) -> Floats:
+        """Covariances of agents, shape (m, (1 + K)^2)."""
+        return self.agent_cov.reshape(self.design.agent_count, -1)
 
     def _by_agents(self) -> Floats:
         """What the agents make of the errors of tasks: products of 1 and their loadings, shape (m, (1 + K)^2)."""
         return _squares(np.column_stack([np.ones(self.design.agent_count), self.state.agent[:, 1:]]))
 
-    def _of_tasks(self) -> Floats:
-        """Second moments of the errors of tasks, shape (n, (1 + K)^2)."""
-        n, k = self.absorbed.shape
-        point = np.column_stack([np.ones(n), -self.absorbed])
-        found = (self.shared() ** 2).sum(axis=1)[:, None, None] * point[:, :, None] * point[:, None, :]
-        found[:, 1:, 1:] += self.task_cov
-        return np.asarray(found.reshape(n, (k + 1) ** 2))
+    def _task_errors(self, task: Ints | slice) -> Floats:
+        """Second moments of the errors of t tasks, shape (t, (1 + K)^2)."""
+        absorbed = self.absorbed[task]
+        point = np.column_stack([np.ones(len(absorbed)), -absorbed])
+        found = (self.shared(task) ** 2).sum(axis=1)[:, None, None] * point[:, :, None] * point[:, None, :]
+        found[:, 1:, 1:] += self.task_cov(task)
+        return np.asarray(found.reshape(len(found), found.shape[1] ** 2))
 
-    def points(self) -> Floats:
-        """Second moments of tasks, by which the errors of agents are multiplied, shape (n, (1 + K)^2)."""
-        n, k = self.absorbed.shape
-        found = _squares(np.column_stack([np.ones(n), self.state.task])).reshape(n, k + 1, k + 1)
-        found[:, 1:, 1:] += self.task_cov
-        return np.asarray(found.reshape(n, (k + 1) ** 2))
+    def points(self, task: Ints | slice = ALL) -> Floats:
+        """Second moments of t tasks, by which the errors of agents are multiplied, shape (t, (1 + K)^2)."""
+        own = self.state.task[task]
+        found = np.column_stack([np.ones(len(own)), own])
+        found = found[:, :, None] * found[:, None, :]
+        found[:, 1:, 1:] += self.task_cov(task)
+        return np.asarray(found.reshape(len(found), found.shape[1] ** 2))
 
 
 def fit_joint(

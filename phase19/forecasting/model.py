@@ -5,22 +5,21 @@ different model would replace only the three fits.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.confidence import ConfidenceChanges, fit_confidence
 from phase19.forecasting.durations import ASSUMED_MS, DurationPosterior, fit_durations
 from phase19.forecasting.features import main_features
 from phase19.forecasting.keyed_random import id_keys, normals
-from phase19.forecasting.posterior import JointPosterior
-from phase19.forecasting.records import Effects, logit, read_records, sigmoid
+from phase19.forecasting.posterior import KnownPairs, row_blocks
+from phase19.forecasting.records import logit, read_records, sigmoid
 from phase19.forecasting.retries import each_retry, within_attempts
-from phase19.forecasting.simulation import World
+from phase19.forecasting.simulation import DrawnPredictors, World
 from phase19.forecasting.success import SuccessPosterior, SuccessPriors, fit_success
 from phase19.frames import STRINGS
 from phase19.inputs.wire import Population
@@ -46,6 +45,9 @@ class Expected:
     def part(self, keep: Bools) -> Self:
         """Select the tasks in `keep`, shape (n,)."""
         return type(self)(**{name: values[keep] for name, values in vars(self).items()})
+
+
+_EXPECTED = tuple(each.name for each in fields(Expected))
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,9 @@ class ForecastModel:
     success, duration, gains
         Posteriors of success and duration, and mean changes of confidence.
     record_count
-        Recorded attempts of each pair, shape (n, m).
-    first_log_odds
-        Log odds of success of each task, averaged over agents, before the run's first wave; shape (n,).
+        Recorded attempts of pairs.
+    first_success
+        Posterior of success before the run's first wave.
     retry_success
         Probability that the retries of each agent, all together, succeed, shape (m,); NaN where records give it.
     """
@@ -99,8 +101,8 @@ class ForecastModel:
     success: SuccessPosterior
     duration: DurationPosterior
     gains: ConfidenceChanges
-    record_count: Ints
-    first_log_odds: Floats
+    record_count: KnownPairs
+    first_success: SuccessPosterior
     retry_success: Floats
 
     @classmethod
@@ -140,6 +142,7 @@ class ForecastModel:
         records = read_records(attempts, tasks, agents, population, evidence, features=features)
         estimated_ms = tasks["estimated_duration_ms"].to_numpy().astype(float)
         success_before, duration_before = (before.success, before.duration) if before else (None, None)
+        task, agent, count = records.pair_counts(tasks.height)
         success = fit_success(records, records.population_rate, priors, success_before)
         return cls(
             tasks=tasks,
@@ -153,8 +156,8 @@ class ForecastModel:
             success=success,
             duration=fit_durations(records, population.duration_ms, estimated_ms, before=duration_before),
             gains=fit_confidence(records, population.confidence_delta, population.success_rate),
-            record_count=records.pair_counts(tasks.height),
-            first_log_odds=success.task_log_odds() if before is None else before.first_log_odds,
+            record_count=KnownPairs.of(task, agent, tasks.height, count),
+            first_success=success if before is None else before.first_success,
             retry_success=records.retry_success,
         )
 
@@ -191,7 +194,14 @@ class ForecastModel:
         attempts of P(made) (p_k E(time of a success) + (1 - p_k) E(time of a failure)). Of the expected attempts,
         `planned_success` succeed and the others fail. If no time is known, each task counts as 1,000 ms.
         """
-        mean, sd = self.success.mean(task, agent), self.success.sd(task, agent)
+        if task.ndim > 1:
+            blocks = row_blocks(*np.broadcast(task, agent).shape)
+            parts = [self._expected(task[rows], agent, allowed[rows]) for rows in blocks]
+            return Expected(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in _EXPECTED})
+        return self._expected(task, agent, allowed)
+
+    def _expected(self, task: Ints, agent: Ints, allowed: Ints) -> Expected:
+        mean, sd = self.success.moments(task, agent)
         planned, square, attempts = (np.zeros(mean.shape) for _ in range(3))
         retry = each_retry(self.retry_success[agent], allowed)
         for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):
@@ -218,7 +228,7 @@ class ForecastModel:
         -----
         By Stein's identity, the slope of an expectation over Normal(mu, sd^2) is E[f(x) (x - mu)] / sd^2.
         """
-        mean, sd = self.success.mean(task, agent), self.success.sd(task, agent)
+        mean, sd = self.success.moments(task, agent)
         within = np.stack([within_attempts(sigmoid(mean + node * sd), allowed)[0] for node in _NODES])
         planned = np.clip(np.tensordot(_NODE_WEIGHTS, within, 1), 0.0, 1.0)
         return planned, np.tensordot(_NODE_WEIGHTS * _NODES, within, 1) / np.maximum(sd, _TINY)
@@ -228,8 +238,10 @@ class ForecastModel:
 
         They are NaN if no time is known.
         """
-        mean, sd = self.success.mean(task, agent), self.success.sd(task, agent)
+        mean, sd = self.success.moments(task, agent)
         first = _first_attempt(mean, sd)
+        count: Ints = np.zeros(mean.shape, dtype=np.int64)
+        self.record_count.put([count], task, agent)
         median_ms, high_ms = self.duration.times(task, agent).quantiles_ms(first, 0.5, 0.9)
         return Forecast(
             success_probability=np.clip(first, 0.0, 1.0),
@@ -238,7 +250,7 @@ class ForecastModel:
             success_high=np.maximum(sigmoid(mean + _Z90 * sd), first),
             duration_ms_p50=median_ms,
             duration_ms_p90=high_ms,
-            record_count=self.record_count[task, agent],
+            record_count=count,
             **vars(self.expected(task, agent, allowed)),
         )
 
@@ -248,61 +260,40 @@ class ForecastModel:
         without = pl.Series("success_without_features", [None], pl.Float64).new_from_index(0, task.size)
         if self.success.scales.get("features"):
             effects = self.success.fit.of_scores(task, agent)
-            mean = self.success.mean(task, agent) - effects.sum(axis=1)
+            mean, sd = self.success.moments(task, agent)
             main = main_features(effects, self.feature_names)
-            without = pl.Series(without.name, _first_attempt(mean, self.success.sd(task, agent)))
+            without = pl.Series(without.name, _first_attempt(mean - effects.sum(axis=1), sd))
         return [main, without]
 
-    def updated_confidence(self) -> Floats:
-        """Compute the confidence in each task after boosts and the outcomes of earlier waves, shape (n,).
+    def updated_confidence(self, task: Ints) -> Floats:
+        """Compute the confidence in t tasks after boosts and the outcomes of earlier waves, shape (t,).
 
         Notes
         -----
         Phase 19 definition: its log odds change by as much as the task's forecast log odds, averaged over agents, have
         changed since before the first wave. The recorded confidence, which the safety gates read, does not change.
         """
-        stated = (self.tasks["confidence"] + self.tasks["confidence_boost"]).to_numpy()
-        shift = self.success.task_log_odds() - self.first_log_odds
+        stated = (self.tasks["confidence"] + self.tasks["confidence_boost"]).to_numpy()[task]
+        if self.success is self.first_success:
+            return stated
+        shift = self.success.task_log_odds(task) - self.first_success.task_log_odds(task)
         return np.where(shift == 0.0, stated, sigmoid(logit(stated) + shift))
 
     def world(self, seed: int) -> World:
         """Draw the true parameters of a dry run; random numbers depend on the ids, not on their order."""
-        task_keys, agent_keys = id_keys(self.tasks["task_id"]), id_keys(self.agents["agent_id"])
+        keys = id_keys(self.tasks["task_id"]), id_keys(self.agents["agent_id"])
         outcome_normal = normals(seed, "outcomems", np.zeros(1, np.uint64))[0]
         return World(
             seed=seed,
-            task_keys=task_keys,
-            agent_keys=agent_keys,
-            logit=_drawn(self.success, "", seed, task_keys, agent_keys),
-            log_ms=_drawn(self.duration, "ms", seed, task_keys, agent_keys),
+            task_keys=keys[0],
+            agent_keys=keys[1],
+            log_odds=DrawnPredictors(self.success, seed, "", *keys),
+            log_ms=DrawnPredictors(self.duration, seed, "ms", *keys),
             outcome_log_ms=self.duration.outcome.shift(outcome_normal),
             residuals=self.duration.residuals,
             gains=self.gains,
             retry_success=self.retry_success,
         )
-
-
-def _drawn(
-    posterior: JointPosterior, suffix: str, seed: int, task_keys: NDArray[np.uint64], agent_keys: NDArray[np.uint64]
-) -> Effects:
-    """Draw the predictors of all pairs, without their own errors, by the ids of tasks and agents; shape (n, m)."""
-    n, m = task_keys.size, agent_keys.size
-    (covariates,), (categories,), (_, ways), _ = posterior.shapes(n)
-    each = np.arange(max(covariates, categories, ways), dtype=np.uint64)
-    drawn = [
-        normals(seed, f"risk{suffix}", each[None, :covariates]),
-        normals(seed, f"category{suffix}", each[None, :categories]),
-        normals(seed, f"agent{suffix}", agent_keys[:, None], each[:ways])[None],
-        normals(seed, f"task{suffix}", task_keys[:, None], each[: ways - 1])[None],
-    ]
-    found = Effects(np.empty((n, m)), np.empty((n, m)))
-    step = max(1, _CHUNK_PAIRS // max(m, 1))
-    for start in range(0, n, step):
-        here = slice(start, start + step)
-        task, agent = (index.ravel() for index in np.indices((len(found.mean[here]), m)))
-        mean, own = posterior.drawn(drawn, task + start, agent, task + start)
-        found.mean[here], found.sd[here] = mean.reshape(-1, m), own.reshape(-1, m)
-    return found
 
 
 def _first_attempt(mean: Floats, sd: Floats) -> Floats:

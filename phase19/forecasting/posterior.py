@@ -1,6 +1,7 @@
-"""Independent errors of a fitted joint model: what pairs of tasks and agents share, and draws of it."""
+"""Normal posterior of the predictors of pairs, kept as the factors of a joint model: means, errors and draws."""
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from phase19.forecasting import Floats, Ints
 from phase19.forecasting.joint import JointFit
 
+_BLOCK_PAIRS = 16_384
 _TINY = 1e-12
 
 
@@ -27,54 +29,108 @@ class Errors(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class JointPosterior:
-    """Normal posterior of the predictors of all pairs of the run's n tasks and m agents.
+class KnownPairs:
+    """Values of pairs of n tasks and m agents that have records, sorted by task and agent.
 
     Attributes
     ----------
-    center, spread
-        Mean and standard deviation of the predictors, shape (n, m).
-    shared
-        What one standard deviation of each error of the coefficients and of its category adds to a task without
-        records, shape (n, f + 1).
-    fit
-        What tasks and agents have in common.
-    agent_root, task_root
-        Roots of the covariances of agents and of tasks, shapes (m + 1, 1 + K, 1 + K) and (n, K, K).
+    starts
+        Index of the first pair of each task, and the number of all pairs, shape (n + 1,).
+    agent
+        Agent of each pair, shape (k,).
+    values
+        Values of each pair, shape (k, v).
     """
 
-    center: Floats
-    spread: Floats
-    shared: Floats
+    starts: Ints
+    agent: Ints
+    values: Floats
+
+    @classmethod
+    def of(cls, task: Ints, agent: Ints, tasks: int, *values: Floats | Ints) -> "KnownPairs":
+        """Sort the pairs of this many tasks."""
+        order = np.lexsort((agent, task))
+        starts = np.searchsorted(task[order], np.arange(tasks + 1))
+        return cls(starts, agent[order], np.column_stack(values)[order].astype(np.float64))
+
+    def put(self, into: Sequence[Floats | Ints], task: Ints, agent: Ints) -> None:
+        """Replace the values of pairs that have records, in arrays to whose shape `task` and `agent` broadcast."""
+        if task.ndim > 1:  # whole rows: all agents in order
+            counts = np.diff(self.starts)[task[:, 0]]
+            here = np.repeat(self.starts[task[:, 0]] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+            place: tuple[Ints, ...] = (np.repeat(np.arange(len(task)), counts), self.agent[here])
+        else:
+            size = int(self.agent.max(initial=0)) + 1
+            pair = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts)) * size + self.agent
+            wanted = np.where(agent < size, task * size + agent, -1)
+            found = np.minimum(np.searchsorted(pair, wanted), max(pair.size - 1, 0))
+            place = (np.flatnonzero(pair[found] == wanted) if pair.size else found[:0],)
+            here = found[place]
+        for array, own in zip(into, self.values.T, strict=True):
+            array[place] = own[here]
+
+
+@dataclass(frozen=True, slots=True)
+class JointPosterior:
+    """Normal posterior of the predictors of the run's n tasks and m agents.
+
+    Attributes
+    ----------
+    fit
+        What tasks and agents have in common.
+    known
+        Mean and standard deviation of pairs with records.
+
+    Notes
+    -----
+    Pairs are given by indices: arrays `task` and `agent` of shape (p,), or (t, 1) and (1, m) for all agents in order.
+    """
+
     fit: JointFit[Any]
-    agent_root: Floats
-    task_root: Floats
+    known: KnownPairs
+
+    @abstractmethod
+    def _without_records(self, mean: Floats, variance: Floats, task: Ints, agent: Ints) -> tuple[Floats, Floats]:
+        """Mean and variance of pairs without records, from those of the joint model."""
 
     @property
     def dimensions(self) -> int:
         """Number K of dimensions of tasks."""
-        return int(self.task_root.shape[2])
+        return int(self.fit.absorbed.shape[1])
+
+    def moments(self, task: Ints, agent: Ints) -> tuple[Floats, Floats]:
+        """Posterior mean and standard deviation of the predictors of pairs."""
+        if task.ndim > 1:
+            mean, variance = self.fit.rows(task[:, 0])
+        else:
+            task, agent = np.broadcast_arrays(task, agent)
+            mean, variance = self.fit.mean(task, agent), np.add(*self.fit.variances(task, agent))
+        mean, variance = self._without_records(mean, variance, task, agent)
+        sd = np.sqrt(variance)
+        self.known.put((mean, sd), task, agent)
+        return mean, sd
 
     def mean(self, task: Ints, agent: Ints) -> Floats:
-        """Posterior mean of the predictors of pairs; `task` and `agent` are indices that broadcast."""
-        return np.asarray(self.center[task, agent])
+        """Posterior mean of the predictors of pairs."""
+        return self.moments(task, agent)[0]
 
     def sd(self, task: Ints, agent: Ints) -> Floats:
         """Posterior standard deviation of the predictors of pairs."""
-        return np.asarray(self.spread[task, agent])
+        return self.moments(task, agent)[1]
 
-    def errors(self, task: Ints, agent: Ints) -> Errors:
-        """Split the posterior of p pairs into independent errors; `task` and `agent` have shape (p,)."""
+    def errors(self, task: Ints, agent: Ints, sd: Floats | None = None) -> Errors:
+        """Split the posterior of p pairs, whose standard deviation may be given, into independent errors."""
         fit, loading = self.fit, self.fit.state.agent[agent, 1:]
+        sd = self.sd(task, agent) if sd is None else sd
         point = np.column_stack([np.ones(task.size), fit.state.task[task]])
-        shared = fit.left(task, agent)[:, None] * self.shared[task]
-        of_agent = np.einsum("pi,pij->pj", point, self.agent_root[agent])
-        of_task = np.einsum("pi,pij->pj", loading, self.task_root[task])
+        shared = fit.left(task, agent)[:, None] * fit.shared(task)
+        of_agent = np.einsum("pi,pij->pj", point, _root(fit.agent_cov)[agent])
+        of_task = np.einsum("pi,pij->pj", loading, _root(fit.task_cov(task)))
         found = [shared[:, :-1], shared[:, -1:], of_agent, of_task]
-        known, spread = sum((part**2).sum(axis=1) for part in found), self.spread[task, agent]
+        known = sum((part**2).sum(axis=1) for part in found)
         # The records of a pair may leave it less uncertain than what it shares with others.
-        kept = np.minimum(1.0, spread / np.sqrt(np.maximum(known, _TINY)))[:, None]
-        return Errors._make([*(kept * part for part in found), np.sqrt(np.maximum(spread**2 - known, 0.0))])
+        kept = np.minimum(1.0, sd / np.sqrt(np.maximum(known, _TINY)))[:, None]
+        return Errors._make([*(kept * part for part in found), np.sqrt(np.maximum(sd**2 - known, 0.0))])
 
     def shapes(self, tasks: int) -> list[tuple[int, ...]]:
         """Shapes of the errors of the coefficients, categories, agents, and this many tasks."""
@@ -87,23 +143,33 @@ class JointPosterior:
         Parameters
         ----------
         normals
-            Standard normals of s draws, each with the shape (s, *shape) of one of :meth:`shapes`.
+            Standard normals of s draws, each with the shape (*shape, s) of one of :meth:`shapes`.
         task, agent, place
             Indices of the pairs' tasks and agents, and of the tasks among those drawn, shape (p,).
 
         Returns
         -------
         numpy.ndarray, numpy.ndarray
-            Predictors, shape (s, p), and the standard deviation of the pairs' own errors, (p,).
+            Predictors, shape (p, s), and the standard deviation of the pairs' own errors, (p, 1).
         """
-        errors, category = self.errors(task, agent), self.fit.design.category[task]
-        away = np.einsum("sf,pf->sp", normals[0], errors.shared) + normals[1][:, category] * errors.category[:, 0]
-        away += np.einsum("spk,pk->sp", normals[2][:, agent], errors.agent)
-        away += np.einsum("spk,pk->sp", normals[3][:, place], errors.task)
-        return self.center[task, agent] + away, errors.own
+        mean, sd = self.moments(task, agent)
+        errors, category = self.errors(task, agent, sd), self.fit.design.category[task]
+        found = np.einsum("pf,fs->ps", errors.shared, normals[0])
+        found += mean[:, None]
+        found += normals[1][category] * errors.category
+        for of_each, error, index in ((normals[2], errors.agent, agent), (normals[3], errors.task, place)):
+            for dimension, own in enumerate(error.T):
+                found += of_each[index, dimension] * own[:, None]
+        return found, errors.own[:, None]
 
 
-def root(covariance: Floats) -> Floats:
+def row_blocks(rows: int, columns: int) -> Iterator[slice]:
+    """Split the rows of a matrix into blocks that are small enough for the processor's cache."""
+    step = max(1, _BLOCK_PAIRS // max(columns, 1))
+    return (slice(start, min(start + step, rows)) for start in range(0, max(rows, 1), step))
+
+
+def _root(covariance: Floats) -> Floats:
     """Roots of covariances, shape (r, s, s); that of nothing unknown is 0."""
     jitter = _TINY * np.eye(covariance.shape[-1])
     return np.asarray(np.linalg.cholesky(covariance + jitter))

@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from phase19 import frames
 from phase19.forecasting import Bools, Floats, Ints
+from phase19.forecasting.attempt_times import AttemptTimes
 from phase19.forecasting.model import ForecastModel
+from phase19.forecasting.posterior import row_blocks
 from phase19.forecasting.records import sigmoid
-from phase19.forecasting.retries import attempt_outcomes, each_retry, make_attempts, within_attempts
+from phase19.forecasting.retries import TaskOutcomes, attempt_probability, each_retry, within_attempts
 
 _VALUES_PER_WAVE = 2_000_000  # about 100 MB of draws at once
 
@@ -21,7 +23,10 @@ def draw_count(largest_wave: int) -> int:
 
 
 class WaveDraws(NamedTuple):
-    """Outcomes of a wave's p tasks in s draws: `agent` has shape (p,), the other arrays (s, p)."""
+    """Outcomes of a wave's p tasks in s draws: `agent` has shape (p,), the other arrays (s, p).
+
+    The draws of a task are neighbours in memory, so that tasks are quickly reordered.
+    """
 
     agent: Ints
     success_probability: Floats
@@ -32,7 +37,7 @@ class WaveDraws(NamedTuple):
 
     def reordered(self, order: Ints) -> "WaveDraws":
         """Return the draws with the tasks in another order, shape (p,)."""
-        return WaveDraws._make(part[..., order] for part in self)
+        return WaveDraws._make(part.T[order].T for part in self)
 
     def summary(self, wave: int, executions: pl.DataFrame) -> pl.DataFrame:
         """Compute `frames.WAVE_DRAWS`: the measures of the wave in every draw, over the tasks that ran.
@@ -112,29 +117,52 @@ def draw_wave(
     order = np.lexsort((agent, task))
     own, who, allowed = task[order], agent[order], allowed[order]
     rng = np.random.default_rng([seed, 19, wave])
-    success, duration, shape = model.success, model.duration, (draws, task.size)
     _, place = np.unique(own, return_inverse=True)
     tasks = int(place.max(initial=-1)) + 1
-    predictors = []
-    for posterior in (success, duration):
-        normals = [rng.standard_normal((draws, *each)) for each in posterior.shapes(tasks)]
-        mean, own_sd = posterior.drawn(normals, own, who, place)
-        predictors.append(mean + rng.standard_normal(shape) * own_sd)
-    first, log_ms = sigmoid(predictors[0]), predictors[1]
-    attempts = (int(allowed.max(initial=1)), *shape)
+    normals = [
+        [rng.standard_normal((*each, draws)) for each in posterior.shapes(tasks)]
+        for posterior in (model.success, model.duration)
+    ]
+    shift = model.duration.outcome.shift(rng.standard_normal(draws))
+    confidence = model.tasks["confidence"].to_numpy()[own, None]
     retry = each_retry(model.retry_success[who], allowed)
-    won = attempt_outcomes(first, rng.random(attempts), retry)
-    shift = duration.outcome.shift(rng.standard_normal((draws, 1)))
-    spent_ms = duration.residuals.times(log_ms, shift, own, who).drawn_ms(won, rng.standard_normal(attempts))
-    outcomes = make_attempts(won, allowed, spent_ms)
-    confidence = model.tasks["confidence"].to_numpy()[own]
-    change = model.gains.drawn(outcomes.succeeded, who, confidence, rng.standard_normal(shape))
-    drawn = WaveDraws(
-        agent=who,
-        success_probability=within_attempts(first, allowed, retry)[0],
-        succeeded=outcomes.succeeded,
-        busy_ms=outcomes.busy_ms,
-        confidence_delta=change,
-        attempts=outcomes.attempts,
-    )
-    return drawn.reordered(np.argsort(order))
+    shape = (task.size, draws)
+    within, busy_ms, change = (np.empty(shape) for _ in range(3))
+    succeeded, attempts = np.empty(shape, bool), np.empty(shape, np.int64)
+    for rows in row_blocks(*shape):
+        pairs, here = (own[rows], who[rows]), order[rows]
+        first, log_ms = (
+            mean + own_sd * rng.standard_normal(mean.shape)
+            for mean, own_sd in (
+                posterior.drawn(each, *pairs, place[rows])
+                for posterior, each in zip((model.success, model.duration), normals, strict=True)
+            )
+        )
+        first = sigmoid(first)
+        of_retry = None if retry is None else retry[rows, None]
+        times = model.duration.residuals.times(log_ms, shift[:, None], own[rows, None], who[rows, None])
+        done = _attempted(rng, first, times, allowed[rows], of_retry)
+        succeeded[here], attempts[here], busy_ms[here] = done
+        noise = rng.standard_normal(first.shape)
+        change[here] = model.gains.drawn(done.succeeded, who[rows, None], confidence[rows], noise)
+        within[here], _ = within_attempts(first, allowed[rows, None], of_retry)
+    return WaveDraws(agent, within.T, succeeded.T, busy_ms.T, change.T, attempts.T)
+
+
+def _attempted(
+    rng: np.random.Generator, first: Floats, times: AttemptTimes, allowed: Ints, retry: Floats | None
+) -> TaskOutcomes:
+    """Draw the attempts at p tasks in s draws, given the chance of each first attempt, (p, s).
+
+    An attempt is drawn only if the earlier ones failed.
+    """
+    succeeded = rng.random(first.shape) < first
+    busy_ms = times.drawn_ms(succeeded, rng.standard_normal(first.shape))
+    attempts = np.ones(first.shape, np.int64)
+    for attempt in range(2, int(allowed.max(initial=1)) + 1):
+        pair, draw = np.nonzero(~succeeded & (attempts == attempt - 1) & (attempt <= allowed[:, None]))
+        chance = attempt_probability(first[pair, draw], attempt, None if retry is None else retry[pair, 0])
+        succeeded[pair, draw] = won = rng.random(pair.size) < chance
+        busy_ms[pair, draw] += times.part(pair, draw).drawn_ms(won, rng.standard_normal(pair.size))
+        attempts[pair, draw] = attempt
+    return TaskOutcomes(succeeded, attempts, busy_ms)

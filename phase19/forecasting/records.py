@@ -117,11 +117,11 @@ class Records:
             return np.asarray(np.eye(1, COVARIATE_COUNT)[0])
         return np.append(self.task_covariates[:, :-1].mean(axis=0), 0.0)
 
-    def pair_counts(self, tasks: int) -> Ints:
-        """Count the recorded attempts of each (task, agent) pair, shape (tasks, m)."""
+    def pair_counts(self, tasks: int) -> tuple[Ints, Ints, Ints]:
+        """Count the recorded attempts of pairs of the first tasks: task, agent and count of each, shape (k,)."""
         seen = self.is_attempt & (self.agent >= 0) & (self.task < tasks)
-        flat = self.task[seen] * self.agent_count + self.agent[seen]
-        return np.bincount(flat, minlength=tasks * self.agent_count).reshape(tasks, self.agent_count)
+        pair, count = np.unique(self.task[seen] * self.agent_count + self.agent[seen], return_counts=True)
+        return *np.divmod(pair, max(self.agent_count, 1)), count
 
 
 def read_records(

@@ -99,9 +99,9 @@ def _class_scales(design: Design[Cells], joint: Choice, splits: Sequence[tuple[B
         fit = fit_joint(design, joint.scales, joint.dimensions, start, tolerance=ROUGH, left_out=out)
         pairs, cells = (design.task[out], design.agent[out]), design.cells.part(out)
         log_odds = averaged(fit.mean(*pairs), np.add(*fit.variances(*pairs)))
-        kept = design.part(~out)
+        kept, classes = design.part(~out), None
         for row, strength in enumerate(_STRENGTHS):
-            classes = classes_of(kept, fit, concentration, strength)
+            classes = classes_of(kept, fit, concentration, strength, classes)  # starts from the one before
             for column, weight in enumerate(weights):
                 pooled = with_classes(log_odds, classes, np.full(len(classes.membership), weight), *pairs)
                 likelihood = fit_cells(pooled, cells, concentration).log_likelihood / len(splits)

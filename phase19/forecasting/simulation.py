@@ -1,5 +1,6 @@
 """The simulated truth of a dry run: parameters of all tasks, agents and pairs, drawn once from the posterior."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,41 @@ from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.attempt_times import Residuals
 from phase19.forecasting.confidence import ConfidenceChanges
 from phase19.forecasting.keyed_random import normals, uniforms
-from phase19.forecasting.records import Effects, sigmoid
+from phase19.forecasting.posterior import JointPosterior
+from phase19.forecasting.records import sigmoid
 from phase19.forecasting.retries import TaskOutcomes, attempt_outcomes, each_retry, make_attempts
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnPredictors:
+    """Predictors of pairs, drawn from a posterior; the random numbers depend on the seed and the ids alone.
+
+    `suffix` tells the random numbers of two posteriors apart; `task_keys` and `agent_keys` are as in :class:`World`.
+    """
+
+    posterior: JointPosterior
+    seed: int
+    suffix: str
+    task_keys: NDArray[np.uint64]
+    agent_keys: NDArray[np.uint64]
+
+    def __call__(self, task: Ints, agent: Ints) -> Floats:
+        """Draw the predictors of p pairs."""
+        tasks, place = np.unique(task, return_inverse=True)
+        (covariates,), (categories,), (_, ways), _ = self.posterior.shapes(tasks.size)
+        each = np.arange(max(covariates, categories, ways), dtype=np.uint64)
+        shared = [
+            self._normals("risk", each[:covariates, None]),
+            self._normals("category", each[:categories, None]),
+            self._normals("agent", self.agent_keys[:, None, None], each[:ways, None]),
+            self._normals("task", self.task_keys[tasks, None, None], each[: ways - 1, None]),
+        ]
+        drawn, own_sd = self.posterior.drawn(shared, task, agent, place)
+        own = self._normals("pair", self.task_keys[task, None], self.agent_keys[agent, None])
+        return np.asarray((drawn + own_sd * own)[:, 0])
+
+    def _normals(self, stream: str, *keys: NDArray[np.uint64]) -> Floats:
+        return normals(self.seed, f"{stream}{self.suffix}", *keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +57,9 @@ class World:
         Seed of the random numbers.
     task_keys, agent_keys
         64-bit keys of the ids, shapes (n,) and (m,).
-    logit
-        Log odds that a first attempt succeeds, without the pair's own part, and the standard deviation of that part,
-        shape (n, m).
-    log_ms
-        Log duration of an average attempt, log ms, without the pair's own part, and the standard deviation of that
-        part, shape (n, m).
+    log_odds, log_ms
+        Functions of the indices of p pairs: log odds that their first attempts succeed, and log durations of their
+        average attempts, log ms, shape (p,).
     outcome_log_ms
         What a failure and a success add, log ms, shape (2,).
     residuals
@@ -42,8 +73,8 @@ class World:
     seed: int
     task_keys: NDArray[np.uint64]
     agent_keys: NDArray[np.uint64]
-    logit: Effects
-    log_ms: Effects
+    log_odds: Callable[[Ints, Ints], Floats]
+    log_ms: Callable[[Ints, Ints], Floats]
     outcome_log_ms: Floats
     residuals: Residuals
     gains: ConfidenceChanges
@@ -51,8 +82,7 @@ class World:
 
     def success_probability(self, task: Ints, agent: Ints) -> Floats:
         """Compute the true probability that each pair's first attempt succeeds, shape (p,)."""
-        own = self.logit.sd[task, agent] * self._normals("pair", task, agent)
-        return sigmoid(self.logit.mean[task, agent] + own)
+        return sigmoid(self.log_odds(task, agent))
 
     def play(self, task: Ints, agent: Ints, allowed: Ints) -> tuple[TaskOutcomes, Floats]:
         """Simulate agents attempting tasks, each task up to `allowed` times.
@@ -69,14 +99,12 @@ class World:
         """
         attempt = np.arange(1, int(allowed.max(initial=1)) + 1, dtype=np.uint64)[:, None]
         keys = (self.task_keys[task], self.agent_keys[agent], attempt)
-        mean, spread = (part[task, agent] for part in self.log_ms)
-        log_ms = mean + spread * self._normals("pairms", task, agent)
         won = attempt_outcomes(
             self.success_probability(task, agent),
             uniforms(self.seed, "outcome", *keys),
             each_retry(self.retry_success[agent], allowed),
         )
-        times = self.residuals.times(log_ms, self.outcome_log_ms, task, agent)
+        times = self.residuals.times(self.log_ms(task, agent), self.outcome_log_ms, task, agent)
         spent_ms = times.drawn_ms(won, normals(self.seed, "duration", *keys))
         return make_attempts(won, allowed, spent_ms), spent_ms
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from phase19.forecasting import Floats
+from phase19.forecasting import Floats, Ints
 from phase19.forecasting.cells import LOGISTIC_NORMAL, Cells, averaged, fit_cells, logit_sd, mean_log_odds
 from phase19.forecasting.classes import Classes
 from phase19.forecasting.joint import DISCRIMINATION, Design, JointFit, fit_joint, prior_state
-from phase19.forecasting.posterior import JointPosterior, root
+from phase19.forecasting.posterior import JointPosterior, KnownPairs, row_blocks
 from phase19.forecasting.records import Records, logit, sigmoid
 from phase19.forecasting.scales import agent_consistency, choose, classes_of, with_classes
 
@@ -61,17 +61,39 @@ class SuccessPosterior(JointPosterior):
     scales, chosen_on
         Standard deviations and concentration by name, and the number of attempts from which they and the number of
         dimensions were chosen.
-    classes
-        Latent classes of tasks, if they count.
+    classes, class_weight
+        Latent classes of tasks, if they count, and the weight of their forecast of each task, shape (n,).
+    boost
+        What a heuristic's boost adds to the log odds of each task, shape (n,).
     """
 
     scales: Mapping[str, float]
-    classes: Classes | None
     chosen_on: int
+    classes: Classes | None
+    class_weight: Floats
+    boost: Floats
 
-    def task_log_odds(self) -> Floats:
-        """Posterior mean of the log odds of each task, averaged over agents, shape (n,)."""
-        return np.asarray(self.center.mean(axis=1))
+    def _without_records(self, mean: Floats, variance: Floats, task: Ints, agent: Ints) -> tuple[Floats, Floats]:
+        """Log odds whose mean probability is that of the model, averaged with that of the classes."""
+        own = float(logit_sd(np.zeros(1), self.scales["concentration"])[0]) ** 2
+        mean = mean + self.boost[task]
+        mean *= np.sqrt((1.0 + LOGISTIC_NORMAL * (variance + own)) / (1.0 + LOGISTIC_NORMAL * variance))
+        variance = variance + own
+        if self.classes is not None:
+            rate, member = self.classes.rate, self.classes.membership[task.ravel()]
+            of_class = member @ rate if task.ndim > 1 else np.einsum("pq,pq->p", member, rate.T[agent])
+            pooled = sigmoid(averaged(mean, variance))
+            pooled += self.class_weight[task] * (of_class - pooled)
+            mean = mean_log_odds(pooled, variance)
+        return mean, variance
+
+    def task_log_odds(self, task: Ints) -> Floats:
+        """Posterior mean of the log odds of t tasks, averaged over agents, shape (t,)."""
+        agents = np.arange(self.fit.design.agent_count - 1)[None, :]
+        found = np.empty(task.size)
+        for rows in row_blocks(task.size, agents.size):
+            found[rows] = self.mean(task[rows, None], agents).mean(axis=1)
+        return found
 
 
 def fit_success(
@@ -116,19 +138,16 @@ def fit_success(
     consistency = np.ones(design.agent_count)
     if chosen_on >= priors.least_attempts:
         consistency = agent_consistency(design, log_odds, scales["concentration"], priors.consistency)
-    mean, sd = _of_pairs(
-        records.task_covariates, fit, log_odds, scales["concentration"], consistency, classes=classes, weight=weight
-    )
+    n = len(records.task_covariates)
+    boost = np.einsum("tf,f->t", records.task_covariates - design.covariates[:n], fit.state.coefficients)
     return SuccessPosterior(
-        center=mean,
-        spread=sd,
-        shared=fit.shared()[: records.task_covariates.shape[0]],
         fit=fit,
-        agent_root=root(fit.agent_cov),
-        task_root=root(fit.task_cov[: records.task_covariates.shape[0]]),
+        known=_known_pairs(fit, log_odds, scales["concentration"], consistency, boost),
         scales=dict(scales),
-        classes=classes,
         chosen_on=chosen_on,
+        classes=classes,
+        class_weight=weight[:n],
+        boost=boost,
     )
 
 
@@ -197,37 +216,14 @@ def _prior_mean(records: Records, population_rate: float, priors: SuccessPriors)
     return np.array([scale * float(logit(rate)) - float(mix @ slopes), *slopes])
 
 
-def _of_pairs(
-    covariates: Floats,
-    fit: JointFit[Cells],
-    cell_log_odds: Floats,
-    concentration: float,
-    consistency: Floats,
-    *,
-    classes: Classes | None,
-    weight: Floats,
-) -> tuple[Floats, Floats]:
-    """Return mean and standard deviation of the log odds of all pairs of the run, shape (n, m).
-
-    The mean of a pair without records is the model's probability, that of a pair with records its Beta posterior mean.
-    """
-    design, n, m = fit.design, covariates.shape[0], fit.design.agent_count - 1
-    mean, variance = fit.pairs(n)
-    boost = np.einsum("tf,f->t", covariates - design.covariates[:n], fit.state.coefficients)
-    mean += boost[:, None]
-    own_sd = float(logit_sd(np.zeros(1), concentration)[0])
-    mean *= np.sqrt((1.0 + LOGISTIC_NORMAL * (variance + own_sd**2)) / (1.0 + LOGISTIC_NORMAL * variance))
-
-    here = np.flatnonzero((design.task < n) & (design.agent < m))
-    pair = design.task[here], design.agent[here]
-    factor = consistency[design.agent]
-    known = variance[pair] + logit_sd(design.cells.tries[here], concentration * factor[here]) ** 2
-    variance += own_sd**2
-    if classes is not None:
-        own = sigmoid(averaged(mean, variance))
-        own += weight[:n, None] * (classes.membership[:n] @ classes.rate - own)
-        mean = mean_log_odds(own, variance)
+def _known_pairs(
+    fit: JointFit[Cells], log_odds: Floats, concentration: float, consistency: Floats, boost: Floats
+) -> KnownPairs:
+    """Make the log odds of the run's pairs with records, from the Beta posterior of each cell, `log_odds` before it."""
+    design, n, factor = fit.design, boost.size, consistency[fit.design.agent]
+    here = np.flatnonzero((design.task < n) & (design.agent < design.agent_count - 1))
+    task, agent = design.task[here], design.agent[here]
     cells = replace(design.cells, tightness=design.cells.tightness * factor)
-    rate = fit_cells(cell_log_odds, cells, concentration).rate[here]
-    mean[pair], variance[pair] = mean_log_odds(rate, known) + boost[pair[0]], known
-    return mean, np.sqrt(variance)
+    variance = np.add(*fit.variances(task, agent)) + logit_sd(cells.tries[here], concentration * factor[here]) ** 2
+    rate = fit_cells(log_odds, cells, concentration).rate[here]
+    return KnownPairs.of(task, agent, n, mean_log_odds(rate, variance) + boost[task], np.sqrt(variance))

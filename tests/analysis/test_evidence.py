@@ -11,6 +11,7 @@ from scipy.stats import norm
 from phase19 import frames
 from phase19.analysis.evidence import wave_frames
 from phase19.execution.simulate import SimulateExecutor
+from phase19.forecasting.posterior import KnownPairs
 from phase19.wave import positions
 from tests.builders import optimizer, random_attempts, run_waves
 
@@ -105,7 +106,9 @@ def success(wave, model, mine, a):
     own, shared = np.zeros(1 + posterior.dimensions), np.zeros(6)
     for task, agent, allowed in pairs(wave, model, mine, a):
         p = model.expected(task, agent, allowed).planned_success.item()
-        moved = [replace(posterior, center=posterior.center + h) for h in (-step, step)]
+        mean, sd = posterior.moments(task, agent)
+        known = [KnownPairs.of(task, agent, model.tasks.height, mean + h, sd) for h in (-step, step)]
+        moved = [replace(posterior, known=each) for each in known]
         low, high = (replace(model, success=m).expected(task, agent, allowed).planned_success.item() for m in moved)
         slope = (high - low) / (2 * step)
         errors = posterior.errors(task, agent)

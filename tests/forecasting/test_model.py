@@ -19,7 +19,18 @@ from phase19.forecasting.success import SuccessPriors
 from phase19.forecasting.timed_cells import DurationPriors
 from phase19.inputs.tasks import fill_confidence
 from phase19.inputs.wire import Population
-from tests.builders import POPULATION, agents, all_pairs, attempts, model, parts, random_attempts, tasks
+from tests.builders import (
+    POPULATION,
+    agents,
+    all_pairs,
+    attempts,
+    center,
+    model,
+    parts,
+    random_attempts,
+    spread,
+    tasks,
+)
 
 RATES = ("success_probability", "success_low", "success_high", "planned_success")
 
@@ -144,7 +155,8 @@ def test_without_records_the_forecast_is_near_the_populations_rate_and_wide():
 def test_without_tasks():
     fitted = model(task_count=0)
     assert all_pairs(fitted).planned_success.shape == (0, 3)
-    assert fitted.world(0).logit.mean.shape[0] == 0
+    none = np.zeros(0, np.int64)
+    assert fitted.world(0).log_odds(none, none).shape == (0,)
 
 
 def test_an_unknown_agent_is_the_populations_and_wide():
@@ -216,7 +228,7 @@ def test_one_more_success_of_a_pair_never_lowers_its_forecast(seed, task, agent)
     more = [*rows, {"task_id": f"t{task}", "agent_id": f"a{agent}", "is_success": True, "confidence_before": 0.7}]
     before, after = (all_pairs(model(records)).success_probability[task, agent] for records in (rows, more))
     # From 100 records on, scales are chosen, and one more record may change the choice.
-    assert after >= before - (1e-9 if len(more) < SuccessPriors().least_attempts else 0.02)
+    assert after >= before - (1e-9 if len(more) < SuccessPriors().least_attempts else 0.06)
 
 
 def test_stated_confidence_raises_the_forecast():
@@ -290,8 +302,8 @@ def test_durations_not_recorded_are_no_record(unrecorded):
     blank = [{"task_id": "t0", "agent_id": "a0", "duration_ms": unrecorded, "is_success": True}] * 20
     one, two = model(rows).duration, model(rows + blank).duration
     assert two.level == pytest.approx(one.level, rel=1e-12)
-    assert two.center == pytest.approx(one.center, rel=1e-12)
-    assert two.spread == pytest.approx(one.spread, rel=1e-12)
+    assert center(two) == pytest.approx(center(one), rel=1e-12)
+    assert spread(two) == pytest.approx(spread(one), rel=1e-12)
 
 
 def test_a_slow_agent_and_a_long_task_are_found():
@@ -375,7 +387,7 @@ def fitted():
     assert all(
         (np.linalg.norm(part.reshape(12, -1), axis=1) > 0.1).all() for part in errors if part is not errors.category
     )
-    assert np.ptp(posterior.success.center) > 0.3
+    assert np.ptp(center(posterior.success)) > 0.3
     return posterior
 
 
@@ -538,7 +550,9 @@ def test_a_retry_by_a_summarys_rule_teaches_nothing_about_first_attempts():
         ForecastModel.fit(every, told_agents(), attempts(first, *more), TOLD).success.mean(*pair)
         for more in ([], retries)
     )
-    untold = ForecastModel.fit(every, told_agents(), frames.ATTEMPTS.empty(), TOLD).success.mean(0, 1)
+    untold = ForecastModel.fit(every, told_agents(), frames.ATTEMPTS.empty(), TOLD).success.mean(
+        np.array([0]), np.array([1])
+    )
     assert three == pytest.approx(one, abs=1e-9)
     assert one[0] < untold  # the first attempt does: it adds to the summary
 
@@ -573,7 +587,7 @@ def test_records_by_hand():
     records = read_records(rows, tasks(count=2), agents("a0", "a1"), POPULATION)
     assert records.task_count == 4  # t0, t1, then b and z of the records alone
     assert sorted(zip(records.task.tolist(), records.agent.tolist(), strict=True)) == [(1, 1), (1, 1), (2, -1), (3, -1)]
-    assert records.pair_counts(2).tolist() == [[0, 0], [0, 2]]
+    assert [part.tolist() for part in records.pair_counts(2)] == [[1], [1], [2]]  # task, agent, attempts
     assert np.unique(records.pair).size == 3
     assert records.covariates.shape == (4, COVARIATE_COUNT) and records.task_covariates.shape == (2, COVARIATE_COUNT)
     # t1 is MEDIUM, whatever a record says; b and z have no known risk.
@@ -591,7 +605,7 @@ def test_priors_can_be_changed():
         for variance in (0.7, 0.2)
     )
     pair = (np.array([0]), np.array([0]))
-    assert posterior.spread**2 - other.spread**2 == pytest.approx(0.5 * (1 + 0.3**2))
+    assert spread(posterior) ** 2 - spread(other) ** 2 == pytest.approx(0.5 * (1 + 0.3**2))
     assert posterior.times(*pair).expected_ms() == pytest.approx(np.full((2, 1), 50.0), rel=0.05)
     assert SuccessPriors().risk_factors == (1.05, 0.95, 0.85)  # Phase 17's multipliers
 

