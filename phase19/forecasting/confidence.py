@@ -8,6 +8,7 @@ from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.records import Grouping, Records
 
 _FAILURE_CHANGE, _SUCCESS_CHANGE = -0.02, 0.05  # Phase 17's values, used without records
+_FAR_SDS = 7.0  # a bound that is farther moves the mean by less than 1e-13 standard deviations
 _TINY_SD = 1e-100  # its square and the inverse of its square are still finite
 
 
@@ -23,8 +24,11 @@ class ConfidenceChanges:
 
     def expected(self, succeeded: Bools | bool, agent: Ints, confidence: Floats) -> Floats:
         """Compute the expected change after an outcome; confidence stays within [0, 1]; arguments broadcast."""
-        mean = np.where(succeeded, self.success[agent], self.failure[agent])
-        return clipped_normal_mean(mean, self.sd, -confidence, 1.0 - confidence)
+        mean, low = np.broadcast_arrays(np.where(succeeded, self.success[agent], self.failure[agent]), -confidence)
+        found, away = mean.copy(), _FAR_SDS * self.sd
+        near = (mean - low < away) | (low + 1.0 - mean < away)
+        found[near] = clipped_normal_mean(mean[near], self.sd, low[near], low[near] + 1.0)
+        return found
 
     def drawn(self, succeeded: Bools, agent: Ints, confidence: Floats, normals: Floats) -> Floats:
         """Draw the change after an outcome from standard normals; confidence stays within [0, 1]."""

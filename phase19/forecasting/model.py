@@ -17,17 +17,16 @@ from phase19.forecasting.durations import ASSUMED_MS, DurationPosterior, fit_dur
 from phase19.forecasting.features import main_features
 from phase19.forecasting.keyed_random import id_keys, normals
 from phase19.forecasting.posterior import KnownPairs, row_blocks
+from phase19.forecasting.quadrature import expected_within, first_attempt, interpolated_within, success_and_slope
 from phase19.forecasting.records import logit, read_records, sigmoid
-from phase19.forecasting.retries import each_retry, within_attempts
+from phase19.forecasting.retries import each_retry
 from phase19.forecasting.simulation import DrawnPredictors, World
 from phase19.forecasting.success import SuccessPosterior, SuccessPriors, fit_success
 from phase19.frames import STRINGS
 from phase19.inputs.wire import Population
 
-_NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
-_NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
 _Z90 = 1.6448536269514722  # 95 % quantile of the standard normal: a 90 % interval
-_TINY = 1e-12
+_MANY_PAIRS = 300_000  # from which on expectations are interpolated
 _CHUNK_PAIRS = 1_000_000  # pairs forecast at once: about 100 MB of arrays
 _COLUMNS = "success_probability success_low success_high duration_ms_p50 duration_ms_p90 confidence_delta record_count"
 
@@ -189,26 +188,29 @@ class ForecastModel:
 
         Notes
         -----
-        Expectations over the posterior use 15-point Gauss-Hermite quadrature. The product over retries is inside the
-        integral, because what made the first attempt fail also affects the second. The planned duration is the sum over
-        attempts of P(made) (p_k E(time of a success) + (1 - p_k) E(time of a failure)). Of the expected attempts,
-        `planned_success` succeed and the others fail. If no time is known, each task counts as 1,000 ms.
+        Expectations over the posterior use 15-point Gauss-Hermite quadrature, interpolated if there are many pairs. The
+        product over retries is inside the integral, because what made the first attempt fail also affects the second.
+        The planned duration is the sum over attempts of P(made) (p_k E(time of a success) + (1 - p_k) E(time of a
+        failure)). Of the expected attempts, `planned_success` succeed and the others fail. If no time is known, each
+        task counts as 1,000 ms.
         """
         if task.ndim > 1:
-            blocks = row_blocks(*np.broadcast(task, agent).shape)
-            parts = [self._expected(task[rows], agent, allowed[rows]) for rows in blocks]
-            return Expected(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in _EXPECTED})
-        return self._expected(task, agent, allowed)
+            shape = np.broadcast(task, agent).shape
+            found = Expected(*(np.empty(shape) for _ in _EXPECTED))
+            for rows in row_blocks(*shape):
+                part = self._expected(task[rows], agent, allowed[rows], is_large=task.size * agent.size > _MANY_PAIRS)
+                for name, values in vars(found).items():
+                    values[rows] = getattr(part, name)
+            return found
+        return self._expected(task, agent, allowed, is_large=False)
 
-    def _expected(self, task: Ints, agent: Ints, allowed: Ints) -> Expected:
+    def _expected(self, task: Ints, agent: Ints, allowed: Ints, *, is_large: bool) -> Expected:
         mean, sd = self.success.moments(task, agent)
-        planned, square, attempts = (np.zeros(mean.shape) for _ in range(3))
         retry = each_retry(self.retry_success[agent], allowed)
-        for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):
-            within, made = within_attempts(sigmoid(mean + node * sd), allowed, retry)
-            planned += weight * within
-            square += weight * within**2
-            attempts += weight * made
+        if is_large and retry is None:
+            planned, square, attempts = interpolated_within(mean, sd, allowed)
+        else:
+            planned, square, attempts = expected_within(mean, sd, allowed, retry)
         confidence = self.tasks["confidence"].to_numpy()[task]
         failed_ms, succeeded_ms = self.duration.times(task, agent).expected_ms()
         planned_ms = planned * succeeded_ms + (attempts - planned) * failed_ms
@@ -222,16 +224,8 @@ class ForecastModel:
         )
 
     def task_success(self, task: Ints, agent: Ints, allowed: Ints) -> tuple[Floats, Floats]:
-        """Compute planned success as :meth:`expected`, and its slope in the log odds of the first attempt.
-
-        Notes
-        -----
-        By Stein's identity, the slope of an expectation over Normal(mu, sd^2) is E[f(x) (x - mu)] / sd^2.
-        """
-        mean, sd = self.success.moments(task, agent)
-        within = np.stack([within_attempts(sigmoid(mean + node * sd), allowed)[0] for node in _NODES])
-        planned = np.clip(np.tensordot(_NODE_WEIGHTS, within, 1), 0.0, 1.0)
-        return planned, np.tensordot(_NODE_WEIGHTS * _NODES, within, 1) / np.maximum(sd, _TINY)
+        """Compute planned success as :meth:`expected`, and its slope in the log odds of the first attempt."""
+        return success_and_slope(*self.success.moments(task, agent), allowed)
 
     def forecast(self, task: Ints, agent: Ints, allowed: Ints) -> Forecast:
         """Forecast pairs; parameters as in :meth:`expected`. Duration quantiles are those of the first attempt [ms].
@@ -239,7 +233,7 @@ class ForecastModel:
         They are NaN if no time is known.
         """
         mean, sd = self.success.moments(task, agent)
-        first = _first_attempt(mean, sd)
+        first = first_attempt(mean, sd)
         count: Ints = np.zeros(mean.shape, dtype=np.int64)
         self.record_count.put([count], task, agent)
         median_ms, high_ms = self.duration.times(task, agent).quantiles_ms(first, 0.5, 0.9)
@@ -262,7 +256,7 @@ class ForecastModel:
             effects = self.success.fit.of_scores(task, agent)
             mean, sd = self.success.moments(task, agent)
             main = main_features(effects, self.feature_names)
-            without = pl.Series(without.name, _first_attempt(mean - effects.sum(axis=1), sd))
+            without = pl.Series(without.name, first_attempt(mean - effects.sum(axis=1), sd))
         return [main, without]
 
     def updated_confidence(self, task: Ints) -> Floats:
@@ -294,12 +288,6 @@ class ForecastModel:
             gains=self.gains,
             retry_success=self.retry_success,
         )
-
-
-def _first_attempt(mean: Floats, sd: Floats) -> Floats:
-    """Probability that the first attempt succeeds, given mean and standard deviation of its log odds."""
-    nodes = zip(_NODES, _NODE_WEIGHTS, strict=True)
-    return np.asarray(sum(weight * sigmoid(mean + node * sd) for node, weight in nodes))
 
 
 def first_attempts(model: ForecastModel, tasks: slice = slice(None)) -> Forecast:
