@@ -22,6 +22,7 @@ ROUGH = 1e-2  # the same of fits that only start others or are compared
 _MOST_SWEEPS, _FEW_SWEEPS = 100, 10  # of a fit, and of a rough one
 _LONGEST_STEP = 1.0  # of an effect in one sweep: log odds of certain outcomes have no curvature that would hold them
 _SWEEPS_PER_STEP = 3  # of the weights of features, which are costly and move slowly
+_SWEEPS_PER_VARIANCE = 3  # of the predictors, which is costly and moves slowly after as many sweeps
 _FIRST_LOADINGS = 0.5  # with which new dimensions start, in standard deviations
 _TINY = 1e-9
 ALL = slice(None)
@@ -380,7 +381,9 @@ class _Fit(Generic[C]):
         """Compute the predictors of the cells, and the weight and the residual of each in the next step."""
         pairs = self.design.task, self.design.agent
         self.predictor = self.now.mean(*pairs)
-        self.weight, self.residual = self.likelihood.expect(self.predictor, np.add(*self.now.variances(*pairs)))
+        if self.sweeps <= _SWEEPS_PER_VARIANCE or self.sweeps % _SWEEPS_PER_VARIANCE == 0:
+            self.variance = np.add(*self.now.variances(*pairs))
+        self.weight, self.residual = self.likelihood.expect(self.predictor, self.variance)
 
     def sweep(self) -> float:
         """Take one step of each block; return the root mean square change of predictors."""

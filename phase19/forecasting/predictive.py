@@ -53,33 +53,34 @@ class WaveDraws(NamedTuple):
         ran = executions["status"].is_in(frames.RAN).to_numpy()
         if not ran.any():
             return frames.WAVE_DRAWS.empty()
+        draws = len(self.busy_ms)
         scheduled = [executions[f"scheduled_{edge}_time"].to_numpy()[ran] for edge in ("start", "end")]
         advantage = (executions["planned_success"] - executions["baseline_success"]).to_numpy()
-        agent, busy = self.agent[ran], self.busy_ms[:, ran]
-        end = np.cumsum(busy, axis=1)
-        first = np.concatenate([[True], agent[1:] != agent[:-1]])
-        before = np.where(first, np.arange(agent.size), 0)
-        before = np.maximum.accumulate(before)
-        base = np.concatenate([np.zeros((busy.shape[0], 1)), end], axis=1)[:, before]
-        end = end - base
-        start = end - busy
-        deviation = 0.5 * (np.abs(start - scheduled[0]) + np.abs(end - scheduled[1]))
-        chance, centred = self.success_probability[:, ran], advantage[ran] - advantage[ran].mean()
+        busy, chance, succeeded, change = (
+            part.T[ran] for part in (self.busy_ms, self.success_probability, self.succeeded, self.confidence_delta)
+        )
         is_timed = executions["actual_end_time"].is_not_null().to_numpy()[ran]
-        if is_timed.any():
-            deviation = deviation[:, is_timed]
+        is_timed |= not is_timed.any()
+        makespan, deviation = np.zeros((2, draws))
+        for own in np.split(np.arange(len(busy)), np.flatnonzero(np.diff(self.agent[ran])) + 1):  # by agent
+            end = np.cumsum(busy[own], axis=0)
+            start = end - busy[own]
+            makespan = np.maximum(makespan, end[-1])
+            away = np.abs(start - scheduled[0][own, None]) + np.abs(end - scheduled[1][own, None])
+            deviation += 0.5 * away[is_timed[own]].sum(axis=0)
+        centred = advantage[ran] - advantage[ran].mean()
         return pl.DataFrame(
             {
-                "wave": np.full(busy.shape[0], wave),
-                "draw": np.arange(busy.shape[0]),
-                "ran_count": np.full(busy.shape[0], int(ran.sum())),
-                "success_rate": self.succeeded[:, ran].mean(axis=1),
-                "makespan_ms": end.max(axis=1),
-                "busy_ms": busy.sum(axis=1),
-                "confidence_delta": self.confidence_delta[:, ran].mean(axis=1),
-                "deviation_ms": deviation.mean(axis=1),
-                "expected_success_sum": chance.sum(axis=1),
-                "expected_advantage_sum": chance @ centred,
+                "wave": np.full(draws, wave),
+                "draw": np.arange(draws),
+                "ran_count": np.full(draws, len(busy)),
+                "success_rate": succeeded.mean(axis=0),
+                "makespan_ms": makespan,
+                "busy_ms": busy.sum(axis=0),
+                "confidence_delta": change.mean(axis=0),
+                "deviation_ms": deviation / is_timed.sum(),
+                "expected_success_sum": chance.sum(axis=0),
+                "expected_advantage_sum": np.einsum("ps,p->s", chance, centred),
             },
             schema=frames.WAVE_DRAWS.dtypes,
         ).fill_nan(None)

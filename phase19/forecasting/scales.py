@@ -170,7 +170,10 @@ def _of_tasks(fit: JointFit[Cells], out: Bools, concentration: float) -> float:
 def _searched(best: Choice, score: Callable[..., Choice], moves: Sequence[tuple[float, str]]) -> Choice:
     """Multiply one scale at a time while the score improves."""
     for factor, name in moves:
+        before = best
         for step in (factor, 1.0 / factor):
+            if best is not before:
+                break  # a step back leads to where it came from
             while True:
                 changed = {**best.scales, name: best.scales[name] * step}
                 found = score(changed, best.dimensions, best.states)
