@@ -11,6 +11,7 @@ from phase19.forecasting.attempt_times import AttemptTimes, OutcomeContrast, Res
 from phase19.forecasting.components import VarianceComponents, coefficient_sds, prior_scales
 from phase19.forecasting.joint import Design, JointFit, fit_joint, prior_state
 from phase19.forecasting.posterior import JointPosterior, KnownPairs
+from phase19.forecasting.products import at, dots, table_dots
 from phase19.forecasting.records import Records
 from phase19.forecasting.timed_cells import DurationPriors, Spread, TimedCells, TimeLikelihood
 
@@ -65,8 +66,8 @@ class DurationPosterior(JointPosterior):
         """Log durations with the pairs' own variance, and with what the estimates say."""
         variance = variance + self.kept.spread.of_pairs()[agent]
         if self.estimated.any():
-            absorbed, loading = self.fit.absorbed[task.ravel()], self.fit.state.agent[agent.ravel(), 1:]
-            known = absorbed @ loading.T if task.ndim > 1 else np.einsum("pk,pk->p", absorbed, loading)
+            absorbed, loading = at(self.fit.absorbed, task.ravel()), at(self.fit.state.agent[:, 1:], agent.ravel())
+            known = table_dots(absorbed, loading) if task.ndim > 1 else dots(absorbed, loading)
             mean = mean + (1.0 - known) * self.estimated[task]
         return mean, variance
 

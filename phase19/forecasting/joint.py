@@ -14,6 +14,7 @@ import numpy as np
 
 from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.features import Points, step_weights
+from phase19.forecasting.products import at, dots, inverses, outer_squares, pair_dots, table_dots, times_each
 
 DISCRIMINATION = 0.3  # standard deviation of the loadings on the first dimension, as a share of their mean
 _TOLERANCE = 1e-3  # a fit has converged if predictors change by less in a sweep (root mean square)
@@ -171,10 +172,10 @@ class JointFit(Generic[C]):
 
     def task_cov(self, task: Ints | slice = ALL) -> Floats:
         """Covariances of t tasks, shape (t, K, K)."""
-        given, leverage = self.task_given[task], self.leverage[task]
-        if not leverage.any():
+        given = at(self.task_given, task)
+        if not self.leverage.any():
             return given
-        return np.asarray(given + np.einsum("tik,tk,tjk->tij", given, leverage, given))
+        return np.asarray(given + np.einsum("tik,tk,tjk->tij", given, at(self.leverage, task), given))
 
     def shared(self, task: Ints | slice = ALL) -> Floats:
         """What one standard deviation of each error of coefficients and category adds to t tasks, shape (t, f + 1).
@@ -182,7 +183,7 @@ class JointFit(Generic[C]):
         It is that of tasks without records.
         """
         category = self.design.category[task]
-        away = self.design.covariates[task] - self.category_given[category]
+        away = at(self.design.covariates, task) - at(self.category_given, category)
         return np.column_stack([np.einsum("tf,fe->te", away, self.coefficient_root), self.category_sd[category]])
 
     def category_variance(self) -> Floats:
@@ -192,27 +193,29 @@ class JointFit(Generic[C]):
 
     def left(self, task: Ints, agent: Ints) -> Floats:
         """Share of the shared errors that the records of the task leave in the predictors of pairs, (p,)."""
-        return np.asarray(1.0 - np.einsum("pk,pk->p", self.state.agent[agent, 1:], self.absorbed[task]))
+        return 1.0 - pair_dots(self.absorbed, self.state.agent[:, 1:], task, agent)
 
     def fixed(self, task: Ints | slice = ALL) -> Floats:
         """Mean of t tasks that no agent and no dimension changes, shape (t,)."""
         state = self.state
-        by_feature = np.einsum("tf,f->t", self.design.covariates[task], state.coefficients)
-        return np.asarray(by_feature + state.category[self.design.category[task]])
+        return dots(at(self.design.covariates, task), state.coefficients) + state.category[self.design.category[task]]
 
     def mean(self, task: Ints, agent: Ints) -> Floats:
         """Mean of the predictors of p pairs."""
-        state, ability = self.state, self.state.agent[agent]
-        own = ability[:, 0] + np.einsum("pk,pk->p", ability[:, 1:], state.task[task])
-        return np.asarray(self._each(self.fixed, task) + state.interaction[self.design.category[task], agent] + own)
+        interaction = self.state.interaction[self.design.category[task], agent]
+        return self._each(self.fixed, task) + interaction + self.own(task, agent)
+
+    def own(self, task: Ints, agent: Ints) -> Floats:
+        """The part of the predictors of p pairs that agents and tasks make together."""
+        agents = self.state.agent
+        return np.take(agents[:, 0], agent) + pair_dots(self.state.task, agents[:, 1:], task, agent)
 
     def variances(self, task: Ints, agent: Ints) -> tuple[Floats, Floats]:
         """Variance of the predictors of p pairs from errors about the task, and from all other errors."""
-        of_agent = np.einsum("ps,ps->p", self._each(self.points, task), self._agent_errors()[agent])
-        return (
-            np.einsum("ps,ps->p", self._each(self._task_errors, task), self._by_agents()[agent]),
-            of_agent + self.interaction_var[self.design.category[task], agent],
-        )
+        place, tasks = (task, ALL) if task.size > self.design.category.size else (np.arange(task.size), task)
+        of_task = pair_dots(self._task_errors(tasks), self._by_agents(), place, agent)
+        of_agent = pair_dots(self.points(tasks), self._agent_errors(), place, agent)
+        return of_task, of_agent + self.interaction_var[self.design.category[task], agent]
 
     def of_scores(self, task: Ints, agent: Ints) -> Floats:
         """What each score adds to the predictors of p pairs, shape (p, q)."""
@@ -222,16 +225,16 @@ class JointFit(Generic[C]):
     def rows(self, task: Ints) -> tuple[Floats, Floats]:
         """Mean and variance of the predictors of t tasks by all known agents, shape (t, m - 1)."""
         state, category = self.state, self.design.category[task]
-        mean = np.einsum("tk,ak->ta", np.column_stack([np.ones(task.size), state.task[task]]), state.agent[:-1])
+        mean = state.agent[:-1, 0] + table_dots(at(state.task, task), state.agent[:-1, 1:])
         mean += state.interaction[category, :-1]
         mean += self.fixed(task)[:, None]
-        variance = np.einsum("ts,as->ta", self._task_errors(task), self._by_agents()[:-1])
-        variance += np.einsum("ts,as->ta", self.points(task), self._agent_errors()[:-1])
+        variance = table_dots(self._task_errors(task), self._by_agents()[:-1])
+        variance += table_dots(self.points(task), self._agent_errors()[:-1])
         return mean, variance + self.interaction_var[category, :-1]
 
     def _each(self, of_tasks: Callable[[Ints | slice], Floats], task: Ints) -> Floats:
         """Evaluate a function of tasks for pairs: once for each task if there are more pairs than tasks."""
-        return of_tasks(ALL)[task] if task.size > self.design.category.size else of_tasks(task)
+        return at(of_tasks(ALL), task) if task.size > self.design.category.size else of_tasks(task)
 
     def _agent_errors(self) -> Floats:
         """Covariances of agents, shape (m, (1 + K)^2)."""
@@ -239,21 +242,21 @@ class JointFit(Generic[C]):
 
     def _by_agents(self) -> Floats:
         """What the agents make of the errors of tasks: products of 1 and their loadings, shape (m, (1 + K)^2)."""
-        return _squares(np.column_stack([np.ones(self.design.agent_count), self.state.agent[:, 1:]]))
+        point = np.column_stack([np.ones(self.design.agent_count), self.state.agent[:, 1:]])
+        return outer_squares(point).reshape(len(point), -1)
 
     def _task_errors(self, task: Ints | slice) -> Floats:
         """Second moments of the errors of t tasks, shape (t, (1 + K)^2)."""
-        absorbed = self.absorbed[task]
-        point = np.column_stack([np.ones(len(absorbed)), -absorbed])
-        found = (self.shared(task) ** 2).sum(axis=1)[:, None, None] * point[:, :, None] * point[:, None, :]
+        absorbed, shared = at(self.absorbed, task), self.shared(task)
+        spread = np.sqrt(dots(shared, shared))
+        found = outer_squares(np.column_stack([spread, -absorbed * spread[:, None]]))
         found[:, 1:, 1:] += self.task_cov(task)
         return np.asarray(found.reshape(len(found), found.shape[1] ** 2))
 
     def points(self, task: Ints | slice = ALL) -> Floats:
         """Second moments of t tasks, by which the errors of agents are multiplied, shape (t, (1 + K)^2)."""
-        own = self.state.task[task]
-        found = np.column_stack([np.ones(len(own)), own])
-        found = found[:, :, None] * found[:, None, :]
+        own = at(self.state.task, task)
+        found = outer_squares(np.column_stack([np.ones(len(own)), own]))
         found[:, 1:, 1:] += self.task_cov(task)
         return np.asarray(found.reshape(len(found), found.shape[1] ** 2))
 
@@ -400,23 +403,22 @@ class _Fit(Generic[C]):
 
     def own(self) -> Floats:
         """The part of the cells' predictors that agents and tasks make together."""
-        ability, task = self.now.state.agent[self.design.agent], self.now.state.task[self.design.task]
-        return np.asarray(ability[:, 0] + np.einsum("ck,ck->c", ability[:, 1:], task))
+        return self.now.own(self.design.task, self.design.agent)
 
     def step_tasks(self) -> None:
         """Fit each task given all else."""
         state, covariance, before = self.now.state, self.now.agent_cov, self.own()
         ability, loading, k = state.agent[:, :1], state.agent[:, 1:], state.task.shape[1]
-        square = covariance[:, 1:, 1:].reshape(-1, k * k) + _squares(loading)
+        square = (covariance[:, 1:, 1:] + outer_squares(loading)).reshape(-1, k * k)
         self.table.data[:] = self.weight
         sums = self.table @ np.hstack([square, covariance[:, 0, 1:] + ability * loading, loading])
-        given = _known(np.linalg.inv(sums[:, : k * k].reshape(-1, k, k) + np.eye(k)))
+        given = _known(inverses(sums[:, : k * k].reshape(-1, k, k) + np.eye(k)))
         self.table.data[:] = self.residual + self.weight * before
         known = self.table @ loading - sums[:, k * k : k * (k + 1)]
         known += self.design.scores @ state.weights
-        step = _known(_limited(np.einsum("tij,tj->ti", given, known) - state.task))
+        step = _known(_limited(times_each(known, given) - state.task))
         self.sums = sums[:, k * (k + 1) :]
-        absorbed = np.einsum("tij,tj->ti", given, self.sums)
+        absorbed = times_each(self.sums, given)
         self.move(state._replace(task=state.task + step), task_given=given, absorbed=absorbed)
         self.residual -= self.weight * (self.own() - before)
 
@@ -428,7 +430,7 @@ class _Fit(Generic[C]):
         scale = self.now.scales["features"]
         found = step_weights(self.design.scores[:-1], state.weights, points, loading_square, scale)
         task, leverage = state.task.copy(), np.zeros(state.task.shape)
-        task[:-1] += np.einsum("tij,tj->ti", given[:-1], found.shift)
+        task[:-1] += times_each(found.shift, given[:-1])
         leverage[:-1] = found.leverage
         self.move(state._replace(task=task, weights=found.weights), leverage=leverage)
         self.residual -= self.weight * (self.own() - before)
@@ -436,7 +438,7 @@ class _Fit(Generic[C]):
     def step_shared(self) -> None:
         """Fit coefficients and categories together, with the tasks eliminated (Schur complement)."""
         design, state, absorbed = self.design, self.now.state, self.now.absorbed
-        information = design.by_task(self.weight) - np.einsum("tk,tk->t", self.sums, absorbed)
+        information = design.by_task(self.weight) - dots(self.sums, absorbed)
         residual = design.by_task(self.residual)
         weighted = information[:, None] * design.covariates
         slope = np.einsum("tf,t->f", design.covariates, residual)
@@ -450,7 +452,7 @@ class _Fit(Generic[C]):
         step = np.einsum("fe,e->f", covariance, slope - np.einsum("gf,g->f", given, pull))
         step = _limited(np.append(step, pull / own - np.einsum("gf,f->g", given, step))[None])[0]
         coefficients, category = np.split(step, [slope.size])
-        shift = np.einsum("tf,f->t", design.covariates, coefficients) + category[design.category]
+        shift = dots(design.covariates, coefficients) + category[design.category]
         self.move(
             state._replace(
                 coefficients=state.coefficients + coefficients,
@@ -469,10 +471,10 @@ class _Fit(Generic[C]):
         point = np.column_stack([np.ones(state.task.shape[0]), state.task])
         self.table.data[:] = self.weight
         sums = self.turned @ self.now.points()
-        agent_cov = _known(np.linalg.inv(sums.reshape(-1, size, size) + self.agent_prior))
+        agent_cov = _known(inverses(sums.reshape(-1, size, size) + self.agent_prior))
         self.table.data[:] = self.residual + self.weight * before
         known = self.turned @ point + np.einsum("ij,j->i", self.agent_prior, self.agent_mean)
-        step = _known(_limited(np.einsum("aij,aj->ai", agent_cov, known) - state.agent))
+        step = _known(_limited(times_each(known, agent_cov) - state.agent))
         self.move(state._replace(agent=state.agent + step), agent_cov=agent_cov)
         self.residual -= self.weight * (self.own() - before)
 
@@ -511,11 +513,6 @@ def _agent_sds(scales: Mapping[str, float], dimensions: int) -> Floats:
     """Prior standard deviations of an agent's ability and loadings, shape (1 + K,)."""
     first = scales.get("discrimination", DISCRIMINATION) * scales["task"]
     return np.array([scales["agent"], first, *[scales["loading"] * scales["task"]] * (dimensions - 1)])
-
-
-def _squares(rows: Floats) -> Floats:
-    """Products of all columns of each row, shape (r, s * s)."""
-    return np.asarray(rows[:, :, None] * rows[:, None, :]).reshape(rows.shape[0], -1)
 
 
 def _known(values: Floats) -> Floats:

@@ -9,6 +9,7 @@ import numpy as np
 
 from phase19.forecasting import Floats, Ints
 from phase19.forecasting.joint import JointFit
+from phase19.forecasting.products import at, dots, table_dots, times_each
 
 _BLOCK_PAIRS = 16_384
 _TINY = 1e-12
@@ -120,14 +121,14 @@ class JointPosterior:
 
     def errors(self, task: Ints, agent: Ints, sd: Floats | None = None) -> Errors:
         """Split the posterior of p pairs, whose standard deviation may be given, into independent errors."""
-        fit, loading = self.fit, self.fit.state.agent[agent, 1:]
+        fit, loading = self.fit, at(self.fit.state.agent[:, 1:], agent)
         sd = self.sd(task, agent) if sd is None else sd
-        point = np.column_stack([np.ones(task.size), fit.state.task[task]])
+        point = np.column_stack([np.ones(task.size), at(fit.state.task, task)])
         shared = fit.left(task, agent)[:, None] * fit.shared(task)
-        of_agent = np.einsum("pi,pij->pj", point, _root(fit.agent_cov)[agent])
-        of_task = np.einsum("pi,pij->pj", loading, _root(fit.task_cov(task)))
+        of_agent = times_each(point, at(_root(fit.agent_cov), agent))
+        of_task = times_each(loading, _root(fit.task_cov(task)))
         found = [shared[:, :-1], shared[:, -1:], of_agent, of_task]
-        known = sum((part**2).sum(axis=1) for part in found)
+        known = sum(dots(part, part) for part in found)
         # The records of a pair may leave it less uncertain than what it shares with others.
         kept = np.minimum(1.0, sd / np.sqrt(np.maximum(known, _TINY)))[:, None]
         return Errors._make([*(kept * part for part in found), np.sqrt(np.maximum(sd**2 - known, 0.0))])
@@ -154,7 +155,7 @@ class JointPosterior:
         """
         mean, sd = self.moments(task, agent)
         errors, category = self.errors(task, agent, sd), self.fit.design.category[task]
-        found = np.einsum("pf,fs->ps", errors.shared, normals[0])
+        found = table_dots(errors.shared, normals[0].T)
         found += mean[:, None]
         found += normals[1][category] * errors.category
         for of_each, error, index in ((normals[2], errors.agent, agent), (normals[3], errors.task, place)):

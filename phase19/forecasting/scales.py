@@ -10,6 +10,7 @@ from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.cells import Cells, averaged, fit_cells
 from phase19.forecasting.classes import Classes, fit_classes
 from phase19.forecasting.joint import ROUGH, Design, JointFit, State, fit_joint
+from phase19.forecasting.products import pair_dots
 from phase19.forecasting.records import LEVELS, logit, sigmoid
 
 _DIMENSIONS = (1, 2, 3, 5)  # that are tried, in this order, until one more gains nothing
@@ -136,7 +137,7 @@ def with_classes(log_odds: Floats, classes: Classes, weight: Floats, task: Ints,
     n, m = classes.membership.shape[0], classes.rate.shape[1]
     is_known = (task < n) & (agent < m)
     pooled = log_odds.copy()
-    rate = np.einsum("cq,cq->c", classes.membership[task[is_known]], classes.rate.T[agent[is_known]])
+    rate = pair_dots(classes.membership, classes.rate.T, task[is_known], agent[is_known])
     own = sigmoid(log_odds[is_known])
     pooled[is_known] = logit(own + weight[task[is_known]] * (rate - own))
     return pooled

@@ -10,6 +10,7 @@ from phase19.forecasting.cells import LOGISTIC_NORMAL, Cells, averaged, fit_cell
 from phase19.forecasting.classes import Classes
 from phase19.forecasting.joint import DISCRIMINATION, Design, JointFit, fit_joint, prior_state
 from phase19.forecasting.posterior import JointPosterior, KnownPairs, row_blocks
+from phase19.forecasting.products import at, dots
 from phase19.forecasting.records import Records, logit, sigmoid
 from phase19.forecasting.scales import agent_consistency, choose, classes_of, with_classes
 
@@ -80,8 +81,8 @@ class SuccessPosterior(JointPosterior):
         mean *= np.sqrt((1.0 + LOGISTIC_NORMAL * (variance + own)) / (1.0 + LOGISTIC_NORMAL * variance))
         variance = variance + own
         if self.classes is not None:
-            rate, member = self.classes.rate, self.classes.membership[task.ravel()]
-            of_class = member @ rate if task.ndim > 1 else np.einsum("pq,pq->p", member, rate.T[agent])
+            rate, member = self.classes.rate, at(self.classes.membership, task.ravel())
+            of_class = member @ rate if task.ndim > 1 else dots(member, at(rate.T, agent))
             pooled = sigmoid(averaged(mean, variance))
             pooled += self.class_weight[task] * (of_class - pooled)
             mean = mean_log_odds(pooled, variance)
