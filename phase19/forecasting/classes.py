@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from phase19.forecasting import Bools, Floats, Ints
+from phase19.forecasting.products import at
 from phase19.forecasting.records import logit, sigmoid
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ def fit_classes(
     difficulty and by the directions in which agents disagree most, so they do not depend on names or order. A round is
     O(records x classes).
     """
+    from scipy.sparse import csr_array
+
+    tasks = np.arange(category.size)
+    members = csr_array((np.ones(category.size), (category, tasks)))  # of categories
     is_known = tries.sum(axis=1) > 0.0
     total = float(logit(_smoothed(wins.sum(), tries.sum(), 0.5)))
     if before is not None and before.membership.shape[0] == is_known.size:
@@ -78,8 +83,8 @@ def fit_classes(
             level = _levels(won, tried, ability, level, total)
             prior = np.clip(sigmoid(ability[:, None] + level), _EDGE, 1.0 - _EDGE)
             rate, last = (won + strength * prior) / (tried + strength), rate
-            log_share = np.log(_shares(member, category))
-            member = _normalised(wins @ logit(rate) + tries @ np.log1p(-rate) + log_share[category])
+            log_share = np.log(_shares(member, members))
+            member = _normalised(wins @ logit(rate) + tries @ np.log1p(-rate) + at(log_share, category))
             if ((rate - last) ** 2).mean() < _TOLERANCE**2:
                 break
         memberships.append(member / len(starts))
@@ -95,11 +100,10 @@ def _levels(won: Floats, tried: Floats, ability: Floats, level: Floats, total: f
     return np.asarray(level + np.clip(slope / information, -1.0, 1.0))
 
 
-def _shares(member: Floats, category: Ints) -> Floats:
-    """Compute the share of each class in each category, shape (categories, CLASSES)."""
+def _shares(member: Floats, members: "csr_array") -> Floats:
+    """Compute the share of each class in each category, shape (g, CLASSES); `members` (g, n) holds their tasks."""
     share = (member.sum(axis=0) + 1.0) / (member.sum() + CLASSES)
-    size = int(category.max(initial=0)) + 1
-    count = np.stack([np.bincount(category, own, size) for own in member.T], axis=1)
+    count = members @ member
     return np.asarray((count + _PULL * share) / (count.sum(axis=1, keepdims=True) + _PULL))
 
 
