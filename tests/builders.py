@@ -129,7 +129,7 @@ def spread(posterior: JointPosterior) -> np.ndarray:
 
 
 def _every_pair(posterior: JointPosterior) -> tuple[np.ndarray, np.ndarray]:
-    n, m = posterior.known.starts.size - 1, posterior.fit.design.agent_count - 1
+    n, m = posterior.known.starts.size - 1, posterior.known.agents
     return np.arange(n)[:, None], np.arange(m)[None, :]
 
 

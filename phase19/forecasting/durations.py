@@ -287,7 +287,7 @@ def _known_pairs(fit: JointFit[TimedCells], likelihood: TimeLikelihood, estimate
     variance = np.add(*fit.variances(task, agent))
     mean = fit.mean(task, agent) + likelihood.pair[here] + fit.left(task, agent) * estimated[task]
     known = likelihood.kept()[here] ** 2 * variance + likelihood.pair_variance[here]
-    return KnownPairs.of(task, agent, n, mean, np.sqrt(known))
+    return KnownPairs.of(task, agent, (n, design.agent_count - 1), mean, np.sqrt(known))
 
 
 def _relative(fit: JointFit[TimedCells], estimate: Floats, stated: Bools) -> Floats:

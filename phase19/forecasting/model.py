@@ -155,7 +155,7 @@ class ForecastModel:
             success=success,
             duration=fit_durations(records, population.duration_ms, estimated_ms, before=duration_before),
             gains=fit_confidence(records, population.confidence_delta, population.success_rate),
-            record_count=KnownPairs.of(task, agent, tasks.height, count),
+            record_count=KnownPairs.of(task, agent, (tasks.height, agents.height), count),
             first_success=success if before is None else before.first_success,
             retry_success=records.retry_success,
         )

@@ -31,42 +31,45 @@ class Errors(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KnownPairs:
-    """Values of pairs of n tasks and m agents that have records, sorted by task and agent.
+    """Values of those of n tasks and m agents' pairs that have records.
 
     Attributes
     ----------
+    key
+        Index of the task times m plus that of the agent, of each pair, sorted, shape (k,).
     starts
         Index of the first pair of each task, and the number of all pairs, shape (n + 1,).
-    agent
-        Agent of each pair, shape (k,).
+    agents
+        Number m of agents.
     values
         Values of each pair, shape (k, v).
     """
 
+    key: Ints
     starts: Ints
-    agent: Ints
+    agents: int
     values: Floats
 
     @classmethod
-    def of(cls, task: Ints, agent: Ints, tasks: int, *values: Floats | Ints) -> "KnownPairs":
-        """Sort the pairs of this many tasks."""
+    def of(cls, task: Ints, agent: Ints, shape: tuple[int, int], *values: Floats | Ints) -> "KnownPairs":
+        """Sort the values of pairs, shape (k,); `shape` is (n, m)."""
         order = np.lexsort((agent, task))
-        starts = np.searchsorted(task[order], np.arange(tasks + 1))
-        return cls(starts, agent[order], np.column_stack(values)[order].astype(np.float64))
+        starts = np.searchsorted(task[order], np.arange(shape[0] + 1))
+        sorted_values = np.column_stack(values)[order].astype(np.float64)
+        return cls((task * shape[1] + agent)[order], starts, shape[1], sorted_values)
 
     def put(self, into: Sequence[Floats | Ints], task: Ints, agent: Ints) -> None:
         """Replace the values of pairs that have records, in arrays to whose shape `task` and `agent` broadcast."""
         if task.ndim > 1:  # whole rows: all agents in order
-            counts = np.diff(self.starts)[task[:, 0]]
-            here = np.repeat(self.starts[task[:, 0]] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
-            place: tuple[Ints, ...] = (np.repeat(np.arange(len(task)), counts), self.agent[here])
+            first = self.starts[task[:, 0]]
+            counts = self.starts[task[:, 0] + 1] - first
+            here = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+            place: tuple[Ints, ...] = (np.repeat(np.arange(len(task)), counts), self.key[here] % self.agents)
         else:
-            size = int(self.agent.max(initial=0)) + 1
-            pair = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts)) * size + self.agent
-            wanted = np.where(agent < size, task * size + agent, -1)
-            found = np.minimum(np.searchsorted(pair, wanted), max(pair.size - 1, 0))
-            place = (np.flatnonzero(pair[found] == wanted) if pair.size else found[:0],)
-            here = found[place]
+            wanted = task * self.agents + agent
+            here = np.searchsorted(self.key, wanted)
+            place = (np.flatnonzero(np.append(self.key, -1)[here] == wanted),)
+            here = here[place]
         for array, own in zip(into, self.values.T, strict=True):
             array[place] = own[here]
 

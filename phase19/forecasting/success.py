@@ -227,4 +227,6 @@ def _known_pairs(
     cells = replace(design.cells, tightness=design.cells.tightness * factor)
     variance = np.add(*fit.variances(task, agent)) + logit_sd(cells.tries[here], concentration * factor[here]) ** 2
     rate = fit_cells(log_odds, cells, concentration).rate[here]
-    return KnownPairs.of(task, agent, n, mean_log_odds(rate, variance) + boost[task], np.sqrt(variance))
+    return KnownPairs.of(
+        task, agent, (n, design.agent_count - 1), mean_log_odds(rate, variance) + boost[task], np.sqrt(variance)
+    )

@@ -107,7 +107,9 @@ def success(wave, model, mine, a):
     for task, agent, allowed in pairs(wave, model, mine, a):
         p = model.expected(task, agent, allowed).planned_success.item()
         mean, sd = posterior.moments(task, agent)
-        known = [KnownPairs.of(task, agent, model.tasks.height, mean + h, sd) for h in (-step, step)]
+        known = [
+            KnownPairs.of(task, agent, (model.tasks.height, model.agents.height), mean + h, sd) for h in (-step, step)
+        ]
         moved = [replace(posterior, known=each) for each in known]
         low, high = (replace(model, success=m).expected(task, agent, allowed).planned_success.item() for m in moved)
         slope = (high - low) / (2 * step)

@@ -672,7 +672,7 @@ def test_the_planned_time_by_hand():
     """p = .6 for sure, two attempts: .6 S + .4 F for the first, and .4 times (.55 S + .45 F) for the second."""
     fitted = model(world_rows(9, count=200, task_count=4))
     every = (index.ravel() for index in np.indices((4, 3)))
-    certain = KnownPairs.of(*every, 4, np.full(12, np.log(1.5)), np.full(12, 1e-9))
+    certain = KnownPairs.of(*every, (4, 3), np.full(12, np.log(1.5)), np.full(12, 1e-9))
     success = replace(fitted.success, known=certain)
     sure = replace(fitted, success=success)
     pair = np.array([1]), np.array([2])
