@@ -5,6 +5,7 @@ different model would replace only the three fits.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -142,7 +143,10 @@ class ForecastModel:
         estimated_ms = tasks["estimated_duration_ms"].to_numpy().astype(float)
         success_before, duration_before = (before.success, before.duration) if before else (None, None)
         task, agent, count = records.pair_counts(tasks.height)
-        success = fit_success(records, records.population_rate, priors, success_before)
+        with ThreadPoolExecutor(1) as beside:  # numpy lets both fits run at the same time
+            fitted = beside.submit(fit_durations, records, population.duration_ms, estimated_ms, before=duration_before)
+            success = fit_success(records, records.population_rate, priors, success_before)
+            duration = fitted.result()
         return cls(
             tasks=tasks,
             agents=agents,
@@ -153,7 +157,7 @@ class ForecastModel:
             population=population,
             priors=priors,
             success=success,
-            duration=fit_durations(records, population.duration_ms, estimated_ms, before=duration_before),
+            duration=duration,
             gains=fit_confidence(records, population.confidence_delta, population.success_rate),
             record_count=KnownPairs.of(task, agent, (tasks.height, agents.height), count),
             first_success=success if before is None else before.first_success,
