@@ -167,9 +167,9 @@ def with_fault(world: World, fault: str, tasks: pl.DataFrame, agent: int, drop: 
         return FaultyWorld(**parts, success=success, allowed=allowed)
 
     def slower(applies: Callable[..., NDArray[np.bool_]], factor: float = 1.5) -> World:
-        n, m = world.log_ms.mean.shape
-        shift = np.log(factor) * applies(np.arange(n)[:, None], np.arange(m))
-        return replace(world, log_ms=world.log_ms._replace(mean=world.log_ms.mean + shift))
+        return replace(
+            world, log_ms=lambda task, agent: world.log_ms(task, agent) + np.log(factor) * applies(task, agent)
+        )
 
     def alike(task: NDArray[np.int64], _agent: NDArray[np.int64], _p: NDArray[np.float64]) -> NDArray[np.float64]:
         every = World.success_probability(world, task[:, None], np.arange(world.agent_keys.size))

@@ -22,6 +22,7 @@ from phase19 import frames
 from phase19.analysis.session import sql_directory
 from tests import test_feedback_loop, test_monitor
 from tests.analysis import test_anomaly_tests, test_convergence, test_heuristic_updates, test_queries
+from tests.evaluation import test_sweep
 from tests.rules import Rules
 from tests.synthetic import (
     TIMESTAMP,
@@ -52,6 +53,7 @@ BY_HAND: dict[str, Callable] = {
     "agent_leads": FEEDBACK.test_a_lead_beyond_chance_is_a_specialization_and_a_small_one_is_not,
     "heuristic_lifts": test_queries.test_heuristic_weight_moves_by_the_shrunk_lift,
     "heuristic_updates": test_heuristic_updates.test_an_update_by_hand,
+    "sweep_summary": test_sweep.test_a_summary_by_hand,
 }
 
 

@@ -103,6 +103,43 @@ def test_the_summary_has_a_row_per_setting(expected, golden):
         assert line["anomaly_rate"] == (own["anomaly_count"] > 0).mean()
 
 
+def test_a_summary_by_hand():
+    """Three runs of one setting, of which one failed and one ended outside its range, and one run of another."""
+    rows = {
+        "run": [1, 2, 3, 4],
+        "setting": ["a", "a", "a", "b"],
+        "error": [None, None, "no room", None],
+        "expected_success_rate": [0.5, 0.7, None, 0.9],
+        "actual_success_rate": [0.4, 0.8, None, 1.0],
+        "success_rate_low": [0.3, 0.5, None, 0.8],
+        "success_rate_high": [0.6, 0.75, None, 1.0],
+        "baseline_success_rate": [0.2, 0.4, None, 0.5],
+        "planned_makespan_ms": [100.0, 300.0, None, None],
+        "actual_makespan_ms": [150.0, 250.0, None, None],
+        "retry_count": [2, 4, None, 0],
+        "anomaly_count": [0, 3, None, 0],
+    }
+    of_a, of_b = summarize(pl.DataFrame(rows)).to_dicts()
+    assert of_a == pytest.approx(
+        {
+            "setting": "a",
+            "run_count": 3,
+            "failed_count": 1,
+            "planned_success_rate": 0.6,
+            "actual_success_rate": 0.6,
+            "actual_success_rate_low": 0.42,
+            "actual_success_rate_high": 0.78,
+            "interval_coverage": 0.5,
+            "baseline_success_rate": 0.3,
+            "planned_makespan_ms": 200.0,
+            "actual_makespan_ms": 200.0,
+            "retry_count": 3.0,
+            "anomaly_rate": 0.5,
+        }
+    )
+    assert (of_b["setting"], of_b["run_count"], of_b["failed_count"], of_b["planned_makespan_ms"]) == ("b", 1, 0, None)
+
+
 def test_the_number_of_shards_is_limited_and_each_run_is_in_one(tmp_path):
     grid = read_grid(write(tmp_path, GRID.replace("8}", "506}")))
     shards = make_shards(grid, tmp_path)
