@@ -9,7 +9,7 @@ import numpy as np
 from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.attempt_times import AttemptTimes, OutcomeContrast, Residuals
 from phase19.forecasting.components import VarianceComponents, coefficient_sds, prior_scales
-from phase19.forecasting.joint import Design, JointFit, fit_joint, prior_state
+from phase19.forecasting.joint import Design, JointFit, fit_joint
 from phase19.forecasting.posterior import JointPosterior, KnownPairs
 from phase19.forecasting.products import at, dots, table_dots
 from phase19.forecasting.records import Records
@@ -136,7 +136,8 @@ def fit_durations(
         dimensions, use_features = _dimensions(design, priors)
         fit = _estimated(design, VarianceComponents(design, priors, use_features=use_features), dimensions)
         kept = Kept(fit.scales, cast("TimeLikelihood", fit.likelihood).spread, count)
-    fit = _refitted(_design(records, is_timed, stated, priors, kept), fit)
+    design, dimensions = _design(records, is_timed, stated, priors, kept), fit.absorbed.shape[1]
+    fit = fit_joint(design, fit.scales, dimensions, fit, tolerance=_TOLERANCE)
     likelihood = cast("TimeLikelihood", fit.likelihood)
     has_estimate = estimated_ms > 0
     estimated = np.zeros(n)
@@ -225,14 +226,6 @@ def _estimated(
     return fit_joint(
         design, scales, dimensions, start, tolerance=_TOLERANCE, left_out=left_out, revise=components.revise
     )
-
-
-def _refitted(design: Design[TimedCells], before: JointFit[TimedCells]) -> JointFit[TimedCells]:
-    """Fit effects with the variances of an earlier fit, and start from it if it knew all tasks and categories."""
-    dimensions, start, agent_cov = before.absorbed.shape[1], before.state, before.agent_cov
-    if [part.shape for part in start] != [part.shape for part in prior_state(design, dimensions)]:
-        return fit_joint(design, before.scales, dimensions, tolerance=_TOLERANCE)
-    return fit_joint(design, before.scales, dimensions, start, tolerance=_TOLERANCE, agent_cov=agent_cov)
 
 
 def _dimensions(design: Design[TimedCells], priors: DurationPriors) -> tuple[int, bool]:

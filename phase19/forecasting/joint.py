@@ -186,6 +186,19 @@ class JointFit(Generic[C]):
         away = at(self.design.covariates, task) - at(self.category_given, category)
         return np.column_stack([np.einsum("tf,fe->te", away, self.coefficient_root), self.category_sd[category]])
 
+    def shared_variance(self, task: Ints | slice = ALL) -> Floats:
+        """Variance that the errors of coefficients and category add to t tasks without records, shape (t,)."""
+        category = self.design.category[task]
+        found = self.category_sd[category] ** 2
+        away = [
+            np.ascontiguousarray(own) - given[category]
+            for own, given in zip(at(self.design.covariates, task).T, self.category_given.T, strict=True)
+        ]
+        for error in self.coefficient_root.T:
+            parts = [weight * own for weight, own in zip(error, away, strict=True) if weight]
+            found += np.sum(parts, axis=0) ** 2
+        return np.asarray(found)
+
     def category_variance(self) -> Floats:
         """Variance of the effects of categories, shape (g,)."""
         by_coefficient = np.einsum("gf,fe->ge", self.category_given, self.coefficient_root)
@@ -247,8 +260,7 @@ class JointFit(Generic[C]):
 
     def _task_errors(self, task: Ints | slice) -> Floats:
         """Second moments of the errors of t tasks, shape (t, (1 + K)^2)."""
-        absorbed, shared = at(self.absorbed, task), self.shared(task)
-        spread = np.sqrt(dots(shared, shared))
+        absorbed, spread = at(self.absorbed, task), np.sqrt(self.shared_variance(task))
         found = outer_squares(np.column_stack([spread, -absorbed * spread[:, None]]))
         found[:, 1:, 1:] += self.task_cov(task)
         return np.asarray(found.reshape(len(found), found.shape[1] ** 2))
@@ -265,11 +277,10 @@ def fit_joint(
     design: Design[C],
     scales: Mapping[str, float],
     dimensions: int,
-    start: State | None = None,
+    start: State | JointFit[C] | None = None,
     *,
     tolerance: float = _TOLERANCE,
     left_out: Bools | None = None,
-    agent_cov: Floats | None = None,
     revise: Callable[[JointFit[C]], JointFit[C]] | None = None,
 ) -> JointFit[C]:
     """Fit the posterior by variational inference.
@@ -286,13 +297,12 @@ def fit_joint(
     dimensions
         Number K of dimensions, at least 1.
     start
-        Means to start from, of at most as many dimensions; by default those of the prior.
+        A fit to start from, or its means, of at most as many dimensions; by default the prior. A fit to other tasks,
+        agents or categories counts as none.
     tolerance
         The fit has converged if predictors change by less in a sweep (root mean square).
     left_out
         Cells that do not count, shape (c,).
-    agent_cov
-        Covariances of the agents at the start, shape (m, 1 + K, 1 + K); by default those of the prior.
     revise
         Estimates the scales again after each sweep.
 
@@ -303,11 +313,16 @@ def fit_joint(
     log-likelihood (Gaussian variational approximation: Ormerod and Wand, 2012). New dimensions start at the leading
     eigenvectors of what the agents have in common beyond the fit. A sweep is O(c K^2).
     """
+    if isinstance(start, JointFit):
+        same = min(start.absorbed.shape[1], dimensions)
+        expected = [part.shape for part in prior_state(design, same)]
+        if [part.shape for part in start.state] != expected:
+            start = None
+        elif same < dimensions:
+            start = start.state
     if start is None and dimensions > 1:
         start = fit_joint(design, scales, 1, tolerance=ROUGH, left_out=left_out, revise=revise).state
     fit = _Fit(design, scales, dimensions, start, left_out)
-    if agent_cov is not None:
-        fit.move(fit.now.state, agent_cov=agent_cov)
     for _ in range(_MOST_SWEEPS if tolerance < ROUGH else _FEW_SWEEPS):
         change, scales, moved = fit.sweep(), fit.now.scales, 0.0
         if revise is not None:
@@ -335,7 +350,7 @@ class _Fit(Generic[C]):
         design: Design[C],
         scales: Mapping[str, float],
         dimensions: int,
-        start: State | None,
+        start: State | JointFit[C] | None,
         left_out: Bools | None,
     ) -> None:
         from scipy.sparse import csr_array
@@ -364,8 +379,11 @@ class _Fit(Generic[C]):
             leverage=np.zeros((n, dimensions)),
             interaction_var=scales["interaction"] ** 2 * self.is_interaction,
         )
+        self.unsettled = _SWEEPS_PER_VARIANCE  # sweeps in which variances change much
+        if isinstance(start, JointFit):
+            self.now, self.unsettled = replace(start, design=design, likelihood=self.likelihood, scales=scales), 0
         self.rescale(self.now)
-        if start is not None:
+        if isinstance(start, State):
             self.move(state=self.with_dimensions(start, dimensions, scales))
         self.expect()
 
@@ -384,7 +402,7 @@ class _Fit(Generic[C]):
         """Compute the predictors of the cells, and the weight and the residual of each in the next step."""
         pairs = self.design.task, self.design.agent
         self.predictor = self.now.mean(*pairs)
-        if self.sweeps <= _SWEEPS_PER_VARIANCE or self.sweeps % _SWEEPS_PER_VARIANCE == 0:
+        if self.sweeps <= self.unsettled or self.sweeps % _SWEEPS_PER_VARIANCE == 0:
             self.variance = np.add(*self.now.variances(*pairs))
         self.weight, self.residual = self.likelihood.expect(self.predictor, self.variance)
 

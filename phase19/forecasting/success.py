@@ -8,7 +8,7 @@ import numpy as np
 from phase19.forecasting import Floats, Ints
 from phase19.forecasting.cells import LOGISTIC_NORMAL, Cells, averaged, fit_cells, logit_sd, mean_log_odds
 from phase19.forecasting.classes import Classes
-from phase19.forecasting.joint import DISCRIMINATION, Design, JointFit, fit_joint, prior_state
+from phase19.forecasting.joint import DISCRIMINATION, Design, JointFit, fit_joint
 from phase19.forecasting.posterior import JointPosterior, KnownPairs, row_blocks
 from phase19.forecasting.products import at, dots
 from phase19.forecasting.records import Records, logit, sigmoid
@@ -125,10 +125,7 @@ def fit_success(
         scales, dimensions, chosen_on = priors.scales(), 1, count
         if count >= priors.least_attempts:
             scales, dimensions = choose(design, scales, priors.spread)
-    start = None if before is None else before.fit.state
-    if start is not None and [part.shape for part in start] != [part.shape for part in prior_state(design, dimensions)]:
-        start = None  # the earlier fit did not know some tasks or categories
-    fit = fit_joint(design, scales, dimensions, start)
+    fit = fit_joint(design, scales, dimensions, None if before is None else before.fit)
     log_odds = averaged(fit.mean(design.task, design.agent), np.add(*fit.variances(design.task, design.agent)))
     classes, seen = None, design.by_task(design.cells.tries)[:-1] > 0.0
     weight = np.where(seen, scales.get("class_weight", 0.0), scales.get("class_weight_new", 0.0))
