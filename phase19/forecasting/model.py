@@ -13,11 +13,12 @@ import numpy as np
 import polars as pl
 
 from phase19.forecasting import Bools, Floats, Ints
+from phase19.forecasting.blocks import for_blocks
 from phase19.forecasting.confidence import ConfidenceChanges, fit_confidence
 from phase19.forecasting.durations import ASSUMED_MS, DurationPosterior, fit_durations
 from phase19.forecasting.features import main_features
 from phase19.forecasting.keyed_random import id_keys, normals
-from phase19.forecasting.posterior import KnownPairs, row_blocks
+from phase19.forecasting.posterior import KnownPairs
 from phase19.forecasting.quadrature import expected_within, first_attempt, interpolated_within, success_and_slope
 from phase19.forecasting.records import logit, read_records, sigmoid
 from phase19.forecasting.retries import each_retry
@@ -201,10 +202,13 @@ class ForecastModel:
         if task.ndim > 1:
             shape = np.broadcast(task, agent).shape
             found = Expected(*(np.empty(shape) for _ in _EXPECTED))
-            for rows in row_blocks(*shape):
+
+            def expect(_block: int, rows: slice) -> None:
                 part = self._expected(task[rows], agent, allowed[rows], is_large=task.size * agent.size > _MANY_PAIRS)
                 for name, values in vars(found).items():
                     values[rows] = getattr(part, name)
+
+            for_blocks(expect, *shape)
             return found
         return self._expected(task, agent, allowed, is_large=False)
 

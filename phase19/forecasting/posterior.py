@@ -1,7 +1,7 @@
 """Normal posterior of the predictors of pairs, kept as the factors of a joint model: means, errors and draws."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +11,6 @@ from phase19.forecasting import Floats, Ints
 from phase19.forecasting.joint import JointFit
 from phase19.forecasting.products import at, dots, table_dots, times_each
 
-_BLOCK_PAIRS = 16_384
 _TINY = 1e-12
 
 
@@ -165,12 +164,6 @@ class JointPosterior:
             for dimension, own in enumerate(error.T):
                 found += of_each[index, dimension] * own[:, None]
         return found, errors.own[:, None]
-
-
-def row_blocks(rows: int, columns: int) -> Iterator[slice]:
-    """Split the rows of a matrix into blocks that are small enough for the processor's cache."""
-    step = max(1, _BLOCK_PAIRS // max(columns, 1))
-    return (slice(start, min(start + step, rows)) for start in range(0, max(rows, 1), step))
 
 
 def _root(covariance: Floats) -> Floats:

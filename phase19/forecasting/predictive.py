@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from phase19 import frames
 from phase19.forecasting import Bools, Floats, Ints
 from phase19.forecasting.attempt_times import AttemptTimes
+from phase19.forecasting.blocks import for_blocks, row_blocks
 from phase19.forecasting.model import ForecastModel
-from phase19.forecasting.posterior import row_blocks
 from phase19.forecasting.records import sigmoid
 from phase19.forecasting.retries import TaskOutcomes, attempt_probability, each_retry, within_attempts
 
@@ -130,7 +130,10 @@ def draw_wave(
     shape = (task.size, draws)
     within, busy_ms, change = (np.empty(shape) for _ in range(3))
     succeeded, attempts = np.empty(shape, bool), np.empty(shape, np.int64)
-    for rows in row_blocks(*shape):
+    generators = rng.spawn(len(row_blocks(*shape)))
+
+    def draw(block: int, rows: slice) -> None:
+        rng = generators[block]
         pairs, here = (own[rows], who[rows]), order[rows]
         first, log_ms = (
             mean + own_sd * rng.standard_normal(mean.shape)
@@ -147,6 +150,8 @@ def draw_wave(
         noise = rng.standard_normal(first.shape)
         change[here] = model.gains.drawn(done.succeeded, who[rows, None], confidence[rows], noise)
         within[here], _ = within_attempts(first, allowed[rows, None], of_retry)
+
+    for_blocks(draw, *shape)
     return WaveDraws(agent, within.T, succeeded.T, busy_ms.T, change.T, attempts.T)
 
 

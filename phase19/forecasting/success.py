@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from phase19.forecasting import Floats, Ints
+from phase19.forecasting.blocks import for_blocks
 from phase19.forecasting.cells import LOGISTIC_NORMAL, Cells, averaged, fit_cells, logit_sd, mean_log_odds
 from phase19.forecasting.classes import Classes
 from phase19.forecasting.joint import DISCRIMINATION, Design, JointFit, fit_joint
-from phase19.forecasting.posterior import JointPosterior, KnownPairs, row_blocks
+from phase19.forecasting.posterior import JointPosterior, KnownPairs
 from phase19.forecasting.products import at, dots
 from phase19.forecasting.records import Records, logit, sigmoid
 from phase19.forecasting.scales import agent_consistency, choose, classes_of, with_classes
@@ -92,8 +93,11 @@ class SuccessPosterior(JointPosterior):
         """Posterior mean of the log odds of t tasks, averaged over agents, shape (t,)."""
         agents = np.arange(self.fit.design.agent_count - 1)[None, :]
         found = np.empty(task.size)
-        for rows in row_blocks(task.size, agents.size):
+
+        def average(_block: int, rows: slice) -> None:
             found[rows] = self.mean(task[rows, None], agents).mean(axis=1)
+
+        for_blocks(average, task.size, agents.size)
         return found
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phase19.forecasting.posterior import KnownPairs, row_blocks
+from phase19.forecasting.posterior import KnownPairs
 from tests.builders import model, random_attempts
 
 
@@ -45,10 +45,3 @@ def test_errors_add_up_to_the_variance():
         errors = posterior.errors(*listed)
         parts = [*(part for part in errors[:-1]), errors.own[:, None]]
         assert sum((part**2).sum(axis=1) for part in parts) == pytest.approx(posterior.sd(*listed) ** 2)
-
-
-def test_blocks_cover_all_rows_once():
-    blocks = list(row_blocks(1000, 100))
-    assert len(blocks) > 1
-    assert np.concatenate([np.arange(1000)[rows] for rows in blocks]).tolist() == list(range(1000))
-    assert list(row_blocks(0, 5)) == [slice(0, 0)]
