@@ -56,9 +56,11 @@ class WaveDraws(NamedTuple):
         draws = len(self.busy_ms)
         scheduled = [executions[f"scheduled_{edge}_time"].to_numpy()[ran] for edge in ("start", "end")]
         advantage = (executions["planned_success"] - executions["baseline_success"]).to_numpy()
-        busy, chance, succeeded, change = (
-            part.T[ran] for part in (self.busy_ms, self.success_probability, self.succeeded, self.confidence_delta)
+        whole = slice(None) if ran.all() else ran  # a slice copies nothing
+        busy, chance, change = (
+            part.T[whole] for part in (self.busy_ms, self.success_probability, self.confidence_delta)
         )
+        succeeded = self.succeeded.T[whole]
         is_timed = executions["actual_end_time"].is_not_null().to_numpy()[ran]
         is_timed |= not is_timed.any()
         makespan, deviation = np.zeros((2, draws))

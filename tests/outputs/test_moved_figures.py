@@ -74,7 +74,7 @@ def runs(tmp_path_factory) -> list[Path]:
     }
     options = {
         "steady": {},
-        "mild": {"previous": place / "steady", "strategy": "balance_load", "explore": True},
+        "mild": {"previous": place / "steady", "strategy": "balance_load", "explore": True, "max_retries": 0},
         "bad": {"previous": place / "mild", "capacity": 7, "allow_unassigned": True, "thresholds": rules},
     }
     for name, history in histories.items():
