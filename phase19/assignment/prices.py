@@ -219,10 +219,10 @@ def _descend(choices: PricedChoices, room: NDArray[np.float64], *, has_slack: bo
             found = choices.dual(room, load)
             step = choices.prices - prices
             promised = surplus @ step - 0.5 * (step @ (density.sum(axis=1) * step - density @ step))
-            if value - found > _GOOD * promised:
-                damping = max(damping * _EASIER, 1e-6)
-            elif not value - found > _BAD * promised:  # also if the step is zero
+            if not value - found > max(_BAD * promised, 0.0):  # also if the step is zero, or promised an increase
                 damping *= _HARDER
+            elif value - found > _GOOD * promised:
+                damping = max(damping * _EASIER, 1e-6)
             if found < value:
                 value = found
                 break

@@ -492,9 +492,10 @@ def test_prices_leave_few_of_many_alike_tasks_over_capacity():
     assert np.maximum(choices.load() - capacity, 0).sum() <= 50
 
 
-@pytest.mark.parametrize("room", [1, 2])
-def test_many_alike_tasks_are_assigned_optimally(room, algorithm):
+@pytest.mark.parametrize(("n", "room"), [(2_000, 100), (2_000, 200), (3_333, 167)])
+def test_many_alike_tasks_are_assigned_optimally(n, room, algorithm):
+    """In the last case, steps of the prices promise an increase."""
     if algorithm == "linear_sum_assignment":
         pytest.skip("takes minutes")
-    found = solve(forecasts(2_000, 20), np.full(20, 100 * room))
+    found = solve(forecasts(n, 20), np.full(20, room))
     assert found.gap <= 1e-9
