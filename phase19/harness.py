@@ -32,7 +32,7 @@ from phase19.outputs.report import write_report
 from phase19.outputs.summary import derive_run_id, run_row, summary_document
 from phase19.publishing.delivery import FEEDBACK_FILE
 from phase19.publishing.files import SUMMARY_FILE, real_path, write_files, write_json
-from phase19.publishing.run_directory import ATTEMPTS_FILE, check_target, holds_live_run, journal, publish
+from phase19.publishing.run_directory import check_target, holds_live_run, journal, publish
 from phase19.run_result import RunResult
 from phase19.safety import SafetyGate
 from phase19.scheduler import AdaptiveScheduler
@@ -298,7 +298,7 @@ class Phase19Harness:
         made = pl.concat([done.attempts for done in self.scheduler.executed.values()])
         attempts = attempt_log(made, is_simulated=run["is_simulated"].item())
         tables |= {"agents": self.model.agents, "attempts": attempts, "run": run, **self.thresholds.frames()}
-        return {**tables, **analyse(tables, staging)}
+        return {**tables, **analyse(tables, staging, task_format=self.options.format)}
 
     def _generate_feedback(self, analysis: Analysis) -> None:
         """Write the feedback files."""
@@ -310,13 +310,13 @@ class Phase19Harness:
 
     def _generate_reports(self, analysis: Analysis) -> RunResult:
         """Write the plans, the schedules, the summary and the report."""
-        staging, tables = analysis.directory, analysis.tables
+        staging, tables, task_format = analysis.directory, analysis.tables, self.options.format
         self.optimizer.write_optimization_outputs(
-            staging, scheduled=tables["executions"], unassigned=tables["unassigned"]
+            staging, scheduled=tables["executions"], unassigned=tables["unassigned"], task_format=task_format
         )
         for wave in tables["wave_plans"]["wave"].to_list():
-            self.scheduler.write_schedule_outputs(wave, staging)
-        write_files(staging, {ATTEMPTS_FILE: tables["attempts"]})
+            self.scheduler.write_schedule_outputs(wave, staging, task_format=task_format)
+        write_files(staging, {f"attempts.{task_format}": tables["attempts"]})
         self._warn_of_errors(tables["attempts"])
         baselines = self.optimizer.calculate_optimization_metrics()
         summary = summary_document(

@@ -41,7 +41,7 @@ from phase19.inputs.tasks import (
     sorted_by_id,
     task_rows,
 )
-from phase19.options import OptimizationStrategy, PlanOptions, WaveOptions
+from phase19.options import OptimizationStrategy, PlanOptions, TaskFormat, WaveOptions
 from phase19.publishing.files import agent_directories, output_directory, write_agent_rows, write_files
 from phase19.schema import Schema
 from phase19.wave import ExecutedWave, PlannedWave, Wave, largest, mean, positions
@@ -496,6 +496,7 @@ class AdaptiveOptimizer:
         *,
         scheduled: pl.DataFrame | None = None,
         unassigned: pl.DataFrame | None = None,
+        task_format: TaskFormat = "jsonl",
     ) -> list[Path]:
         """Write the plans: `wave_N/AGENT/planned_tasks.jsonl`, schedule_recommendations.jsonl, unassigned_tasks.jsonl.
 
@@ -508,6 +509,8 @@ class AdaptiveOptimizer:
             times.
         unassigned
             `frames.UNASSIGNED` of all waves, including waves without a plan; by default that of the plans.
+        task_format
+            With parquet, the planned tasks of all agents are in `wave_N/planned_tasks.parquet`.
 
         Returns
         -------
@@ -527,7 +530,7 @@ class AdaptiveOptimizer:
         write_agent_rows(
             rows.select(keys),
             place,
-            "planned_tasks.jsonl",
+            f"planned_tasks.{task_format}",
             waves=sorted(self._plans),
             directories=agent_directories(agents),
         )

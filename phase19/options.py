@@ -57,6 +57,7 @@ _Weights = Annotated[Mapping[str, _Weight], Meta(description=_WEIGHTS)]
 _MOMENT = "ISO 8601 such as 2026-02-05T12:00:00Z, in the years 1000 to 9999"
 _Moment = Annotated[datetime, Meta(description=_MOMENT)]
 Capacity = Annotated[int, Meta(ge=1, le=2**31)] | Literal["even", "none"]
+TaskFormat = Literal["jsonl", "parquet"]  # of the files with a row per task or attempt
 _Retries = Annotated[int, Meta(ge=0, le=100)]
 _Names = tuple[str, ...]
 
@@ -248,6 +249,8 @@ class RunOptions(WaveOptions):
     """Require approval of MEDIUM risk tasks too."""
     output: Path | None = _file(_OUTPUT)
     """The run directory; phase19 beside the input by default."""
+    format: TaskFormat = _option(_OUTPUT, "jsonl", decides_run=False)
+    """Write the files with a row per task or attempt as JSON lines or as Parquet."""
     deliver_feedback: bool = _option(_OUTPUT, False, decides_run=False)
     """Append the feedback to files in Phase 16's and Phase 18's directories."""
 
@@ -277,7 +280,7 @@ class CompareOptions(WaveOptions):
 class SweepOptions(RunOptions):
     """Options of one run of a sweep, which writes no run directory."""
 
-    not_taken = ("timestamp", "output", "deliver_feedback")
+    not_taken = ("timestamp", "output", "format", "deliver_feedback")
     executor: Literal["simulate", "replay"] = _option(_EXECUTING, "simulate")
     """Simulate outcomes (a dry run), or replay recorded ones."""
 

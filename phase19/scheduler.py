@@ -24,7 +24,7 @@ from phase19.forecasting.retries import attempt_probability, attempts_allowed
 from phase19.inputs.heuristics import Heuristics
 from phase19.inputs.loading import Inputs, load_inputs
 from phase19.inputs.tasks import Rows, agent_rows, by_priority, natural_order, rows_of, task_rows
-from phase19.options import PriorityStrategy
+from phase19.options import PriorityStrategy, TaskFormat
 from phase19.publishing.files import agent_directories, output_directory, write_agent_rows
 from phase19.schema import Schema
 from phase19.wave import PlannedWave, largest, mean, positions
@@ -444,7 +444,9 @@ class AdaptiveScheduler:
         share = dict(busy.rows())
         return {agent: share.get(agent, 0.0) for agent in (agents or self.agents or sorted(share))}
 
-    def write_schedule_outputs(self, wave: WaveNumber, directory: Path | str | None = None) -> Path:
+    def write_schedule_outputs(
+        self, wave: WaveNumber, directory: Path | str | None = None, *, task_format: TaskFormat = "jsonl"
+    ) -> Path:
         """Write `wave_N/AGENT/scheduled_tasks.jsonl` of an executed wave, a file for every agent.
 
         Parameters
@@ -453,6 +455,8 @@ class AdaptiveScheduler:
             Number of a wave that was executed.
         directory
             The run directory; `phase19_output_dir` by default.
+        task_format
+            With parquet, the tasks of all agents are in `wave_N/scheduled_tasks.parquet`.
 
         Returns
         -------
@@ -474,7 +478,7 @@ class AdaptiveScheduler:
         write_agent_rows(
             rows.with_columns(confidence_after=after).select(keys),
             place,
-            "scheduled_tasks.jsonl",
+            f"scheduled_tasks.{task_format}",
             waves=[wave],
             directories=agent_directories(self.agents),
         )

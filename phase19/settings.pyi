@@ -79,6 +79,7 @@ class RunSettings(TypedDict, total=False):
     approve: Path | str | None
     require_approval: bool
     output: Path | str | None
+    format: Literal["jsonl", "parquet"]
     deliver_feedback: bool
 
 class TableSettings(TypedDict, total=False):

@@ -1,8 +1,8 @@
 -- Question: what do run directories hold, as typed tables for an analyst who has only duckdb?
 -- Grain: one view per kind of row; `from views` lists them, and the comment on each view states its grain.
--- Inputs: run directories. Before running this file, `set variable runs = ['outputs/phase19', 'archive/monday']`, or
---     `run` for a single one; the default is the current directory. A directory that is not a run is an error. A file
---     that a run does not have is an empty table.
+-- Inputs: run directories, with or without `--format parquet`. Before running this file, `set variable runs =
+--     ['outputs/phase19', 'archive/monday']`, or `run` for a single one; the default is the current directory. A
+--     directory that is not a run is an error. A file that a run does not have is an empty table.
 -- Columns: those of the files, declared here, then run (the directory as given, without needless dots and slashes) and
 --     run_id. `from view_columns` lists the type, unit and meaning of each column, from the comments on columns.
 --     They are declared here, but those of tasks, attempts, plans, decisions and unassigned in phase19/frames.py.
@@ -40,7 +40,9 @@ set variable run_files = (
         from
             glob(list_concat(
                 list_transform(getvariable('run_names'), lambda run: path_join(as_pattern(run), '*.jsonl')),
-                list_transform(getvariable('run_names'), lambda run: path_join(as_pattern(run), 'wave_*/*/*.jsonl'))
+                list_transform(getvariable('run_names'), lambda run: path_join(as_pattern(run), 'wave_*/*/*.jsonl')),
+                list_transform(getvariable('run_names'), lambda run: path_join(as_pattern(run), '*.parquet')),
+                list_transform(getvariable('run_names'), lambda run: path_join(as_pattern(run), 'wave_*/*.parquet'))
             ))
         group by name
     )
@@ -64,6 +66,30 @@ create or replace temp macro rows_of(name, structure) as table
             format = 'newline_delimited'
         )
     where parse_filename(file) = name;
+
+-- The text of a query for the rows of all Parquet files of one name; it has no rows if there is no file. It is text
+-- because read_parquet needs a file, and casts each column to its type in the structure, as read_json does.
+create or replace temp macro parquet_query(name, structure) as if(
+    getvariable('run_files')[name] is null,
+    'select null::varchar as run where false',
+    format(
+        'select {}, run_of(file) as run, getvariable(''run_ids'')[run_of(file)] as run_id, '
+        || 'from read_parquet(getvariable(''run_files'')[''{}''], filename = ''file'')',
+        array_to_string(
+            list_transform(
+                json_keys(to_json(structure)),
+                lambda key: format('cast({0} as {1}) as {0}', key, to_json(structure) ->> key)
+            ), ', '
+        ),
+        name
+    )
+);
+
+-- The rows of tasks or attempts: of the JSONL files of one stem, and of the Parquet files of `--format parquet`.
+create or replace temp macro task_rows_of(stem, structure) as table
+    from rows_of(stem || '.jsonl', structure)
+    union all by name
+    from query(parquet_query(stem || '.parquet', structure));
 
 -- The JSON document of one name in each run.
 create or replace temp macro documents_of(name, structure) as table
@@ -148,7 +174,7 @@ set variable run_ids = (
 );
 
 create or replace temp view tasks as
-from rows_of('scheduled_tasks.jsonl', {
+from task_rows_of('scheduled_tasks', {
     'task_id': 'varchar',
     'agent_id': 'varchar',
     'wave': 'bigint',
@@ -201,7 +227,7 @@ comment on column tasks.is_late is
 'the actual end is after the deadline; false without a deadline, null if the end is unknown';
 
 create or replace temp view attempts as
-from rows_of('attempts.jsonl', {
+from task_rows_of('attempts', {
     'task_id': 'varchar',
     'agent_id': 'varchar',
     'wave': 'bigint',
@@ -232,7 +258,7 @@ comment on column attempts.error_message is 'what went wrong; null if nothing is
 comment on column attempts.simulated is 'the outcome is that of a dry run';
 
 create or replace temp view plans as
-from rows_of('planned_tasks.jsonl', {
+from task_rows_of('planned_tasks', {
     'task_id': 'varchar',
     'agent_id': 'varchar',
     'wave': 'bigint',
@@ -608,7 +634,7 @@ comment on column convergence.simulated is 'the outcomes are those of a dry run'
 comment on column convergence.timestamp is 'moment of the run, UTC';
 
 create or replace temp view decisions as
-from rows_of('safety_gate_decisions.jsonl', {
+from task_rows_of('safety_gate_decisions', {
     'task_id': 'varchar',
     'wave': 'bigint',
     'risk_level': 'varchar',

@@ -16,7 +16,8 @@ class Query:
     document
         SQL aggregate over the table's rows that makes one JSON document. None writes one JSON object per row.
     is_per_task
-        Whether the table has one row per task. Such a table is not returned as a frame.
+        Whether the table has one row per task. Such a table is not returned as a frame, and its files, named .jsonl,
+        may be Parquet files instead.
     condition
         SQL that selects a row if the table can have rows; otherwise the file is not run, which saves the time to bind
         it. None runs it always.

@@ -17,13 +17,15 @@ import polars as pl
 
 from phase19.analysis.queries import QUERIES, Query
 from phase19.errors import OutputError
+from phase19.options import TaskFormat
 from phase19.schema import ArrowStream
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# The rows of a query as JSON lines, or one pretty JSON document.
+# The rows of a query as JSON lines or as Parquet, or one pretty JSON document.
 _ROWS = "copy (from {source}) to $path (format json)"
+_PARQUET = "copy (from {source}) to $path (format parquet, compression zstd)"
 _DOCUMENT = "copy (select encode(json_pretty(to_json({document})) || chr(10)) from {source}) to $path (format blob)"
 
 
@@ -36,7 +38,10 @@ class Analysis:
 
 
 def analyse(
-    frames: Mapping[str, pl.DataFrame], staging: Path | None, queries: Sequence[Query] = QUERIES
+    frames: Mapping[str, pl.DataFrame],
+    staging: Path | None,
+    queries: Sequence[Query] = QUERIES,
+    task_format: TaskFormat = "jsonl",
 ) -> dict[str, pl.DataFrame]:
     """Run every query over the frames of a run, and write the analytical outputs into a directory.
 
@@ -49,6 +54,8 @@ def analyse(
         Existing directory to write to; the session can access nothing else. None writes nothing.
     queries
         All of :data:`QUERIES`, or some in the same order that include the queries they read.
+    task_format
+        Format and suffix of files with one row per task.
 
     Returns
     -------
@@ -77,7 +84,7 @@ def analyse(
             else:
                 connection.execute(f"create table {query.stem} ({query.columns})")
             if staging is not None:
-                _write(connection, query, frames["wave_plans"]["wave"].to_list(), staging)
+                _write(connection, query, frames["wave_plans"]["wave"].to_list(), staging, task_format)
         results = [query.stem for query in queries if not query.is_per_task]
         return {stem: pl.DataFrame(ArrowStream(connection.table(stem))) for stem in results}
 
@@ -140,13 +147,17 @@ def define_functions(connection: DuckDBPyConnection) -> None:
     connection.execute(read_sql("macros"))
 
 
-def _write(connection: DuckDBPyConnection, query: Query, waves: Sequence[int], staging: Path) -> None:
+def _write(
+    connection: DuckDBPyConnection, query: Query, waves: Sequence[int], staging: Path, task_format: TaskFormat
+) -> None:
     """Copy the table of a query to its files."""
     import duckdb  # already loaded by the connection
 
     copy = _ROWS if query.document is None else _DOCUMENT.replace("{document}", query.document)
-    written: Path | None = None
-    for output in query.outputs:
+    outputs, written = query.outputs, None
+    if query.is_per_task and task_format == "parquet":
+        copy, outputs = _PARQUET, tuple(output.replace(".jsonl", ".parquet") for output in outputs)
+    for output in outputs:
         for wave in waves if "{wave}" in output else [0]:
             path = staging.resolve() / output.format(wave=wave)
             try:

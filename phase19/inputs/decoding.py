@@ -6,6 +6,7 @@ repeated keys and undeclared keys.
 """
 
 import hashlib
+import io
 import json
 import re
 import tomllib
@@ -170,16 +171,27 @@ def check_unique(path: Path, frame: pl.DataFrame, keys: Sequence[str], report: R
 
 @contextmanager
 def open_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file; raise :class:`InputError` if opening or reading fails."""
+    """Open a file, one that ends in .parquet as JSON lines; raise :class:`InputError` if opening or reading fails."""
     try:
         if not path.is_file():
             found = "a directory" if path.is_dir() else "something else" if path.exists() else "nothing"
             found = "a link that leads nowhere" if found == "nothing" and path.is_symlink() else found
             raise InputError(str(path), expected="a file", found=found)
         with path.open("rb") as stream:
-            yield stream
+            yield _json_lines(path, stream) if path.suffix == ".parquet" else stream
     except OSError as problem:
         raise InputError(str(path), expected="a readable file", found=problem.strerror or str(problem)) from problem
+
+
+def _json_lines(path: Path, stream: BinaryIO) -> BinaryIO:
+    """The rows of a Parquet file as JSON lines."""
+    lines = io.BytesIO()
+    try:
+        pl.read_parquet(stream).write_ndjson(lines)
+    except pl.exceptions.PolarsError as problem:
+        raise InputError(str(path), expected="a Parquet file", found=str(problem)) from problem
+    lines.seek(0)
+    return lines
 
 
 def _text(path: Path, data: bytes, first_line: int) -> str:

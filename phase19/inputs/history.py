@@ -158,8 +158,8 @@ def read_executions(path: Path, warnings: list[str]) -> pl.DataFrame:
     Parameters
     ----------
     path
-        JSONL with task_id, agent_id, attempt (default: ``attempts``, else 1), status, execution_time_ms and the
-        other fields of task_outcomes.jsonl.
+        JSONL or Parquet with task_id, agent_id, attempt (default: ``attempts``, else 1), status, execution_time_ms and
+        the other fields of task_outcomes.jsonl.
     warnings
         As in :func:`judged_attempts`.
 
@@ -236,7 +236,8 @@ def read_previous(run_dir: Path, rules: Mapping[str, float] | None = None) -> Pr
     if summary.simulated:
         return Previous(summary.run_id, {}, ATTEMPTS.empty(), is_simulated=True)
     weights = _weights(run_dir / "heuristic_weights.json", rules or Thresholds().rules)
-    attempts = [_previous_attempts(path) for path in natural_paths(run_dir, "wave_*/*/scheduled_tasks.jsonl")]
+    patterns = ("wave_*/*/scheduled_tasks.jsonl", "wave_*/scheduled_tasks.parquet")
+    attempts = [_previous_attempts(path) for pattern in patterns for path in natural_paths(run_dir, pattern)]
     records = pl.concat([ATTEMPTS.empty(), *attempts])
     return Previous(summary.run_id, weights, records, is_simulated=False)
 

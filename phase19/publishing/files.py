@@ -207,8 +207,10 @@ def write_files(directory: Path, files: Mapping[str, pl.DataFrame | Mapping[str,
             if isinstance(content, pl.DataFrame):
                 if name.endswith(".csv"):
                     content.write_csv(partial)
+                elif name.endswith(".parquet"):
+                    _write_parquet(content, partial)
                 else:
-                    (content.write_parquet if name.endswith(".parquet") else content.write_ndjson)(partial)
+                    content.write_ndjson(partial)
             elif isinstance(content, Mapping):
                 write_json(partial, content)
             else:
@@ -216,10 +218,19 @@ def write_files(directory: Path, files: Mapping[str, pl.DataFrame | Mapping[str,
     return [directory / name for name in files]
 
 
+def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    """Write a Parquet file; unlike Polars, raise OSError if that fails."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    path.write_bytes(buffer.getbuffer())
+
+
 def write_agent_rows(
     frame: pl.DataFrame, staging: Path, file_name: str, *, waves: Sequence[int], directories: Mapping[str, str]
 ) -> None:
     """Write `wave_N/AGENT/<file_name>`: one JSONL file per wave and agent, empty if the agent has no rows.
+
+    A name that ends in .parquet makes one file per wave, `wave_N/<file_name>`, with the rows of all agents.
 
     Parameters
     ----------
@@ -228,7 +239,7 @@ def write_agent_rows(
     staging
         The run directory, or the one that :func:`phase19.publishing.run_directory.publish` yields.
     file_name
-        Name of every file.
+        Name of every file; its suffix is the format.
     waves
         The run's waves.
     directories
@@ -249,6 +260,9 @@ def write_agent_rows(
     with write_errors(staging):
         for wave in waves:
             (staging / f"wave_{wave}").mkdir(parents=True, exist_ok=True)
+            if file_name.endswith(".parquet"):
+                _write_parquet(rows.get((wave,), frame.clear()), staging / f"wave_{wave}" / file_name)
+                continue
             lines = _lines_by_agent(rows[wave,]) if (wave,) in rows else {}
             for agent, name in directories.items():
                 # There may be thousands of idle agents, and Path takes longer than the system for an empty file.

@@ -175,6 +175,7 @@ def test_names_with_markup_or_outside_the_encoding_are_printed(run_cli, inputs, 
             "--waves: expected a whole number",
             id="bound",
         ),
+        pytest.param(["--input", "{inputs}", "--format", "csv"], "--format: expected one of jsonl, pa", id="format"),
         pytest.param(["--input", "{inputs}", "--waves", "1.5"], "--waves: expected a whole number", id="whole"),
         pytest.param(
             ["--input", "{inputs}", "--weights", "luck=1"], "error: --weights: expected weights", id="weights"

@@ -88,6 +88,7 @@ def test_settings_are_read_as_a_user_writes_them():
         ({"timestamp": "9999-12-31T23:00:00-05:00"}, "--timestamp: expected ISO 8601 .*, in the years 1000 to 9999"),
         ({"timestamp": "0999-12-31T23:00:00Z"}, "--timestamp: expected ISO 8601 .*, in the years 1000 to 9999"),
         ({"output": ""}, "--output: expected a path, found ''"),
+        ({"format": "parqet"}, r"--format: expected one of jsonl, parquet, found 'parqet'; did you mean parquet\?$"),
     ],
     ids=lambda value: "" if isinstance(value, str) else str(value),
 )
@@ -186,11 +187,11 @@ def test_a_plan_can_be_asked_for_alone_and_is_part_of_a_run():
         PlanOptions(capacity=0)
 
 
-def test_what_decides_a_run_is_every_option_but_paths_time_and_delivery():
+def test_what_decides_a_run_is_every_option_but_paths_time_and_output():
     other = dict.fromkeys(("output", "previous", "thresholds", "phase16", "approve"), "p")
-    options = RunOptions.of(input="a", **other, timestamp="2026-01-01", deliver_feedback=True)
+    options = RunOptions.of(input="a", **other, timestamp="2026-01-01", deliver_feedback=True, format="parquet")
     assert options.deciding() == RunOptions.of(input="b").deciding()
-    others = {*other, "input", "phase17", "executions", "timestamp", "deliver_feedback"}
+    others = {*other, "input", "phase17", "executions", "timestamp", "deliver_feedback", "format"}
     assert options.deciding().keys() == RunOptions.__dataclass_fields__.keys() - others
 
 

@@ -423,6 +423,17 @@ is made from the declarations in the code, and a test compares it with the files
 - `"simulated": true` marks what comes from a dry run.
 - The same inputs, options, seed and timestamp give the same files, except for `execution_time_ms`.
 
+With `--format parquet`, the files that have a row for every task or attempt are Parquet files with the same columns and
+values; points in time are text here too. Every command and function reads both forms. For 100,000 tasks, the run
+directory takes 28 MB instead of 233 MB.
+
+| JSON lines | Parquet |
+| --- | --- |
+| `wave_N/AGENT/planned_tasks.jsonl` | `wave_N/planned_tasks.parquet`, the rows of all agents of the wave |
+| `wave_N/AGENT/scheduled_tasks.jsonl` | `wave_N/scheduled_tasks.parquet`, the rows of all agents of the wave |
+| `attempts.jsonl` | `attempts.parquet` |
+| `safety_gate_decisions.jsonl` | `safety_gate_decisions.parquet` |
+
 [Query with DuckDB](../how-to/query-with-duckdb.md) shows how to ask questions about these files, and
 [Metrics](metrics.md) explains the figures.
 

@@ -402,6 +402,23 @@ def test_no_rows_make_empty_files(tmp_path):
     assert tree(tmp_path) == {"wave_1/a/rows.jsonl": "", "wave_1/b/rows.jsonl": ""}
 
 
+def test_a_parquet_file_of_a_wave_has_the_rows_of_all_agents_in_order(tmp_path):
+    write_agent_rows(ROWS, tmp_path, "rows.parquet", waves=[1, 2, 3], directories={"a/b": "x", "é": "y"})
+    found = {path.relative_to(tmp_path).as_posix(): pl.read_parquet(path) for path in tmp_path.rglob("*.*")}
+    assert found.keys() == {f"wave_{wave}/rows.parquet" for wave in (1, 2, 3)}
+    for wave in (1, 2, 3):
+        assert found[f"wave_{wave}/rows.parquet"].equals(ROWS.filter(pl.col("wave") == wave))
+        assert found[f"wave_{wave}/rows.parquet"].schema == ROWS.schema
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_parquet_file_that_does_not_fit_is_an_error_of_the_output(tmp_path):
+    (tmp_path / "wave_1").mkdir()
+    (tmp_path / "wave_1" / "rows.parquet").symlink_to("/dev/full")
+    with pytest.raises(OutputError, match=r"cannot be written: No space left on device$"):
+        write_agent_rows(ROWS, tmp_path, "rows.parquet", waves=[1, 2], directories={"a/b": "x", "é": "y"})
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_number_that_is_no_json_is_refused(tmp_path, value):
     frame = ROWS.with_columns(score=pl.lit(value))
