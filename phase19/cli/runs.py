@@ -14,6 +14,7 @@ from phase19.errors import UsageError, printable, suggestion
 from phase19.options import DEFAULT_RUN, RunOptions
 
 DONE, CONDITION_HOLDS, INTERRUPTED = 0, 3, 130
+MANY_TASKS = 100_000  # beyond which a run advises --format parquet
 
 
 @takes_options
@@ -51,6 +52,8 @@ def run(
             print((result.run_dir / SUMMARY_FILE).read_text("utf-8"), end="")
         else:
             screen.print_run(result.run_dir, is_verbose=verbose, input_dir=options.input)
+            if options.format == "jsonl" and result["total_tasks"] > MANY_TASKS:
+                print("Hint: with so many tasks, --format parquet takes an eighth of the space and less time.")
     if result.is_interrupted:
         return INTERRUPTED
     counted = [one for one in result.anomalies if fail_on == "anomaly" or (fail_on and one.severity == "high")]

@@ -14,6 +14,7 @@ import pytest
 
 from phase19 import harness
 from phase19.cli import app as cli
+from phase19.cli import runs
 from phase19.cli.screen import PIPED_WIDTH
 from phase19.errors import UsageError
 
@@ -101,6 +102,18 @@ def test_json_prints_the_summary_and_nothing_else(run_cli, inputs, tmp_path):
     done = run_cli("--input", inputs, "--output", tmp_path / "run", "--json")
     assert done.stdout == (tmp_path / "run" / "optimization_summary.json").read_text()
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("limit", "arguments", "is_advised"),
+    [(11, [], True), (12, [], False), (11, ["--format", "parquet"], False), (11, ["--json"], False)],
+    ids=["more tasks", "as many tasks", "parquet", "json"],
+)
+def test_a_run_of_many_tasks_advises_parquet(run_cli, inputs, monkeypatch, limit, arguments, is_advised):
+    monkeypatch.setattr(runs, "MANY_TASKS", limit)  # there are 12
+    done = run_cli("--input", inputs, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("Hint: with so many tasks, --format parquet" in done.stdout) == is_advised
 
 
 def test_quiet_prints_nothing_and_verbose_prints_the_five_metrics(run_cli, inputs, tmp_path):
