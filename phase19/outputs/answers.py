@@ -96,7 +96,7 @@ def attention(run: Run) -> list[Attention]:
     missing = (
         ("warning", "Tasks without an outcome to replay", counts["unobserved"], tasks, "Record them by their agents."),
         ("warning", "Interrupted tasks", counts["interrupted"], tasks, "Run them again."),
-        ("warning", "Tasks stopped by a gate", counts["deferred"], tasks, "See safety_gate_decisions.jsonl."),
+        ("warning", "Tasks stopped by a gate", counts["deferred"], tasks, "See safety_gate_decisions."),
         ("warning", "Tasks without an agent", counts["unassigned"], tasks, "See unassigned_tasks.jsonl."),
         ("info", "Agents without records", unknown, agents, "Compare their names with the records."),
         ("info", "Recorded outcomes outside the plan", unused, rows, "Compare their names with the plan."),

@@ -462,6 +462,7 @@ def test_tasks_that_did_not_run_need_attention(run_dir):
     assert "unassigned_tasks.jsonl" in attention(run)[1].action
     change(run_dir, task_counts=NONE_IDLE | {"total": 2, "completed": 0, "failed": 0, "deferred": 2})
     assert verdict(read_run(run_dir)) == "No task ran, so the plan could not be checked."
+    assert attention(read_run(run_dir))[0].action == "See safety_gate_decisions."
 
 
 def test_inputs_that_did_not_join_need_attention(run_dir):
