@@ -25,6 +25,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks._document import machine, missed_aims, replace_section, table
+from benchmarks._figures import calibrate, compare
 from benchmarks.assignment import memory_mb
 from phase19 import frames
 from phase19.analysis.queries import QUERIES, Query
@@ -257,6 +258,7 @@ def described(figures: dict[str, float]) -> str:
 
 
 def main(n: int) -> int:
+    before = calibrate()
     call = [sys.executable, __file__, "measure", str(n)]
     done = subprocess.run(call, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, check=True)
     figures = json.loads(done.stdout)
@@ -270,6 +272,8 @@ def main(n: int) -> int:
         for key, aim, unit in (("wall", SECONDS, "s"), ("mb", MEGABYTES, "MB"))
         if figures["analysis"][key] >= aim
     ]
+    if n == TASKS:
+        missed += compare("analytics", {step: figures[step]["cpu"] for step in ("analysis", "writing")}, before)
     lines = [
         machine("duckdb", "polars"),
         f"{n:,} executed tasks, {AGENTS} agents, {WAVES} waves: frames of {figures['held_mb']:,.0f} MB.",

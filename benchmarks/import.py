@@ -5,21 +5,22 @@ process. Writes docs/benchmarks.md. Exits with 1 if an aim is missed: a million 
 """
 
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from benchmarks._document import machine, missed_aims, replace_section, table
+from benchmarks._figures import calibrate, compare
+from benchmarks._process import measure
 
 MEANING = """How long it takes to import a log of a million attempts, and how much memory; less is better. The aim is
 less than 20 s and 1 GB for the CSV file."""
 ROWS = 1_000_000
 SECONDS, MEGABYTES = 20, 1000  # the aims for a million rows of CSV
+COMMAND = ("-m", "phase19", "import", "table")
 COLUMNS = "--task task --agent agent --success passed --duration seconds:s --timestamp started --category kind"
 
 
@@ -36,30 +37,21 @@ def log(rows: int) -> pl.DataFrame:
     )
 
 
-def measure(path: Path, output: Path) -> tuple[float, float]:
-    """Seconds and MB of one import."""
-    command = [sys.executable, "-m", "phase19", "import", "table", path, "--output", output, *COLUMNS.split()]
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0, f"the import of {path} failed"
-    return time.perf_counter() - began, usage.ru_maxrss / 1024
-
-
 def main(rows: int) -> int:
-    found = []
+    found, before = {}, calibrate()
     with tempfile.TemporaryDirectory() as scratch:
         frame = log(rows)
         for kind, write in (("csv", frame.write_csv), ("jsonl", frame.write_ndjson), ("parquet", frame.write_parquet)):
             path = Path(scratch, f"log.{kind}")
             write(path)
-            seconds, megabytes = measure(path, Path(scratch, kind))
-            found.append((kind, path.stat().st_size / 1e6, seconds, megabytes))
-            print(f"{kind:<8} {rows:>10,} rows {seconds:>6.1f} s {megabytes:>6,.0f} MB", flush=True)
-    _, _, seconds, megabytes = found[0]
-    missed = [f"csv in {SECONDS} s"] * (seconds >= SECONDS) + [f"csv in {MEGABYTES} MB"] * (megabytes >= MEGABYTES)
+            size, output = path.stat().st_size / 1e6, Path(scratch, kind)
+            found[kind] = size, measure(*COMMAND, str(path), "--output", str(output), *COLUMNS.split())
+            print(f"{kind:<8} {rows:>10,} rows {found[kind][1].wall:>6.1f} s {found[kind][1].mb:>6,.0f} MB", flush=True)
+    csv = found["csv"][1]
+    missed = [f"csv in {SECONDS} s"] * (csv.wall >= SECONDS) + [f"csv in {MEGABYTES} MB"] * (csv.mb >= MEGABYTES)
     if rows == ROWS:
-        cells = [[kind, f"{size:,.0f}", f"{took:.1f}", f"{peak:,.0f}"] for kind, size, took, peak in found]
+        missed += compare("import", {kind: run.cpu for kind, (_, run) in found.items()}, before)
+        cells = [[kind, f"{mb:,.0f}", f"{run.wall:.1f}", f"{run.mb:,.0f}"] for kind, (mb, run) in found.items()]
         lines = [f"{rows:,} rows. {machine('polars', 'duckdb', threads=os.cpu_count() or 1)}", ""]
         lines += [*table(["file", "MB", "seconds", "MB in memory"], cells), "", missed_aims(missed)]
         replace_section("Import of a table", "import", MEANING, lines)

@@ -1,55 +1,66 @@
 """Time and memory of load_inputs on many lines of task_outcomes.jsonl: `python -m benchmarks inputs [LINES]`.
 
 Each row of the table has its own process. `plain` is a generated sample. `unknown` has the same lines, each with an
-unknown field, so that every line is checked field by field. Exits with 1 if an aim is missed.
+unknown field, so that every line is checked field by field. The table goes to
+docs/benchmarks.md. Exits with 1 if an aim is missed.
 """
 
-import subprocess
+import os
 import sys
 import tempfile
 from pathlib import Path
 
 import polars as pl
 
+from benchmarks._document import machine, missed_aims, replace_section, table
+from benchmarks._figures import calibrate, compare
+from benchmarks._process import measure
 from phase19.inputs.sample import write_sample
 
 LINES = 1_000_000
 SECONDS, MEGABYTES = 12, 550  # the aims for a million lines: processor time, and peak memory over the imports
+MEANING = f"""How long it takes to read and check a million lines of task_outcomes.jsonl, and how much memory; less is
+better. The aim is less than {SECONDS} s and {MEGABYTES} MB above the imports. In `unknown`, each line has an unknown
+field, so that every line is checked field by field."""
 
 MEASURE = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
 from phase19.inputs.loading import load_inputs
 import polars
 polars.DataFrame({"a": [1]}).select(polars.col("a") + 1)
 peak = lambda: int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) / 1024
-imports, began, busy = peak(), time.perf_counter(), time.process_time()
+imports, began, spent = peak(), time.perf_counter(), time.process_time()
 inputs = load_inputs(Path(sys.argv[1]))
-print(inputs.attempts.height, time.perf_counter() - began, time.process_time() - busy, peak() - imports)
+print(inputs.attempts.height, time.perf_counter() - began, time.process_time() - spent, peak() - imports)
 """
 
 
-def measure(name: str, phase18: Path) -> bool:
-    """Print one row; return whether both aims are met."""
-    run = subprocess.run([sys.executable, "-c", MEASURE, str(phase18)], check=True, capture_output=True, text=True)
-    rows, seconds, busy, megabytes = run.stdout.split()
-    size = (phase18 / "task_outcomes.jsonl").stat().st_size / 1e6
-    times = f"{float(seconds):>10.2f} {float(busy):>10.2f}"
-    print(f"{name:<10} {int(rows):>10,} {size:>10,.0f} {times} {float(megabytes):>14.0f}", flush=True)
-    return float(busy) < SECONDS and float(megabytes) < MEGABYTES
-
-
 def main(lines: int) -> int:
+    rows, missed, spent, before = [], [], {}, calibrate()
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         write_sample(root, tasks=lines, agents=100, waves=10, seed=19)
         path = root / "phase18" / "task_outcomes.jsonl"
         outcomes = pl.read_ndjson(path).head(lines)
-        outcomes.write_ndjson(path)
-        print(f"{'input':<10} {'lines':>10} {'MB':>10} {'seconds':>10} {'CPU s':>10} {'MB over import':>14}")
-        is_fast = measure("plain", root / "phase18")
-        outcomes.with_columns(mood=pl.lit("calm")).write_ndjson(path)
-        return 0 if measure("unknown", root / "phase18") and is_fast else 1
+        for name, frame in (("plain", outcomes), ("unknown", outcomes.with_columns(mood=pl.lit("calm")))):
+            frame.write_ndjson(path)
+            read, seconds, spent[name], megabytes = map(
+                float, measure("-c", MEASURE, str(root / "phase18")).out.split()
+            )
+            size = path.stat().st_size / 1e6
+            rows.append(
+                [name, f"{read:,.0f}", f"{size:,.0f}", f"{seconds:.1f}", f"{spent[name]:.1f}", f"{megabytes:,.0f}"]
+            )
+            print("  ".join(rows[-1]), flush=True)
+            missed += [f"{name} in {SECONDS} s"] * (seconds >= SECONDS)
+            missed += [f"{name} in {MEGABYTES} MB"] * (megabytes >= MEGABYTES)
+    if lines == LINES:
+        missed += compare("inputs", spent, before)
+        head = ["input", "lines", "MB", "seconds", "CPU s", "MB over the imports"]
+        about = machine("polars", "duckdb", threads=os.cpu_count() or 1)
+        replace_section("Inputs", "inputs", MEANING, [about, "", *table(head, rows), "", missed_aims(missed)])
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

@@ -8,41 +8,39 @@ with 1 if an aim is missed: a ratio below 1.3 and less than 90 MB.
 
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks._document import machine, missed_aims, replace_section, table
+from benchmarks._figures import calibrate, compare
+from benchmarks._process import Measured, measure
 
 MEANING = """How much time of a processor and how much memory a run of 12 tasks takes; less is better. `x imports`
 compares it with only importing the libraries, and `added MB` is the memory above theirs."""
-ROOT = Path(__file__).resolve().parent.parent
 TURNS = 15
 RATIO, MEGABYTES = 1.3, 90.0  # the aims
 IMPORTS = ["-c", "import cyclopts, duckdb, msgspec, numpy, polars, rich, scipy.optimize"]
 RUN = ["-m", "phase19", "--input", "outputs/phase18", "--output"]
 
 
-def measure(arguments: list[str]) -> tuple[float, float]:
-    """CPU seconds and peak MB of a Python process."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, cwd=ROOT, env=environment)
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0, f"{arguments} failed"
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+def medians(runs: Sequence[Measured]) -> tuple[float, float]:
+    """Median CPU seconds and peak MB."""
+    return statistics.median(run.cpu for run in runs), statistics.median(run.mb for run in runs)
 
 
 def main() -> int:
+    before = calibrate()
     with tempfile.TemporaryDirectory() as scratch:
-        turns = [(measure(IMPORTS), measure([*RUN, str(Path(scratch, "run"))])) for _ in range(1 + TURNS)][1:]
-    ratio = statistics.median(run[0] / bare[0] for bare, run in turns)
-    (bare_s, bare_mb), (run_s, run_mb) = (
-        map(statistics.median, zip(*each, strict=True)) for each in zip(*turns, strict=True)
-    )
+        command = [*RUN, str(Path(scratch, "run"))]
+        turns = [(measure(*IMPORTS), measure(*command)) for _ in range(1 + TURNS)][1:]
+    ratio = statistics.median(run.cpu / bare.cpu for bare, run in turns)
+    (bare_s, bare_mb), (run_s, run_mb) = map(medians, zip(*turns, strict=True))
     added = run_mb - bare_mb
     missed = [f"{ratio:.2f} times the imports, aim {RATIO}"] * (ratio >= RATIO)
     missed += [f"{added:.0f} MB above the imports, aim {MEGABYTES:.0f} MB"] * (added >= MEGABYTES)
+    missed += compare("startup", {"run of 12 tasks": run_s}, before)
     cells = [f"{run_s:.2f}", f"{bare_s:.2f}", f"{ratio:.2f}", f"{run_mb:.0f}", f"{added:.0f}"]
     head = ["CPU s", "of imports", "x imports", "MB", "added MB"]
     print("  ".join(f"{name} {cell}" for name, cell in zip(head, cells, strict=True)))
