@@ -1,32 +1,45 @@
-"""Wall time, time per stage and peak memory of whole runs: `python -m benchmarks pipeline`.
+"""Time, memory and time per stage of whole runs: `python -m benchmarks pipeline [TASKS]`.
 
-Each run is a process of its own on a generated sample with 3 waves. It is compared with a process that only imports
-polars, numpy, scipy.optimize, duckdb, msgspec and cyclopts: `x imports` is the ratio of wall times, `added MB` the peak
-memory above that process. All figures are medians over the runs. The table goes to docs/benchmarks.md.
+Each run is a process of its own on a generated sample. TASKS is the largest number of tasks, 100,000 by default: a run
+of 1,000,000 takes minutes and some GB. The first row of the table is a process that only imports the libraries. Figures
+are medians over the runs. Stages are wall times of the harness's steps. `forecast` is the first fit. `optimize` learns
+from the waves before, forecasts all pairs, draws outcomes and assigns. `rest` is start-up and putting the files in
+place. The table goes to docs/benchmarks.md. Exits with 1 if an aim is missed.
 """
 
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from benchmarks._document import machine, replace_section, table
+from benchmarks._document import machine, missed_aims, replace_section, table
+from benchmarks._figures import calibrate, compare
+from benchmarks._process import Measured, measure
 from phase19.inputs.sample import write_sample
 
-MEANING = """How long a run takes from the command to the last file; less is better. `x imports` compares it with only
-importing the libraries, which no run can avoid, and `added MB` is the memory above theirs."""
-ROOT = Path(__file__).resolve().parent.parent
-SIZES = ((12, 4, 5), (1_000, 20, 3), (10_000, 20, 1))  # tasks per wave, agents, runs
-WAVES = 3
-PEAK = "import resource; peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024"
-IMPORTS = f"import cyclopts, duckdb, msgspec, numpy, polars, scipy.optimize; {PEAK}; print(peak)"
+SIZES = (  # tasks, agents, waves, runs
+    (12, 4, 3, 5),
+    (1_000, 20, 3, 3),
+    (10_000, 20, 3, 3),
+    (30_000, 50, 3, 1),
+    (100_000, 50, 3, 1),
+    (1_000_000, 100, 10, 1),
+)
+LARGEST = 100_000
+AIMS = {30_000: (9.0, 400.0), 100_000: (18.0, 700.0), 1_000_000: (150.0, 3_500.0)}  # tasks: wall s, MB
+GROWTH = 1.2  # aim: ms per task of the largest size, as a multiple of those at 100,000 tasks
+MEANING = f"""How long a run takes from the command to the last file, and how much memory at its peak; less is better.
+The first row only imports the libraries, which no run can avoid. Aims:
+{"; ".join(f"{tasks:,} tasks in {wall:.0f} s and {mb / 1000:.1f} GB" for tasks, (wall, mb) in AIMS.items())}; and a task
+of the million costs at most {GROWTH} times as much time as one of {LARGEST:,}. `python -m benchmarks pipeline 1000000`
+adds the row of a million tasks. [How far one machine goes](explanation/scale.md) says what to do beyond."""
+IMPORTS = "import cyclopts, duckdb, msgspec, numpy, polars, rich, scipy.optimize"
 STAGES = {  # the harness's steps
     "load": "_load_phase18_data",
     "forecast": "_initialize_optimizer",
+    "approve": "_apply_safety_gates",
     "optimize": "_optimize_wave",
     "schedule": "_apply_scheduler",
     "execute": "_execute_wave",
@@ -37,8 +50,8 @@ STAGES = {  # the harness's steps
 }
 RUN = f"""
 import json, sys, time
-import duckdb, scipy.optimize, phase19
-seconds = dict.fromkeys({STAGES}, 0.0)
+import phase19
+seconds = dict.fromkeys({list(STAGES)}, 0.0)
 
 def timed(stage, step):
     def call(*args, **settings):
@@ -52,45 +65,55 @@ def timed(stage, step):
 for stage, name in {STAGES}.items():
     setattr(phase19.Phase19Harness, name, timed(stage, getattr(phase19.Phase19Harness, name)))
 phase19.run(input=sys.argv[1], output=sys.argv[2], timestamp="2026-02-05T12:00:00Z")
-{PEAK}
-print(json.dumps({{"peak": peak, "stages": seconds}}))
+print(json.dumps(seconds))
 """
 
 
-def measure(code: str, *args: str) -> tuple[float, str]:
-    """Run the code in a new process; return its seconds and what it printed."""
-    started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, check=True, text=True, cwd=ROOT)
-    return time.perf_counter() - started, done.stdout
+def medians(runs: list[Measured]) -> tuple[float, float, float]:
+    """Median wall s, CPU s and peak MB."""
+    return tuple(statistics.median(run[place] for run in runs) for place in range(3))
 
 
-def main() -> None:
-    bare = [measure(IMPORTS) for _ in range(5)]
-    bare_seconds = statistics.median(seconds for seconds, _ in bare)
-    bare_mb = statistics.median(float(out) for _, out in bare)
-    rows = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for tasks, agents, runs in SIZES:
-            place = Path(scratch, str(tasks))
-            write_sample(place, tasks=tasks * WAVES, agents=agents, waves=WAVES, seed=19)
-            found = [measure(RUN, str(place / "phase18"), str(place / "phase19")) for _ in range(runs)]
-            wall = statistics.median(seconds for seconds, _ in found)
-            reports = [json.loads(out) for _, out in found]
-            added = statistics.median(report["peak"] for report in reports) - bare_mb
-            names = list(reports[0]["stages"])
-            stages = [statistics.median(report["stages"][name] for report in reports) for name in names]
-            figures = [f"{wall:.2f}", f"{wall / bare_seconds:.2f}", f"{added:.0f}"]
-            rows.append([f"{tasks:,}", f"{agents:,}", *figures, *(f"{seconds:.3f}" for seconds in stages)])
-            print("  ".join(rows[-1]), flush=True)
-    head = ["tasks per wave", "agents", "wall s", "x imports", "added MB", *names]
-    lines = [
-        machine("polars", "duckdb", threads=os.cpu_count() or 1),
-        f"Imports alone: {bare_seconds:.2f} s, {bare_mb:.0f} MB. Stages in seconds, over the run's {WAVES} waves.",
-        "",
-        *table(head, rows),
-    ]
+def missed_by(found: dict[int, tuple[float, float, float]]) -> list[str]:
+    """Name the aims that these sizes miss; values are wall s, CPU s and MB by number of tasks."""
+    missed = []
+    for tasks, (wall_aim, mb_aim) in AIMS.items():
+        wall, _, mb = found.get(tasks, (0.0, 0.0, 0.0))
+        missed += [f"{tasks:,} tasks in {wall:.1f} s, aim {wall_aim:.0f} s"] * (wall > wall_aim)
+        missed += [f"{tasks:,} tasks in {mb / 1000:.2f} GB, aim {mb_aim / 1000:.1f} GB"] * (mb > mb_aim)
+    per_task = {tasks: wall / tasks for tasks, (wall, _, _) in found.items()}
+    growth = per_task.get(1_000_000, 0.0) / per_task.get(LARGEST, 1.0)
+    missed += [f"{growth:.2f} times the time per task of {LARGEST:,} tasks, aim {GROWTH}"] * (growth > GROWTH)
+    return missed
+
+
+def main(largest: int) -> int:
+    before = calibrate()
+    wall, cpu, mb = medians([measure("-c", IMPORTS) for _ in range(5)])
+    head = ["tasks", "agents", "waves", "wall s", "CPU s", "ms per task", "peak MB", *STAGES, "rest"]
+    rows = [["imports only", "", "", f"{wall:.2f}", f"{cpu:.2f}", "", f"{mb:,.0f}", *[""] * (len(STAGES) + 1)]]
+    found, spent = {}, {}
+    for tasks, agents, waves, runs in SIZES:
+        if tasks > largest:
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            write_sample(Path(scratch), tasks=tasks, agents=agents, waves=waves, seed=19)
+            done = [measure("-c", RUN, f"{scratch}/phase18", f"{scratch}/phase19") for _ in range(runs)]
+        found[tasks] = wall, cpu, mb = medians(done)
+        spent[f"{tasks:,} tasks"] = cpu
+        stages = [statistics.median(json.loads(run.out)[name] for run in done) for name in STAGES]
+        shown = [f"{wall:.2f}", f"{cpu:.2f}", f"{1000 * wall / tasks:.3g}", f"{mb:,.0f}"]
+        stages = [f"{seconds:.2f}" for seconds in (*stages, wall - sum(stages))]
+        rows.append([f"{tasks:,}", f"{agents:,}", f"{waves:,}", *shown, *stages])
+        print("  ".join(rows[-1]), flush=True)
+    missed = missed_by(found) + compare("pipeline", spent, before)
+    about = machine("polars", "duckdb", threads=os.cpu_count() or 1)
+    explained = "Stages in seconds, over all waves; `optimize` includes learning from the waves before."
+    lines = [about, explained, "", *table(head, rows), "", missed_aims(missed)]
     replace_section("Whole runs", "pipeline", MEANING, lines)
+    print(*missed, sep="\n")
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else LARGEST))
