@@ -22,7 +22,7 @@ from phase19.inputs.sample import write_sample
 
 MEANING = """How much faster a sweep of small runs is with two workers than with one, start-up apart; 0.5 is the best
 possible on two processors."""
-RUNS, ROUNDS = 200, 3
+RUNS, ROUNDS = 40, 3
 AIM = 0.6
 ENGINES = {"local": run_locally, "dask": partial(run_on_dask, scheduler=None)}
 
