@@ -176,7 +176,11 @@ COMMAND = {
     SafetyGate: {"approve": {}, "decide": {}},
 }
 # What no run needs: a call by name does.
-BY_NAME = {AdaptiveOptimizer: {"simulate_schedule"}, AdaptiveScheduler: {"handle_task_failure"}}
+BY_NAME = {
+    AdaptiveOptimizer: {"simulate_schedule"},
+    AdaptiveScheduler: {"handle_task_failure"},
+    Phase19Harness: {"run_in_memory"},  # of sweeps
+}
 
 
 class ReplacedError(Exception):

@@ -59,7 +59,7 @@ class Decoded:
 
 def decode_text(path: Path) -> str:
     """Read a UTF-8 text file without its byte order mark; raise :class:`InputError` if it is not UTF-8."""
-    with open_file(path) as stream:
+    with _open_lines(path) as stream:
         return _text(path, stream.read().removeprefix(_BYTE_ORDER_MARK), first_line=1)
 
 
@@ -138,7 +138,7 @@ def decode_lines(path: Path, rows: Rows, select: Sequence[pl.Expr] = (), report:
     """
     digest, reader = hashlib.sha256(), _BlockReader(path, rows, report)
     chunks: list[pl.DataFrame] = []
-    with open_file(path) as stream:
+    with _open_lines(path) as stream:
         # An empty file counts as one empty block, which gives an empty frame.
         while (block := stream.read(BLOCK_BYTES)) or not chunks:
             block += stream.readline()
@@ -154,7 +154,7 @@ def decode_lines(path: Path, rows: Rows, select: Sequence[pl.Expr] = (), report:
 def key_names(path: Path) -> list[str]:
     """Sorted names of the keys in a JSONL file; lines that are no objects have none."""
     names, decode = set[str](), msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-    with open_file(path) as stream:
+    with _open_lines(path) as stream:
         for line in stream:
             with suppress(*_REFUSED):
                 names.update(decode(line.removeprefix(_BYTE_ORDER_MARK)))
@@ -171,16 +171,23 @@ def check_unique(path: Path, frame: pl.DataFrame, keys: Sequence[str], report: R
 
 @contextmanager
 def open_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file, one that ends in .parquet as JSON lines; raise :class:`InputError` if opening or reading fails."""
+    """Open a file; raise :class:`InputError` if opening or reading fails."""
     try:
         if not path.is_file():
             found = "a directory" if path.is_dir() else "something else" if path.exists() else "nothing"
             found = "a link that leads nowhere" if found == "nothing" and path.is_symlink() else found
             raise InputError(str(path), expected="a file", found=found)
         with path.open("rb") as stream:
-            yield _json_lines(path, stream) if path.suffix == ".parquet" else stream
+            yield stream
     except OSError as problem:
         raise InputError(str(path), expected="a readable file", found=problem.strerror or str(problem)) from problem
+
+
+@contextmanager
+def _open_lines(path: Path) -> Iterator[BinaryIO]:
+    """Open a file of JSON lines, or a Parquet file as JSON lines."""
+    with open_file(path) as stream:
+        yield _json_lines(path, stream) if path.suffix == ".parquet" else stream
 
 
 def _json_lines(path: Path, stream: BinaryIO) -> BinaryIO:

