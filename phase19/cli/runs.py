@@ -53,7 +53,7 @@ def run(
         else:
             screen.print_run(result.run_dir, is_verbose=verbose, input_dir=options.input)
             if options.format == "jsonl" and result["total_tasks"] > MANY_TASKS:
-                print("Hint: with so many tasks, --format parquet takes an eighth of the space and less time.")
+                print("Hint: with so many tasks, --format parquet takes an eighth of the space.")
     if result.is_interrupted:
         return INTERRUPTED
     counted = [one for one in result.anomalies if fail_on == "anomaly" or (fail_on and one.severity == "high")]

@@ -100,7 +100,7 @@ def run_on_dask(
     Parameters
     ----------
     task, items
-        A function that can be pickled, and its arguments.
+        As in :func:`run_locally`.
     workers
         Number of processes of a cluster that is started on this machine, without a scheduler.
     scheduler

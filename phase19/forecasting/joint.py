@@ -313,13 +313,7 @@ def fit_joint(
     log-likelihood (Gaussian variational approximation: Ormerod and Wand, 2012). New dimensions start at the leading
     eigenvectors of what the agents have in common beyond the fit. A sweep is O(c K^2).
     """
-    if isinstance(start, JointFit):
-        same = min(start.absorbed.shape[1], dimensions)
-        expected = [part.shape for part in prior_state(design, same)]
-        if [part.shape for part in start.state] != expected:
-            start = None
-        elif same < dimensions:
-            start = start.state
+    start = _usable(start, design, dimensions)
     if start is None and dimensions > 1:
         start = fit_joint(design, scales, 1, tolerance=ROUGH, left_out=left_out, revise=revise).state
     fit = _Fit(design, scales, dimensions, start, left_out)
@@ -331,6 +325,16 @@ def fit_joint(
         if change < tolerance and moved < _STEADY:
             break
     return fit.now
+
+
+def _usable(start: State | JointFit[C] | None, design: Design[C], dimensions: int) -> State | JointFit[C] | None:
+    """What of a start can be used: none of a fit to other groups, and only the means of one with fewer dimensions."""
+    if not isinstance(start, JointFit):
+        return start
+    own = start.absorbed.shape[1]
+    if own > dimensions or [x.shape for x in start.state] != [x.shape for x in prior_state(design, own)]:
+        return None
+    return start if own == dimensions else start.state
 
 
 def prior_state(design: Design[C], dimensions: int, loading: float = 0.0) -> State:

@@ -5,15 +5,15 @@ different model would replace only the three fits.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Self
 
 import numpy as np
 import polars as pl
 
 from phase19.forecasting import Bools, Floats, Ints
-from phase19.forecasting.blocks import for_blocks
+from phase19.forecasting.blocks import for_blocks, side_by_side
 from phase19.forecasting.confidence import ConfidenceChanges, fit_confidence
 from phase19.forecasting.durations import ASSUMED_MS, DurationPosterior, fit_durations
 from phase19.forecasting.features import main_features
@@ -46,9 +46,6 @@ class Expected:
     def part(self, keep: Bools) -> Self:
         """Select the tasks in `keep`, shape (n,)."""
         return type(self)(**{name: values[keep] for name, values in vars(self).items()})
-
-
-_EXPECTED = tuple(each.name for each in fields(Expected))
 
 
 @dataclass(frozen=True)
@@ -144,10 +141,10 @@ class ForecastModel:
         estimated_ms = tasks["estimated_duration_ms"].to_numpy().astype(float)
         success_before, duration_before = (before.success, before.duration) if before else (None, None)
         task, agent, count = records.pair_counts(tasks.height)
-        with ThreadPoolExecutor(1) as beside:  # numpy lets both fits run at the same time
-            fitted = beside.submit(fit_durations, records, population.duration_ms, estimated_ms, before=duration_before)
-            success = fit_success(records, records.population_rate, priors, success_before)
-            duration = fitted.result()
+        success, duration = side_by_side(
+            partial(fit_success, records, records.population_rate, priors, success_before),
+            partial(fit_durations, records, population.duration_ms, estimated_ms, before=duration_before),
+        )
         return cls(
             tasks=tasks,
             agents=agents,
@@ -201,7 +198,7 @@ class ForecastModel:
         """
         if task.ndim > 1:
             shape = np.broadcast(task, agent).shape
-            found = Expected(*(np.empty(shape) for _ in _EXPECTED))
+            found = Expected(*(np.empty(shape) for _ in fields(Expected)))
 
             def expect(_block: int, rows: slice) -> None:
                 part = self._expected(task[rows], agent, allowed[rows], is_large=task.size * agent.size > _MANY_PAIRS)

@@ -1,7 +1,6 @@
 """Records of attempts as arrays, and what all fits share: groupings, effects and log odds."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,13 +16,6 @@ LEVELS = slice(1, 1 + len(_RISK_LEVELS))  # columns of the covariates
 _CONFIDENCE = LEVELS.stop
 COVARIATE_COUNT = 3 + len(_RISK_LEVELS)
 _TINY = 1e-12
-
-
-class Effects(NamedTuple):
-    """Posterior of group effects: mean and standard deviation, arrays of one shape."""
-
-    mean: Floats
-    sd: Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class Inputs:
 
 
 def load_inputs(
-    phase18: Path, phase16: Path | None = None, phase17: Path | None = None, *, most_errors: int = 1
+    phase18: Path | str, phase16: Path | str | None = None, phase17: Path | str | None = None, *, most_errors: int = 1
 ) -> Inputs:
     """Read and check every input of a run.
 
@@ -116,11 +116,11 @@ def load_inputs(
 
     Examples
     --------
-    >>> load_inputs(Path("outputs/phase18")).agents.height
+    >>> load_inputs("outputs/phase18").agents.height
     4
     """
     paths = {"phase18": phase18, "phase16": phase16, "phase17": phase17}
-    log = _Log({phase: list_directory(path) for phase, path in paths.items() if path is not None}, most_errors)
+    log = _Log({phase: list_directory(Path(path)) for phase, path in paths.items() if path is not None}, most_errors)
     population: Population = log.document("phase18", "multi_agent_summary.json", Population, _EVEN_ODDS)
     patterns: list[Pattern] = log.document("phase18", summaries.PATTERNS, list[Pattern] | Pattern, [])
     health = {18: log.document("phase18", summaries.HEALTH, wire.SystemHealth, wire.SystemHealth())}
@@ -149,7 +149,7 @@ def load_inputs(
     if in_patterns - named - {*(population.agent_performance or ())}:
         deciding.add(summaries.PATTERNS)  # agents of the run come from it
     named |= in_patterns
-    agents = _agents(phase18, population, attempts, named, capacity)
+    agents = _agents(Path(phase18), population, attempts, named, capacity)
     _check_agents_of_tasks(log, tasks, task_source, agents["agent_id"])
     log.raise_errors()
     summarised_ms = agents.filter(pl.col("evidence") == "summary")["summary_duration_ms"]

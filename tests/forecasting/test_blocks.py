@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from phase19.forecasting.blocks import for_blocks, row_blocks
+from phase19.forecasting.blocks import for_blocks, row_blocks, side_by_side
 
 
 def test_blocks_cover_all_rows_once():
@@ -33,3 +33,10 @@ def test_an_error_in_a_block_is_raised():
 
     with pytest.raises(ValueError, match="block 7"):
         for_blocks(fail, 10_000, 100)
+
+
+def test_two_functions_give_their_results_in_order_and_either_may_fail():
+    assert side_by_side(lambda: 1, lambda: "b") == (1, "b")
+    for pair in ((lambda: 1 / 0, lambda: 2), (lambda: 1, lambda: 2 / 0)):
+        with pytest.raises(ZeroDivisionError):
+            side_by_side(*pair)
